@@ -1,0 +1,10 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The one exception for input that a person can correct."""
+
+
+class InputError(ValueError):
+    """Bad input from outside: a path, an option, a file's content.
+
+    The message names the value, says what was expected, and ends with what to type or change next.
+    Command line programs print it as one line and exit with status 2; anything else keeps its traceback.
+    """

@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How every command line program of the project ends: `sys.exit(run(main))`."""
+import os
+import sys
+from typing import Callable
+
+from dependency.errors import InputError
+
+
+def run(main: Callable[[], int]) -> int:
+    """Run `main` and return its exit status; input errors become one line on stderr and status 2.
+
+    Set FACEDET_TRACEBACK=1 to see the traceback of an input error as well.
+    """
+    try:
+        return main() or 0
+    except (InputError, OSError) as error:
+        if os.environ.get("FACEDET_TRACEBACK"):
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
