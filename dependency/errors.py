@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The one exception for input that a person can correct."""
+"""Exceptions that a program shows as one line, without a traceback."""
 
 
 class InputError(ValueError):
@@ -8,3 +8,7 @@ class InputError(ValueError):
     The message names the value, says what was expected, and ends with what to type or change next.
     Command line programs print it as one line and exit with status 2; anything else keeps its traceback.
     """
+
+
+class TrainingError(RuntimeError):
+    """Training cannot go on; the message says why, what was saved and what to try."""

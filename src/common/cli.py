@@ -4,21 +4,21 @@ import os
 import sys
 from typing import Callable
 
-from dependency.errors import InputError
+from dependency.errors import InputError, TrainingError
 
 
 def run(main: Callable[[], int]) -> int:
-    """Run `main` and return its exit status; input errors become one line on stderr and status 2.
+    """Run `main` and return its exit status; input errors become one line on stderr and status 2, a failed training 1.
 
     Set FACEDET_TRACEBACK=1 to see the traceback of an input error as well.
     """
     try:
         return main() or 0
-    except (InputError, OSError) as error:
+    except (InputError, OSError, TrainingError) as error:
         if os.environ.get("FACEDET_TRACEBACK"):
             raise
         print(f"error: {error}", file=sys.stderr)
-        return 2
+        return 1 if isinstance(error, TrainingError) else 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130

@@ -15,6 +15,7 @@ RECORD_FORMAT = "%(asctime)s:%(levelname)s:%(message)s"
 ITERATION = ("epoch:{epoch}, iter:{iteration}, average_loss:loss:{average:.6f}, loss:{loss}, "
              "overflow:{overflow}, loss_scale:{loss_scale}")
 EPOCH = "epoch[{epoch}], loss:{average:.6f}, {images_per_second:.2f} imgs/sec, lr:{lr}"
+TERMS = "epoch[{epoch}], {terms}, skipped steps:{skipped}"
 END_EPOCH = "==========end epoch==============="
 END_TRAINING = "==========end training==============="
 START_TEST = "==========start eval==============="

@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What both `setup.py` files share: compile one Cython file beside its source, with the flags that keep it bit-exact.
+
+    python dependency/evaluate/setup.py install                    # from any directory
+    python dependency/centernet/src/lib/external/setup.py build_ext --inplace
+
+`install` builds in place too: the project imports the module from its own folder, so nothing is put into site-packages
+(no root rights, no foreign package called `nms`), and it works with every setuptools, with or without its own `install`.
+"""
+import os
+from pathlib import Path
+
+from Cython.Build import cythonize
+from setuptools import Command, Extension, setup
+from setuptools.command.build_ext import build_ext
+
+# A fused multiply-add rounds once where the NumPy twins round twice, so contraction stays off.
+FLAGS = {"msvc": ["/O2", "/fp:precise"], "unix": ["-O3", "-ffp-contract=off"]}
+
+
+class BuildExt(build_ext):
+    """`build_ext` with the flags of the compiler at hand."""
+
+    def build_extensions(self) -> None:
+        """Set the flags, then compile."""
+        flags = FLAGS["msvc" if self.compiler.compiler_type == "msvc" else "unix"]
+        for extension in self.extensions:
+            extension.extra_compile_args = flags
+        super().build_extensions()
+
+
+class Install(Command):
+    """`setup.py install`: the module is built where the project imports it from."""
+
+    description = "build the extension beside its source (nothing goes to site-packages)"
+    user_options: list = []
+
+    def initialize_options(self) -> None:
+        """Take no options."""
+
+    def finalize_options(self) -> None:
+        """Take no options."""
+
+    def run(self) -> None:
+        """Run `build_ext --inplace`."""
+        self.reinitialize_command("build_ext", inplace=1)
+        self.run_command("build_ext")
+
+
+def build(folder: Path, module: str) -> None:
+    """Run the setuptools command line for `<folder>/<module>.pyx`.
+
+    Args:
+        folder: where the source is and the compiled module goes; it becomes the working directory.
+        module: the module's name without suffix.
+    """
+    os.chdir(folder)
+    extension = Extension(module, [f"{module}.pyx"])
+    setup(
+        name=f"facedet-{module.replace('_', '-')}",
+        version="0.1.0",
+        packages=[],
+        py_modules=[],
+        ext_modules=cythonize([extension], language_level=3),
+        cmdclass={"build_ext": BuildExt, "install": Install},
+    )

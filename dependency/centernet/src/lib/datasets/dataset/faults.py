@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What can be wrong in an annotation file, how it is told, and how numbers are written back.
+
+    raise_problems([Problem("label.txt", 7, "a/b.jpg", "size", "width -3, height 5")], "Repair with: ...")
+
+Boxes are xyxy pixels, landmarks [N, 5, 2] pixels.
+"""
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Sequence, Union
+
+import numpy as np
+
+from dependency.errors import InputError
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing wrong in an annotation file.
+
+    file: the annotation file; line: its line from 1, 0 where there are none (json, mat, Records in memory).
+    image: path of the image, "" where not known; kind: one of `KINDS`; text: what is wrong, with the values.
+    """
+    file: str
+    line: int
+    image: str
+    kind: str
+    text: str
+
+    def __str__(self) -> str:
+        place = f"{self.file}:{self.line}" if self.line else self.file
+        return ": ".join(part for part in (place, self.image, self.text) if part)
+
+
+KINDS = {
+    "syntax": "wrong number of columns or keypoints, a missing key, not a number, an unknown flag",
+    "count": "the stated number of faces is not the number of rows",
+    "number": "not finite (nan, inf) or beyond float32",
+    "size": "box without area: zero or negative width or height",
+    "outside": "box reaches over the image border",
+    "landmark": "landmark far outside its box",
+    "duplicate": "the same box twice in one image",
+    "image_twice": "the same image in two places of one file",
+    "image_missing": "no such image file",
+    "image_unreadable": "image file cannot be decoded",
+    "image_turned": "the image file asks to be turned by its EXIF orientation; the stored pixels are read",
+    "image_size": "annotated height and width differ from the image file",
+}
+
+
+def raise_problems(problems: Sequence[Problem], remedy: str) -> None:
+    """Raise an InputError naming the first five of `problems` and ending with `remedy`, if there are any."""
+    if not problems:
+        return
+    shown = "\n".join(f"  {problem}" for problem in problems[:5])
+    more = f"\n  ... and {len(problems) - 5} more" if len(problems) > 5 else ""
+    raise InputError(f"{len(problems)} unusable annotation(s):\n{shown}{more}\n{remedy}")
+
+
+def repair_hint(path: Union[str, Path]) -> str:
+    """What to type when an annotation file has unusable rows."""
+    return f"Repair with: python -m src.tools.prepare_wider --annotation {path} --repair fixed.json"
+
+
+def face_faults(boxes: np.ndarray, landmarks: np.ndarray) -> list[tuple[int, str, str]]:
+    """(face, kind, text) of every face that cannot be trained on: numbers not finite, or a box without area.
+
+    boxes: [N, 4] xyxy pixels; landmarks: [N, 5, 2] pixels.
+    """
+    numbers = np.concatenate([boxes, landmarks.reshape(len(boxes), 10)], axis=1)
+    finite = np.isfinite(numbers).all(axis=1)
+    with np.errstate(invalid="ignore"):
+        sizes = boxes[:, 2:] - boxes[:, :2]
+    faults = []
+    for face in np.flatnonzero(~(finite & (sizes > 0).all(axis=1))):
+        if finite[face]:
+            width, height = sizes[face]
+            text = f"box of width {width:g}, height {height:g}: both must be above 0"
+            faults.append((int(face), "size", text))
+        else:
+            bad = numbers[face][~np.isfinite(numbers[face])]
+            faults.append((int(face), "number", f"{bad[0]} is not a usable coordinate"))
+    return faults
+
+
+def image_name(text: str, place: str) -> str:
+    """An image's path as Records hold it: forward slashes, no leading "./".
+
+    Args:
+        text: the path as written.
+        place: where it is written, for the error.
+
+    Raises:
+        InputError: it is empty or holds a NUL character.
+    """
+    name = text.strip().replace("\\", "/")
+    while name.startswith("./"):
+        name = name[2:]
+    if not name or "\0" in name:
+        raise InputError(f"{place}: image name {text!r}; expected <event>/<name>.jpg")
+    return name
+
+
+def xywh_numbers(box: np.ndarray) -> list[float]:
+    """x, y, width, height of one float32 xyxy box as short decimals that read back as the same corners."""
+    corners = [short_number(value) for value in box]
+    sizes = []
+    for low, high, exact in zip(corners[:2], corners[2:], box[2:]):
+        size = short_number(high - low)
+        # Rounded to float32's digits the sum may miss the corner by one unit: then the difference as it is.
+        sizes.append(size if np.float32(low + size) == exact else float(exact) - low)
+    return corners[:2] + sizes
+
+
+def short_number(value: float) -> float:
+    """The number with the fewest digits that is the same float32; an int where it is whole."""
+    number = float(str(np.float32(value)))
+    return int(number) if number.is_integer() else number

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pixels and points of a training sample: cut and scale a window, mirror, colour jitter.
+
+All images are uint8 BGR [H, W, 3]; points and boxes are float32 pixels; randomness comes from a Generator.
+"""
+import cv2
+import numpy as np
+
+from dependency.extd.utils.augmentations import Window
+
+# Left and right eye, left and right mouth corner change places in a mirrored face.
+FLIP_INDEX = (1, 0, 2, 4, 3)
+# Eigenvalues and eigenvectors of ImageNet's pixel colours (Krizhevsky et al. 2012), BGR order.
+LIGHTING_VALUES = np.array([0.2141788, 0.01817699, 0.00341571], np.float32)
+LIGHTING_VECTORS = np.array([[-0.58752847, -0.69563484, 0.41340352],
+                             [-0.5832747, 0.00994535, -0.81221408],
+                             [-0.56089297, 0.71832671, 0.41158938]], np.float32)
+GREY_WEIGHTS = np.array([0.114, 0.587, 0.299], np.float32)
+
+
+def cut(image: np.ndarray, window: Window, size: int) -> np.ndarray:
+    """The window scaled to [size, size, 3], black outside the image.
+
+    A window more than twice as large as `size` is first reduced by area averaging, since a bilinear warp alone would
+    skip pixels.
+    """
+    x, y, side = window
+    scale = size / side
+    if scale < 0.5:
+        factor = scale * 2
+        height, width = (max(1, round(extent * factor)) for extent in image.shape[:2])
+        factor_y, factor_x = height / image.shape[0], width / image.shape[1]
+        image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+    else:
+        factor_y = factor_x = 1.0
+    # Pixel centres: source = (target + 0.5) / scale + x - 0.5, then the same for the reduced image.
+    matrix = np.array([[factor_x / scale, 0, (0.5 / scale + x) * factor_x - 0.5],
+                       [0, factor_y / scale, (0.5 / scale + y) * factor_y - 0.5]], np.float64)
+    return cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+                          borderMode=cv2.BORDER_CONSTANT)
+
+
+def to_window(points: np.ndarray, window: Window, size: int) -> np.ndarray:
+    """Image pixels [..., 2] -> pixels of the `size` input that shows the window."""
+    return ((points - (window.x, window.y)) * (size / window.side)).astype(np.float32)
+
+
+def flip_boxes(boxes: np.ndarray, width: int) -> np.ndarray:
+    """Mirror xyxy boxes [N, 4] in an image of this width."""
+    return np.stack([width - boxes[:, 2], boxes[:, 1], width - boxes[:, 0], boxes[:, 3]], axis=1)
+
+
+def flip_landmarks(landmarks: np.ndarray, visibility: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """Mirror landmarks [N, 5, 2] and exchange left and right, in the points and in their visibility [N, 5]."""
+    mirrored = landmarks[:, FLIP_INDEX].copy()
+    mirrored[..., 0] = width - mirrored[..., 0]
+    return mirrored, visibility[:, FLIP_INDEX]
+
+
+def colour_jitter(image: np.ndarray, rng: np.random.Generator, strength: float = 0.4,
+                  lighting: float = 0.1) -> np.ndarray:
+    """Brightness, contrast and saturation by 1 +- `strength` in random order, then PCA lighting of sigma `lighting`."""
+    values = image.astype(np.float32) / 255
+    mean = float((values @ GREY_WEIGHTS).mean())
+    for step in rng.permutation(3):
+        factor = np.float32(1 + rng.uniform(-strength, strength))
+        if step == 0:
+            values *= factor
+            mean *= factor
+        else:
+            base = np.float32(mean) if step == 1 else (values @ GREY_WEIGHTS)[..., None]
+            values = base + (values - base) * factor
+    shift = LIGHTING_VECTORS @ (rng.normal(0, lighting, 3).astype(np.float32) * LIGHTING_VALUES)
+    values += shift
+    return np.clip(values * 255 + 0.5, 0, 255).astype(np.uint8)

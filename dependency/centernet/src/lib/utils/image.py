@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Images in and out of the detector: reading files, fitting them to the network's input, and the way back.
+
+    canvas, placement = letterbox(read_image("photo.jpg"), 832)
+    boxes = placement.to_image(boxes_on_canvas)
+
+Images are BGR uint8 [H, W, 3]. Coordinates are pixels with x to the right; a box x..x + w covers pixels x to x + w - 1.
+"""
+from pathlib import Path
+from typing import NamedTuple, Union
+
+import cv2
+import numpy as np
+
+from dependency.errors import InputError
+
+STRIDE = 32
+
+
+class Placement(NamedTuple):
+    """Where an image lies on a canvas: canvas = image * scale + (dx, dy), in pixels."""
+    scale: float
+    dx: float
+    dy: float
+
+    def to_image(self, points: np.ndarray) -> np.ndarray:
+        """Canvas points [..., 2] (x, y) in the image's pixels."""
+        return (points - np.array((self.dx, self.dy), np.float32)) / np.float32(self.scale)
+
+    def to_canvas(self, points: np.ndarray) -> np.ndarray:
+        """Image points [..., 2] (x, y) in the canvas' pixels."""
+        return points * np.float32(self.scale) + np.array((self.dx, self.dy), np.float32)
+
+
+def read_image(path: Union[str, Path], apply_orientation: bool = False) -> np.ndarray:
+    """Decode an image file to BGR uint8 [H, W, 3], whatever its depth and channels.
+
+    Args:
+        path: any file OpenCV decodes; names outside ASCII are fine on every platform.
+        apply_orientation: turn the picture as its EXIF tag says. False for data sets, whose boxes are drawn on the
+            stored pixels (WIDER FACE, FDDB); True for photographs that a person will look at.
+
+    Raises:
+        InputError: the file is missing, empty or not an image.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such image file")
+    flags = cv2.IMREAD_COLOR if apply_orientation else cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+    content = np.fromfile(path, np.uint8)
+    try:
+        image = cv2.imdecode(content, flags) if content.size else None
+    except cv2.error as error:
+        raise InputError(f"{path}: OpenCV cannot decode this image ({error.err})") from error
+    if image is None:
+        raise InputError(f"{path}: not a readable image ({content.size} bytes); replace the file, "
+                         "or remove it from the list of images")
+    return image
+
+
+def place(image: np.ndarray, placement: Placement, height: int, width: int) -> np.ndarray:
+    """Draw `image` on a black canvas [height, width, 3] by one bilinear warp."""
+    matrix = np.array([[placement.scale, 0, placement.dx], [0, placement.scale, placement.dy]], np.float64)
+    return cv2.warpAffine(image, matrix, (width, height), flags=cv2.INTER_LINEAR)
+
+
+def letterbox(image: np.ndarray, size: int) -> tuple[np.ndarray, Placement]:
+    """Fit an image into a square, proportions kept, centred, black around it (the manual's 832 protocol).
+
+    Args:
+        image: uint8 [H, W, 3].
+        size: side of the square; the longer side of the image becomes `size`.
+
+    Returns:
+        (canvas uint8 [size, size, 3], placement)
+    """
+    height, width = image.shape[:2]
+    scale = size / max(height, width)
+    placement = Placement(scale, (size - scale * width) / 2, (size - scale * height) / 2)
+    return place(image, placement, size, size), placement
+
+
+def pad_to_multiple(image: np.ndarray, multiple: int = STRIDE, scale: float = 1.0) -> tuple[np.ndarray, Placement]:
+    """Add black columns at the right and rows at the bottom until both sides are multiples of `multiple`.
+
+    Args:
+        image: uint8 [H, W, 3].
+        multiple: the network's coarsest stride.
+        scale: resize first; at 1.0 no pixel is resampled.
+
+    Returns:
+        (canvas uint8 [H', W', 3], placement)
+    """
+    height, width = (round_up(side * scale, multiple) for side in image.shape[:2])
+    placement = Placement(scale, 0.0, 0.0)
+    if scale != 1.0:
+        return place(image, placement, height, width), placement
+    bottom, right = height - image.shape[0], width - image.shape[1]
+    return cv2.copyMakeBorder(image, 0, bottom, 0, right, cv2.BORDER_CONSTANT), placement
+
+
+def round_up(value: float, multiple: int) -> int:
+    """The smallest multiple of `multiple` that is not under `value`, at least one."""
+    return max(1, int(np.ceil(value / multiple))) * multiple

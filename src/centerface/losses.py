@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Losses of CenterFace: focal on the heatmap, smooth L1 on size and offset, L1 on landmarks.
+
+    FocalLoss()(heat [N, 1, h, w], target [N, h, w])
+    CenterFaceLoss()(outputs, heatmap, cells, values, weights) -> (total, (hm, wh, off, landmarks))
+"""
+from mindspore import Tensor, nn, ops
+
+TERMS = ("hm", "wh", "off", "landmarks")
+
+
+class FocalLoss(nn.Cell):
+    """Penalty-reduced focal loss (Zhou et al. 2019, equation 1; alpha 2, beta 4).
+
+    The probability is kept within [1e-4, 1 - 1e-4]: without it one confident wrong cell gives log(0).
+    Cells with a negative target count neither as face nor as background.
+    """
+
+    def construct(self, heat: Tensor, target: Tensor) -> Tensor:
+        probability = heat.reshape(target.shape).clip(1e-4, 1 - 1e-4)
+        is_centre = (target == 1).astype("float32")
+        is_background = (target >= 0).astype("float32") * (1 - is_centre)
+        gap = 1 - target
+        positive = ops.log(probability) * ops.square(1 - probability) * is_centre
+        negative = ops.log(1 - probability) * ops.square(probability) * ops.square(ops.square(gap)) * is_background
+        return -(positive.sum() + negative.sum()) / is_centre.sum().clip(1.0, None)
+
+
+class CenterFaceLoss(nn.Cell):
+    """The weighted sum of the four terms.
+
+    Args:
+        hm_weight, wh_weight, off_weight, landmark_weight: weights of the terms in the total.
+    """
+
+    def __init__(self, hm_weight: float = 1.0, wh_weight: float = 0.1, off_weight: float = 1.0,
+                 landmark_weight: float = 0.1):
+        super().__init__()
+        self.focal = FocalLoss()
+        self.term_weights = (hm_weight, wh_weight, off_weight, landmark_weight)
+
+    def construct(self, outputs: tuple, heatmap: Tensor, cells: Tensor, values: Tensor,
+                  weights: Tensor) -> tuple[Tensor, tuple]:
+        """See `CentreTargets` for heatmap [N, h, w], cells [N, M], values and weights [N, M, 14]."""
+        hm, wh, off, kps = outputs
+        faces = (heatmap == 1).astype("float32").sum() + 1e-4
+        wh_error = smooth_l1(_gather(wh, cells), values[..., :2]) * weights[..., :2]
+        off_error = smooth_l1(_gather(off, cells), values[..., 2:4]) * weights[..., 2:4]
+        mask = weights[..., 4:]
+        landmark_error = ops.abs(_gather(kps, cells) - values[..., 4:]) * mask
+        terms = (self.focal(hm, heatmap), wh_error.sum() / faces, off_error.sum() / faces,
+                 landmark_error.sum() / (mask.sum() + 1e-4))
+        total = 0.0
+        for term, weight in zip(terms, self.term_weights):
+            total = total + term * weight
+        return total, terms
+
+
+def smooth_l1(prediction: Tensor, target: Tensor) -> Tensor:
+    """Elementwise smooth L1 with its knee at 1 (Girshick 2015, equation 3)."""
+    gap = ops.abs(prediction - target)
+    return ops.where(gap < 1, 0.5 * gap * gap, gap - 0.5)
+
+
+def _gather(maps: Tensor, cells: Tensor) -> Tensor:
+    """[N, C, h, w] at cells [N, M] -> [N, M, C]."""
+    n, channels, height, width = maps.shape
+    index = ops.broadcast_to(cells.expand_dims(1), (n, channels, cells.shape[1]))
+    return ops.gather_elements(maps.reshape(n, channels, height * width), 2, index).transpose(0, 2, 1)

@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Names of weights: ours, those of a MindSpore MobileNetV2, and those of the PyTorch models they come from.
+
+    torch_name("network.backbone.features.0.features.1.gamma")   ->   "features.0.1.weight"
+    torch_name("dla_up.up1.up.0.weight")                         ->   "dla_up.up_0.up.0.weight"
+
+PyTorch means torchvision's `mobilenet_v2` and CenterFace.pytorch (github.com/chenjun2hao/CenterFace.pytorch).
+"""
+import re
+from typing import Iterable
+
+from src.centerface.backbone import key_name
+from src.centerface.layers import NORM_SUFFIXES, tensor_shapes
+
+KEY_PREFIX = "network.backbone."
+# Checkpoints of other vintages leave out `network.` or call the classifier head.0, head.1, head.head.1.
+_KEY_PREFIXES = re.compile(r"^(?:network\.)?backbone\.(?=features\.)")
+_CLASSIFIER = re.compile(r"^(?:network\.)?head\.(?:\w+\.)*(?=(?:weight|bias)$)")
+_NORM_REPLACEMENTS = ((".moving_mean", ".running_mean"), (".moving_variance", ".running_var"),
+                      (".gamma", ".weight"), (".beta", ".bias"))
+_FACE_REPLACEMENTS = (("need_fp1", "feature_1"), ("need_fp2", "feature_2"), ("need_fp3", "feature_4"),
+                      ("need_fp4", "feature_6"), (".up1", ".up_0"), (".up2", ".up_1"), (".up3", ".up_2"),
+                      ("hm_head.0.", "hm."), ("wh_head.", "wh."), ("off_head.", "hm_offset."),
+                      ("kps_head.", "landmarks."))
+
+
+def torch_name(name: str) -> str:
+    """The PyTorch name of a tensor of a MindSpore MobileNetV2 or CenterFace."""
+    name = _CLASSIFIER.sub("classifier.1.", _KEY_PREFIXES.sub("", name))
+    for old, new in ((".features", ""), *_NORM_REPLACEMENTS, *_FACE_REPLACEMENTS):
+        name = name.replace(old, new)
+    return name
+
+
+def name_map(names: Iterable[str]) -> dict[str, str]:
+    """{PyTorch name: MindSpore name}; change `torch_name` where your PyTorch model has other names."""
+    return {torch_name(name): name for name in names}
+
+
+def key_shapes() -> dict[str, tuple[int, ...]]:
+    """Shapes by name of mobilenet_v2_key.ckpt: a whole MobileNetV2 for 1,000 classes, 262 tensors."""
+    shapes = {KEY_PREFIX + key_name(name): shape for name, shape in tensor_shapes(part="backbone").items()}
+    last = f"{KEY_PREFIX}features.18.features."
+    shapes[f"{last}0.weight"] = (1280, 320, 1, 1)
+    shapes.update({f"{last}1.{suffix}": (1280,) for suffix in NORM_SUFFIXES})
+    return {**shapes, "network.head.fc.weight": (1000, 1280), "network.head.fc.bias": (1000,)}

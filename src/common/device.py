@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Everything that differs by device or by MindSpore version.
+
+    from src.common import device
+    ms = device.setup("CPU")          # the only way the project imports mindspore for work on a device
+"""
+import os
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Optional
+
+from dependency.errors import InputError
+from src.common.log import LOGGER
+
+TARGETS = ("auto", "CPU", "GPU", "Ascend")
+ONEDNN_VARIABLE = "ONEDNN_MAX_CPU_ISA"
+
+
+def cap_onednn() -> None:
+    """Keep oneDNN off its slow AVX-512 path; must run before `import mindspore`.
+
+    On CPUs with AVX-512, oneDNN runs MindSpore's plain NCHW convolutions with reference code, 20 to 55 times slower
+    than its AVX2 code (docs/performance.md). A value that the user set is left alone.
+    """
+    if ONEDNN_VARIABLE in os.environ:
+        return
+    os.environ[ONEDNN_VARIABLE] = "AVX2"
+    if "mindspore" in sys.modules:
+        LOGGER.warning("mindspore was imported before %s could be set: on a CPU with AVX-512 convolutions may run "
+                       "20 to 55 times slower. Put `export %s=AVX2` before the command.",
+                       ONEDNN_VARIABLE, ONEDNN_VARIABLE)
+
+
+def choose_target(target: str) -> str:
+    """"auto" is Ascend where the driver shows an NPU, else CPU; GPU must be asked for."""
+    if target not in TARGETS:
+        raise InputError(f"--device_target: '{target}' is not one of {', '.join(TARGETS)}")
+    if target != "auto":
+        return target
+    return "Ascend" if any(Path("/dev").glob("davinci[0-9]*")) else "CPU"
+
+
+def setup(target: str = "auto", device_id: Optional[int] = None, pynative: bool = False) -> ModuleType:
+    """Import mindspore, choose device and GRAPH_MODE, and return the module.
+
+    Args:
+        target: one of TARGETS.
+        device_id: NPU or GPU number; None takes the environment's DEVICE_ID, else 0.
+        pynative: True runs operators one by one (for looking into a network, not for work).
+
+    Raises:
+        InputError: mindspore is absent or cannot serve this device.
+    """
+    cap_onednn()
+    os.environ.setdefault("GLOG_v", "3")
+    try:
+        import mindspore as ms
+    except ImportError as error:
+        raise InputError(f"mindspore cannot be imported ({error}): run `make env`, "
+                         "or `pip install -r requirements.txt`") from error
+    target = choose_target(target)
+    ms.set_context(mode=ms.PYNATIVE_MODE if pynative else ms.GRAPH_MODE)
+    try:
+        if target == "CPU":
+            ms.set_device("CPU")
+        else:
+            ms.set_device(target, int(os.environ.get("DEVICE_ID", 0)) if device_id is None else device_id)
+    except (RuntimeError, ValueError) as error:
+        first = str(error).strip().splitlines()[0]
+        raise InputError(f"--device_target {target}: this mindspore {ms.__version__} cannot use it ({first}). "
+                         "Use --device_target CPU, or install CANN (Ascend) or CUDA 11.6 with cuDNN 8 (GPU)") from error
+    return ms
+
+
+def connect(is_distributed: bool) -> tuple[int, int]:
+    """(rank, number of devices). Joins the others when told to, or when msrun started this process."""
+    if not is_distributed and not os.environ.get("MS_WORKER_NUM"):
+        return 0, 1
+    import mindspore as ms
+    from mindspore.communication import get_group_size, get_rank, init
+    if not any(name in os.environ for name in ("MS_WORKER_NUM", "RANK_TABLE_FILE", "OMPI_COMM_WORLD_RANK")):
+        raise InputError("--is_distributed: no launcher started this process; use scripts/train_distribute.sh, or "
+                         "`msrun --worker_num=N --local_worker_num=N --join=True train.py ...`")
+    init()
+    rank, group = get_rank(), get_group_size()
+    ms.set_auto_parallel_context(parallel_mode="data_parallel", gradients_mean=True, device_num=group)
+    return rank, group
+
+
+def gradient_reducer(parameters: Any, group: int) -> Any:
+    """The cell that averages gradients over `group` devices; None for one device."""
+    if group == 1:
+        return None
+    from mindspore import nn
+    return nn.DistributedGradReducer(parameters, mean=True, degree=group)
+
+
+def is_cpu() -> bool:
+    """Whether the device in force is the CPU, where dynamic shapes cost nothing."""
+    import mindspore as ms
+    return ms.get_context("device_target") == "CPU"
+
+
+def dynamic_images(ms: ModuleType) -> Any:
+    """An input placeholder for uint8 images [B, H, W, 3] of any size: one graph for all sizes."""
+    return ms.Tensor(shape=[None, None, None, 3], dtype=ms.uint8)
+
+
+def versions() -> dict[str, str]:
+    """Versions that a result depends on, for cards and reports."""
+    import platform
+
+    import cv2
+    import numpy
+    found = {"python": platform.python_version(), "numpy": numpy.__version__, "opencv": cv2.__version__}
+    if "mindspore" in sys.modules:
+        found["mindspore"] = sys.modules["mindspore"].__version__
+    return found

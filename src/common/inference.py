@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a checkpoint to a callable network and a detector.
+
+    forward = Forward(models.recipe)
+    card = forward.load("0-140_27720.ckpt")
+    faces = build_detector(forward, card).run(read_image("photo.jpg"))
+
+A recipe (src/models.py) knows a model: `DEFAULT_CARD`, `inference_cell(card)`, `decoder(name)`. Images are uint8 BGR
+[B, H, W, 3], sides multiples of 32; maps are float32 [B, C, h, w].
+"""
+import json
+from pathlib import Path
+from typing import Any, Callable, Optional, Union
+
+import numpy as np
+
+from dependency.centernet.src.lib.detectors.base_detector import BaseDetector
+from src.common import checkpoint, device
+from src.common.log import LOGGER
+
+# The parts of a card that shape the graph; checkpoints that agree on them share it.
+GRAPH_PARTS = ("model", "options", "input")
+
+
+class Forward:
+    """A network on a device: `forward(images)` gives its raw maps, `load(path)` puts other weights into it.
+
+    One graph serves every image size on a CPU (elsewhere one graph a size), and every checkpoint of the same card: a
+    sweep compiles once.
+
+    Args:
+        recipes: the recipe of a model's name.
+        model: what a checkpoint without a card is.
+        device_target, device_id: see `device.setup`.
+    """
+
+    def __init__(self, recipes: Callable[[str], Any], model: str = "centerface", device_target: str = "auto",
+                 device_id: Optional[int] = None):
+        self.recipe: Any = None
+        self._recipes = recipes
+        self._model = model
+        self._ms = device.setup(device_target, device_id)
+        self._cell: Any = None
+        self._built = ""
+
+    def load(self, path: Union[str, Path]) -> dict[str, Any]:
+        """Put the weights of a checkpoint into the network and return its card.
+
+        Raises:
+            InputError: unreadable or damaged file, a checkpoint of another model, weights that do not fit.
+        """
+        read = checkpoint.load(path)
+        card = self._complete(path, read.card)
+        tensors = checkpoint.network_tensors(read)
+        described = json.dumps([card.get(part) for part in GRAPH_PARTS], sort_keys=True)
+        recipe = self._recipes(card["model"])
+        cell = self._cell if described == self._built else self._build(recipe, card)
+        parameters = dict(cell.network.parameters_and_names())
+        shapes = {name: tuple(parameter.shape) for name, parameter in parameters.items()}
+        report = checkpoint.load_report(shapes, tensors)
+        report.require(path, read.card)
+        for name, parameter in parameters.items():
+            parameter.set_data(self._ms.Tensor(tensors[name].astype(np.float32, copy=False)))
+        self._cell, self._built, self.recipe = cell, described, recipe
+        LOGGER.info("load_model %s success: %s", path, report.format())
+        return card
+
+    def __call__(self, images: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Raw maps, each float32 [B, C, h, w], of uint8 BGR images [B, H, W, 3]."""
+        if self._cell is None:
+            raise RuntimeError("load a checkpoint first")
+        maps = self._cell(self._ms.Tensor(np.ascontiguousarray(images)))
+        return tuple(each.asnumpy() for each in maps)
+
+    def _complete(self, path: Union[str, Path], card: Optional[dict[str, Any]]) -> dict[str, Any]:
+        model = (card or {}).get("model", self._model)
+        default = self._recipes(model).DEFAULT_CARD
+        if card is None:
+            LOGGER.info("%s has no card: taken as %s with %s", path, model, default["options"])
+        return {**default, **(card or {})}
+
+    def _build(self, recipe: Any, card: dict[str, Any]) -> Any:
+        cell = recipe.inference_cell(card)
+        if device.is_cpu():
+            cell.set_inputs(device.dynamic_images(self._ms))
+        return cell
+
+
+def build_detector(forward: Forward, card: dict[str, Any], **options: Any) -> BaseDetector:
+    """The detector that a card describes.
+
+    Args:
+        forward: the network, loaded with the card's checkpoint.
+        card: "decoder", and "detect" with default arguments of `BaseDetector`.
+        **options: arguments of `BaseDetector` that win over the card's.
+    """
+    return BaseDetector(forward, forward.recipe.decoder(card["decoder"]), **{**card.get("detect", {}), **options})

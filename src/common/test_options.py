@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The options of test.py; names and defaults of the manual's come first in each group.
+
+    cfg, given = parse(OPTIONS, argv, __doc__)
+    detector = build_detector(forward, recipe, card, **detector_options(cfg, given))
+"""
+from typing import Any
+
+from dependency.centernet.src.lib.detectors.base_detector import NMS_KINDS
+from src.common.config import Option, Table
+from src.common.device import TARGETS
+from src.models import MODELS
+
+DETECTOR: dict[str, Option] = {
+    "test_size": Option(None, "'original' (padded to a multiple of 32), or the side of the square that the image is "
+                              "fitted into; default: what the checkpoint's card says, else 832 as in the manual"),
+    "test_scales": Option([1.0], "look at these sizes relative to --test_size and merge the results, as 0.5,1,1.5"),
+    "flip_test": Option(False, "look at the mirror image too"),
+    "nms": Option(None, "how duplicates are suppressed; default: the card's, else soft", choices=NMS_KINDS),
+    "nms_iou": Option(None, "overlap that hard NMS removes; soft NMS is the manual's Gaussian, which needs none; "
+                            "default: the card's, else 0.5", kind=float),
+    "top_k": Option(None, "most faces of one image (the manual's 200 loses 5 % of WIDER's hard faces); "
+                          "default: the card's, else 1000", kind=int),
+    "score_threshold": Option(None, "leave out weaker faces; default: the card's, else 0.005", kind=float),
+    "peaks": Option(None, "1: only local maxima of the heatmap, 0: every cell over the threshold; "
+                          "default: the card's, else 1", kind=bool),
+}
+
+OPTIONS: Table = {
+    "Images": {
+        "data_dir": Option("", "image folder, holds <event>/<image>.jpg"),
+        "ground_truth_mat": Option("", "names the images to test: val.mat / wider_face_val.mat, or any annotation "
+                                       "file that src.tools.prepare_wider reads"),
+        "only_existing": Option(False, "test those images of the split that --data_dir holds, and say how many"),
+    },
+    "Checkpoints": {
+        "test_model": Option("", "folder of the checkpoints; all are tested unless one of the next options chooses"),
+        "ckpt_path": Option("outputs/", "the same as --test_model, which wins"),
+        "ckpt_name": Option("", "test only this one"),
+        "device_num": Option(1, "choose by the manual's arithmetic: devices in training. "
+                                "epoch = loop * device_num + rank + 1 for loop in [start, end); "
+                                "name = 0-<epoch>_<epoch * steps_per_epoch>.ckpt"),
+        "steps_per_epoch": Option(198, "arithmetic: training steps of an epoch"),
+        "start": Option(0, "arithmetic: first loop; counts blocks of device_num epochs, not epochs"),
+        "end": Option(18, "arithmetic: loop to stop before"),
+        "rank": Option(0, "arithmetic: number of this process among device_num"),
+        "model": Option("centerface", "the model of checkpoints without a card", choices=MODELS),
+    },
+    "Detector": DETECTOR,
+    "Output": {
+        "save_dir": Option("output/centerface", "predictions go to <save_dir>/<event>/<image>.txt, "
+                                                "of several checkpoints to <save_dir>/<epoch>/<event>/<image>.txt"),
+        "score_digits": Option(3, "decimals of the scores in the files"),
+        "verbose": Option(False, "a line for every image, as in the manual"),
+    },
+    "Evaluation": {
+        "eval": Option(False, "score every checkpoint after testing it"),
+        "ground_truth_path": Option("", "folder of the WIDER .mat files; default: the folder of --ground_truth_mat"),
+        "eval_script_path": Option("", "accepted for the manual's scripts; the evaluation runs in this process"),
+    },
+    "Device": {
+        "device_target": Option("auto", "where to run", choices=TARGETS),
+        "is_distributed": Option(False, "accepted for the manual's scripts; testing runs on one device"),
+    },
+}
+
+
+def detector_options(cfg: dict[str, Any], given: set[str]) -> dict[str, Any]:
+    """The arguments of `BaseDetector` that the user chose; the rest is the checkpoint's affair."""
+    return {name: cfg[name] for name in DETECTOR if name in given and cfg[name] is not None}

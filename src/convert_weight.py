@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Convert CenterFace weights from CenterFace.pytorch to MindSpore (--pt2ckpt 1) or back (--pt2ckpt 0).
+
+    python convert_weight.py --pt_fn=model_best.pth --out_fn=centerface.ckpt
+    python convert_weight.py --ckpt_fn=centerface.ckpt --out_fn=centerface.pth --pt2ckpt=0
+
+The way back needs PyTorch.
+"""
+import argparse
+import sys
+from pathlib import Path
+from typing import Optional
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from dependency.errors import InputError  # noqa: E402
+from src.centerface.torch_names import name_map  # noqa: E402  (the manual lets users change it)
+from src.common import checkpoint  # noqa: E402
+from src.common.cli import run  # noqa: E402
+
+__all__ = ["ckpt_to_pt", "main", "name_map", "pt_to_ckpt"]
+
+
+def pt_to_ckpt(pt_fn: Path, out_fn: Path, ckpt_fn: Optional[Path] = None) -> None:
+    """Write the weights of CenterFace.pytorch as our checkpoint.
+
+    Args:
+        ckpt_fn: a CenterFace checkpoint whose tensor names and shapes the result must have, if given.
+    """
+    from src.centerface.convert import face_from_torch
+
+    converted = face_from_torch(pt_fn)
+    report = converted.report
+    if ckpt_fn is not None:
+        wanted = checkpoint.network_tensors(checkpoint.load(ckpt_fn))
+        shapes = {name: value.shape for name, value in wanted.items()}
+        report = checkpoint.load_report(shapes, converted.tensors)
+    report.require(pt_fn)
+    checkpoint.save(out_fn, converted.tensors, converted.card)
+    print(report.format())
+    print(f"{out_fn}: {len(converted.tensors)} tensors")
+
+
+def ckpt_to_pt(ckpt_fn: Path, out_fn: Path) -> None:
+    """Write a CenterFace checkpoint as `{"epoch": ..., "state_dict": ...}` of CenterFace.pytorch."""
+    try:
+        import torch
+    except ImportError as error:
+        raise InputError("writing a .pth file needs PyTorch; type: pip install torch") from error
+    from src.centerface.convert import face_to_torch
+
+    epoch = checkpoint.load(ckpt_fn).bookkeeping.get("epoch", 0)
+    tensors = {name: torch.from_numpy(value.copy()) for name, value in face_to_torch(ckpt_fn).items()}
+    torch.save({"epoch": epoch, "state_dict": tensors}, str(out_fn))
+    print(f"{out_fn}: {len(tensors)} tensors")
+
+
+def main(argv: Optional[list[str]] = None) -> int:
+    """Convert in the direction that `--pt2ckpt` names."""
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--ckpt_fn", type=Path,
+                        help="with --pt2ckpt 0 the checkpoint to convert; with 1 one whose tensor names the "
+                             "result must have (optional)")
+    parser.add_argument("--pt_fn", type=Path, help="the .pth to convert; not needed with --pt2ckpt 0")
+    parser.add_argument("--out_fn", type=Path, required=True, help="the file to write")
+    parser.add_argument("--pt2ckpt", type=int, choices=(0, 1), default=1,
+                        help="1: .pth to .ckpt, 0: back (default: 1)")
+    args = parser.parse_args(argv)
+    needed = "pt_fn" if args.pt2ckpt else "ckpt_fn"
+    if getattr(args, needed) is None:
+        raise InputError(f"--pt2ckpt {args.pt2ckpt} converts the file of --{needed}; add --{needed}=FILE")
+    if args.pt2ckpt:
+        pt_to_ckpt(args.pt_fn, args.out_fn, args.ckpt_fn)
+    else:
+        ckpt_to_pt(args.ckpt_fn, args.out_fn)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))

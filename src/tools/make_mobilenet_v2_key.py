@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Write mobilenet_v2_key.ckpt: the names and shapes of a MindSpore MobileNetV2, every value zero.
+
+    python -m src.tools.make_mobilenet_v2_key mobilenet_v2_key.ckpt
+
+convert_weight_mobilenetv2.py takes it as --ckpt_fn; it knows these names without the file, too.
+"""
+import argparse
+import sys
+from pathlib import Path
+from typing import Optional
+
+import numpy as np
+
+from src.centerface.torch_names import key_shapes
+from src.common import checkpoint
+from src.common.cli import run
+
+
+def main(argv: Optional[list[str]] = None) -> int:
+    """Write the file."""
+    parser = argparse.ArgumentParser(prog="python -m src.tools.make_mobilenet_v2_key", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", metavar="OUT", type=Path, nargs="?", default=Path("mobilenet_v2_key.ckpt"),
+                        help="the file to write (default: mobilenet_v2_key.ckpt)")
+    args = parser.parse_args(argv)
+    shapes = key_shapes()
+    checkpoint.save(args.out, {name: np.zeros(shape, np.float32) for name, shape in shapes.items()})
+    print(f"{args.out}: {len(shapes)} tensors, all zero")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))

@@ -1,0 +1,233 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Make, check and repair the annotation files that training reads, and lay out a WIDER FACE download.
+
+    python -m src.tools.prepare_wider --annotation label.txt --image_dir WIDER_train/images --out train.json
+    python -m src.tools.prepare_wider --annotation label.txt --image_dir WIDER_train/images --validate
+    python -m src.tools.prepare_wider --annotation label.txt --image_dir WIDER_train/images --repair fixed.txt
+    python -m src.tools.prepare_wider --wider DOWNLOADS --layout dataset/centerface --annotation label.txt
+
+Reads RetinaFace label.txt, SCRFD labelv2.txt, wider_face_*_bbx_gt.txt, wider_face_*.mat and COCO json; their
+lines are shown in docs/formats.md. Of several files the faces with the same box become one, so that label.txt
+brings the landmarks and wider_face_train.mat the invalid flags. Sizes are in pixels of the original image.
+"""
+import argparse
+import os
+import re
+import sys
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import Optional, Sequence
+
+import numpy as np
+
+from dependency.centernet.src.lib.datasets.dataset.coco_hp import Record
+from dependency.errors import InputError
+from src.common.annotation import (
+    FORMATS, Annotations, Repair, merge, read_annotations, repair, validate, write_records)
+from src.common.cli import run
+from src.tools.wider_layout import make_layout
+
+TRAIN_IMAGES = 12880  # the official WIDER FACE train split
+MANUAL_IMAGES = 12671  # of these in the train.json that the CenterFace manual's step count comes from
+
+
+def main(argv: Optional[list[str]] = None) -> int:
+    """Run the command line; returns 1 where --validate or --layout find something amiss, else 0."""
+    args = _parser().parse_args(argv)
+    if not (args.out or args.validate or args.repair or args.layout):
+        raise InputError("nothing to do; add --out train.json, --validate, --repair FILE or --layout FOLDER")
+    if not (args.annotation or args.layout):
+        raise InputError("no annotation file; add --annotation label.txt")
+    status = 0
+    if bool(args.layout) != bool(args.wider):
+        raise InputError("--layout and --wider FOLDER go together; --wider holds WIDER_train and WIDER_val")
+    if args.layout:
+        status = _lay_out(args)
+    if not args.annotation:
+        return status
+    if args.validate:
+        return _validate(args) or status
+    _convert(args, args.repair or args.out, thorough=bool(args.repair))
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("python -m src.tools.prepare_wider", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--annotation", nargs="+", type=Path, default=[], metavar="FILE", help="what to read")
+    parser.add_argument("--image_dir", type=Path, help="folder of <event>/<name>.jpg")
+    parser.add_argument("--format", choices=sorted(FORMATS), help="of --annotation; found out when not given")
+    action = parser.add_mutually_exclusive_group()
+    action.add_argument("--out", type=Path, metavar="FILE",
+                        help=".json for CenterFace, .txt for RetinaFace; problems are repaired and counted")
+    action.add_argument("--validate", action="store_true", help="only list problems; exit status 1 if any")
+    action.add_argument("--repair", type=Path, metavar="FILE",
+                        help="like --out, but decode the images, and list each problem with what was done")
+    parser.add_argument("--headers_only", action="store_true",
+                        help="--validate, --repair: read the images' headers, do not decode them")
+    parser.add_argument("--only_existing", action="store_true", help="keep the images under --image_dir")
+    parser.add_argument("--min_size", type=_pixels, default=0, metavar="N",
+                        help="drop faces whose shorter side is below N pixels")
+    parser.add_argument("--ignore_small", type=_pixels, default=0, metavar="N",
+                        help="mark faces whose shorter side is below N pixels as ignored")
+    parser.add_argument("--drop_invalid", action="store_true", help="drop faces flagged invalid or ignored")
+    parser.add_argument("--layout", type=Path, metavar="FOLDER",
+                        help="make the manual's tree here by links: annotations, images/{train,val}/images, "
+                             "ground_truth; --annotation then becomes annotations/train.json")
+    parser.add_argument("--wider", type=Path, metavar="FOLDER",
+                        help="--layout: holds WIDER_train, WIDER_val, wider_face_split and eval_tools")
+    parser.add_argument("--ground_truth", type=Path, metavar="FOLDER",
+                        help="--layout: holds wider_{easy,medium,hard,face}_val.mat, where not under --wider")
+    return parser
+
+
+def _pixels(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1
+    if not 0 <= value < 1e6:
+        raise argparse.ArgumentTypeError(f"{text!r}; expected a number of pixels, 0 or more")
+    return value
+
+
+def _validate(args: argparse.Namespace) -> int:
+    problems = []
+    for path in args.annotation:
+        source = read_annotations(path, args.format, on_problem="collect")
+        if args.only_existing:
+            source = only_existing(source, args.image_dir)
+        problems += validate(source, args.image_dir, check_images=not args.headers_only)
+    for problem in problems:
+        print(problem)
+    if args.image_dir is None:
+        print("images not checked; add --image_dir to check them too")
+    print(f"{len(problems)} problems" + _kinds(problem.kind for problem in problems))
+    return 1 if problems else 0
+
+
+def _convert(args: argparse.Namespace, out: Path, thorough: bool) -> None:
+    """Read, repair, merge, filter and write; prints what happened."""
+    sources: list[Annotations] = []
+    repairs: list[Repair] = []
+    for path in args.annotation:
+        source = read_annotations(path, args.format, on_problem="collect")
+        if args.only_existing:
+            source = only_existing(source, args.image_dir)
+        elif args.image_dir is not None:
+            _check_presence(source, args.image_dir, some=thorough)
+        mended, done = repair(source, args.image_dir, check_images=thorough and not args.headers_only)
+        sources.append(mended)
+        repairs += done
+    records, dropped = filter_faces(merge(sources), args.min_size, args.ignore_small, args.drop_invalid)
+    if not records:
+        raise InputError(f"no image is left of {', '.join(map(str, args.annotation))}; check --image_dir")
+    sized = all(record.height and record.width for record in records)
+    if out.suffix.lower() == ".json" and args.image_dir is None and not sized:
+        raise InputError("json needs the size of every image; add --image_dir FOLDER")
+    write_records(out, records)
+    shown = repairs if thorough else repairs[:10]
+    for item in shown:
+        print(item)
+    if len(repairs) > len(shown):
+        print(f"... and {len(repairs) - len(shown)} more; --validate lists all")
+    print(summary(out, records, repairs, dropped))
+
+
+def only_existing(annotations: Annotations, image_dir: Optional[Path]) -> Annotations:
+    """The Records whose image is under `image_dir`, with their lines and problems; prints how many.
+
+    Raises:
+        InputError: no `image_dir`.
+    """
+    if image_dir is None:
+        raise InputError("--only_existing needs --image_dir FOLDER")
+    keep = [os.path.isfile(image_dir / record.path) for record in annotations]
+    print(f"{annotations.file}: {sum(keep):,} of {len(keep):,} images are under {image_dir}")
+    records = [record for record, here in zip(annotations, keep) if here]
+    lines = [line for line, here in zip(annotations.lines, keep) if here]
+    absent = {record.path for record, here in zip(annotations, keep) if not here}
+    problems = [problem for problem in annotations.problems if problem.image not in absent]
+    return Annotations(records, annotations.file, lines, problems)
+
+
+def _check_presence(annotations: Annotations, image_dir: Path, some: bool) -> None:
+    """Raise where images are missing; with `some`, only where none is there."""
+    missing = [record.path for record in annotations if not os.path.isfile(image_dir / record.path)]
+    if missing and not (some and len(missing) < len(annotations)):
+        raise InputError(f"{len(missing):,} of {len(annotations):,} images of {annotations.file} are not "
+                         f"under {image_dir}, first {missing[0]}; check --image_dir or add --only_existing")
+
+
+def filter_faces(records: Sequence[Record], min_size: float = 0, ignore_small: float = 0,
+                 drop_invalid: bool = False) -> tuple[list[Record], Counter]:
+    """Drop or ignore faces by size and flag; images stay, even without faces.
+
+    Args:
+        records: what to filter.
+        min_size: drop faces whose shorter side is below this, in pixels.
+        ignore_small: mark faces whose shorter side is below this, in pixels, as ignored.
+        drop_invalid: drop the faces that come in as ignored.
+
+    Returns:
+        The records, and how many faces were dropped for which reason.
+    """
+    filtered, dropped = [], Counter()
+    for record in records:
+        shorter = (record.boxes[:, 2:] - record.boxes[:, :2]).min(axis=1, initial=np.inf)
+        invalid = record.ignore if drop_invalid else np.zeros_like(record.ignore)
+        small = (shorter < min_size) & ~invalid
+        dropped["invalid"] += int(invalid.sum())
+        dropped["below --min_size"] += int(small.sum())
+        keep = ~(invalid | small)
+        filtered.append(replace(record, boxes=record.boxes[keep], landmarks=record.landmarks[keep],
+                                visibility=record.visibility[keep],
+                                ignore=(record.ignore | (shorter < ignore_small))[keep]))
+    return filtered, +dropped
+
+
+def summary(out: Path, records: Sequence[Record], repairs: Sequence[Repair], dropped: Counter) -> str:
+    """The counts of a conversion, and how they compare where the images look like the WIDER train split."""
+    faces = sum(len(record.boxes) for record in records)
+    with_faces = sum(len(record.boxes) > 0 for record in records)
+    landmarks = sum(int(record.visibility.any(axis=1).sum()) for record in records)
+    ignored = sum(int(record.ignore.sum()) for record in records)
+    lines = [f"wrote     {out}", f"images    {len(records):,}, of these {with_faces:,} with faces",
+             f"faces     {faces:,}: {landmarks:,} with landmarks, {ignored:,} ignored",
+             f"repaired  {len(repairs):,}" + _kinds(f"{item.problem.kind} {item.action}" for item in repairs),
+             f"dropped   {sum(dropped.values()):,}" + _kinds(dropped.elements())]
+    if len(records) > 10000 and all(re.match(r"\d+--", record.path) for record in records):
+        lines.append(f"WIDER FACE train has {TRAIN_IMAGES:,} images, the train.json of the CenterFace manual "
+                     f"{MANUAL_IMAGES:,} with faces: here {len(records) - TRAIN_IMAGES:+,} and "
+                     f"{with_faces - MANUAL_IMAGES:+,}")
+    return "\n".join(lines)
+
+
+def _kinds(kinds: Sequence[str]) -> str:
+    counts = Counter(kinds)
+    return ": " + ", ".join(f"{count:,} {kind}" for kind, count in counts.most_common()) if counts else ""
+
+
+def _lay_out(args: argparse.Namespace) -> int:
+    """Make the tree; fill in --out and --image_dir from it; write val.json where there are val images."""
+    made, lacking = make_layout(args.layout, args.wider, args.ground_truth)
+    for line in made:
+        print(line)
+    for line in lacking:
+        print(f"not found: {line}")
+    val_images, val_mat = args.layout / "images/val/images", args.layout / "ground_truth/wider_face_val.mat"
+    if val_images.is_dir() and val_mat.is_file():
+        val = argparse.Namespace(annotation=[val_mat], image_dir=val_images, format="mat", min_size=0,
+                                 ignore_small=0, drop_invalid=False, only_existing=args.only_existing)
+        _convert(val, args.layout / "annotations/val.json", thorough=False)
+    args.image_dir = args.image_dir or args.layout / "images/train/images"
+    args.out = args.out or args.layout / "annotations/train.json"
+    if not args.annotation:
+        print(f"{args.out} is not made: add --annotation label.txt, with landmarks, or "
+              "wider_face_split/wider_face_train.mat, with boxes only")
+    return 1 if lacking else 0
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))

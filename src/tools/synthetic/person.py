@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Draws one person (neck, clothes, head, something in front) on the canvas and says what an annotator would write.
+
+`draw_person(stage, person, light, rng)` returns a `Face`. Pixels of the canvas, boxes xyxy.
+"""
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+
+from src.tools.synthetic.canvas import Rng, colour, fractal, paste, smoothstep
+from src.tools.synthetic.head import Pose, build, landmarks
+from src.tools.synthetic.look import Look, Wear
+from src.tools.synthetic.render import FACE, OTHER, Light, Surface, fill_holes, rotation, shade, splat
+
+MAX_SCALE = 120.0  # pixels per head unit a head is rendered at; larger heads are enlarged from this
+
+
+@dataclass
+class Stage:
+    """The picture being drawn: image float32 [H, W, 3] BGR 0..1, owner int16 [H, W] (0 is the scenery)."""
+    image: np.ndarray
+    owner: np.ndarray
+    people: int = 0
+
+
+@dataclass(frozen=True)
+class Person:
+    """A person to draw: the head's centre (x, y) and half height `scale` in pixels."""
+    x: float
+    y: float
+    scale: float
+    look: Look
+    wear: Wear
+    pose: Pose
+    blank: bool = False
+    body: bool = True
+
+
+@dataclass
+class Face:
+    """One annotated face; `pixels` are the flat indices where the face was drawn, to see later what covers it."""
+    box: np.ndarray
+    landmarks: np.ndarray
+    visible: np.ndarray
+    pixels: np.ndarray
+    owner: int
+    person: Person
+    outside: float = 0.0
+    hidden: float = 0.0
+    blur: float = 0.0
+    flags: dict = field(default_factory=dict)
+
+
+def _clothes(rng: Rng, x: np.ndarray, y: np.ndarray, skin: np.ndarray) -> np.ndarray:
+    """Albedo [R, C, 3] of the clothes for body coordinates in head units below the head's centre."""
+    rows, columns = x.shape
+    base = colour(rng, 0.04, 0.85, 0.8)
+    tone = np.broadcast_to(base, (rows, columns, 3)).copy()
+    kind = rng.integers(6)
+    if kind == 0:
+        stripe = np.sin(y * rng.uniform(8, 25)) > rng.uniform(-0.5, 0.6)
+        tone[stripe] = colour(rng, 0.1, 0.9)
+    elif kind == 1:
+        tone[(np.sin(y * 11) > 0.3) ^ (np.sin(x * 11) > 0.3)] *= rng.uniform(0.5, 0.8)
+    elif kind == 2:
+        opening = np.abs(x) < 0.55 * np.clip((3.1 - y) / 1.9, 0, 1)
+        tone[opening] = colour(rng, 0.75, 0.95, 0.1)
+        tone[opening & (np.abs(x) < 0.05 + 0.04 * y) & (y > 1.4)] = colour(rng, 0.1, 0.6, 0.9)
+    elif kind == 3:
+        tone[(y > 1.95) & (y < 2.45) & (np.abs(x) < 0.6) & (np.sin(x * 17 + 4) * np.sin(y * 16) > 0)] = colour(rng)
+    neckline = y < rng.uniform(1.3, 1.65) - 1.2 * np.maximum(np.abs(x) - 0.15, 0)
+    tone[neckline] = skin
+    return np.clip(tone * (1 + 0.1 * fractal(rng, rows, columns, 5, 3))[..., None], 0, 1)
+
+
+def _draw_body(stage: Stage, person: Person, light: Light, rng: Rng, ident: int) -> None:
+    scale = person.scale
+    detail = min(1.0, 60.0 / scale)
+    half, top, bottom = 2.1, 0.45, rng.uniform(3.2, 4.2)
+    columns, rows = max(4, int(2 * half * scale * detail)), max(4, int((bottom - top) * scale * detail))
+    x = np.linspace(-half, half, columns, dtype=np.float32)[None] * np.ones((rows, 1), np.float32)
+    y = np.linspace(top, bottom, rows, dtype=np.float32)[:, None] * np.ones((1, columns), np.float32)
+    neck, shoulder = rng.uniform(0.36, 0.5), rng.uniform(1.45, 1.9)
+    width = np.where(y < 1.2, neck, neck + (shoulder - neck) * smoothstep(1.15, 2.1, y) ** 0.55)
+    across = np.clip(x / width, -1, 1)
+    normals = np.stack([across, -0.35 * (y < 2) * np.ones_like(x), np.sqrt(np.maximum(1 - across ** 2, 0.02))], -1)
+    normals /= np.linalg.norm(normals, axis=-1, keepdims=True)
+    albedo = _clothes(rng, x, y, person.look.skin)
+    albedo *= (0.5 + 0.5 * np.maximum(smoothstep(0.9, 1.35, y), smoothstep(0.3, 0.6, np.abs(x))))[..., None]
+    flat = Surface(normals.reshape(-1, 3), normals.reshape(-1, 3), albedo.reshape(-1, 3),
+                   np.full(rows * columns, 0.05, np.float32), np.full(rows * columns, OTHER, np.uint8))
+    picture = shade(flat, np.eye(3, dtype=np.float32), light).reshape(rows, columns, 3)
+    alpha = np.clip((width - np.abs(x)) * scale * detail + 0.5, 0, 1)
+    size = (max(2, int(2 * half * scale)), max(2, int((bottom - top) * scale)))
+    picture = cv2.resize(picture, size, interpolation=cv2.INTER_LINEAR)
+    alpha = cv2.resize(alpha, size, interpolation=cv2.INTER_LINEAR)
+    lean = np.tan(np.clip(person.pose.roll, -0.4, 0.4)) * 0.5
+    left, above = int(person.x - half * scale - lean * scale), int(person.y + top * scale)
+    paste(stage.image, picture, alpha, left, above, stage.owner, ident)
+
+
+def _project(points: np.ndarray, turn: np.ndarray, person: Person) -> tuple[np.ndarray, np.ndarray]:
+    """Offsets [N, 2] from the head's centre in head units, with a little perspective, and depths [N]."""
+    turned = points @ turn.T
+    nearer = 1 / (1 - 0.06 * turned[:, 2:3])
+    return turned[:, :2] * nearer, turned[:, 2]
+
+
+def _render_head(person: Person, light: Light, rng: Rng) -> tuple:
+    """The head's picture at its final size: (picture, alpha, face mask, box offsets, depth map, left, top)."""
+    over = 2.0 if person.scale < 55 else 1.35
+    scale = min(person.scale * over, MAX_SCALE)
+    turn = rotation(*person.pose)
+    surface = build(person.look, person.wear, person.pose, rng, scale * 0.95, person.blank)
+    offsets, depth = _project(surface.points, turn, person)
+    toward = surface.normals @ turn[2]
+    face = (surface.part == FACE) & (toward > 0.02)
+    extent = np.concatenate([offsets[face].min(0), offsets[face].max(0)]) if face.any() else np.zeros(4)
+    shown = (toward > -0.15) | (surface.part == OTHER)
+    surface = Surface(*(values[shown] for values in surface))
+    offsets, depth = offsets[shown], depth[shown]
+    low, high = offsets.min(0) - 0.05, offsets.max(0) + 0.05
+    columns, rows = (np.ceil((high - low) * scale)).astype(int) + 2
+    seen = splat((offsets - low) * scale, depth, columns, rows)
+    tones = shade(surface, turn, light)
+    alpha = (seen >= 0).astype(np.float32)
+    picture, alpha = fill_holes(np.where(alpha[..., None] > 0, tones[seen], 0).astype(np.float32), alpha)
+    mask = np.where(seen >= 0, surface.part[seen] == FACE, False).astype(np.float32)
+    near = np.where(seen >= 0, depth[seen], -9).astype(np.float32)
+    return picture, alpha, mask, extent, near, low, scale
+
+
+def _to_canvas(picture: np.ndarray, alpha: np.ndarray, mask: np.ndarray, ratio: float, shift: np.ndarray) -> tuple:
+    """Resample a render by `ratio` (final over rendered pixels) so that its origin lies `shift` 0..1 pixels in."""
+    rows, columns = (int(np.ceil(v * ratio)) + 2 for v in alpha.shape)
+    stacked = np.dstack([picture * alpha[..., None], alpha, mask]).astype(np.float32)
+    if ratio < 0.75:  # soften before taking every n-th pixel
+        stacked = cv2.GaussianBlur(stacked, (0, 0), 0.42 / ratio)
+    move = np.array([[ratio, 0, shift[0] + 0.5 * ratio - 0.5], [0, ratio, shift[1] + 0.5 * ratio - 0.5]])
+    small = cv2.warpAffine(stacked, move, (columns, rows),
+                           flags=cv2.INTER_LINEAR if ratio <= 1 else cv2.INTER_CUBIC)
+    cover = np.clip(small[..., 3], 0, 1)
+    return np.clip(small[..., :3] / np.maximum(cover, 1e-3)[..., None], 0, 1), cover, small[..., 4]
+
+
+def _face_of(person: Person, extent: np.ndarray, near: np.ndarray, low: np.ndarray, scale: float,
+             ident: int) -> Face:
+    centre = np.array([person.x, person.y])
+    box = np.concatenate([centre + extent[:2] * person.scale, centre + extent[2:] * person.scale])
+    offsets, depth = _project(landmarks(person.look, person.wear), rotation(*person.pose), person)
+    at = np.clip(((offsets - low) * scale).astype(int), 0, (near.shape[1] - 1, near.shape[0] - 1))
+    visible = near[at[:, 1], at[:, 0]] < depth + 0.16
+    if person.wear.mask:
+        visible[2:] = False
+    if person.wear.glasses == "dark":
+        visible[:2] = False
+    return Face(box, centre + offsets * person.scale, visible, np.empty(0, np.int64), ident, person)
+
+
+def draw_person(stage: Stage, person: Person, light: Light, rng: Rng, blur: float = 0.0) -> Face:
+    """Draw the person over what is there.
+
+    Args:
+        stage: the canvas, changed.
+        person: what to draw and where.
+        light: the scene's light.
+        rng: the generator.
+        blur: standard deviation in pixels of the person's own defocus.
+
+    Returns:
+        The face as it is before anything later covers it.
+    """
+    stage.people += 1
+    ident = stage.people
+    if person.body:
+        _draw_body(stage, person, light, rng, ident)
+    picture, alpha, mask, extent, near, low, scale = _render_head(person, light, rng)
+    origin = np.array([person.x, person.y]) + low * person.scale
+    corner = np.floor(origin).astype(int)
+    picture, alpha, mask = _to_canvas(picture, alpha, mask, person.scale / scale, origin - corner)
+    if person.scale > MAX_SCALE / 1.35:  # an enlarged render lacks the finest grain of skin
+        picture = np.clip(picture * (1 + 0.025 * rng.standard_normal(alpha.shape, dtype=np.float32))[..., None], 0, 1)
+    if blur > 0.3:
+        soft = cv2.GaussianBlur(np.dstack([picture * alpha[..., None], alpha]), (0, 0), blur)
+        alpha = soft[..., 3]
+        picture = soft[..., :3] / np.maximum(alpha, 1e-3)[..., None]
+    paste(stage.image, picture, alpha, int(corner[0]), int(corner[1]), stage.owner, ident)
+    face = _face_of(person, extent, near, low, scale, ident)
+    rows, columns = np.nonzero(mask > 0.5)
+    rows, columns = rows + corner[1], columns + corner[0]
+    inside = (rows >= 0) & (columns >= 0) & (rows < stage.owner.shape[0]) & (columns < stage.owner.shape[1])
+    face.pixels = rows[inside] * stage.owner.shape[1] + columns[inside]
+    face.outside = 1 - inside.mean() if len(inside) else 0.0
+    face.blur = blur
+    return face

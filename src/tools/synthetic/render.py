@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Turns coloured surfaces in space into a picture: light, rotation, and a depth-sorted point splat.
+
+`rotation(yaw, pitch, roll)`, `shade(surface, turn, light)`, `splat(...)`. Space is in head units (half a head's height is
+1): x to the image's right, y down, z towards the viewer; pictures are float32 BGR 0..1.
+"""
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from src.tools.synthetic.canvas import Rng
+
+SKIN, FACE, OTHER = 0, 1, 2  # parts of a surface; FACE is what an annotator would put a box round
+
+
+class Surface(NamedTuple):
+    """Points [N, 3], unit normals [N, 3], albedo [N, 3] BGR, gloss [N] 0..1, part [N] uint8."""
+    points: np.ndarray
+    normals: np.ndarray
+    albedo: np.ndarray
+    gloss: np.ndarray
+    part: np.ndarray
+
+
+class Light(NamedTuple):
+    """Unit direction [3] towards the lamp, its colour [3] BGR, and the colour [3] of the light from everywhere."""
+    direction: np.ndarray
+    key: np.ndarray
+    ambient: np.ndarray
+
+
+def rotation(yaw: float, pitch: float, roll: float) -> np.ndarray:
+    """Rotation matrix [3, 3] from radians: yaw turns the nose to the image's right, pitch down, roll clockwise."""
+    cy, sy, cp, sp, cr, sr = np.cos(yaw), np.sin(yaw), np.cos(pitch), np.sin(pitch), np.cos(roll), np.sin(roll)
+    about_y = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
+    about_x = np.array([[1, 0, 0], [0, cp, sp], [0, -sp, cp]])
+    about_z = np.array([[cr, -sr, 0], [sr, cr, 0], [0, 0, 1]])
+    return (about_z @ about_x @ about_y).astype(np.float32)
+
+
+def sample_light(rng: Rng, harsh: float = 0.3, dark: bool = False) -> Light:
+    """A lamp mostly above and in front; `harsh` is the chance of strong side light, `dark` a night scene."""
+    side = rng.random() < harsh
+    azimuth = rng.uniform(0.7, 1.4) * rng.choice([-1, 1]) if side else rng.normal(0, 0.4)
+    height = rng.uniform(0.1, 0.9)
+    direction = np.array([np.sin(azimuth) * np.cos(height), -np.sin(height), np.cos(azimuth) * np.cos(height)])
+    warm = rng.normal(0, 0.07)
+    tint = np.array([1 - warm, 1, 1 + warm])
+    level, fill = (rng.uniform(0.6, 0.85), rng.uniform(0.15, 0.35)) if side else (
+        rng.uniform(0.45, 0.75), rng.uniform(0.35, 0.6))
+    if dark:
+        level, fill = level * rng.uniform(0.45, 0.8), fill * rng.uniform(0.3, 0.6)
+    return Light(*(v.astype(np.float32) for v in (direction, level * tint, fill * tint[::-1])))
+
+
+def shade(surface: Surface, turn: np.ndarray, light: Light) -> np.ndarray:
+    """Colours [N, 3] of the surface turned by `turn` under `light`: wrapped Lambert, sky fill and a soft highlight."""
+    normals = surface.normals @ turn.T
+    facing = np.clip((normals @ light.direction + 0.2) / 1.2, 0, 1)
+    sky = 0.85 - 0.15 * normals[:, 1]
+    half = light.direction + np.array([0, 0, 1], np.float32)
+    half /= np.linalg.norm(half)
+    highlight = np.clip(normals @ half, 0, 1) ** 18 * surface.gloss
+    lit = surface.albedo * (facing[:, None] * light.key + sky[:, None] * light.ambient)
+    return np.clip(lit + 0.35 * highlight[:, None] * light.key, 0, 1)
+
+
+def splat(screen: np.ndarray, depth: np.ndarray, width: int, height: int) -> np.ndarray:
+    """Which point is seen at every pixel.
+
+    Args:
+        screen: [N, 2] pixels; every point covers the 2 x 2 pixels round it.
+        depth: [N], larger is nearer.
+        width, height: of the picture.
+
+    Returns:
+        int32 [height, width] point numbers, -1 where nothing is seen.
+    """
+    corner = np.floor(screen - 0.5).astype(np.int32)
+    inside = ((corner >= 0) & (corner < (width - 1, height - 1))).all(1)
+    numbers = np.flatnonzero(inside).astype(np.int32)
+    if not len(numbers):
+        return np.full((height, width), -1, np.int32)
+    near = depth[numbers]
+    low, high = near.min(), near.max()
+    steps = ((near - low) * (65535 / max(high - low, 1e-6))).astype(np.uint16)
+    order = numbers[np.argsort(steps, kind="stable")]  # a radix sort on 16 bits
+    base = corner[order, 1] * width + corner[order, 0]
+    seen = np.full(height * width, -1, np.int32)
+    targets = base[:, None] + np.array([0, 1, width, width + 1], np.int32)
+    seen[targets.ravel()] = np.repeat(order, 4)  # the last writer, the nearest, stays
+    return seen.reshape(height, width)
+
+
+def fill_holes(picture: np.ndarray, alpha: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Close pinholes of a splat: (picture [H, W, 3], alpha [H, W]) with gaps of a pixel or two filled from around."""
+    closed = cv2.morphologyEx(alpha, cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))
+    holes = (closed > 0.5) & (alpha < 0.5)
+    if holes.any():
+        weight = cv2.blur(alpha, (5, 5))
+        around = cv2.blur(picture * alpha[..., None], (5, 5)) / np.maximum(weight, 1e-3)[..., None]
+        picture = np.where(holes[..., None], around, picture)
+    return picture, closed

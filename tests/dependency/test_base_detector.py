@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The detector core with a made-up network: what goes in where, and comes back in the image's own pixels."""
+import numpy as np
+import pytest
+
+from dependency.centernet.src.lib.detectors.base_detector import BaseDetector, Faces, mirror_rows, parse_size
+from dependency.errors import InputError
+
+
+def stub_network(images):
+    """"Finds" bright squares: the maps are the image itself, so that the decoder below can look for them."""
+    return (images.transpose(0, 3, 1, 2).astype(np.float32),)
+
+
+def square_decoder(maps, top_k, score_threshold, peaks):
+    """One face around all pixels over half brightness; its landmarks are left/right of the centre by channel 1 and 2.
+
+    Red marks the left eye and mouth corner, green the right ones, so that a mirror swaps what must be swapped.
+    """
+    blue, green, red = maps[0]
+    y, x = np.nonzero(blue > 127)
+    if len(x) == 0:
+        return np.zeros((0, 15), np.float32)
+    box = [x.min(), y.min(), x.max() + 1, y.max() + 1]
+    first, last = [np.array(np.nonzero(plane > 127), float)[::-1].mean(axis=1) + 0.5 for plane in (red, green)]
+    if first[0] > last[0]:  # a network knows left from right by place, not by colour
+        first, last = last, first
+    centre = (first + last) / 2
+    landmarks = np.concatenate([first, last, centre, first, last])
+    return np.concatenate([box, [0.9], landmarks])[None].astype(np.float32)
+
+
+def picture(height=90, width=200):
+    """A white-blue square with a red patch on its left and a green one on its right."""
+    image = np.zeros((height, width, 3), np.uint8)
+    image[20:60, 100:160, 0] = 255
+    image[30:40, 110:120, 2] = 255
+    image[30:40, 140:150, 1] = 255
+    return image
+
+
+def detector(**options):
+    return BaseDetector(stub_network, square_decoder, **{"test_size": "original", **options})
+
+
+EXPECTED_BOX = [100, 20, 160, 60]
+EXPECTED_EYES = [[115, 35], [145, 35]]
+
+
+@pytest.mark.parametrize("options, tolerance", [
+    ({}, 0), ({"flip_test": True}, 0), ({"test_size": 416}, 1), ({"test_size": "832"}, 1),
+    ({"test_size": 416, "test_scales": (0.75, 1.0, 1.5), "flip_test": True, "nms": "hard", "nms_iou": 0.3}, 2),
+    ({"test_scales": (0.5, 1.0, 2.0), "nms": "hard"}, 2),
+], ids=["original", "flip", "416", "832", "square-scales-flip", "original-scales"])
+def test_results_are_in_the_pixels_of_the_image(options, tolerance):
+    faces = detector(**options).run(picture())
+    np.testing.assert_allclose(faces.boxes[0], EXPECTED_BOX, atol=tolerance + 1e-3)
+    np.testing.assert_allclose(faces.landmarks[0, :2], EXPECTED_EYES, atol=tolerance + 1e-3)
+    np.testing.assert_allclose(faces.landmarks[0, 3:], EXPECTED_EYES, atol=tolerance + 1e-3)
+    if options.get("nms") == "hard":
+        assert len(faces) == 1
+
+
+@pytest.mark.parametrize("size", ["original", 416])
+def test_a_mirrored_image_gives_mirrored_faces(size):
+    image = picture()
+    seen = detector(test_size=size).run(image)
+    mirrored = detector(test_size=size).run(image[:, ::-1].copy())
+    np.testing.assert_allclose(mirror_rows(mirrored.rows(), image.shape[1]), seen.rows(), atol=1)
+
+
+def test_mirroring_twice_changes_nothing():
+    rows = np.random.default_rng(0).uniform(0, 100, (20, 15)).astype(np.float32)
+    np.testing.assert_allclose(mirror_rows(mirror_rows(rows, 640), 640), rows, atol=1e-4)
+
+
+def test_a_batch_equals_its_images_one_by_one():
+    canvases = np.stack([picture(96, 224), picture(96, 224)[:, ::-1], np.zeros((96, 224, 3), np.uint8)])
+    unit = detector()
+    for rows, canvas in zip(unit.process(canvases), canvases):
+        np.testing.assert_array_equal(rows, unit.process(canvas[None])[0])
+
+
+def test_boxes_are_clipped_to_the_image_and_strays_dropped():
+    rows = np.zeros((3, 15), np.float32)
+    rows[:, :5] = [[-5, -5, 20, 20, .9], [90, 40, 130, 80, .8], [110, 10, 120, 20, .7]]
+    unit = BaseDetector(lambda images: (images,), lambda *_: rows, test_size="original")
+    faces = unit.run(np.zeros((50, 100, 3), np.uint8))
+    np.testing.assert_array_equal(faces.boxes, [[0, 0, 20, 20], [90, 40, 100, 50]])
+
+
+def grid_decoder(count):
+    rows = np.zeros((count, 15), np.float32)
+    rows[:, 0] = rows[:, 2] = np.arange(count) * 20
+    rows[:, 2:4] += 10
+    rows[:, 4] = np.linspace(0.9, 0.1, count)
+    rows[:, 5] = np.arange(count)
+    return lambda maps, top_k, *_: rows[:top_k]
+
+
+def test_top_k_and_score_threshold_limit_the_result():
+    image = np.zeros((32, 32 * 64, 3), np.uint8)
+    unit = BaseDetector(lambda images: (images,), grid_decoder(100), "original", top_k=7)
+    assert unit.run(image).scores.tolist() == pytest.approx(np.linspace(0.9, 0.1, 100)[:7].tolist())
+    unit = BaseDetector(lambda images: (images,), grid_decoder(100), "original", score_threshold=0.5)
+    assert len(unit.run(image)) == 50
+
+
+@pytest.mark.parametrize("kind", ["soft", "hard"])
+def test_landmarks_stay_with_their_box_through_suppression(kind):
+    rng = np.random.default_rng(1)
+    rows = np.zeros((60, 15), np.float32)
+    rows[:, :2] = rng.uniform(0, 60, (60, 2))
+    rows[:, 2:4] = rows[:, :2] + rng.uniform(10, 40, (60, 2))
+    rows[:, 4] = rng.permutation(60) / 100 + 0.1
+    rows[:, 5:] = np.tile(rows[:, :2], 5) + 1
+    faces = BaseDetector(lambda images: (images,), lambda *_: rows, "original", nms=kind).run(
+        np.zeros((128, 128, 3), np.uint8))
+    assert 5 < len(faces) <= 60 and (np.diff(faces.scores) <= 0).all()
+    np.testing.assert_allclose(faces.landmarks[:, 4], faces.boxes[:, :2] + 1, atol=1e-4)
+
+
+def test_an_image_without_faces_gives_empty_arrays():
+    faces = detector(flip_test=True).run(np.zeros((1, 1, 3), np.uint8))
+    assert faces.boxes.shape == (0, 4) and faces.scores.shape == (0,) and faces.landmarks.shape == (0, 5, 2)
+
+
+def test_rows_round_trip_in_order_of_score():
+    rows = np.random.default_rng(2).uniform(0, 1, (9, 15)).astype(np.float32)
+    faces = Faces.from_rows(rows)
+    np.testing.assert_array_equal(faces.rows(), rows[np.argsort(-rows[:, 4])])
+    assert len(faces) == 9 and len(Faces.from_rows(np.zeros((0, 15)))) == 0
+
+
+@pytest.mark.parametrize("options, text", [
+    ({"nms": "fast"}, "soft, hard"), ({"test_scales": ()}, "test_scales"), ({"test_scales": (1, -1)}, "over 0"),
+    ({"top_k": 0}, "top_k"), ({"test_size": "big"}, "'big'.*original"), ({"test_size": 0}, "original"),
+])
+def test_wrong_options_are_named(options, text):
+    with pytest.raises(InputError, match=text):
+        detector(**options)
+
+
+def test_sizes_are_read_from_text():
+    assert parse_size("original") == "original" and parse_size("832") == 832 == parse_size(832)

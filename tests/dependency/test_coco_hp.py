@@ -1,0 +1,208 @@
+# SPDX-License-Identifier: Apache-2.0
+"""train.json: what is written is read back, pycocotools agrees, and bad files are named, never swallowed."""
+import json
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from dependency.centernet.src.lib.datasets.dataset.coco_hp import Record, make_record, read_coco, write_coco
+from dependency.centernet.src.lib.datasets.dataset.faults import short_number, xywh_numbers
+from dependency.errors import InputError
+
+
+def record(path="e/a.jpg", boxes=((1, 2, 11, 22),), visibility=2, height=60, width=80, ignore=False):
+    boxes = np.array(boxes, np.float32).reshape(-1, 4)
+    count = len(boxes)
+    seen = np.full((count, 5), visibility, np.uint8)
+    points = np.tile(np.arange(10).reshape(1, 5, 2) + 0.25, (count, 1, 1)) * (seen > 0)[..., None]
+    return Record(path, boxes, points.astype(np.float32), seen, np.full(count, ignore), height, width)
+
+
+def document(**changes):
+    """A minimal file with one image and one face; `changes` go to the annotation, None removes a key."""
+    face = {"id": 7, "image_id": 3, "category_id": 1, "bbox": [1, 2, 10, 20],
+            "keypoints": [5, 6, 2, 7, 6, 1, 6, 8, 2, 5, 9, 0, 7, 9, 2], **changes}
+    face = {key: value for key, value in face.items() if value is not None}
+    return {"images": [{"id": 3, "file_name": "e/a.jpg", "height": 60, "width": 80}], "annotations": [face],
+            "categories": [{"id": 1, "name": "face"}]}
+
+
+@pytest.fixture
+def read(tmp_path):
+    def _read(content, problems=None):
+        path = tmp_path / "t.json"
+        path.write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
+        return read_coco(path, problems)
+    return _read
+
+
+def same(left, right):
+    assert [item.path for item in left] == [item.path for item in right]
+    for one, other in zip(left, right):
+        assert (one.height, one.width) == (other.height, other.width)
+        for name in ("boxes", "landmarks", "visibility", "ignore"):
+            first, second = getattr(one, name), getattr(other, name)
+            assert first.dtype == second.dtype and first.shape == second.shape
+            np.testing.assert_array_equal(first, second)
+
+
+def test_round_trip_keeps_everything_also_images_without_faces(tmp_path):
+    records = [record(), record("e/ünïcode 人.jpg", boxes=()),
+               record("f/c.jpg", [(0.1, 0.7, 3.3, 9), (5, 5, 6, 6)], 1),
+               record("f/d.jpg", visibility=0, ignore=True)]
+    write_coco(tmp_path / "t.json", records)
+    same(read_coco(tmp_path / "t.json"), records)
+
+
+def test_file_is_what_the_manual_describes(tmp_path):
+    two = record(boxes=[(1, 2, 11, 22), (3, 3, 5.5, 5)])
+    two.visibility[1] = (2, 1, 0, 0, 2)
+    write_coco(tmp_path / "t.json", [record(boxes=()), two, record("b.jpg", ignore=True)])
+    data = json.loads((tmp_path / "t.json").read_text())
+    assert data["categories"] == [{"id": 1, "name": "face", "keypoints": [
+        "left_eye", "right_eye", "nose", "left_mouth", "right_mouth"]}]
+    assert data["images"][1] == {"id": 2, "file_name": "e/a.jpg", "height": 60, "width": 80}
+    first, second, third = data["annotations"]
+    assert [face["id"] for face in data["annotations"]] == [1, 2, 3]
+    assert [face["image_id"] for face in data["annotations"]] == [2, 2, 3]
+    assert first["bbox"] == [1, 2, 10, 20] and first["area"] == 200 and first["num_keypoints"] == 5
+    assert first["category_id"] == 1 and first["iscrowd"] == 0 and first["segmentation"] == []
+    assert second["bbox"] == [3, 3, 2.5, 2] and second["area"] == 5 and second["num_keypoints"] == 3
+    assert second["keypoints"][6:12] == [0, 0, 0, 0, 0, 0], "points not labelled carry no coordinates"
+    assert third["ignore"] == 1 and "ignore" not in first
+
+
+def test_pycocotools_reads_it(tmp_path, capsys):
+    from pycocotools.coco import COCO
+    write_coco(tmp_path / "t.json", [record(boxes=()), record("b.jpg", [(1, 2, 3, 4), (5, 6, 7, 9)])])
+    coco = COCO(str(tmp_path / "t.json"))
+    assert sorted(coco.getImgIds()) == [1, 2] and coco.getAnnIds(imgIds=2, catIds=1) == [1, 2]
+    assert coco.loadAnns(2)[0]["bbox"] == [5, 6, 2, 3] and coco.loadCats(1)[0]["name"] == "face"
+    capsys.readouterr()
+    read_coco(tmp_path / "t.json")
+    assert capsys.readouterr().out == "", "the index is built silently"
+
+
+coordinate = st.floats(-2e4, 2e4, width=32, allow_subnormal=False)
+size = st.floats(0.125, 2e4, width=32)
+
+
+@given(coordinate, coordinate, size, size)
+def test_corners_survive_the_file_exactly(x, y, width, height):
+    box = np.array([x, y, np.float32(x) + np.float32(width), np.float32(y) + np.float32(height)], np.float32)
+    if not (box[2:] > box[:2]).all():
+        return
+    numbers = xywh_numbers(box)
+    back, faults = make_record("a.jpg", np.array([numbers + [0] * 15], np.float64), [False])
+    assert not faults
+    np.testing.assert_array_equal(back.boxes[0], box)
+    assert all(np.float32(short_number(value)) == value for value in box)
+
+
+def test_numbers_are_short():
+    assert xywh_numbers(np.array([0.1, 2, 0.4, 12], np.float32)) == [0.1, 2, 0.3, 10]
+
+
+@pytest.mark.parametrize("changes, text", [
+    ({"bbox": None}, "annotation 7 lacks bbox"),
+    ({"image_id": None}, "annotation 7 lacks image_id"),
+    ({"category_id": None}, "annotation 7 lacks category_id"),
+    ({"id": None}, "annotation None lacks id"),
+    ({"image_id": 99}, "annotation 7: no image has the id 99"),
+    ({"image_id": [1]}, "annotation 7 has the ids"),
+    ({"keypoints": [1, 2, 2] * 17}, "annotation 7: keypoints has 51 values; expected 15"),
+    ({"keypoints": [1, 2, 3] * 5}, "annotation 7: keypoint flags"),
+    ({"bbox": [1, 2, 3]}, "annotation 7: bbox has 3 values; expected 4"),
+    ({"bbox": "1 2 3 4"}, "annotation 7: bbox has '1 2 3 4'"),
+    ({"bbox": [1, 2, "3", 4]}, "is not a number"),
+    ({"bbox": [1, 2, -3, 4]}, "annotation 7: box of width -3, height 4"),
+    ({"bbox": [1, 2, 0, 4]}, "annotation 7: box of width 0, height 4"),
+    ({"bbox": [1, 2, float("nan"), 4]}, "annotation 7: nan is not a usable coordinate"),
+    ({"bbox": [1, 2, 10 ** 400, 4]}, "annotation 7: nan is not a usable coordinate"),
+    ({"bbox": [1, 2, 1e39, 4]}, "annotation 7: inf is not a usable coordinate"),
+])
+def test_bad_annotation_raises_with_its_id_or_is_collected(read, changes, text):
+    with pytest.raises(InputError) as error:
+        read(document(**changes))
+    assert text in str(error.value) and "t.json" in str(error.value) and "--repair" in str(error.value)
+    problems = []
+    records = read(document(**changes), problems)
+    assert len(problems) == 1 and text in problems[0].text
+    assert len(records) == 1 and len(records[0].boxes) == 0, "the image stays"
+
+
+@pytest.mark.parametrize("content, text", [
+    ("", "not a json file"), ("{", "not a json file"), ("[" * 100000, "not a json file"),
+    ("[]", "holds a list"),
+    ("{}", '"images" must be a list'), ('{"images": [1], "annotations": []}', '"images" must be a list'),
+    ('{"images": [], "annotations": {}}', '"annotations" must be a list'),
+    ('{"images": [{"id": 1}], "annotations": []}', "image 1 needs an id and a file_name"),
+    ('{"images": [{"id": 1, "file_name": "  "}], "annotations": []}', "image 1: image name"),
+    ('{"images": [{"id": 1, "file_name": "a", "height": "9"}], "annotations": []}', "height, width ('9', 0)"),
+    ('{"images": [{"id": 1, "file_name": "a"}, {"id": 1, "file_name": "b"}], "annotations": []}',
+     "have the id 1"),
+])
+def test_bad_file_is_named(read, content, text):
+    with pytest.raises(InputError) as error:
+        read(content)
+    assert text in str(error.value) and "t.json" in str(error.value)
+
+
+def test_optional_keys(read):
+    (only,) = read({**document(keypoints=None), "categories": []})
+    assert only.visibility.sum() == 0 and len(only.boxes) == 1
+    assert read(document(iscrowd=1))[0].ignore.tolist() == [True]
+    assert read(document(ignore=1))[0].ignore.tolist() == [True]
+    assert read(document(ignore=0, iscrowd=0))[0].ignore.tolist() == [False]
+
+
+def test_one_category_of_several_is_read(read):
+    content = document()
+    content["categories"] = [{"id": 1, "name": "person"}, {"id": 2, "name": "face"}]
+    other = {**content["annotations"][0], "id": 8, "category_id": 2, "bbox": [0, 0, 5, 5]}
+    content["annotations"].append(other)
+    assert read(content)[0].boxes.tolist() == [[0, 0, 5, 5]]
+    content["categories"][1]["name"] = "head"
+    with pytest.raises(InputError, match='none is named "face"'):
+        read(content)
+
+
+@pytest.mark.parametrize("bad", [record(height=0), record(width=0), record(boxes=[(5, 5, 5, 9)])])
+def test_what_could_not_be_read_back_is_not_written(tmp_path, bad):
+    path = tmp_path / "t.json"
+    path.write_text("before")
+    with pytest.raises(InputError, match="e/a.jpg"):
+        write_coco(path, [bad])
+    assert path.read_text() == "before"
+
+
+json_value = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(
+        st.sampled_from(["id", "image_id", "category_id", "bbox", "keypoints", "file_name", "height"]),
+        inner, max_size=6), max_leaves=12)
+
+
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@given(st.dictionaries(st.sampled_from(["images", "annotations", "categories"]),
+                       st.lists(json_value, max_size=3)))
+def test_any_json_is_read_or_refused(tmp_path_factory, content):
+    path = tmp_path_factory.getbasetemp() / "any.json"
+    path.write_text(json.dumps(content), encoding="utf-8")
+    try:
+        assert all(isinstance(item, Record) for item in read_coco(path))
+    except InputError as error:
+        assert "any.json" in str(error)
+
+
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@given(st.sampled_from(["id", "image_id", "category_id", "bbox", "keypoints", "ignore"]), json_value)
+def test_any_value_in_an_annotation_is_read_or_refused(tmp_path_factory, key, value):
+    path = tmp_path_factory.getbasetemp() / "any.json"
+    path.write_text(json.dumps({**document(), "annotations": [{**document()["annotations"][0], key: value}]}),
+                    encoding="utf-8")
+    problems = []
+    (only,) = read_coco(path, problems)
+    assert len(only.boxes) + len(problems) == 1

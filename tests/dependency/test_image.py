@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reading image files and fitting them to the network's input."""
+import struct
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dependency.centernet.src.lib.utils.image import letterbox, pad_to_multiple, read_image
+from dependency.errors import InputError
+
+
+def gradient(height, width):
+    """A smooth picture: bilinear resampling hardly changes it."""
+    y, x = np.mgrid[:height, :width]
+    return np.stack([x * 255 // max(1, width - 1), y * 255 // max(1, height - 1), (x + y) % 7], axis=2).astype(np.uint8)
+
+
+@given(height=st.integers(1, 300), width=st.integers(1, 300), size=st.sampled_from([32, 96, 416, 832]))
+def test_letterbox_keeps_proportions_and_inverts(height, width, size):
+    canvas, placement = letterbox(np.full((height, width, 3), 255, np.uint8), size)
+    assert canvas.shape == (size, size, 3) and canvas.dtype == np.uint8
+    corners = np.array([[0, 0], [width, height]], np.float32)
+    on_canvas = placement.to_canvas(corners)
+    np.testing.assert_allclose(placement.to_image(on_canvas), corners, atol=1e-2)
+    np.testing.assert_allclose(on_canvas.sum(axis=0), [size, size], atol=1e-2)  # centred
+    assert on_canvas[1].max() == pytest.approx(size, abs=1e-2)                  # the long side fills the square
+
+
+def test_letterbox_is_the_manuals_affine():
+    """The reference maps the image's centre to the canvas' centre and max(h, w) to its side, in one warp."""
+    image = gradient(60, 100)
+    scale = 832 / 100
+    matrix = np.array([[scale, 0, 416 - scale * 50], [0, scale, 416 - scale * 30]])
+    np.testing.assert_array_equal(letterbox(image, 832)[0], cv2.warpAffine(image, matrix, (832, 832)))
+
+
+def test_a_marked_pixel_is_found_where_the_placement_says():
+    image = np.zeros((90, 200, 3), np.uint8)
+    image[20:30, 150:160] = 255
+    for canvas, placement in (letterbox(image, 416), pad_to_multiple(image, 32, 1.5), pad_to_multiple(image, 32)):
+        y, x = np.nonzero(canvas[..., 0] > 127)
+        centre = placement.to_image(np.array([x.mean(), y.mean()], np.float32))
+        np.testing.assert_allclose(centre, [154.5, 24.5], atol=0.3)
+
+
+@given(height=st.integers(1, 200), width=st.integers(1, 200))
+def test_padding_resamples_nothing(height, width):
+    image = gradient(height, width)
+    canvas, placement = pad_to_multiple(image, 32)
+    assert canvas.shape[0] % 32 == 0 == canvas.shape[1] % 32
+    assert canvas.shape[0] - height < 32 and canvas.shape[1] - width < 32
+    np.testing.assert_array_equal(canvas[:height, :width], image)
+    assert not canvas[height:].any() and not canvas[:, width:].any()
+    assert placement == (1.0, 0.0, 0.0)
+
+
+@pytest.mark.parametrize("pixels", [
+    np.full((5, 7), 90, np.uint8),                      # grey
+    np.full((5, 7), 90 * 256, np.uint16),               # 16 bit grey
+    np.full((5, 7, 3), 90 * 256, np.uint16),            # 16 bit colour
+    np.full((5, 7, 4), 90, np.uint8),                   # transparency
+    np.full((1, 1, 3), 90, np.uint8),
+], ids=["grey", "grey16", "colour16", "alpha", "one-pixel"])
+def test_every_depth_and_channel_count_becomes_bgr_uint8(tmp_path, pixels):
+    path = tmp_path / "Ünïcode 图.png"
+    path.write_bytes(cv2.imencode(".png", pixels)[1].tobytes())
+    image = read_image(path)
+    assert image.dtype == np.uint8 and image.shape == (*pixels.shape[:2], 3)
+    assert np.abs(image.astype(int) - 90).max() <= 1
+
+
+@pytest.mark.parametrize("content", [b"", b"not an image", b"\xff\xd8\xff\xe0" + bytes(40)],
+                         ids=["empty", "text", "header-only"])
+def test_a_broken_file_is_named(tmp_path, content):
+    path = tmp_path / "broken.jpg"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="broken.jpg"):
+        read_image(path)
+    with pytest.raises(InputError, match="absent.jpg"):
+        read_image(tmp_path / "absent.jpg")
+
+
+def test_orientation_is_applied_only_on_request(tmp_path):
+    jpeg = cv2.imencode(".jpg", gradient(40, 80))[1].tobytes()
+    turn_right = b"Exif\0\0II*\0" + struct.pack("<IHHHIHHI", 8, 1, 0x0112, 3, 1, 6, 0, 0)
+    path = tmp_path / "turned.jpg"
+    path.write_bytes(jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(turn_right) + 2) + turn_right + jpeg[2:])
+    assert read_image(path).shape == (40, 80, 3)
+    assert read_image(path, apply_orientation=True).shape == (80, 40, 3)

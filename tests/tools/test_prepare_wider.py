@@ -1,0 +1,269 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The converter's command line: what it writes, counts, prints, refuses, and the tree it lays out."""
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from dependency.centernet.src.lib.datasets.dataset.coco_hp import Record, read_coco
+from dependency.errors import InputError
+from src.common.annotation import read_annotations
+from src.common.cli import run
+from src.tools.prepare_wider import filter_faces, main, summary
+from src.tools.wider_layout import GROUND_TRUTH, make_layout
+
+SEEN = "12 25 0.0 18 25 0.0 15 30 0.0 13 34 0.0 17 34 1.0 0.9"
+LABEL = f"""# 0--Parade/one.jpg
+10 20 30 30 {SEEN}
+1 2 6 5
+3 3 -4 5
+# 0--Parade/two.jpg
+70 10 20 20
+# 1--Handshaking/gone.jpg
+1 2 30 40
+"""
+FLAGS = "0--Parade/one.jpg\n2\n10 20 30 30 0 0 0 0 0 0\n1 2 6 5 2 0 0 1 0 0\n0--Parade/two.jpg\n0\n0 0 0 0 0 0 0 0 0 0\n"
+
+
+@pytest.fixture
+def work(tmp_path):
+    """label.txt, flags.txt and images/0--Parade/{one,two}.jpg of 80 x 60."""
+    (tmp_path / "label.txt").write_text(LABEL)
+    (tmp_path / "flags.txt").write_text(FLAGS)
+    (tmp_path / "images/0--Parade").mkdir(parents=True)
+    for name in ("one", "two"):
+        assert cv2.imwrite(str(tmp_path / f"images/0--Parade/{name}.jpg"), np.full((60, 80, 3), 90, np.uint8))
+    return tmp_path
+
+
+def call(work, *words):
+    """Run `main`; words with a dot or a slash in front are files of `work`."""
+    return main([str(work / word[1:]) if word.startswith("@") else word for word in words])
+
+
+def test_label_to_train_json(work, capsys):
+    assert call(work, "--annotation", "@label.txt", "--image_dir", "@images", "--only_existing", "--out",
+                "@annotations/train.json") == 0
+    records = read_coco(work / "annotations/train.json")
+    assert [(record.path, record.height, record.width) for record in records] == [
+        ("0--Parade/one.jpg", 60, 80), ("0--Parade/two.jpg", 60, 80)]
+    assert records[0].boxes.tolist() == [[10, 20, 40, 50], [1, 2, 7, 7]]
+    assert records[0].visibility.tolist() == [[2, 2, 2, 2, 1], [0] * 5]
+    assert records[1].boxes.tolist() == [[70, 10, 80, 30]], "clipped to the image"
+    out = capsys.readouterr().out
+    assert "2 of 3 images are under" in out
+    assert f"{work / 'label.txt'}:4: 0--Parade/one.jpg: box of width -4, height 5" in out
+    assert "images    2, of these 2 with faces" in out and "faces     3: 1 with landmarks, 0 ignored" in out
+    assert "repaired  2: 1 size dropped, 1 outside clipped" in out and "dropped   0" in out
+
+
+def test_absent_images_are_not_skipped_by_themselves(work):
+    with pytest.raises(InputError, match="1 of 3 images of .*label.txt are not under .*first 1--Handshaking/gone.jpg"):
+        call(work, "--annotation", "@label.txt", "--image_dir", "@images", "--out", "@train.json")
+    assert not (work / "train.json").exists()
+
+
+def test_label_to_label_needs_no_images(work):
+    assert call(work, "--annotation", "@label.txt", "--out", "@clean.txt") == 0
+    records = read_annotations(work / "clean.txt")
+    assert [len(record.boxes) for record in records] == [2, 1, 1]
+    with pytest.raises(InputError, match="json needs the size of every image; add --image_dir"):
+        call(work, "--annotation", "@label.txt", "--out", "@train.json")
+
+
+def test_two_files_become_one(work, capsys):
+    call(work, "--annotation", "@label.txt", "@flags.txt", "--image_dir", "@images", "--only_existing", "--out",
+         "@train.json")
+    one = read_coco(work / "train.json")[0]
+    assert one.ignore.tolist() == [False, True] and one.visibility.any(axis=1).tolist() == [True, False]
+    assert "1 with landmarks, 1 ignored" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("options, boxes, ignored, dropped", [
+    ([], 2, 1, "dropped   0"),
+    (["--drop_invalid"], 1, 0, "dropped   1: 1 invalid"),
+    (["--min_size", "5.5"], 1, 0, "dropped   1: 1 below --min_size"),
+    (["--min_size", "5"], 2, 1, "dropped   0"),
+    (["--ignore_small", "31"], 2, 2, "dropped   0"),
+    (["--ignore_small", "31", "--drop_invalid"], 1, 1, "dropped   1: 1 invalid"),
+    (["--drop_invalid", "--min_size", "31"], 0, 0, "dropped   2: 1 invalid, 1 below --min_size"),
+])
+def test_filters(work, capsys, options, boxes, ignored, dropped):
+    call(work, "--annotation", "@flags.txt", "--image_dir", "@images", "--out", "@train.json", *options)
+    one, two = read_coco(work / "train.json")
+    assert (len(one.boxes), int(one.ignore.sum()), len(two.boxes)) == (boxes, ignored, 0)
+    assert dropped in capsys.readouterr().out
+
+
+def test_validate_lists_and_counts(work, capsys):
+    assert call(work, "--annotation", "@label.txt", "--image_dir", "@images", "--validate") == 1
+    lines = capsys.readouterr().out.splitlines()
+    places = [line.split(": ")[0] for line in lines[:-1]]
+    assert places == [f"{work / 'label.txt'}:{number}" for number in (4, 6, 7)]
+    assert lines[-1] == "3 problems: 1 size, 1 outside, 1 image_missing"
+    assert call(work, "--annotation", "@label.txt", "--validate") == 1
+    assert "images not checked" in capsys.readouterr().out
+    assert call(work, "--annotation", "@flags.txt", "--image_dir", "@images", "--validate") == 0
+    assert capsys.readouterr().out == "0 problems\n"
+
+
+def test_repair_tells_what_it_did_and_leaves_nothing_to_validate(work, capsys):
+    (work / "images/0--Parade/cut.jpg").write_bytes((work / "images/0--Parade/one.jpg").read_bytes()[:-300])
+    (work / "label.txt").write_text(LABEL + "# 0--Parade/cut.jpg\n1 2 3 4\n")
+    assert call(work, "--annotation", "@label.txt", "--image_dir", "@images", "--repair", "@fixed.txt") == 0
+    out = capsys.readouterr().out.splitlines()
+    assert [(line.split(": ")[0].rsplit(":", 1)[1], line.rsplit(" -> ", 1)[1]) for line in out[:4]] == [
+        ("4", "dropped"), ("6", "clipped"), ("7", "image left out"), ("9", "image left out")]
+    assert call(work, "--annotation", "@fixed.txt", "--image_dir", "@images", "--validate") == 0
+    assert call(work, "--annotation", "@label.txt", "--image_dir", "@images", "--repair", "@fixed.json",
+                "--headers_only") == 0
+    assert [record.path for record in read_coco(work / "fixed.json")][-1] == "0--Parade/cut.jpg"
+
+
+def test_long_lists_are_cut_for_conversions_only(work, capsys):
+    (work / "label.txt").write_text("# 0--Parade/one.jpg\n1 2 30 40\n" + "1 2 0 4\n" * 25)
+    call(work, "--annotation", "@label.txt", "--out", "@clean.txt")
+    out = capsys.readouterr().out
+    assert out.count("-> dropped") == 10 and "... and 15 more" in out and "repaired  25: 25 size dropped" in out
+    call(work, "--annotation", "@label.txt", "--repair", "@clean.txt")
+    assert capsys.readouterr().out.count("-> dropped") == 25
+
+
+@pytest.mark.parametrize("words, text", [
+    ([], "nothing to do; add --out"),
+    (["--annotation", "@label.txt"], "nothing to do; add --out"),
+    (["--out", "@t.json"], "no annotation file; add --annotation"),
+    (["--layout", "@tree"], "--layout and --wider FOLDER go together"),
+    (["--annotation", "@label.txt", "--validate", "--wider", "@"], "--layout and --wider FOLDER go together"),
+    (["--annotation", "@label.txt", "--out", "@t.txt", "--only_existing"], "--only_existing needs --image_dir"),
+    (["--annotation", "@label.txt", "--out", "@t.xml"], "expected a name that ends in .json"),
+    (["--annotation", "@flags.txt", "--out", "@t.txt"], "faces to ignore, which label.txt cannot say"),
+    (["--annotation", "@label.txt", "--image_dir", "@empty", "--repair", "@t.json"], "3 of 3 images"),
+    (["--annotation", "@label.txt", "--image_dir", "@empty", "--only_existing", "--out", "@t.json"],
+     "no image is left"),
+])
+def test_refusals_say_what_to_type(work, capsys, words, text):
+    words = [str(work / word[1:]) if word.startswith("@") else word for word in words]
+    assert run(lambda: main(words)) == 2
+    assert text in capsys.readouterr().err
+    assert not list(work.glob("t.*"))
+
+
+@pytest.mark.parametrize("value", ["-1", "x", "nan", "1e9"])
+def test_bad_pixels(work, capsys, value):
+    with pytest.raises(SystemExit):
+        call(work, "--annotation", "@label.txt", "--out", "@t.txt", f"--min_size={value}")
+    assert "expected a number of pixels" in capsys.readouterr().err
+
+
+def test_filter_leaves_its_input_alone():
+    record = Record("a.jpg", np.array([[0, 0, 4, 9], [0, 0, 20, 30]], np.float32), np.zeros((2, 5, 2), np.float32),
+                    np.zeros((2, 5), np.uint8), np.array([False, True]))
+    (small,), dropped = filter_faces([record], min_size=5, ignore_small=50)
+    assert small.boxes.tolist() == [[0, 0, 20, 30]] and dropped == {"below --min_size": 1}
+    assert record.ignore.tolist() == [False, True] and len(record.boxes) == 2
+    (nothing,), _ = filter_faces([small], min_size=100)
+    assert nothing.boxes.shape == (0, 4) and nothing.visibility.shape == (0, 5)
+    assert filter_faces([nothing], 5, 5, True)[0][0].boxes.shape == (0, 4)
+
+
+def test_wider_train_is_compared(shared_data):
+    records = read_annotations(shared_data / "wider/annotations/wider_face_train.mat", on_problem="collect")
+    text = summary(Path("train.json"), records, [], filter_faces([])[1])
+    assert "images    12,880, of these 12,876 with faces" in text
+    assert text.endswith("12,671 with faces: here +0 and +205")
+    assert "12,671" not in summary(Path("val.json"), records[:3226], [], filter_faces([])[1])
+
+
+def test_real_train_part(shared_data, tmp_path, capsys):
+    wider = shared_data / "wider"
+    assert main(["--annotation", str(wider / "train/label.txt"), str(wider / "annotations/wider_face_train.mat"),
+                 "--image_dir", str(wider / "train/images"), "--only_existing", "--out",
+                 str(tmp_path / "train.json")]) == 0
+    out = capsys.readouterr().out
+    assert "353 of 12,880 images" in out and "images    353, of these 353 with faces" in out
+    assert "faces     2,378: 55 with landmarks, 12 ignored" in out
+    data = json.loads((tmp_path / "train.json").read_text())
+    assert len(data["annotations"]) == 2378 and sum(face["num_keypoints"] > 0 for face in data["annotations"]) == 55
+
+
+# ---- layout --------------------------------------------------------------------------------------------------------
+
+@pytest.fixture
+def download(work):
+    """What the unpacked archives look like."""
+    for split in ("train", "val"):
+        folder = work / f"dl/WIDER_{split}/images/0--Parade"
+        folder.mkdir(parents=True)
+        (folder / "one.jpg").write_bytes((work / "images/0--Parade/one.jpg").read_bytes())
+    (work / "dl/eval_tools/ground_truth").mkdir(parents=True)
+    for name in GROUND_TRUTH:
+        (work / "dl/eval_tools/ground_truth" / name).write_bytes(name.encode())
+    return work / "dl"
+
+
+def test_layout_makes_the_manuals_tree(work, download):
+    tree = work / "dataset/centerface"
+    made, lacking = make_layout(tree, download)
+    assert len(made) == 7 and not lacking
+    assert (tree / "images/train/images/0--Parade/one.jpg").is_file()
+    assert (tree / "images/val/images/0--Parade/one.jpg").is_file()
+    assert (tree / "ground_truth/val.mat").read_bytes() == b"wider_face_val.mat"
+    assert all((tree / "ground_truth" / name).read_bytes() == name.encode() for name in GROUND_TRUTH)
+    assert (tree / "annotations").is_dir()
+    assert make_layout(tree, download)[0] == made, "a second run finds everything in place"
+
+
+def test_layout_never_replaces(work, download):
+    tree = work / "tree"
+    (tree / "ground_truth").mkdir(parents=True)
+    (tree / "ground_truth/val.mat").write_text("mine")
+    with pytest.raises(InputError, match="val.mat is there already and is not a link"):
+        make_layout(tree, download)
+    assert (tree / "ground_truth/val.mat").read_text() == "mine"
+
+
+def test_layout_names_what_is_lacking(work, download):
+    (download / "eval_tools/ground_truth/wider_face_val.mat").unlink()
+    _, lacking = make_layout(work / "tree", download)
+    assert len(lacking) == 2 and "eval_tools/ground_truth/wider_face_val.mat" in lacking[0] and "http" in lacking[0]
+    with pytest.raises(InputError, match="holds no WIDER_train"):
+        make_layout(work / "other", work / "images")
+    assert not (work / "other").exists()
+
+
+def test_layout_takes_the_ground_truth_from_elsewhere(work, download):
+    (download / "eval_tools/ground_truth").rename(work / "gt")
+    assert len(make_layout(work / "tree", download)[1]) == 5
+    assert make_layout(work / "tree", download, work / "gt")[1] == []
+
+
+def test_layout_with_real_ground_truth_writes_both_json(work, download, shared_data, capsys):
+    gt = shared_data / "wider/ground_truth"
+    for name in GROUND_TRUTH:
+        (download / "eval_tools/ground_truth" / name).unlink()
+    (work / "label.txt").write_text("# 0--Parade/one.jpg\n1 2 30 40\n")
+    (download / "WIDER_val/images/0--Parade/one.jpg").rename(
+        download / "WIDER_val/images/0--Parade/0_Parade_marchingband_1_465.jpg")
+    words = ["--wider", "@dl", "--layout", "@tree", "--ground_truth", str(gt), "--only_existing"]
+    assert call(work, *words, "--annotation", "@label.txt") == 0
+    (train,) = read_coco(work / "tree/annotations/train.json")
+    (val,) = read_coco(work / "tree/annotations/val.json")
+    assert (train.path, train.height, len(train.boxes)) == ("0--Parade/one.jpg", 60, 1)
+    assert val.path == "0--Parade/0_Parade_marchingband_1_465.jpg"
+    assert "1 of 3,226 images" in capsys.readouterr().out
+    (work / "tree/annotations/train.json").unlink()
+    assert call(work, *words) == 0
+    assert "train.json is not made: add --annotation" in capsys.readouterr().out
+
+
+def test_help_needs_no_mindspore():
+    code = ("import sys; sys.modules['mindspore'] = None; from src.tools.prepare_wider import main; "
+            "main(['--help'])")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True,
+                          cwd=Path(__file__).resolve().parents[2])
+    assert done.returncode == 0 and "--ignore_small" in done.stdout, done.stderr
