@@ -32,8 +32,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("-g", "--gt", metavar="DIR", help="ground truth: wider_face_val.mat (or val.mat) and "
                                                           "wider_{easy,medium,hard}_val.mat")
     parser.add_argument("--sweep", nargs="+", default=[], metavar="DIR", help="folders of trees named by epoch")
-    parser.add_argument("--iou_thresh", type=lambda text: [float(part) for part in text.split(",")], metavar="IOU[,IOU]",
-                        default=list(IOU_THRESHOLDS), help="overlap that counts as found (default: 0.5,0.4)")
+    parser.add_argument("--iou_thresh", type=thresholds, metavar="IOU[,IOU]", default=list(IOU_THRESHOLDS),
+                        help="overlap that counts as found (default: 0.5,0.4)")
     parser.add_argument("--allow_missing", action="store_true", help="images without a file count as missed")
     parser.add_argument("--only_predicted", action="store_true", help="leave out images without a file, and say so")
     parser.add_argument("--json", metavar="FILE", help="write the reports as JSON")
@@ -42,6 +42,17 @@ def build_parser() -> argparse.ArgumentParser:
         parser.add_argument(f"--filter_{kind}", type=float, default=0.0, metavar="AP",
                             help=f"the best must have more than this {kind} AP")
     return parser
+
+
+def thresholds(text: str) -> list[float]:
+    """The numbers of "0.5,0.4"."""
+    try:
+        values = [float(part) for part in text.split(",")]
+    except ValueError:
+        values = []
+    if not values or not all(0 < value <= 1 for value in values):
+        raise argparse.ArgumentTypeError(f"'{text}': expected numbers above 0, up to 1, such as 0.5,0.4")
+    return values
 
 
 def main(argv: Optional[list[str]] = None) -> int:

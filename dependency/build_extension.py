@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What both `setup.py` files share: compile one Cython file beside its source, with the flags that keep it bit-exact.
+"""What both `setup.py` files share: compile one Cython file beside its source, with the flags that keep it
+bit-exact.
 
     python dependency/evaluate/setup.py install                    # from any directory
     python dependency/centernet/src/lib/external/setup.py build_ext --inplace
 
-`install` builds in place too: the project imports the module from its own folder, so nothing is put into site-packages
-(no root rights, no foreign package called `nms`), and it works with every setuptools, with or without its own `install`.
+`install` builds in place too: the project imports the module from its own folder, so nothing is put into
+site-packages (no root rights, no foreign package called `nms`), and it works with every setuptools, with or
+without its own `install`.
 """
 import os
 from pathlib import Path

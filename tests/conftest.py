@@ -14,3 +14,10 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"real data is not here: {folder} (see docs/formats.md)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def ms():
+    """MindSpore in GRAPH_MODE on the CPU."""
+    from src.common import device
+    return device.setup("CPU")

@@ -1,18 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 # cython: boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
-"""Overlap of boxes, compiled; `overlaps.py` holds the NumPy twin that gives the same bits and is what to import.
+"""Overlap of boxes, compiled; `overlaps.py` holds the NumPy twin of equal bits and is what to import.
 
     python setup.py install                # in this folder
     from dependency.evaluate.overlaps import box_overlaps
 
-Boxes are float64 xyxy pixels.  `offset` is added to every width and height: 1 counts pixels inclusively, as the WIDER
-FACE evaluation does, 0 is the plain geometric overlap.  Only buffers are used, no NumPy C API.
+Boxes are float64 xyxy pixels.  `offset` is added to every width and height: 1 counts pixels inclusively, as
+the WIDER FACE evaluation does, 0 is the plain geometric overlap.  Only buffers are used, no NumPy C API.
 """
 import numpy as np
 
 
 cdef inline double _overlap(const double[:, ::1] a, Py_ssize_t n, double a_area,
-                            const double[:, ::1] b, Py_ssize_t k, double b_area, double offset) noexcept nogil:
+                            const double[:, ::1] b, Py_ssize_t k, double b_area,
+                            double offset) noexcept nogil:
     cdef double w, h
     w = (b[k, 2] if b[k, 2] < a[n, 2] else a[n, 2]) - (b[k, 0] if b[k, 0] > a[n, 0] else a[n, 0]) + offset
     if not w > 0:
@@ -46,7 +47,7 @@ def box_overlaps(const double[:, ::1] boxes, const double[:, ::1] query, double 
 
 
 def best_overlaps(const double[:, ::1] boxes, const double[:, ::1] query, double offset=1):
-    """For every box [N, 4] the first query [K >= 1, 4] that it overlaps most: (index intp [N], overlap float64 [N])."""
+    """For every box [N, 4] the query [K >= 1, 4] that it overlaps most: index intp, overlap float64 [N]."""
     cdef Py_ssize_t n, k, count = boxes.shape[0], queries = query.shape[0]
     cdef double area, value
     indices = np.zeros(count, np.intp)

@@ -4,10 +4,11 @@
     python dependency/evaluate/eval.py --pred outputs/centerface/140 --gt dataset/centerface/ground_truth
     python dependency/evaluate/eval.py outputs/centerface/140 dataset/centerface/ground_truth --iou_thresh 0.5
 
-Predictions are `<pred>/<event>/<image>.txt` (see prediction_io.py).  The protocol is that of the Python ports of the
-official toolbox: scores scaled to 0..1 over the whole set, rows taken in file order, 1000 score thresholds, ignored
-faces neutral, overlap of boxes counted with + 1, area under the monotone precision-recall curve.  Two differences where
-the ports fail: score ends are the true minimum and maximum, and when all scores are equal they all become 1.
+Predictions are `<pred>/<event>/<image>.txt` (see prediction_io.py).  The protocol is that of the Python ports
+of the official toolbox: scores scaled to 0..1 over the whole set, rows taken in file order, 1000 score
+thresholds, ignored faces neutral, overlap of boxes counted with + 1, area under the monotone precision-recall
+curve.  Two differences where the ports fail: score ends are the true minimum and maximum, and when all scores
+are equal they all become 1.
 """
 import argparse
 import json
@@ -50,7 +51,8 @@ def evaluate(pred: Union[str, Path], gt: Union[str, Path, GroundTruth],
         InputError: no or damaged predictions, missing ones unless allowed, a threshold outside 0..1.
     """
     if allow_missing and only_predicted:
-        raise InputError("allow_missing counts missing images as missed, only_predicted leaves them out: give one")
+        raise InputError("allow_missing counts missing images as missed, only_predicted leaves them out: "
+                         "give one")
     thresholds = tuple(dict.fromkeys(float(value) for value in iou_thresholds))
     if not thresholds or not all(0 < value <= 1 for value in thresholds):
         raise InputError(f"IoU thresholds {list(thresholds)}: give values above 0, up to 1, such as 0.5")
@@ -58,8 +60,8 @@ def evaluate(pred: Union[str, Path], gt: Union[str, Path, GroundTruth],
     rows, missing, notes = read_predictions(pred, truth.images)
     if missing and not (allow_missing or only_predicted):
         raise InputError(f"{len(missing)} of {len(truth.images)} images have no prediction in {pred}, first: "
-                         f"{', '.join(missing[:3])}; run the test over all images, or choose --allow_missing (they "
-                         "count as missed) or --only_predicted (they are left out)")
+                         f"{', '.join(missing[:3])}; run the test over all images, or choose --allow_missing "
+                         "(they count as missed) or --only_predicted (they are left out)")
     used = [index for index, image_rows in enumerate(rows) if image_rows is not None or not only_predicted]
     images = [truth.images[index] for index in used]
     table = [np.empty((0, 5)) if rows[index] is None else rows[index] for index in used]
@@ -71,8 +73,8 @@ def evaluate(pred: Union[str, Path], gt: Union[str, Path, GroundTruth],
     ap, curves = score(images, [image_rows[:, :4] for image_rows in table], scores, thresholds)
     for note in notes:
         LOGGER.warning("%s: %s", pred, note)
-    protocol = {"iou_thresholds": list(thresholds), "score_thresholds": len(THRESHOLDS), "offset": 1, "order": "file",
-                "allow_missing": allow_missing, "only_predicted": only_predicted}
+    protocol = {"iou_thresholds": list(thresholds), "score_thresholds": len(THRESHOLDS), "offset": 1,
+                "order": "file", "allow_missing": allow_missing, "only_predicted": only_predicted}
     return Report(str(pred), str(truth.folder), ap, curves, protocol, faces, len(truth.images), len(images),
                   tuple(missing), sum(map(len, table)), tuple(notes))
 
@@ -85,11 +87,13 @@ def read_predictions(pred: Union[str, Path],
         per image [N, 5] x y w h score, or None without a file; the `event/image` without a file; remarks.
 
     Raises:
-        InputError: no such folder, none of its files belongs to an image, a damaged file (with file and line).
+        InputError: no such folder, none of its files belongs to an image, a damaged file
+            (with file and line).
     """
     pred = Path(pred)
     if not pred.is_dir():
-        raise InputError(f"predictions {pred}: no such folder; give the --save_dir of the test (with the epoch's folder)")
+        raise InputError(f"predictions {pred}: no such folder; give the --save_dir of the test "
+                         "(with the epoch's folder)")
     found = {event: set(os.listdir(pred / event)) if (pred / event).is_dir() else set()
              for event in {image.event for image in images}}
     expected = {event: set() for event in found}
@@ -111,8 +115,9 @@ def read_predictions(pred: Union[str, Path],
     stray = sorted(name for name in os.listdir(pred) if name not in found)
     stray += sorted(f"{event}/{name}" for event in found for name in found[event] - expected[event])
     if len(missing) == len(images):
-        raise InputError(f"{pred} holds no prediction: expected <event>/<image>.txt such as {missing[0]}.txt, found "
-                         f"{', '.join(stray[:3]) or 'nothing'}; give the folder that holds the event folders")
+        raise InputError(f"{pred} holds no prediction: expected <event>/<image>.txt such as "
+                         f"{missing[0]}.txt, found {', '.join(stray[:3]) or 'nothing'}; give the folder "
+                         "that holds the event folders")
     return rows, missing, _remarks(odd, stray)
 
 
@@ -128,7 +133,8 @@ def scale_scores(scores: Sequence[np.ndarray]) -> tuple[list[np.ndarray], Option
 
 
 def score(images: Sequence[TruthImage], boxes: Sequence[np.ndarray], scores: Sequence[np.ndarray],
-          iou_thresholds: Sequence[float]) -> tuple[dict[float, dict[str, float]], dict[float, dict[str, np.ndarray]]]:
+          iou_thresholds: Sequence[float]) -> tuple[dict[float, dict[str, float]],
+                                                    dict[float, dict[str, np.ndarray]]]:
     """The protocol itself, on arrays.
 
     Args:
@@ -140,18 +146,20 @@ def score(images: Sequence[TruthImage], boxes: Sequence[np.ndarray], scores: Seq
     Returns:
         average precision and curves, both IoU threshold -> subset, as in `Report`.
 
-    Which face a row overlaps most depends on no threshold and no subset, so each row needs only that face, its overlap
-    and the first score threshold at which it counts; three `bincount`s per subset and IoU give all 1000 points.
+    Which face a row overlaps most depends on no threshold and no subset, so each row needs only that face,
+    its overlap and the first score threshold at which it counts; three `bincount`s per subset and IoU give
+    all 1000 points.
     """
     start = np.cumsum([0] + [len(image.boxes) for image in images])
     faces, overlaps, bins = [np.empty(0, np.int64)], [np.empty(0)], [np.empty(0, np.int64)]
     for index, image in enumerate(images):
-        if not len(scores[index]) or not len(image.boxes):  # as official: an image without any face adds no proposal
+        # As official: an image without any face adds no proposal.
+        if not len(scores[index]) or not len(image.boxes):
             continue
         face, overlap = best_overlaps(_corners(boxes[index]), _corners(image.boxes))
         faces.append(face + start[index])
         overlaps.append(overlap)
-        # A threshold takes all rows up to the last one that reaches it: a row counts by the best score from it on.
+        # A threshold takes all rows up to the last one that reaches it: the best score from a row on decides.
         bins.append(_first_threshold(np.maximum.accumulate(scores[index][::-1])[::-1]))
     face, overlap, first_bin = map(np.concatenate, (faces, overlaps, bins))
     kept = {subset: np.zeros(start[-1], bool) for subset in SUBSETS}
@@ -160,7 +168,8 @@ def score(images: Sequence[TruthImage], boxes: Sequence[np.ndarray], scores: Seq
             kept[subset][image.kept[subset] + start[index]] = True
     curves = {iou: {subset: _curve(face, overlap >= iou, first_bin, kept[subset]) for subset in SUBSETS}
               for iou in iou_thresholds}
-    ap = {iou: {subset: average_precision(curve) for subset, curve in of_iou.items()} for iou, of_iou in curves.items()}
+    ap = {iou: {subset: average_precision(curve) for subset, curve in of_iou.items()}
+          for iou, of_iou in curves.items()}
     return ap, curves
 
 
@@ -223,14 +232,17 @@ def _iou_list(text: str) -> list[float]:
 
 def main(argv: Optional[list[str]] = None) -> int:
     """Parse the command line, evaluate, print the report."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("paths", nargs="*", metavar="PRED GT", help="the two folders, when not given by option")
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("paths", nargs="*", metavar="PRED GT",
+                        help="the two folders, when not given by option")
     parser.add_argument("-p", "--pred", help="folder of predictions, <event>/<image>.txt")
     parser.add_argument("-g", "--gt", help="folder of the ground truth: wider_face_val.mat (or val.mat), "
                                            "wider_easy_val.mat, wider_medium_val.mat, wider_hard_val.mat")
     parser.add_argument("--iou_thresh", type=_iou_list, action="append", metavar="IOU[,IOU]",
                         help="overlap that counts as found; repeat or separate by commas (default: 0.5,0.4)")
-    parser.add_argument("--allow_missing", action="store_true", help="count images without prediction as missed")
+    parser.add_argument("--allow_missing", action="store_true",
+                        help="count images without prediction as missed")
     parser.add_argument("--only_predicted", action="store_true", help="leave out images without prediction")
     parser.add_argument("--json", metavar="FILE", help="also write the report as JSON")
     args = parser.parse_args(argv)

@@ -4,9 +4,10 @@
     truth = load_ground_truth("dataset/centerface/ground_truth")
     for image in truth.images: image.event, image.name, image.boxes, image.kept["easy"]
 
-`wider_face_val.mat` (or `val.mat`, the same file under the CenterFace manual's name) lists events, images and boxes;
-`wider_{easy,medium,hard}_val.mat` list which boxes of every image count in that subset.  Boxes are xywh pixels here, as
-in the files.  Any set of events and images works, not only the 61 events and 3,226 images of WIDER FACE val.
+`wider_face_val.mat` (or `val.mat`, the same file under the CenterFace manual's name) lists events, images and
+boxes; `wider_{easy,medium,hard}_val.mat` list which boxes of every image count in that subset.  Boxes are
+xywh pixels here, as in the files.  Any set of events and images works, not only the 61 events and 3,226
+images of WIDER FACE val.
 """
 import io
 from dataclasses import dataclass
@@ -57,17 +58,22 @@ def load_ground_truth(gt_dir: Union[str, Path]) -> GroundTruth:
         InputError: a file is missing, is not such a MATLAB file, or disagrees with the others.
     """
     folder = Path(gt_dir)
-    whole = folder if folder.suffix == ".mat" else next((folder / name for name in WHOLE if (folder / name).is_file()),
-                                                        folder / WHOLE[0])
+    whole = folder
+    if folder.suffix != ".mat":
+        whole = next((folder / name for name in WHOLE if (folder / name).is_file()), folder / WHOLE[0])
     folder = whole.parent
     names, boxes = _read(whole, "file_list"), _read(whole, "face_bbx_list")
     events = _events(whole)
     kept = {subset: _read(folder / f"wider_{subset}_val.mat", "gt_list") for subset in SUBSETS}
     for table in (boxes, *kept.values()):
         if len(events) != len(names) or list(map(len, table)) != list(map(len, names)):
-            raise InputError(f"{folder}: the files do not list the same images: take all four from one place; {SOURCE}")
-    images = [_image(event, _string(name), boxes[e][i], {subset: table[e][i] for subset, table in kept.items()}, folder)
-              for e, event in enumerate(events) for i, name in enumerate(names[e])]
+            raise InputError(f"{folder}: the files do not list the same images: take all four from one "
+                             f"place; {SOURCE}")
+    images = []
+    for e, event in enumerate(events):
+        for i, name in enumerate(names[e]):
+            lists = {subset: table[e][i] for subset, table in kept.items()}
+            images.append(_image(event, _string(name), boxes[e][i], lists, folder))
     if not images:
         raise InputError(f"{whole}: lists no image; {SOURCE}")
     return GroundTruth(images, folder)
@@ -80,7 +86,8 @@ def load_image_list(path: Union[str, Path]) -> list[tuple[str, list[str]]]:
         InputError: the file is missing or is not such a MATLAB file.
     """
     path = Path(path)
-    return [(event, [_string(name) for name in names]) for event, names in zip(_events(path), _read(path, "file_list"))]
+    return [(event, [_string(name) for name in names])
+            for event, names in zip(_events(path), _read(path, "file_list"))]
 
 
 def write_ground_truth(folder: Union[str, Path], events: list) -> None:
@@ -88,8 +95,8 @@ def write_ground_truth(folder: Union[str, Path], events: list) -> None:
 
     Args:
         folder: created when absent.
-        events: `(event, [(name, boxes, easy, medium, hard), ...])` per event: name without suffix, boxes int [N, 4] xywh
-            pixels, then the 0-based indices of the boxes that count in each subset.
+        events: `(event, [(name, boxes, easy, medium, hard), ...])` per event: name without suffix, boxes int
+            [N, 4] xywh pixels, then the 0-based indices of the boxes that count in each subset.
 
     Equal input gives equal bytes: the files carry no date.
 
@@ -102,20 +109,23 @@ def write_ground_truth(folder: Union[str, Path], events: list) -> None:
                                        for event, images in events])}
     _write(Path(folder) / WHOLE[0], shared)
     for column, subset in enumerate(SUBSETS, start=2):
-        lists = _cells([_cells([_one_based(event, image, column) for image in images]) for event, images in events])
+        lists = _cells([_cells([_one_based(event, image, column) for image in images])
+                        for event, images in events])
         _write(Path(folder) / f"wider_{subset}_val.mat", {**shared, "gt_list": lists})
 
 
-def _image(event: str, name: str, boxes: np.ndarray, lists: dict[str, np.ndarray], folder: Path) -> TruthImage:
+def _image(event: str, name: str, boxes: np.ndarray, lists: dict[str, np.ndarray],
+           folder: Path) -> TruthImage:
     """One checked image; `lists` are 1-based as in the files."""
     if boxes.size and boxes.shape[1:] != (4,):
-        raise InputError(f"{folder}: the boxes of {event}/{name} have shape {boxes.shape}, expected [N, 4]; {SOURCE}")
+        raise InputError(f"{folder}: the boxes of {event}/{name} have shape {boxes.shape}, expected [N, 4]; "
+                         f"{SOURCE}")
     boxes = boxes.astype(np.float64).reshape(-1, 4)
     kept = {subset: index.astype(np.int64).ravel() - 1 for subset, index in lists.items()}
     for subset, index in kept.items():
         if index.size and not 0 <= index.min() <= index.max() < len(boxes):
-            raise InputError(f"{folder}/wider_{subset}_val.mat: {event}/{name} counts a box that is not among its "
-                             f"{len(boxes)}; {SOURCE}")
+            raise InputError(f"{folder}/wider_{subset}_val.mat: {event}/{name} counts a box that is not "
+                             f"among its {len(boxes)}; {SOURCE}")
     return TruthImage(event, name, boxes, kept)
 
 
@@ -137,10 +147,11 @@ def _matlab(path: Path, key: str) -> np.ndarray:
                          f"{', '.join(f'wider_{subset}_val.mat' for subset in SUBSETS)}; {SOURCE}")
     try:
         content = loadmat(path, variable_names=[key])
-    except Exception as error:      # scipy raises ValueError, TypeError, zlib.error and others on damaged files
+    except Exception as error:      # damaged files: ValueError, TypeError, zlib.error, struct.error, ...
         raise InputError(f"{path}: cannot be read as a MATLAB file ({error}); {SOURCE}") from error
     if key not in content or content[key].dtype != object:
-        raise InputError(f"{path}: has no cell array `{key}`, so it is not a WIDER FACE ground truth; {SOURCE}")
+        raise InputError(f"{path}: has no cell array `{key}`, so it is not a WIDER FACE ground truth; "
+                         f"{SOURCE}")
     return content[key]
 
 
@@ -165,7 +176,8 @@ def _int_boxes(event: str, image: tuple) -> np.ndarray:
 def _one_based(event: str, image: tuple, column: int) -> np.ndarray:
     index = np.asarray(image[column], np.int64).reshape(-1, 1)
     if index.size and not 0 <= index.min() <= index.max() < len(image[1]):
-        raise InputError(f"{event}/{image[0]}: a counted index is outside its {len(image[1])} boxes: use 0-based ones")
+        raise InputError(f"{event}/{image[0]}: a counted index is outside its {len(image[1])} boxes: "
+                         "use 0-based ones")
     return (index + 1).astype(np.uint16)
 
 

@@ -4,8 +4,9 @@
     iou = box_overlaps(boxes, faces)                 # [N, K]
     index, iou = best_overlaps(boxes, faces)         # only the best face of every box
 
-Boxes are xyxy pixels, computed in float64.  `offset` is added to every width and height: 1 (the WIDER FACE toolbox and
-all its ports) counts pixels inclusively, 0 is the plain geometric overlap.  Both ways give the same bits.
+Boxes are xyxy pixels, computed in float64.  `offset` is added to every width and height: 1 (the WIDER FACE
+toolbox and all its ports) counts pixels inclusively, 0 is the plain geometric overlap.  Both ways give the
+same bits.
 """
 import importlib
 import logging
@@ -56,9 +57,12 @@ def best_overlaps(boxes: np.ndarray, query: np.ndarray, offset: float = 1.0) -> 
     """
     boxes, query = _boxes(boxes, "boxes"), _boxes(query, "query")
     if not len(query):
-        raise InputError("best_overlaps needs at least one query box, got none: leave out images without faces")
+        raise InputError("best_overlaps needs at least one query box, got none: leave out images "
+                         "without faces")
     compiled = kernels()
-    return compiled.best_overlaps(boxes, query, offset) if compiled else numpy_best_overlaps(boxes, query, offset)
+    if compiled:
+        return compiled.best_overlaps(boxes, query, offset)
+    return numpy_best_overlaps(boxes, query, offset)
 
 
 @lru_cache(maxsize=None)
@@ -67,8 +71,8 @@ def kernels() -> Optional[ModuleType]:
     try:
         return importlib.import_module("dependency.evaluate.box_overlaps")
     except ImportError as error:
-        LOGGER.warning("compiled box overlaps not found (%s): NumPy is used, with equal results; to build them: "
-                       "python dependency/evaluate/setup.py install", error)
+        LOGGER.warning("compiled box overlaps not found (%s): NumPy is used, with equal results; to build "
+                       "them: python dependency/evaluate/setup.py install", error)
         return None
 
 

@@ -27,7 +27,7 @@ ROW = "a row is `x y w h score` in pixels, five finite numbers or more"
 
 
 class Prediction(NamedTuple):
-    """One prediction file: `rows` [N, 5] float64 x y w h score in file order, and `count`, what its header says."""
+    """One file: `rows` [N, 5] float64 x y w h score in file order, and `count`, what its header says."""
     rows: np.ndarray
     count: Optional[int]
 
@@ -48,7 +48,8 @@ def write_prediction(path: Union[str, Path], name: str, faces: "Faces", score_di
     order = np.argsort(-scores, kind="stable")
     rows = np.column_stack([boxes[:, :2], boxes[:, 2:] - boxes[:, :2], scores])[order]
     if not np.isfinite(rows).all():
-        raise InputError(f"{path}: the detections of {name} are not finite: check the checkpoint and its normalisation")
+        raise InputError(f"{path}: the detections of {name} are not finite: check the checkpoint "
+                         "and its normalisation")
     line = f"%.1f %.1f %.1f %.1f %.{score_digits}f\n"
     with atomic_write(path) as file:
         file.write(f"{name}\n{len(rows)}\n")
@@ -74,8 +75,8 @@ def read_prediction(path: Union[str, Path]) -> np.ndarray:
 def parse_prediction(content: bytes, path: Union[str, Path]) -> Prediction:
     """Parse a prediction file's bytes; `path` is for messages.
 
-    Any white space separates, blank lines and columns after the fifth are skipped.  The image's name and the count may
-    both be absent, as in files that hold rows only, or the count alone.
+    Any white space separates, blank lines and columns after the fifth are skipped.  The image's name and the
+    count may both be absent, as in files that hold rows only, or the count alone.
 
     Raises:
         InputError: as `read_prediction`.
@@ -113,8 +114,8 @@ def _header(tokens: list[list[bytes]], path: Union[str, Path]) -> tuple[int, Opt
     if counted:
         return filled[1] + 1, int(second[0])
     if len(second) == 1:
-        raise InputError(f"{path}:{filled[1] + 1}: `{_text(second)}` is not the number of boxes: expected the image's "
-                         f"name, the number of boxes, then rows; {ROW}")
+        raise InputError(f"{path}:{filled[1] + 1}: `{_text(second)}` is not the number of boxes: expected "
+                         f"the image's name, the number of boxes, then rows; {ROW}")
     # A lone integer above rows, or alone in the file, is a count without a name.
     alone = len(first) == 1 and first[0].isdigit()
     return filled[0] + 1, int(first[0]) if alone else None
@@ -125,7 +126,8 @@ def _bad_row(tokens: list[list[bytes]], start: int, path: Union[str, Path]) -> I
     for number, row in enumerate(tokens[start:], start=start + 1):
         values = [_number(token) for token in row[:5]]
         if row and (len(values) < 5 or None in values or not np.isfinite(values).all()):
-            return InputError(f"{path}:{number}: `{_text(row)}` is not a detection: {ROW}; write the file again")
+            return InputError(f"{path}:{number}: `{_text(row)}` is not a detection: {ROW}; "
+                              "write the file again")
     raise AssertionError(f"{path}: no bad row found")
 
 

@@ -21,8 +21,8 @@ class Report:
     """Average precision and how it was obtained.
 
     pred, gt: the folders.
-    ap: IoU threshold -> {"easy", "medium", "hard"} -> average precision 0..1 (NaN for a subset without faces).
-    curves: IoU threshold -> subset -> [1000, 2] recall and precision, from the strictest score threshold down.
+    ap: IoU threshold -> {"easy", "medium", "hard"} -> average precision 0..1 (NaN without faces).
+    curves: IoU threshold -> subset -> [1000, 2] recall and precision, from the strictest threshold down.
     protocol: the settings, as named values.
     faces: subset -> number of faces that count.
     images: images in the ground truth; scored: images that entered the numbers.
@@ -48,7 +48,8 @@ def format_report(report: Report) -> str:
     lines = []
     for iou, values in report.ap.items():
         if lines:
-            lines.append(f"The same detections at IoU {iou:g}" + (f" ({NOTES[iou]}):" if iou in NOTES else ":"))
+            note = f" ({NOTES[iou]})" if iou in NOTES else ""
+            lines.append(f"The same detections at IoU {iou:g}{note}:")
         lines.append(f"protocol: IoU {iou:g}, {report.scored} of {report.images} images scored, "
                      f"{len(report.missing)} missing{_fate(report)}, {report.detections} detections")
         lines.append(f"{BANNER} {report.pred}")
@@ -58,21 +59,23 @@ def format_report(report: Report) -> str:
 
 
 def report_to_dict(report: Report, curves: bool = False) -> dict[str, Any]:
-    """The report as plain JSON values; NaN becomes None, and the [1000] curves are there only if asked for."""
+    """The report as plain JSON values; NaN becomes None, and the curves are there only if asked for."""
     result = {
         "pred": report.pred, "gt": report.gt, "protocol": report.protocol,
         "ap": {f"{iou:g}": {subset: None if math.isnan(value) else value for subset, value in values.items()}
                for iou, values in report.ap.items()},
-        "faces": report.faces, "images": report.images, "scored": report.scored, "missing": list(report.missing),
-        "detections": report.detections, "warnings": list(report.warnings)}
+        "faces": report.faces, "images": report.images, "scored": report.scored,
+        "missing": list(report.missing), "detections": report.detections, "warnings": list(report.warnings)}
     if curves:
-        result["curves"] = {f"{iou:g}": {subset: {"recall": curve[:, 0].tolist(), "precision": curve[:, 1].tolist()}
-                                         for subset, curve in values.items() if np.isfinite(curve).all()}
-                            for iou, values in report.curves.items()}
+        result["curves"] = {
+            f"{iou:g}": {subset: {"recall": curve[:, 0].tolist(), "precision": curve[:, 1].tolist()}
+                         for subset, curve in values.items() if np.isfinite(curve).all()}
+            for iou, values in report.curves.items()}
     return result
 
 
 def _fate(report: Report) -> str:
     if not report.missing:
         return ""
-    return " (left out, their faces too)" if report.protocol["only_predicted"] else " (their faces count as missed)"
+    left_out = report.protocol["only_predicted"]
+    return " (left out, their faces too)" if left_out else " (their faces count as missed)"

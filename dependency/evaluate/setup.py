@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Compile `box_overlaps.pyx` beside its source: `python setup.py install` or `python setup.py build_ext --inplace`."""
+"""Compile `box_overlaps.pyx` beside its source: `python setup.py install` or `build_ext --inplace`."""
 import sys
 from pathlib import Path
 

@@ -60,7 +60,7 @@ def convert(source: Union[str, Path], part: str = "all", unfold_folder: Optional
         part = "backbone"
     width = tensors[_WIDTH].shape[0] if _WIDTH in tensors else 64
     report = load_report(tensor_shapes(width, part), {**tensors, **leftover})
-    if report.missing or report.wrong_shape or len(tensors) != len(report.matched):
+    if report.missing or report.wrong_shape:
         report.require(path, card)
     return Converted(tensors, card, report, origin)
 

@@ -33,6 +33,7 @@ class Layer:
     name: of the convolution; `norm`: of its normalisation, None for the heads, which have a bias.
     shape: of the weight. stride: 1 or 2. eps: of the normalisation. transposed: a transposed convolution.
     inputs: the layers whose (activated) outputs are added up to this one's input; empty for the image.
+    activation: "relu" (in the backbone the network's own choice, such as ReLU6), "sigmoid" or "none".
     """
     name: str
     norm: Optional[str]
@@ -41,6 +42,7 @@ class Layer:
     stride: int = 1
     eps: float = 1e-5
     transposed: bool = False
+    activation: str = "relu"
 
     @property
     def channels(self) -> int:
@@ -63,7 +65,8 @@ def layers(head_conv: int = 64) -> list[Layer]:
                   Layer(f"{name}.conv.0", f"{name}.conv.1", (head_conv, channels, 1, 1), tap, eps=1e-3)]
         coarse = (f"{name}.up.0", f"{name}.conv.0")
     found.append(Layer("dla_up.conv_last.0", "dla_up.conv_last.1", (head_conv, head_conv, 3, 3), coarse))
-    return found + [Layer(name, None, (channels, head_conv, 1, 1), ("dla_up.conv_last.0",))
+    return found + [Layer(name, None, (channels, head_conv, 1, 1), ("dla_up.conv_last.0",),
+                          activation="sigmoid" if name == "hm_head.0" else "none")
                     for name, channels in HEADS.items()]
 
 
@@ -131,5 +134,5 @@ def _block(name: str, channels: int, out_channels: int, expansion: int, stride: 
     return found + [
         Layer(f"{depthwise}.0", f"{depthwise}.1", (hidden, 1, 3, 3), inputs, stride),
         Layer(f"{name}.{position + 1}", f"{name}.{position + 2}", (out_channels, hidden, 1, 1),
-              (f"{depthwise}.0",)),
+              (f"{depthwise}.0",), activation="none"),
     ]

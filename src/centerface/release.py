@@ -54,10 +54,9 @@ def read_release(path: Union[str, Path]) -> Weights:
                       "moving_mean": np.zeros(layer.channels), "moving_variance": np.ones(layer.channels)}
         tensors.update({f"{layer.norm}.{key}": value for key, value in values.items() if key != "eps"})
     tensors = {name: np.ascontiguousarray(value, np.float32) for name, value in tensors.items()}
-    activation = "relu6" if convolutions[0].activation == "Clip" else "relu"
     head_conv = described[-1].shape[1]
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    return tensors, {"model": "centerface", "options": {"head_conv": head_conv, "activation": activation},
+    return tensors, {"model": "centerface", "options": {"head_conv": head_conv, "activation": "relu"},
                      "input": dict(RELEASE_INPUT), "decoder": "centerface_release",
                      "detect": dict(RELEASE_DETECT), "source": f"{path.name}, sha256 {digest}"}
 
@@ -112,8 +111,8 @@ def _match(path: Path, convolutions: list[Convolution], outputs: list[int]) -> l
         feeding = {described[position].name for position in given.inputs}
         has_bias = given.bias is not None or given.norm is not None
         same_eps = given.norm is None or abs(given.norm["eps"] - layer.eps) < 1e-6
-        same_kind = (given.weight.shape, given.stride, given.transposed) == (layer.shape, layer.stride,
-                                                                             layer.transposed)
+        same_kind = (given.weight.shape, given.stride, given.transposed, given.activation) == (
+            layer.shape, layer.stride, layer.transposed, layer.activation)
         if not (same_kind and feeding == set(layer.inputs) and has_bias and same_eps):
             raise InputError(f"{path}: the convolution {given.output} {list(given.weight.shape)} is not "
                              f"CenterFace's {layer.name} {list(layer.shape)}; give the released file")

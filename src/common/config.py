@@ -167,7 +167,8 @@ def _unknown(argument: str, options: dict[str, Option], program: str) -> str:
     if not argument.startswith("-") and name not in options:
         near = _nearest(name, options)
         return f"'{argument}' is not an option of {program}{near or '; see --help'}"
-    return f"unknown option --{name}{_nearest(name, options) or '; see --help'}"
+    near = _nearest(name, options)
+    return f"unknown option --{name}{near or '; see --help'}"
 
 
 def _nearest(word: str, names: Any) -> str:

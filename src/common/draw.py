@@ -31,7 +31,7 @@ def draw_faces(image: np.ndarray, faces: Faces, scores: bool = True) -> np.ndarr
     for box, score, landmarks in zip(faces.boxes, faces.scores, faces.landmarks):
         colour = STRONG if score >= STRONG_SCORE else WEAK
         left, top, right, bottom = np.round(box).astype(int).tolist()
-        cv2.rectangle(canvas, (left, top), (right - 1, bottom - 1), colour, line, cv2.LINE_AA)
+        cv2.rectangle(canvas, (left, top), (right - 1, bottom - 1), colour, line)
         radius = max(1, round((right - left) / 35))
         for (x, y), dot in zip(np.round(landmarks).astype(int).tolist(), LANDMARK_COLOURS):
             cv2.circle(canvas, (x, y), radius, dot, cv2.FILLED, cv2.LINE_AA)

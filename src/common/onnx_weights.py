@@ -14,7 +14,8 @@ import numpy as np
 
 from dependency.errors import InputError
 
-_TRANSPARENT = {"Relu", "Clip", "Sigmoid", "Add", "BatchNormalization", "Identity"}
+_ACTIVATIONS = {"Relu": "relu", "Sigmoid": "sigmoid"}
+_TRANSPARENT = {*_ACTIVATIONS, "Add", "BatchNormalization"}
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,8 @@ class Convolution:
     norm: {"gamma", "beta", "moving_mean", "moving_variance" [out], "eps"} of a following BatchNormalization,
     or None.
     inputs: positions of the convolutions whose outputs, activated or not, are added up to this one's input.
-    output: the name of its own output. activation: the operator behind it (behind `norm`, if any), or None.
+    output: the name of its own output.
+    activation: "relu" or "sigmoid" if all that reads it (or its `norm`) is that, "mixed" if a part, else "none".
     """
     weight: np.ndarray
     bias: Optional[np.ndarray]
@@ -34,7 +36,7 @@ class Convolution:
     stride: int
     transposed: bool
     output: str
-    activation: Optional[str]
+    activation: str
 
 
 def read_convolutions(path: Union[str, Path]) -> tuple[list[Convolution], list[int]]:
@@ -78,7 +80,7 @@ def measure(path: Union[str, Path], images: Iterable[np.ndarray]) -> list[tuple[
         (mean [C], variance [C]) float64 in the order of `read_convolutions`.
     """
     convolutions, _ = read_convolutions(path)
-    session = _session(path, [each.output for each in convolutions])
+    session = open_session(path, [each.output for each in convolutions])
     feed = session.get_inputs()[0].name
     sums = [np.zeros((2, _channels(each))) for each in convolutions]
     counts = np.zeros(len(convolutions))
@@ -96,34 +98,8 @@ def measure(path: Union[str, Path], images: Iterable[np.ndarray]) -> list[tuple[
     return [(mean, np.maximum(square - mean * mean, 0.0)) for mean, square in moments]
 
 
-def _convolution(path: Union[str, Path], node: Any, weights: dict[str, np.ndarray],
-                 consumers: dict[str, list], inputs: frozenset[int]) -> Convolution:
-    """Read one node and what stands directly behind it."""
-    attributes = {each.name: list(each.ints) for each in node.attribute if each.ints}
-    if node.input[1] not in weights or any(size != 1 for size in attributes.get("dilations", [])):
-        raise InputError(f"{path}: the convolution {node.output[0]} is computed or dilated; "
-                         f"give the network as released")
-    behind = consumers.get(node.output[0], [])
-    norm = None
-    if len(behind) == 1 and behind[0].op_type == "BatchNormalization":
-        epsilon = next((each.f for each in behind[0].attribute if each.name == "epsilon"), 1e-5)
-        names = ("gamma", "beta", "moving_mean", "moving_variance")
-        norm = {**{name: weights[key] for name, key in zip(names, behind[0].input[1:])}, "eps": epsilon}
-        behind = consumers.get(behind[0].output[0], [])
-    activation = next((each.op_type for each in behind if each.op_type in ("Relu", "Clip", "Sigmoid")), None)
-    return Convolution(weight=weights[node.input[1]],
-                       bias=weights[node.input[2]] if len(node.input) > 2 else None,
-                       norm=norm, inputs=inputs, stride=attributes.get("strides", [1])[0],
-                       transposed=node.op_type == "ConvTranspose", output=node.output[0],
-                       activation=activation)
-
-
-def _channels(each: Convolution) -> int:
-    return each.weight.shape[1 if each.transposed else 0]
-
-
-def _session(path: Union[str, Path], outputs: list[str]) -> Any:
-    """A runtime for the graph with these values as outputs and an input of any size."""
+def open_session(path: Union[str, Path], outputs: list[str]) -> Any:
+    """An onnxruntime session of the graph with these values as outputs and an input of any size."""
     try:
         import onnxruntime
     except ImportError as error:
@@ -139,6 +115,32 @@ def _session(path: Union[str, Path], outputs: list[str]) -> Any:
     options.log_severity_level = 3
     return onnxruntime.InferenceSession(model.SerializeToString(), options,
                                         providers=["CPUExecutionProvider"])
+
+
+def _convolution(path: Union[str, Path], node: Any, weights: dict[str, np.ndarray],
+                 consumers: dict[str, list], inputs: frozenset[int]) -> Convolution:
+    """Read one node and what stands directly behind it."""
+    attributes = {each.name: list(each.ints) for each in node.attribute if each.ints}
+    if node.input[1] not in weights or any(size != 1 for size in attributes.get("dilations", [])):
+        raise InputError(f"{path}: the convolution {node.output[0]} is computed or dilated; "
+                         f"give the network as released")
+    behind = consumers.get(node.output[0], [])
+    norm = None
+    if len(behind) == 1 and behind[0].op_type == "BatchNormalization":
+        epsilon = next((each.f for each in behind[0].attribute if each.name == "epsilon"), 1e-5)
+        names = ("gamma", "beta", "moving_mean", "moving_variance")
+        norm = {**{name: weights[key] for name, key in zip(names, behind[0].input[1:])}, "eps": epsilon}
+        behind = consumers.get(behind[0].output[0], [])
+    kinds = {_ACTIVATIONS.get(each.op_type, "none") for each in behind} or {"none"}
+    return Convolution(weight=weights[node.input[1]],
+                       bias=weights[node.input[2]] if len(node.input) > 2 else None,
+                       norm=norm, inputs=inputs, stride=attributes.get("strides", [1])[0],
+                       transposed=node.op_type == "ConvTranspose", output=node.output[0],
+                       activation=kinds.pop() if len(kinds) == 1 else "mixed")
+
+
+def _channels(each: Convolution) -> int:
+    return each.weight.shape[1 if each.transposed else 0]
 
 
 def _load(path: Union[str, Path]) -> Any:

@@ -13,6 +13,7 @@ from src.common import checkpoint
 from src.common.checkpoint import (Checkpoint, checkpoint_name, list_checkpoints, load, load_report, network_tensors,
                                    save)
 from src.common.ckpt_format import CRC_MARK, encode_entry
+from src.common.log import LOGGER
 
 CARD = {"model": "centerface", "options": {"head_conv": 24}, "note": "größer 顔", "input": {"mean": [0.5, 1, 2]}}
 
@@ -85,15 +86,15 @@ def test_mindspore_reads_ours(tmp_path, tensors, ms):
 
 
 @pytest.mark.parametrize("crc_check", [False, True])
-def test_we_read_mindspores(tmp_path, caplog, tensors, ms, crc_check):
+def test_we_read_mindspores(tmp_path, caplog, monkeypatch, tensors, ms, crc_check):
     path = tmp_path / "a.ckpt"
     given = [{"name": name, "data": ms.Tensor(value)} for name, value in tensors.items()]
     given += [{"name": "wide", "data": ms.Tensor(np.float32([1.5, -3]), ms.bfloat16)},
               {"name": "global_step", "data": ms.Tensor([77], ms.int32)},
               {"name": "scale_sense", "data": ms.Tensor(1024.0, ms.float32)}]
     ms.save_checkpoint(given, str(path), append_dict={"epoch": 5, "text": "né 顔"}, crc_check=crc_check)
-    with caplog.at_level(logging.WARNING, "facedet"):
-        logging.getLogger("facedet").propagate = True
+    monkeypatch.setattr(LOGGER, "propagate", True)
+    with caplog.at_level(logging.WARNING, LOGGER.name):
         found = load(path)
     assert ("no checksum" in caplog.text) == (not crc_check)
     np.testing.assert_array_equal(found.tensors.pop("wide"), np.float32([1.5, -3]))

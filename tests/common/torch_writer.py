@@ -50,11 +50,12 @@ def state_dict(tensors: dict[str, np.ndarray], legacy: bool, wrap: bool = False)
 def tensor(key: str, value: np.ndarray, legacy: bool = False, offset: int = 0, shape: Optional[tuple] = None,
            strides: Optional[tuple] = None) -> bytes:
     """The pickle opcodes of one tensor."""
-    steps = tuple(step // value.itemsize for step in value.strides) if strides is None else strides
+    if strides is None:
+        strides = tuple(step // value.itemsize for step in np.empty(value.shape, value.dtype).strides)
     storage = (b"(" + _plain("storage") + f"ctorch\n{STORAGES[value.dtype.name]}\n".encode() + _plain(key)
                + _plain("cpu") + _plain(value.size) + (b"N" if legacy else b"") + b"tQ")
     return (b"ctorch._utils\n_rebuild_tensor_v2\n(" + storage + _plain(offset)
-            + _plain(value.shape if shape is None else shape) + _plain(steps)
+            + _plain(value.shape if shape is None else shape) + _plain(strides)
             + b"\x89ccollections\nOrderedDict\n)RtR")
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Box overlaps: known values, the two implementations against each other, the best face against the full matrix."""
+"""Box overlaps: known values, both implementations against each other, the best face against the matrix."""
 import logging
 import sys
 
@@ -38,7 +38,7 @@ def test_known_values(way):
 def test_properties(way):
     rng = np.random.default_rng(1)
     for _ in range(30):
-        boxes, query = random_boxes(rng, int(rng.integers(0, 30))), random_boxes(rng, int(rng.integers(0, 20)))
+        boxes, query = random_boxes(rng, rng.integers(0, 30)), random_boxes(rng, rng.integers(0, 20))
         matrix = way.box_overlaps(boxes, query)
         assert matrix.shape == (len(boxes), len(query)) and matrix.dtype == np.float64
         assert ((matrix >= 0) & (matrix <= 1)).all()
@@ -50,7 +50,7 @@ def test_compiled_equals_numpy():
                                reason="not built: python dependency/evaluate/setup.py install")
     rng = np.random.default_rng(2)
     for _ in range(60):
-        boxes, query = random_boxes(rng, int(rng.integers(0, 200))), random_boxes(rng, int(rng.integers(1, 90)))
+        boxes, query = random_boxes(rng, rng.integers(0, 200)), random_boxes(rng, rng.integers(1, 90))
         for offset in (0.0, 1.0):
             np.testing.assert_array_equal(fast.box_overlaps(boxes, query, offset),
                                           overlaps.numpy_overlaps(boxes, query, offset))
@@ -63,7 +63,7 @@ def test_best_is_the_first_maximum_of_the_matrix(way, monkeypatch):
     monkeypatch.setattr(overlaps, "BLOCK", 50)
     rng = np.random.default_rng(3)
     for _ in range(30):
-        boxes, query = random_boxes(rng, int(rng.integers(0, 60))), random_boxes(rng, int(rng.integers(1, 12)))
+        boxes, query = random_boxes(rng, rng.integers(0, 60)), random_boxes(rng, rng.integers(1, 12))
         query = np.concatenate([query, query])
         matrix = way.box_overlaps(boxes, query)
         index, best = way.best_overlaps(boxes, query)
@@ -72,7 +72,8 @@ def test_best_is_the_first_maximum_of_the_matrix(way, monkeypatch):
 
 
 @pytest.mark.parametrize("boxes, query, text", [
-    (np.zeros((2, 5)), np.zeros((1, 4)), "boxes have shape"), (np.zeros((2, 4)), np.zeros(4), "query have shape")])
+    (np.zeros((2, 5)), np.zeros((1, 4)), "boxes have shape"),
+    (np.zeros((2, 4)), np.zeros(4), "query have shape")])
 def test_wrong_shapes_are_named(boxes, query, text):
     with pytest.raises(InputError, match=text):
         overlaps.box_overlaps(boxes, query)

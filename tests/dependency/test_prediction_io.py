@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Prediction text files: exact bytes out, every layout seen in the wild in, damage named with file and line."""
+"""Prediction text files: exact bytes out, every layout of the wild in, damage named with file and line."""
 import logging
 
 import numpy as np
@@ -96,9 +96,11 @@ def test_wrong_count_is_said_and_not_obeyed(tmp_path, caplog, monkeypatch):
 
 
 @pytest.mark.parametrize("content, line", [
-    ("e/a.jpg\n2\n1 2 3 4 .5\n1 2 3 4\n", 4), ("e/a.jpg\n1\n1 2 3 nan .5\n", 3), ("e/a.jpg\n1\n1 2 3 4 inf\n", 3),
+    ("e/a.jpg\n2\n1 2 3 4 .5\n1 2 3 4\n", 4), ("e/a.jpg\n1\n1 2 3 nan .5\n", 3),
+    ("e/a.jpg\n1\n1 2 3 4 inf\n", 3),
     ("e/a.jpg\n1\n1 2 x 4 .5\n", 3), ("1 2 3 4\n1 2 3 4 .5\n", 1), ("1 2 x 4 .5\n1 2 3 4 .5\n", 1),
-    ("e/a.jpg\n\n\n1\n\n1 2 3 4 .5\n1,2,3,4,.5\n", 7), ("e/a.jpg\nmany\n1 2 3 4 .5\n", 2), ("e/a.jpg\n-1\n", 2),
+    ("e/a.jpg\n\n\n1\n\n1 2 3 4 .5\n1,2,3,4,.5\n", 7), ("e/a.jpg\nmany\n1 2 3 4 .5\n", 2),
+    ("e/a.jpg\n-1\n", 2),
     ("e/a.jpg\n2\n1 2 3 4 .5 9 9\n1 2 3 4\n", 4), ("e/a.jpg\n1\n1 2 3 4 1e999\n", 3), ("1 2 3 4 .5\n7\n", 2)])
 def test_damage_is_named_with_file_and_line(tmp_path, content, line):
     path = tmp_path / "a.txt"

@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The WIDER FACE evaluation: against a literal reading of the protocol, a published result, and odd inputs."""
+"""The WIDER FACE evaluation: against a literal reading of the protocol, a published result, odd inputs."""
 import json
 import logging
 import subprocess
 import sys
 import tarfile
-from itertools import groupby
 
 import numpy as np
 import pytest
@@ -13,7 +12,7 @@ import pytest
 from dependency.errors import InputError
 from dependency.evaluate import eval as wider
 from dependency.evaluate import overlaps
-from dependency.evaluate.ground_truth import SUBSETS, load_ground_truth, load_image_list, write_ground_truth
+from dependency.evaluate.ground_truth import SUBSETS, load_ground_truth, write_ground_truth
 from dependency.evaluate.report import BANNER, FOOTER, format_report, report_to_dict
 from tests.conftest import ROOT
 
@@ -48,7 +47,8 @@ def literal_ap(images, rows, subset, iou):
                     state[best] = 1
             recalled.append(int((state == 1).sum()))
         for t in range(1000):
-            reached = [k for k, row in enumerate(image_rows) if (row[4] - low) / (high - low) >= 1 - (t + 1) / 1000]
+            reached = [k for k, row in enumerate(image_rows)
+                       if (row[4] - low) / (high - low) >= 1 - (t + 1) / 1000]
             if reached:
                 totals[t] += sum(proposal[:reached[-1] + 1]), recalled[reached[-1]]
     recall = [0.0, *(totals[:, 1] / faces), 1.0]
@@ -59,10 +59,11 @@ def literal_ap(images, rows, subset, iou):
 
 
 def random_set(rng):
-    """Ground truth and rows for a few images: jittered copies of faces, false boxes, coarse scores, no sorting."""
+    """Ground truth and rows for a few images: jittered faces, false boxes, coarse unsorted scores."""
     images, rows = [], []
     for _ in range(rng.integers(1, 5)):
-        boxes = np.column_stack([rng.integers(0, 40, (n := rng.integers(0, 6), 2)), rng.integers(0, 25, (n, 2))])
+        n = rng.integers(0, 6)
+        boxes = np.column_stack([rng.integers(0, 40, (n, 2)), rng.integers(0, 25, (n, 2))])
         kept = {subset: np.flatnonzero(rng.random(n) < 0.7) for subset in SUBSETS}
         source = boxes[rng.integers(n, size=rng.integers(0, 9))] if n else np.empty((0, 4))
         guesses = np.concatenate([source + rng.integers(-3, 4, source.shape), rng.integers(0, 40, (2, 4))])
@@ -75,7 +76,8 @@ def random_set(rng):
 def write_truth(folder, images):
     events = [("0--A", images[::2]), ("1--B", images[1::2])]
     write_ground_truth(folder, [(event, [(f"{event}_{i}", boxes, *(kept[s] for s in SUBSETS))
-                                         for i, (boxes, kept) in enumerate(part)]) for event, part in events if part])
+                                         for i, (boxes, kept) in enumerate(part)])
+                                for event, part in events if part])
     return load_ground_truth(folder)
 
 
@@ -84,7 +86,8 @@ def write_rows(folder, truth, rows):
         path = folder / image.event / f"{image.name}.txt"
         path.parent.mkdir(parents=True, exist_ok=True)
         lines = [f"{image.event}/{image.name}.jpg", str(len(image_rows))]
-        path.write_text("\n".join(lines + [" ".join(map(repr, map(float, row))) for row in image_rows]) + "\n")
+        lines += [" ".join(map(repr, map(float, row))) for row in image_rows]
+        path.write_text("\n".join(lines) + "\n")
 
 
 @pytest.fixture
@@ -93,7 +96,8 @@ def small(tmp_path):
     box = np.array([[10, 10, 20, 20]])
     kept = {subset: np.array([0]) for subset in SUBSETS}
     truth = write_truth(tmp_path / "gt", [(box, kept)] * 3)
-    write_rows(tmp_path / "pred", truth, [[[10, 10, 20, 20, 0.9 - i / 10], [80, 80, 5, 5, 0.1]] for i in range(3)])
+    write_rows(tmp_path / "pred", truth,
+               [[[10, 10, 20, 20, 0.9 - i / 10], [80, 80, 5, 5, 0.1]] for i in range(3)])
     return tmp_path
 
 
@@ -104,7 +108,8 @@ def test_equals_the_literal_protocol(seed, monkeypatch):
     rng, compared = np.random.default_rng(seed), 0
     for _ in range(50):
         images, rows = random_set(rng)
-        truth = [wider.TruthImage("e", str(i), boxes.astype(float), kept) for i, (boxes, kept) in enumerate(images)]
+        truth = [wider.TruthImage("e", str(i), boxes.astype(float), kept)
+                 for i, (boxes, kept) in enumerate(images)]
         scores, remark = wider.scale_scores([image_rows[:, 4] for image_rows in rows])
         ap, _ = wider.score(truth, [image_rows[:, :4] for image_rows in rows], scores, (0.5, 0.4))
         for subset in SUBSETS:
@@ -126,60 +131,12 @@ def test_files_give_the_same_as_arrays(tmp_path):
         report = wider.evaluate(tmp_path / f"pred{number}", tmp_path / f"gt{number}", (0.5, 0.3))
         for iou in (0.5, 0.3):
             for subset in SUBSETS:
+                value = report.ap[iou][subset]
                 if report.faces[subset]:
-                    assert report.ap[iou][subset] == pytest.approx(literal_ap(images, rows, subset, iou), abs=1e-12)
+                    assert value == pytest.approx(literal_ap(images, rows, subset, iou), abs=1e-12)
                 else:
-                    assert np.isnan(report.ap[iou][subset]) and report_to_dict(report)["ap"][f"{iou:g}"][subset] is None
+                    assert np.isnan(value) and report_to_dict(report)["ap"][f"{iou:g}"][subset] is None
         json.dumps(report_to_dict(report, curves=True), allow_nan=False)
-
-
-def test_ground_truth_round_trip(tmp_path):
-    rng = np.random.default_rng(8)
-    events = [(f"{e}--Event", [(f"name_{e}_{i}", rng.integers(0, 50, (n := [0, 1, 3, 300][(e + i) % 4], 4)),
-                                *(np.flatnonzero(rng.random(n) < p) for p in (0, 0.5, 1))) for i in range(1 + e)])
-              for e in range(3)]
-    write_ground_truth(tmp_path / "a", events)
-    truth = load_ground_truth(tmp_path / "a")
-    back = [(event, list(images)) for event, images in groupby(truth.images, key=lambda image: image.event)]
-    assert [(event, [image[0] for image in images]) for event, images in events] \
-        == [(event, [image.name for image in images]) for event, images in back] \
-        == load_image_list(tmp_path / "a" / "wider_face_val.mat")
-    for (_, images), (_, loaded) in zip(events, back):
-        for image, other in zip(images, loaded):
-            np.testing.assert_array_equal(other.boxes, image[1])
-            for subset, index in zip(SUBSETS, image[2:]):
-                np.testing.assert_array_equal(other.kept[subset], index)
-    write_ground_truth(tmp_path / "b", events)
-    assert all((tmp_path / "a" / file.name).read_bytes() == file.read_bytes() for file in (tmp_path / "b").iterdir())
-
-
-def test_ground_truth_under_the_manual_name(small):
-    (small / "gt" / "wider_face_val.mat").rename(small / "gt" / "val.mat")
-    by_folder, by_file = load_ground_truth(small / "gt"), load_ground_truth(small / "gt" / "val.mat")
-    assert [image.name for image in by_folder.images] == [image.name for image in by_file.images]
-
-
-@pytest.mark.parametrize("file", ["wider_face_val.mat", "wider_hard_val.mat"])
-def test_ground_truth_errors_name_the_file_and_its_source(small, file):
-    path = small / "gt" / file
-    path.write_bytes(path.read_bytes()[:200])
-    with pytest.raises(InputError, match=f"{file}.*eval_tools.zip"):
-        load_ground_truth(small / "gt")
-    path.unlink()
-    with pytest.raises(InputError, match=f"no {file} in .*eval_tools.zip"):
-        load_ground_truth(small / "gt")
-
-
-def test_ground_truth_files_of_different_sets_do_not_mix(small):
-    write_ground_truth(small / "other", [("0--A", [("x", np.zeros((1, 4)), [0], [0], [0])])])
-    (small / "other" / "wider_easy_val.mat").replace(small / "gt" / "wider_easy_val.mat")
-    with pytest.raises(InputError, match="do not list the same images"):
-        load_ground_truth(small / "gt")
-
-
-def test_written_index_outside_the_boxes(tmp_path):
-    with pytest.raises(InputError, match="0-based"):
-        write_ground_truth(tmp_path, [("e", [("x", np.zeros((1, 4)), [1], [0], [0])])])
 
 
 def test_perfect_and_empty(small):
@@ -227,7 +184,7 @@ def test_a_folder_without_predictions_is_an_error(small, options):
     with pytest.raises(InputError, match="holds no prediction.*found nothing"):
         wider.evaluate(small / "empty", small / "gt", **options)
     (small / "pred").rename(small / "empty" / "140")
-    with pytest.raises(InputError, match="holds no prediction.*found 140; give the folder that holds the event folders"):
+    with pytest.raises(InputError, match="no prediction.*found 140; give the folder that holds the event"):
         wider.evaluate(small / "empty", small / "gt", **options)
     with pytest.raises(InputError, match="no such folder"):
         wider.evaluate(small / "absent", small / "gt", **options)
@@ -244,7 +201,8 @@ def test_oddities_are_said_once_and_do_no_harm(small, caplog, monkeypatch):
         report = wider.evaluate(small / "pred", small / "gt")
     assert len(report.warnings) == len(caplog.records) == 4
     text = caplog.text
-    assert "1 files have a count line" in text and "1 files are not sorted" in text and "1 files are empty" in text
+    assert "1 files have a count line" in text and "1 files are not sorted" in text
+    assert "1 files are empty" in text
     assert "3 files or folders belong to no image" in text and "0--A/extra.txt" in text
     # The unsorted file's false box lies before its face, so it counts wherever the face does.
     assert report.ap[0.5]["hard"] < 2 / 3
@@ -266,15 +224,16 @@ def test_printed_block_is_the_manual_one(small, capsys):
     pred = str(small / "pred")
     assert wider.main([pred, str(small / "gt")]) == 0
     lines = capsys.readouterr().out.splitlines()
-    block = [f"==================== Results = ==================== {pred}", "Easy   Val AP: 1.0", "Medium Val AP: 1.0",
-             "Hard   Val AP: 1.0", "================================================="]
+    block = [f"==================== Results = ==================== {pred}",
+             "Easy   Val AP: 1.0", "Medium Val AP: 1.0", "Hard   Val AP: 1.0",
+             "================================================="]
     assert lines[0] == "protocol: IoU 0.5, 3 of 3 images scored, 0 missing, 6 detections"
     assert lines[1:6] == block == [f"{BANNER} {pred}", *block[1:4], FOOTER]
     assert "IoU 0.4" in lines[6] and lines[8:] == block
 
 
-@pytest.mark.parametrize("form", [["--pred", "P", "--gt", "G"], ["-p", "P", "-g", "G"], ["P", "G"], ["-p", "P", "G"],
-                                  ["P", "--gt", "G"], ["P", "G", "--iou_thresh", "0.5,0.4"],
+@pytest.mark.parametrize("form", [["--pred", "P", "--gt", "G"], ["-p", "P", "-g", "G"], ["P", "G"],
+                                  ["-p", "P", "G"], ["P", "--gt", "G"], ["P", "G", "--iou_thresh", "0.5,0.4"],
                                   ["P", "G", "--iou_thresh", "0.5", "--iou_thresh", ".4"]])
 def test_command_line_forms(small, capsys, form):
     places = {"P": str(small / "pred"), "G": str(small / "gt")}
@@ -305,17 +264,10 @@ def test_published_result(shared_data, tmp_path):
     archive = next((shared_data / "predictions").glob("*.tar.gz"))
     with tarfile.open(archive) as file:
         file.extractall(tmp_path, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))
-    report = wider.evaluate(tmp_path / archive.name.replace(".tar.gz", ""), shared_data / "wider" / "ground_truth")
+    pred = tmp_path / archive.name.replace(".tar.gz", "")
+    report = wider.evaluate(pred, shared_data / "wider" / "ground_truth")
     assert (report.images, report.scored, report.detections) == (3226, 3226, 297333)
     assert report.faces == {"easy": 7211, "medium": 13319, "hard": 31958}
     assert list(report.ap[0.5].values()) == pytest.approx([0.90696, 0.88158, 0.73829], abs=1e-5)
     assert all(report.ap[0.4][subset] > report.ap[0.5][subset] for subset in SUBSETS)
     assert report.warnings == ()
-
-
-def test_real_ground_truth(shared_data):
-    folder = shared_data / "wider" / "ground_truth"
-    truth = load_ground_truth(folder)
-    assert len({image.event for image in truth.images}) == 61 and len(truth.images) == 3226
-    assert sum(len(image.boxes) for image in truth.images) == 39708
-    assert load_image_list(folder / "wider_face_val.mat")[0][0] == truth.images[0].event == "0--Parade"

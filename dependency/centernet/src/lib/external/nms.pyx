@@ -5,12 +5,12 @@
     make                                   # here, or: python setup.py install
     from dependency.centernet.src.lib.external.suppress import nms, soft_nms      # what the project calls
 
-A row is `x1 y1 x2 y2 score ...` in pixels, float32; widths and intersections count pixels inclusively (+ 1), as in
-the code published with soft-NMS (Bodla et al., ICCV 2017, algorithm 1).  Only buffers are used, no NumPy C API, so
-one build serves every NumPy.
+A row is `x1 y1 x2 y2 score ...` in pixels, float32; widths and intersections count pixels inclusively (+ 1),
+as in the code published with soft-NMS (Bodla et al., ICCV 2017, algorithm 1).  Only buffers are used, no
+NumPy C API, so one build serves every NumPy.
 
-Arithmetic that the twin repeats: differences are float32; areas are products in double; the union is rounded to
-float32 once; overlap and weight are float32; exp and pow run in double.
+Arithmetic that the twin repeats: differences are float32; areas are products in double; the union is rounded
+to float32 once; overlap and weight are float32; exp and pow run in double.
 """
 import numpy as np
 
@@ -48,7 +48,7 @@ cdef inline float _weight(float overlap, float sigma, float nt, int method) noex
 
 cdef Py_ssize_t _decay(float[:, ::1] box, float[::1] score, float[::1] area, Py_ssize_t[::1] order,
                        float sigma, float nt, float threshold, int method) noexcept nogil:
-    """Soft-NMS in place on the columns `box` [4, N], `score`, `area` and `order`; gives the number of rows kept."""
+    """Soft-NMS in place on the columns `box` [4, N], `score`, `area`, `order`; gives the count kept."""
     cdef Py_ssize_t i = 0, pos, best, column, kept = score.shape[0], index
     cdef float value, x1, y1, x2, y2
     cdef double picked_area
@@ -103,7 +103,8 @@ cdef Py_ssize_t _decay_merge(float[:, ::1] rows, float sigma, float nt, float th
         mx1 = x1 * top; my1 = y1 * top; mx2 = x2 * bottom; my2 = y2 * bottom
         pos = i + 1
         while pos < kept:
-            value = _overlap(x1, y1, x2, y2, picked_area, rows[pos, 0], rows[pos, 1], rows[pos, 2], rows[pos, 3],
+            value = _overlap(x1, y1, x2, y2, picked_area,
+                             rows[pos, 0], rows[pos, 1], rows[pos, 2], rows[pos, 3],
                              <float>_area(rows[pos, 0], rows[pos, 1], rows[pos, 2], rows[pos, 3]))
             if value >= 0:
                 weight = _weight(value, sigma, nt, method)
@@ -129,7 +130,7 @@ cdef Py_ssize_t _decay_merge(float[:, ::1] rows, float sigma, float nt, float th
 
 cdef void _suppress(const float* x1, const float* y1, const float* x2, const float* y2, const float* area,
                     Py_ssize_t count, float limit, int* dropped) noexcept nogil:
-    """Greedy NMS over boxes in score order; marks what an earlier box suppresses.  Plain arrays, so it vectorises."""
+    """Greedy NMS over boxes in score order; marks what an earlier box suppresses."""
     cdef Py_ssize_t i, j
     cdef float left, top, right, bottom, own, w, h, inter
     cdef float zero = 0, one = 1
@@ -176,19 +177,21 @@ def nms(dets, thresh):
     if not len(order):
         return []
     limit = np.float32(thresh)
-    if float(limit) < thresh:      # the smallest float32 that is not below it: comparing in float32 decides the same
+    # The smallest float32 not below `thresh`: comparing in float32 then decides as comparing in double does.
+    if float(limit) < thresh:
         limit = np.nextafter(limit, np.float32(np.inf))
     x1, y1, x2, y2 = dets[order, :4].T
     columns = np.array([x1, y1, x2, y2, (x2 - x1 + 1) * (y2 - y1 + 1)])
     dropped = np.zeros(len(order), np.intc)
     cdef float[:, ::1] column = columns
     cdef int[::1] flag = dropped
-    _suppress(&column[0, 0], &column[1, 0], &column[2, 0], &column[3, 0], &column[4, 0], len(order), limit, &flag[0])
+    _suppress(&column[0, 0], &column[1, 0], &column[2, 0], &column[3, 0], &column[4, 0],
+              len(order), limit, &flag[0])
     return order[dropped == 0].tolist()
 
 
 def soft_nms_rows(dets, sigma=0.5, Nt=0.3, threshold=0.001, method=0):
-    """Soft-NMS of float32 rows [N, >= 5], `dets` unchanged: a new array of the kept rows only, all columns together."""
+    """Soft-NMS of float32 rows [N, >= 5], `dets` unchanged: a new array of the kept rows, all columns."""
     order, scores = _kept(_checked(dets, 5), sigma, Nt, threshold, method)
     rows = dets[order]
     rows[:, 4] = scores
@@ -198,8 +201,8 @@ def soft_nms_rows(dets, sigma=0.5, Nt=0.3, threshold=0.001, method=0):
 def soft_nms(boxes, sigma=0.5, Nt=0.3, threshold=0.001, method=0):
     """Soft-NMS in place on float32 [N, >= 5]: methods 0 hard, 1 linear, 2 gaussian.
 
-    The first rows become the kept ones, best first; whole rows move, so landmarks stay with their box.  Rows after
-    them are left as they were and mean nothing.
+    The first rows become the kept ones, best first; whole rows move, so landmarks stay with their box.  Rows
+    after them are left as they were and mean nothing.
 
     Returns:
         list(range(number of kept rows)).

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The NumPy twin of `nms.pyx`: the same names, the same bits, for machines without a compiler.
 
-    from dependency.centernet.src.lib.external.suppress import nms, soft_nms      # picks the faster of the two
+    from dependency.centernet.src.lib.external.suppress import nms, soft_nms      # picks the faster one
 
-A row is `x1 y1 x2 y2 score ...` in pixels, float32.  The order of operations and every rounding follow `nms.pyx`;
-`exp` and `pow` are the C library's (through `math`), because NumPy's own vector versions may differ in the last bit.
+A row is `x1 y1 x2 y2 score ...` in pixels, float32.  The order of operations and every rounding follow
+`nms.pyx`; `exp` and `pow` are the C library's (through `math`), because NumPy's own vector versions may
+differ in the last bit.
 """
 import math
 
@@ -38,7 +39,7 @@ def nms(dets: np.ndarray, thresh: float) -> list[int]:
 
 def soft_nms_rows(dets: np.ndarray, sigma: float = 0.5, Nt: float = 0.3, threshold: float = 0.001,
                   method: int = 0) -> np.ndarray:
-    """Soft-NMS of float32 rows [N, >= 5], `dets` unchanged: a new array of the kept rows only, all columns together."""
+    """Soft-NMS of float32 rows [N, >= 5], `dets` unchanged: a new array of the kept rows, all columns."""
     rows = np.array(_check(dets, 5), order="C")
     kept = len(rows)
     i = 0
@@ -56,8 +57,8 @@ def soft_nms(boxes: np.ndarray, sigma: float = 0.5, Nt: float = 0.3, threshold: 
              method: int = 0) -> list[int]:
     """Soft-NMS in place on float32 [N, >= 5]: methods 0 hard, 1 linear, 2 gaussian.
 
-    The first rows become the kept ones, best first; whole rows move, so landmarks stay with their box.  Rows after
-    them are left as they were and mean nothing.
+    The first rows become the kept ones, best first; whole rows move, so landmarks stay with their box.  Rows
+    after them are left as they were and mean nothing.
 
     Returns:
         list(range(number of kept rows)).
@@ -136,7 +137,7 @@ def _weights(picked: np.ndarray, others: np.ndarray, sigma: float, nt: float,
 
 
 def _drop(rows: np.ndarray, dropped: np.ndarray, kept: int) -> int:
-    """Fill the places of the `dropped` rows, first to last, with the last rows that stay; gives the new count."""
+    """Fill the places of the `dropped` rows, first to last, with the last rows that stay; the new count."""
     if not dropped.size:
         return kept
     left = kept - len(dropped)
@@ -146,7 +147,7 @@ def _drop(rows: np.ndarray, dropped: np.ndarray, kept: int) -> int:
 
 
 def _visit_order(touched: np.ndarray, dropped: np.ndarray, first: int, kept: int) -> list[int]:
-    """The order in which `nms.pyx` meets the touched rows: a dropped row is followed by the last one of the list."""
+    """The order in which `nms.pyx` meets the touched rows: after a dropped row comes the last of the list."""
     seen, gone = set(touched.tolist()), set(dropped.tolist())
     order = []
     while first < kept:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Compile `nms.pyx` beside its source: `python setup.py install`, or `make`, or `python setup.py build_ext --inplace`."""
+"""Compile `nms.pyx` beside its source: `python setup.py install`, or `build_ext --inplace`, or `make`."""
 import sys
 from pathlib import Path
 

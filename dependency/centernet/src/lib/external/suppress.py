@@ -4,8 +4,8 @@
     rows = soft_nms(rows, Nt=0.5, method=2)         # [N, 5 + k] -> the kept rows, best first
     rows = rows[nms(rows, 0.3)]
 
-A row is `x1 y1 x2 y2 score ...`, float32, xyxy pixels; further columns (landmarks) travel with their row.  Overlaps
-count pixels inclusively (+ 1).  Both kernels give the same bits; no input is changed.
+A row is `x1 y1 x2 y2 score ...`, float32, xyxy pixels; further columns (landmarks) travel with their row.
+Overlaps count pixels inclusively (+ 1).  Both kernels give the same bits; no input is changed.
 """
 import importlib
 import logging
@@ -22,13 +22,13 @@ METHODS = {0: "hard", 1: "linear", 2: "gaussian"}
 
 @lru_cache(maxsize=None)
 def kernels() -> ModuleType:
-    """The module that does the work: `nms` (compiled) or `nms_numpy`; the choice of the latter is logged once."""
+    """The module that does the work: `nms` (compiled) or `nms_numpy`, which is logged once."""
     package = __package__ or "dependency.centernet.src.lib.external"
     try:
         return importlib.import_module(f"{package}.nms")
     except ImportError as error:
-        LOGGER.warning("compiled NMS not found (%s): the slower NumPy twin is used, with equal results; to build it: "
-                       "python dependency/centernet/src/lib/external/setup.py install", error)
+        LOGGER.warning("compiled NMS not found (%s): the slower NumPy twin is used, with equal results; to "
+                       "build it: python dependency/centernet/src/lib/external/setup.py install", error)
         return importlib.import_module(f"{package}.nms_numpy")
 
 
@@ -63,7 +63,8 @@ def soft_nms(dets: np.ndarray, sigma: float = 0.5, Nt: float = 0.3, threshold: f
         [K, 5 + k] float32 kept rows with their new scores, best first.
 
     Raises:
-        InputError: `dets` has another shape or a box or score that is not finite; unknown method; sigma not positive.
+        InputError: `dets` has another shape or a box or score that is not finite; unknown method;
+            sigma not positive.
     """
     if method not in METHODS:
         raise InputError(f"soft-NMS method {method!r} is unknown: use one of {METHODS}")
@@ -76,9 +77,10 @@ def _rows(dets: np.ndarray) -> np.ndarray:
     """`dets` as float32 rows, checked."""
     rows = np.asarray(dets, dtype=np.float32)
     if rows.ndim != 2 or rows.shape[1] < 5:
-        raise InputError(f"detections have shape {rows.shape}: expected [N, 5 or more], rows of x1 y1 x2 y2 score")
+        raise InputError(f"detections have shape {rows.shape}: expected [N, 5 or more], rows of "
+                         "x1 y1 x2 y2 score")
     finite = np.isfinite(rows[:, :5]).all(axis=1)
     if not finite.all():
-        raise InputError(f"detection {int(np.argmin(finite))} of {len(rows)} is not finite: check the weights and the "
-                         "normalisation of the network that made it")
+        raise InputError(f"detection {int(np.argmin(finite))} of {len(rows)} is not finite: check the "
+                         "weights and the normalisation of the network that made it")
     return rows

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+import cv2
+import numpy as np
+import pytest
+
+from dependency.centernet.src.lib.datasets.dataset.coco_hp import Record
+from dependency.errors import InputError
+from src.centerface.batch_picture import batch_picture, target_faces
+from src.centerface.dataset import Augmentation, CenterFaceSamples
+
+WITHOUT_CHANCE = {"data_anchor": "off", "flip": 0.0, "colour": 0.0}
+
+
+@pytest.fixture
+def records(tmp_path):
+    """Two images, each one bright rectangle that is the face, landmarks in its corners and middle."""
+    found = []
+    for number, box in enumerate(((40, 30, 90, 100), (100, 20, 130, 60))):
+        image = np.zeros((160, 200, 3), np.uint8)
+        x1, y1, x2, y2 = box
+        image[y1:y2, x1:x2] = 255
+        cv2.imwrite(str(tmp_path / f"{number}.png"), image)
+        points = [[(x1, y1), (x2, y1), ((x1 + x2) / 2, (y1 + y2) / 2), (x1, y2), (x2, y2)]]
+        found.append(Record(f"{number}.png", np.array([box], np.float32), np.array(points, np.float32),
+                            np.full((1, 5), 2, np.uint8), np.zeros(1, bool), 160, 200))
+    return found
+
+
+def faces_of(sample, size):
+    return target_faces(*sample[2:], size // 4)
+
+
+@pytest.mark.parametrize("options", [
+    WITHOUT_CHANCE, {**WITHOUT_CHANCE, "flip": 1.0}, {"data_anchor": "crop", "colour": 0.0},
+    {"data_anchor": "reference", "colour": 0.0}, {"data_anchor": "crop", "colour": 0.0, "mosaic": 1.0}])
+def test_targets_lie_on_the_pixels_of_the_face(tmp_path, records, options):
+    size = 256
+    samples = CenterFaceSamples(records, tmp_path, Augmentation(input_size=size, **options))
+    checked = 0
+    for seed in range(12):
+        sample = samples(seed % 2, np.random.default_rng(seed))
+        grey = sample[0][..., 0].astype(float)
+        faces = faces_of(sample, size)
+        for box, points in zip(faces.boxes, faces.landmarks):
+            x1, y1, x2, y2 = box
+            if min(x2 - x1, y2 - y1) < 12:
+                continue
+            inner = grey[int(y1) + 2:int(y2) - 2, int(x1) + 2:int(x2) - 2]
+            assert inner.mean() > 240, "the box is full of face"
+            around = grey[max(0, int(y1) - 6):int(y2) + 6, max(0, int(x1) - 6):int(x2) + 6].sum()
+            assert grey[int(y1):int(y2) + 1, int(x1):int(x2) + 1].sum() > 0.85 * around, "and holds nearly all of it"
+            if min(x1, y1, size - x2, size - y2) > 2 and (points != 0).all() and not options.get("mosaic"):
+                middle, corners = points[2], points[[0, 1, 3, 4]]
+                np.testing.assert_allclose(middle, [(x1 + x2) / 2, (y1 + y2) / 2], atol=1)
+                np.testing.assert_allclose(corners, [(x1, y1), (x2, y1), (x1, y2), (x2, y2)], atol=1)
+            checked += 1
+    assert checked >= 8
+
+
+def test_a_sample_depends_only_on_its_generator(tmp_path, records):
+    samples = CenterFaceSamples(records, tmp_path, Augmentation(input_size=64, mosaic=0.5))
+    first, again, other = (samples(0, np.random.default_rng((1, epoch, 0))) for epoch in (0, 0, 1))
+    for left, right in zip(first, again):
+        np.testing.assert_array_equal(left, right)
+    assert (first[0] != other[0]).any()
+
+
+def test_columns_are_small(tmp_path, records):
+    sample = CenterFaceSamples(records, tmp_path, Augmentation(input_size=512))(0, np.random.default_rng(0))
+    assert sample[0].dtype == np.uint8
+    assert sum(column.nbytes for column in sample) < 0.9e6, "the reference sent 4.98 MB a sample"
+
+
+def test_input_size_must_fit_the_network(tmp_path, records):
+    with pytest.raises(InputError, match="--input_res: 500 is not a multiple of 32"):
+        CenterFaceSamples(records, tmp_path, Augmentation(input_size=500))
+
+
+def test_an_unreadable_image_is_named(tmp_path, records):
+    (tmp_path / "0.png").write_bytes(b"not an image")
+    with pytest.raises(InputError, match="0.png"):
+        CenterFaceSamples(records, tmp_path, Augmentation())(0, np.random.default_rng(0))
+
+
+def test_a_batch_is_drawn(tmp_path, records):
+    samples = CenterFaceSamples(records, tmp_path, Augmentation(input_size=64))
+    batch = [np.stack(column) for column in zip(*(samples(i, np.random.default_rng(i)) for i in (0, 1)))]
+    batch_picture(batch, tmp_path / "batch.png")
+    drawn = cv2.imread(str(tmp_path / "batch.png"))
+    assert drawn is not None and (drawn[..., 1] > drawn[..., 0].astype(int) + 100).any(), "green boxes"

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The losses equal their specification on dense maps, written out with NumPy."""
+import numpy as np
+import pytest
+
+from dependency.centernet.src.lib.datasets.sample.multi_pose import centre_targets
+
+GRID = 16
+
+
+def batch(seed=0):
+    rng = np.random.default_rng(seed)
+    samples = []
+    for count in (0, 1, 6):
+        corner = rng.uniform(-5, 50, (count, 2))
+        boxes = np.concatenate([corner, corner + rng.uniform(6, 40, (count, 2))], axis=1).astype(np.float32)
+        points = (corner[:, None] + rng.uniform(0, 20, (count, 5, 2))).astype(np.float32)
+        samples.append(centre_targets(boxes, points, rng.integers(0, 3, (count, 5)), rng.random(count) < 0.2, GRID,
+                                      max_objs=8))
+    maps = (rng.uniform(0.01, 0.99, (3, 1, GRID, GRID)), *(rng.normal(size=(3, c, GRID, GRID)) for c in (2, 2, 10)))
+    return [each.astype(np.float32) for each in maps], [np.stack(column) for column in zip(*samples)]
+
+
+def dense(targets):
+    """The list targets as maps [N, 14, h, w], with the 0/1 map of centres [N, h, w]."""
+    heatmap, cells, values, weights = targets
+    value_map, weight_map = (np.zeros((3, 14, GRID, GRID)) for _ in range(2))
+    centres = np.zeros((3, GRID, GRID))
+    for n in range(3):
+        for row in np.flatnonzero(weights[n, :, 0] > 0):
+            y, x = divmod(int(cells[n, row]), GRID)
+            centres[n, y, x] = 1
+            value_map[n, :, y, x], weight_map[n, :, y, x] = values[n, row], weights[n, row]
+    return centres, value_map, weight_map
+
+
+def expected_terms(maps, targets):
+    hm, wh, off, kps = maps
+    heatmap = targets[0]
+    p = np.clip(hm[:, 0].astype(np.float64), 1e-4, 1 - 1e-4)
+    positive = ((1 - p) ** 2 * np.log(p))[heatmap == 1].sum()
+    background = (heatmap >= 0) & (heatmap < 1)
+    negative = ((1 - heatmap) ** 4 * p ** 2 * np.log(1 - p))[background].sum()
+    centres, values, weights = dense(targets)
+    count = centres.sum() + 1e-4
+
+    def smooth(prediction, part):
+        gap = abs(prediction - values[:, part])
+        return (np.where(gap < 1, 0.5 * gap ** 2, gap - 0.5) * weights[:, part] * centres[:, None]).sum() / count
+
+    mask = weights[:, 4:]
+    landmarks = (abs(kps - values[:, 4:]) * mask).sum() / (mask.sum() + 1e-4)
+    return (-(positive + negative) / max(1, (heatmap == 1).sum()), smooth(wh, slice(0, 2)), smooth(off, slice(2, 4)),
+            landmarks)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_terms_equal_the_dense_formulas(ms, seed):
+    from src.centerface.losses import CenterFaceLoss
+    maps, targets = batch(seed)
+    loss = CenterFaceLoss(hm_weight=1.0, wh_weight=0.1, off_weight=1.0, landmark_weight=0.1)
+    total, terms = loss(tuple(map(ms.Tensor, maps)), *map(ms.Tensor, targets))
+    expected = expected_terms(maps, targets)
+    np.testing.assert_allclose([float(term.asnumpy()) for term in terms], expected, rtol=2e-5)
+    assert float(total.asnumpy()) == pytest.approx(np.dot(expected, [1, .1, 1, .1]), rel=2e-5)
+
+
+def test_certain_mistakes_stay_finite(ms):
+    from src.centerface.losses import FocalLoss
+    target = np.zeros((1, 4, 4), np.float32)
+    target[0, 1, 1] = 1
+    heat = 1 - target[:, None]
+    loss = float(FocalLoss()(ms.Tensor(heat), ms.Tensor(target)).asnumpy())
+    assert np.isfinite(loss) and loss > 15 * 9
+
+
+def test_ignored_cells_do_not_count(ms):
+    from src.centerface.losses import FocalLoss
+    target = np.zeros((1, 4, 4), np.float32)
+    target[0, 1, 1] = 1
+    target[0, 2:] = -1
+    heat = np.random.default_rng(0).uniform(0.1, 0.9, (2, 1, 4, 4)).astype(np.float32)
+    heat[1, 0, :2] = heat[0, 0, :2]
+    first, second = (float(FocalLoss()(ms.Tensor(each[None]), ms.Tensor(target)).asnumpy()) for each in heat)
+    assert first == pytest.approx(second)

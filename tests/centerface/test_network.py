@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+import numpy as np
+import pytest
+
+from src.centerface.layers import tensor_shapes
+
+
+@pytest.fixture(scope="module")
+def network(ms):
+    from src.centerface.network import CenterfaceMobilev2
+    return CenterfaceMobilev2()
+
+
+def trainable(network):
+    return sum(int(np.prod(parameter.shape)) for parameter in network.trainable_params())
+
+
+def test_size_of_the_manuals_network(network):
+    assert len(list(network.get_parameters())) == 303
+    assert trainable(network) == 1_929_935
+
+
+def test_size_of_the_released_variant(ms):
+    from src.centerface.network import CenterfaceMobilev2
+    small = CenterfaceMobilev2(head_conv=24, activation="relu")
+    assert len(list(small.get_parameters())) == 303 and trainable(small) == 1_835_895
+
+
+def test_names_and_shapes_are_those_that_converters_write(network):
+    shapes = {name: tuple(parameter.shape) for name, parameter in network.parameters_and_names()}
+    assert shapes == {name: tuple(shape) for name, shape in tensor_shapes(64).items()}
+    for name in ("base.need_fp1.0.features.0.weight", "base.need_fp1.1.conv.1.weight", "dla_up.up3.up.0.weight",
+                 "base.need_fp4.3.conv.3.moving_variance", "hm_head.0.bias", "dla_up.conv_last.1.gamma"):
+        assert name in shapes
+
+
+def test_the_prior_and_the_seed(ms):
+    from src.centerface.network import CenterfaceMobilev2
+    first, second, other = CenterfaceMobilev2(), CenterfaceMobilev2(), CenterfaceMobilev2(hm_bias=0.0, seed=5)
+    weight = [net.base.need_fp2[1].conv[2].weight.asnumpy() for net in (first, second, other)]
+    np.testing.assert_array_equal(weight[0], weight[1])
+    assert (weight[0] != weight[2]).any()
+    assert first.hm_head[0].bias.asnumpy()[0] == pytest.approx(-2.19)
+    assert other.hm_head[0].bias.asnumpy()[0] == 0
+
+
+def test_an_untrained_network_expects_a_face_with_probability_a_tenth(ms, network):
+    network.set_train(False)
+    network.set_inputs(ms.Tensor(shape=[None, 3, None, None], dtype=ms.float32))
+    for shape in ((1, 3, 64, 96), (2, 3, 96, 64)):
+        maps = network(ms.Tensor(np.random.default_rng(0).normal(size=shape).astype(np.float32)))
+        grid = (shape[2] // 4, shape[3] // 4)
+        assert [tuple(each.shape) for each in maps] == [(shape[0], channels, *grid) for channels in (1, 2, 2, 10)]
+        assert maps[0].asnumpy().mean() == pytest.approx(0.1, abs=0.02)
+
+
+def test_normalise_is_mean_and_std_in_the_named_channel_order(ms):
+    from src.centerface.network import Normalise
+    image = np.random.default_rng(0).integers(0, 256, (1, 4, 5, 3), dtype=np.uint8)
+    mean, std = (10.0, 20.0, 30.0), (2.0, 4.0, 8.0)
+    for channels, pixels in (("BGR", image), ("RGB", image[..., ::-1])):
+        expected = ((pixels.astype(np.float32) - mean) / std).transpose(0, 3, 1, 2)
+        np.testing.assert_allclose(Normalise(channels, mean, std)(ms.Tensor(image)).asnumpy(), expected, atol=1e-5)

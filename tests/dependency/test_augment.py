@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+import cv2
+import numpy as np
+import pytest
+
+from dependency.centernet.src.lib.utils import augment
+from dependency.extd.utils.augmentations import Window
+
+
+def spot(shape, x, y, radius=6):
+    image = np.zeros((*shape, 3), np.uint8)
+    cv2.circle(image, (x, y), radius, (255, 255, 255), cv2.FILLED)
+    return image
+
+
+def centroid(image):
+    ys, xs = np.nonzero(image[..., 0] > 100)
+    return np.array([xs.mean(), ys.mean()]) + 0.5
+
+
+@pytest.mark.parametrize("window", [Window(0, 0, 256), Window(30.3, 17.7, 100), Window(-50, -20, 400),
+                                    Window(-300.5, -200.25, 900)])
+def test_pixels_and_points_move_alike(window):
+    image = spot((240, 320), 90, 70, radius=12)
+    seen = centroid(augment.cut(image, window, 256))
+    np.testing.assert_allclose(seen, augment.to_window(np.array([90.5, 70.5]), window, 256), atol=0.6)
+
+
+def test_outside_the_image_is_black():
+    image = np.full((50, 50, 3), 200, np.uint8)
+    seen = augment.cut(image, Window(-50, -50, 150), 150)
+    assert (seen[:48] == 0).all() and (seen[102:] == 0).all() and (seen[52:98, 52:98] == 200).all()
+
+
+def test_shrinking_averages_instead_of_skipping_pixels():
+    stripes = np.zeros((512, 512, 3), np.uint8)
+    stripes[:, ::2] = 255
+    small = augment.cut(stripes, Window(0, 0, 512), 64)
+    assert small.std() < 10 and 110 < small.mean() < 145
+
+
+def test_flip_twice_is_nothing_and_exchanges_left_and_right():
+    rng = np.random.default_rng(0)
+    boxes, points = rng.uniform(0, 90, (7, 4)).astype(np.float32), rng.uniform(0, 90, (7, 5, 2)).astype(np.float32)
+    visibility = rng.integers(0, 3, (7, 5))
+    np.testing.assert_allclose(augment.flip_boxes(augment.flip_boxes(boxes, 100), 100), boxes, atol=1e-5)
+    once, seen = augment.flip_landmarks(points, visibility, 100)
+    np.testing.assert_allclose(once[:, 0], np.stack([100 - points[:, 1, 0], points[:, 1, 1]], axis=1))
+    np.testing.assert_array_equal(seen[:, 3], visibility[:, 4])
+    again, visibility_again = augment.flip_landmarks(once, seen, 100)
+    np.testing.assert_allclose(again, points, atol=1e-5)
+    np.testing.assert_array_equal(visibility_again, visibility)
+
+
+def test_colour_jitter_differs_by_sample_and_repeats_by_seed():
+    image = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    first, same, other = (augment.colour_jitter(image, np.random.default_rng(seed)) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(first, same)
+    assert (first != other).mean() > 0.5
+    means = [augment.colour_jitter(image, np.random.default_rng(seed)).mean() for seed in range(60)]
+    assert np.std(means) > 10, "the strength is drawn anew for every sample"
+
+
+def test_no_jitter_changes_nothing():
+    image = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    np.testing.assert_array_equal(augment.colour_jitter(image, np.random.default_rng(1), 0.0, 0.0), image)

@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The ground truth's MATLAB files: round trip, the manual's file name, damage named with file and source."""
+from itertools import groupby
+
+import numpy as np
+import pytest
+
+from dependency.errors import InputError
+from dependency.evaluate.ground_truth import SUBSETS, load_ground_truth, load_image_list, write_ground_truth
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Three images in two events, one face each."""
+    image = (np.array([[10, 10, 20, 20]]), [0], [0], [0])
+    write_ground_truth(tmp_path / "gt", [("0--A", [("a", *image), ("b", *image)]), ("1--B", [("c", *image)])])
+    return tmp_path / "gt"
+
+
+def test_ground_truth_round_trip(tmp_path):
+    rng = np.random.default_rng(8)
+    events = [(f"{e}--Event", [(f"name_{e}_{i}", rng.integers(0, 50, (n := [0, 1, 3, 300][(e + i) % 4], 4)),
+                                *(np.flatnonzero(rng.random(n) < p) for p in (0, 0.5, 1)))
+                               for i in range(1 + e)])
+              for e in range(3)]
+    write_ground_truth(tmp_path / "a", events)
+    truth = load_ground_truth(tmp_path / "a")
+    back = [(event, list(images)) for event, images in groupby(truth.images, key=lambda image: image.event)]
+    assert [(event, [image[0] for image in images]) for event, images in events] \
+        == [(event, [image.name for image in images]) for event, images in back] \
+        == load_image_list(tmp_path / "a" / "wider_face_val.mat")
+    for (_, images), (_, loaded) in zip(events, back):
+        for image, other in zip(images, loaded):
+            np.testing.assert_array_equal(other.boxes, image[1])
+            for subset, index in zip(SUBSETS, image[2:]):
+                np.testing.assert_array_equal(other.kept[subset], index)
+    write_ground_truth(tmp_path / "b", events)
+    for file in (tmp_path / "b").iterdir():
+        assert (tmp_path / "a" / file.name).read_bytes() == file.read_bytes()
+
+
+def test_ground_truth_under_the_manual_name(folder):
+    (folder / "wider_face_val.mat").rename(folder / "val.mat")
+    by_folder, by_file = load_ground_truth(folder), load_ground_truth(folder / "val.mat")
+    assert [image.name for image in by_folder.images] == [image.name for image in by_file.images]
+
+
+@pytest.mark.parametrize("file", ["wider_face_val.mat", "wider_hard_val.mat"])
+def test_ground_truth_errors_name_the_file_and_its_source(folder, file):
+    path = folder / file
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(InputError, match=f"{file}.*eval_tools.zip"):
+        load_ground_truth(folder)
+    path.unlink()
+    with pytest.raises(InputError, match=f"no {file} in .*eval_tools.zip"):
+        load_ground_truth(folder)
+
+
+def test_ground_truth_files_of_different_sets_do_not_mix(folder):
+    write_ground_truth(folder.parent / "other", [("0--A", [("x", np.zeros((1, 4)), [0], [0], [0])])])
+    (folder.parent / "other" / "wider_easy_val.mat").replace(folder / "wider_easy_val.mat")
+    with pytest.raises(InputError, match="do not list the same images"):
+        load_ground_truth(folder)
+
+
+def test_written_index_outside_the_boxes(tmp_path):
+    with pytest.raises(InputError, match="0-based"):
+        write_ground_truth(tmp_path, [("e", [("x", np.zeros((1, 4)), [1], [0], [0])])])
+
+
+def test_real_ground_truth(shared_data):
+    folder = shared_data / "wider" / "ground_truth"
+    truth = load_ground_truth(folder)
+    assert len({image.event for image in truth.images}) == 61 and len(truth.images) == 3226
+    assert sum(len(image.boxes) for image in truth.images) == 39708
+    assert load_image_list(folder / "wider_face_val.mat")[0][0] == truth.images[0].event == "0--Parade"

@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""eval.py from the command line: one tree, several, a sweep."""
+import json
+
+import pytest
+
+from dependency.errors import InputError
+from src.common.scoring import epoch_of
+from src.common.sweep import test_images
+from tests.small_wider import IMAGES, SquareDetector, make_split
+from tests.test_test_py import script
+
+test_images.__test__ = False    # not a test, in spite of its name
+
+
+@pytest.fixture(scope="module")
+def entry():
+    return script("eval")
+
+
+@pytest.fixture
+def split(tmp_path):
+    """A sweep of three epochs; epoch 9 is the best."""
+    made = make_split(tmp_path)
+    made.sweep = tmp_path / "sweep"
+    for epoch, shift in ((9, 0), (10, 12), (100, 30)):
+        test_images(SquareDetector(shift), IMAGES, made.images, made.sweep / str(epoch))
+    return made
+
+
+@pytest.mark.parametrize("form", [["--pred", "{p}", "--gt", "{g}"], ["{p}", "{g}"], ["{p}", "-g", "{g}"], ["-p={p}", "{g}"]],
+                         ids=" ".join)
+def test_one_tree_in_every_spelling(entry, split, capsys, form):
+    arguments = [part.format(p=split.sweep / "9", g=split.gt) for part in form]
+    assert entry.main(arguments) == 0
+    printed = capsys.readouterr().out
+    assert printed.count("Hard   Val AP: 1.0") == 2 and "IoU 0.4" in printed and "best" not in printed
+
+
+def test_a_sweeps_folder_is_scored_in_order_of_epoch(entry, split, capsys, tmp_path):
+    assert entry.main([str(split.sweep), str(split.gt), "--json", str(tmp_path / "r.json")]) == 0
+    printed = capsys.readouterr().out
+    assert printed.index("sweep/9\n") < printed.index("sweep/10\n") < printed.index("sweep/100\n")
+    assert "best by easy  : 9 " in printed
+    content = json.loads((tmp_path / "r.json").read_text())
+    assert content["best"] == dict.fromkeys(["easy", "medium", "hard", "sum"], "9") and len(content["reports"]) == 3
+    assert entry.main(["--sweep", str(split.sweep), "--gt", str(split.gt)]) == 0
+    assert entry.main(["--pred", *(str(split.sweep / each) for each in ("9", "10")), "--gt", str(split.gt)]) == 0
+
+
+def test_filters_can_leave_no_best(entry, split, capsys):
+    assert entry.main([str(split.sweep), str(split.gt), "--filter_sum", "3"]) == 0
+    assert capsys.readouterr().out.count("none passes") == 4
+
+
+def test_an_unfinished_tree_of_a_sweep_is_left_out(entry, split, capsys):
+    (split.sweep / "10" / "0--Parade" / "0_Parade_1.txt").unlink()
+    (split.sweep / "11").mkdir()
+    assert entry.main([str(split.sweep), str(split.gt)]) == 1
+    printed = capsys.readouterr().out
+    assert "1 of 3 images have no prediction" in printed and "best by sum   : 9 " in printed
+    assert entry.main([str(split.sweep / "10"), str(split.gt), "--only_predicted"]) == 0
+    assert "2 of 3 images scored" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("arguments, message", [
+    ([], "python eval.py --pred"), (["{p}"], "python eval.py --pred"), (["{p}/none", "{g}"], "no such folder"),
+    (["{p}", "{p}"], "wider_face_val.mat"), (["{p}/9/0--Parade", "{g}"], "holds no prediction"),
+    (["--sweep", "{p}/9", "-g", "{g}"], "named by an epoch"),
+])
+def test_wrong_input_is_named(entry, split, arguments, message):
+    with pytest.raises(InputError, match=message):
+        entry.main([part.format(p=split.sweep, g=split.gt) for part in arguments])
+
+
+@pytest.mark.parametrize("value", ["1.5", "0", "half", "0.5,nan", ""])
+def test_thresholds_outside_0_to_1_are_refused(entry, split, capsys, value):
+    with pytest.raises(SystemExit):
+        entry.main([str(split.sweep), str(split.gt), "--iou_thresh", value])
+    assert "above 0, up to 1" in capsys.readouterr().err
+
+
+def test_epochs_are_read_from_folder_names():
+    assert [epoch_of(name) for name in ("125", "0-125_24750", "best")] == [125, 125, None]

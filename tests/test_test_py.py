@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: Apache-2.0
+"""test.py from the command line: options, trees, sweeps, scores, exit status."""
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dependency.errors import InputError
+from tests.small_wider import IMAGES, SquareDetector, make_checkpoint, make_split
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def script(name):
+    """A script of the root as a module; the standard library has a `test` of its own."""
+    spec = importlib.util.spec_from_file_location(f"{name}_script", ROOT / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def entry(monkeypatch):
+    """test.py with detectors whose error grows with the number in the checkpoint's name."""
+    module = script("test")
+    monkeypatch.setattr(module, "detector_loader", lambda cfg, given: (
+        lambda path: SquareDetector(shift=abs(int(path.name.split("-")[1].split("_")[0]) - 2) * 9)))
+    return module
+
+
+@pytest.fixture
+def split(tmp_path):
+    made = make_split(tmp_path)
+    made.model = tmp_path / "model"
+    made.model.mkdir()
+    made.save = tmp_path / "save"
+    made.arguments = ["--data_dir", str(made.images), "--ground_truth_mat", str(made.gt), "--save_dir", str(made.save),
+                      "--test_model", str(made.model)]
+    return made
+
+
+def checkpoints(split, *epochs):
+    for epoch in epochs:
+        (split.model / f"0-{epoch}_{epoch * 198}.ckpt").write_bytes(b"x")
+
+
+def test_a_sweep_writes_a_tree_for_each_epoch_and_names_the_best(entry, split, capsys):
+    checkpoints(split, 1, 2, 10)
+    assert entry.main([*split.arguments, "--eval", "1"]) == 0
+    assert {path.name for path in split.save.iterdir()} >= {"1", "2", "10", "metrics.jsonl"}
+    assert len(list((split.save / "10").rglob("*.txt"))) == len(IMAGES)
+    lines = [json.loads(line) for line in (split.save / "metrics.jsonl").read_text().splitlines()]
+    assert [line["epoch"] for line in lines] == [1, 2, 10]
+    assert lines[1]["ap"]["0.5"] == {"easy": 1.0, "medium": 1.0, "hard": 1.0} and lines[2]["ap"]["0.5"]["hard"] == 0
+    printed = capsys.readouterr().out
+    assert "best by sum   : 0-2_396.ckpt" in printed and "Hard   Val AP: 1.0" in printed
+
+
+def test_the_manuals_arithmetic_skips_what_is_not_there(entry, split, capsys):
+    checkpoints(split, 3, 5)
+    arguments = ["--device_num", "2", "--steps_per_epoch", "198", "--start", "1", "--end", "5", "--rank", "0"]
+    assert entry.main(split.arguments + arguments) == 0      # epochs 3, 5, 7, 9
+    assert sorted(path.name for path in split.save.iterdir()) == ["3", "5"]
+    assert "0-7_1386.ckpt not set/exists" in capsys.readouterr().out
+    with pytest.raises(InputError, match="none of 4 checkpoints"):
+        entry.main([*split.arguments, "--device_num=2", "--steps_per_epoch=100", "--start=1", "--end=5"])
+
+
+def test_one_checkpoint_goes_straight_into_the_save_folder(entry, split, capsys):
+    checkpoints(split, 1, 2)
+    assert entry.main([*split.arguments, "--ckpt_name", "0-2_396.ckpt", "--is_distributed", "--verbose"]) == 0
+    assert (split.save / IMAGES[0]).with_suffix(".txt").is_file()
+    printed = capsys.readouterr().out
+    assert "==========start eval===============" in printed and "==========end testing===============" in printed
+    assert "event:1, num:3" in printed and "============num 3 time " in printed and f"img_path={split.images}" in printed
+
+
+def test_only_existing_tests_and_scores_what_is_there(entry, split, capsys):
+    checkpoints(split, 2)
+    (split.images / IMAGES[0]).unlink()
+    with pytest.raises(InputError, match="1 of 3 images"):
+        entry.main(split.arguments)
+    assert entry.main([*split.arguments, "--only_existing", "--eval", "1"]) == 0
+    printed = capsys.readouterr().out
+    assert "tests 2 of 3 images" in printed and "2 of 3 images scored" in printed
+
+
+@pytest.mark.parametrize("arguments, message", [
+    (["--test_sise", "832"], "did you mean (--)?test_size"),
+    (["--top_k", "many"], "--top_k: 'many'"),
+    (["--nms", "fast"], "soft, hard"),
+    (["--ground_truth_path", "nowhere", "--eval", "1"], "nowhere"),
+])
+def test_wrong_options_are_named(entry, split, arguments, message):
+    checkpoints(split, 2)
+    with pytest.raises(InputError, match=message):
+        entry.main(split.arguments + arguments)
+
+
+def test_a_real_network_from_two_checkpoints_to_a_score(split):
+    """Random weights: nothing to be right about but the whole way, in a process of its own."""
+    for seed in (1, 2):
+        make_checkpoint(split.model / f"0-{seed}_{seed * 9}.ckpt", seed)
+    make_checkpoint(split.model / "0-3_27.ckpt", 3, hm_head__0__bias=np.nan)
+    whole = make_checkpoint(split.model / "0-4_36.ckpt", 4).read_bytes()
+    (split.model / "0-4_36.ckpt").write_bytes(whole[:-500])
+    done = subprocess.run([sys.executable, str(ROOT / "test.py"), *split.arguments, "--eval", "1", "--device_target", "CPU"],
+                          capture_output=True, text=True, timeout=300)
+    assert done.returncode == 1, done.stdout + done.stderr    # two of four could not be used
+    assert "best by hard" in done.stdout and "NaN" in done.stdout and "0-4_36.ckpt" in done.stdout
+    assert sorted(path.name for path in split.save.iterdir() if path.is_dir() and any(path.rglob("*.txt"))) == ["1", "2"]
+
+
+@pytest.mark.parametrize("name", ["test", "eval", "predict"])
+def test_help_imports_no_mindspore(name, tmp_path):
+    (tmp_path / "mindspore.py").write_text("raise SystemExit('mindspore was imported')")
+    done = subprocess.run([sys.executable, str(ROOT / f"{name}.py"), "--help"], capture_output=True, text=True,
+                          env={**os.environ, "PYTHONPATH": str(tmp_path)}, cwd=tmp_path, timeout=60)
+    assert done.returncode == 0 and f"{name}.py" in done.stdout, done.stderr
