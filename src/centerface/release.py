@@ -109,11 +109,11 @@ def _match(path: Path, convolutions: list[Convolution], outputs: list[int]) -> l
                          f"{len(described)} and 4: not the released CenterFace; give its centerface.onnx")
     for layer, given in zip(described, convolutions):
         feeding = {described[position].name for position in given.inputs}
-        has_bias = given.bias is not None or given.norm is not None
+        one_shift = (given.bias is None) != (given.norm is None) and (layer.norm or given.norm is None)
         same_eps = given.norm is None or abs(given.norm["eps"] - layer.eps) < 1e-6
         same_kind = (given.weight.shape, given.stride, given.transposed, given.activation) == (
             layer.shape, layer.stride, layer.transposed, layer.activation)
-        if not (same_kind and feeding == set(layer.inputs) and has_bias and same_eps):
+        if not (same_kind and feeding == set(layer.inputs) and one_shift and same_eps):
             raise InputError(f"{path}: the convolution {given.output} {list(given.weight.shape)} is not "
                              f"CenterFace's {layer.name} {list(layer.shape)}; give the released file")
     return described

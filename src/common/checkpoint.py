@@ -23,7 +23,8 @@ from src.common.ckpt_format import CRC_MARK, CRC_SIZE, DamagedError, decode, enc
 from src.common.log import LOGGER
 
 NETWORK_PREFIXES = ("centerface_network.", "network.", "module.")
-OPTIMIZER_PREFIXES = ("moments.", "moment1.", "moment2.", "accum.", "stat.", "vhat.", "adam_m.", "adam_v.")
+# Moments of MindSpore's optimizers, and the weights in training where a moving average has their plain names.
+OPTIMIZER_PREFIXES = ("moments.", "moment1.", "moment2.", "accum.", "stat.", "vhat.", "adam_m.", "adam_v.", "raw.")
 # Scalars and schedules that MindSpore's optimizers and loss scalers leave among the parameters.
 STATE_NAMES = {"global_step", "learning_rate", "beta1_power", "beta2_power", "momentum", "weight_decay",
                "epoch_num", "step_num", "scale_sense", "loss_scale", "current_iterator_step",

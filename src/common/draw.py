@@ -18,6 +18,7 @@ LANDMARK_COLOURS = ((0, 140, 255), (255, 160, 0), (80, 220, 80), (60, 60, 255), 
 STRONG, WEAK = (60, 220, 60), (60, 200, 255)
 STRONG_SCORE = 0.5
 BACKGROUND = 32
+CAPTION_COLOUR = (230, 230, 230)
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
@@ -66,7 +67,8 @@ def contact_sheet(images: Sequence[np.ndarray], columns: int = 4, cell: int = 32
         y, x = top + (cell - height) // 2, left + (cell - width) // 2
         sheet[y:y + height, x:x + width] = small
         if captions:
-            cv2.putText(sheet, captions[index], (left + 4, top + cell + 15), FONT, 0.45, (230, 230, 230), 1, cv2.LINE_AA)
+            below = left + 4, top + cell + 15
+            cv2.putText(sheet, captions[index], below, FONT, 0.45, CAPTION_COLOUR, 1, cv2.LINE_AA)
     return sheet
 
 

@@ -5,8 +5,8 @@
     card = forward.load("0-140_27720.ckpt")
     faces = build_detector(forward, card).run(read_image("photo.jpg"))
 
-A recipe (src/models.py) knows a model: `DEFAULT_CARD`, `inference_cell(card)`, `decoder(name)`. Images are uint8 BGR
-[B, H, W, 3], sides multiples of 32; maps are float32 [B, C, h, w].
+A recipe (src/models.py) knows a model: `DEFAULT_CARD`, `inference_cell(card)`, `decoder(name)`. Images are
+uint8 BGR [B, H, W, 3], sides multiples of 32; maps are float32 [B, C, h, w].
 """
 import json
 from pathlib import Path
@@ -25,8 +25,8 @@ GRAPH_PARTS = ("model", "options", "input")
 class Forward:
     """A network on a device: `forward(images)` gives its raw maps, `load(path)` puts other weights into it.
 
-    One graph serves every image size on a CPU (elsewhere one graph a size), and every checkpoint of the same card: a
-    sweep compiles once.
+    One graph serves every image size on a CPU (elsewhere one graph a size), and every checkpoint of the same
+    card: a sweep compiles once.
 
     Args:
         recipes: the recipe of a model's name.

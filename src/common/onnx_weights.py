@@ -27,7 +27,7 @@ class Convolution:
     or None.
     inputs: positions of the convolutions whose outputs, activated or not, are added up to this one's input.
     output: the name of its own output.
-    activation: "relu" or "sigmoid" if all that reads it (or its `norm`) is that, "mixed" if a part, else "none".
+    activation: "relu" or "sigmoid" if all that reads it (or its `norm`) is that, "mixed" if a part is.
     """
     weight: np.ndarray
     bias: Optional[np.ndarray]

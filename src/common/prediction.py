@@ -23,7 +23,7 @@ from src.common.inference import Forward, build_detector
 from src.common.log import LOGGER
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
-# Faces wider than about 500 pixels are beyond what the network saw in training; larger photographs are shrunk to this.
+# The network saw few faces wider than 500 pixels in training: larger photographs are shrunk to this.
 LONGEST_SIDE = 1600
 SHEET_COLUMNS, SHEET_CELL = 4, 480
 
@@ -93,7 +93,7 @@ def find_images(sources: Sequence[Union[str, Path]]) -> list[Path]:
         if source.is_dir():
             inside = sorted(path for path in source.iterdir() if path.suffix.lower() in SUFFIXES)
             if not inside:
-                raise InputError(f"{source}: no image in this folder; expected files such as {', '.join(SUFFIXES[:3])}")
+                raise InputError(f"{source}: no image in this folder; expected .jpg, .png or the like")
             found += inside
         elif source.is_file():
             found.append(source)
@@ -151,7 +151,7 @@ def shrink(image: np.ndarray, longest: Optional[int]) -> tuple[np.ndarray, float
     scale = min(1.0, (longest or np.inf) / max(image.shape[:2]))
     if scale == 1.0:
         return image, 1.0
-    size = [max(1, round(side * scale)) for side in image.shape[1::-1]]
+    size = tuple(max(1, round(side * scale)) for side in image.shape[1::-1])
     return cv2.resize(image, size, interpolation=cv2.INTER_AREA), scale
 
 

@@ -28,7 +28,8 @@ class Progress:
     def __init__(self, total: int, unit: str, title: str, bar: bool = True):
         self.total, self.unit, self.title = total, unit, title
         self.done = 0
-        self._bar = tqdm(total=total, desc=title, unit=f" {unit}", leave=False) if bar and sys.stderr.isatty() else None
+        shown = bar and sys.stderr.isatty()
+        self._bar = tqdm(total=total, desc=title, unit=f" {unit}", leave=False) if shown else None
         self._start = self._next = time.monotonic()
         self._next += SECONDS_BETWEEN_LINES
 

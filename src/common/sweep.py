@@ -87,8 +87,8 @@ def list_images(split: Union[str, Path], data_dir: Union[str, Path], only_existi
     if split.is_dir():
         split = next((split / name for name in MATS if (split / name).is_file()), split / MATS[0])
     if not split.is_file():
-        raise InputError(f"--ground_truth_mat: no file {split}; expected val.mat or wider_face_val.mat of WIDER FACE, "
-                         "or another annotation file")
+        raise InputError(f"--ground_truth_mat: no file {split}; expected val.mat or wider_face_val.mat of "
+                         "WIDER FACE, or another annotation file")
     names = [record.path for record in read_annotations(split, on_problem="collect")]
     missing = [name for name in names if not (data_dir / name).is_file()]
     if len(missing) == len(names):
@@ -143,7 +143,7 @@ def prediction_name(image: str) -> str:
 
 
 def check_folder(folder: Path, images: Sequence[str]) -> None:
-    """InputError if a prediction tree already holds predictions that this run will not replace: AP would mix both."""
+    """InputError if a tree already holds predictions that this run will not replace: AP would mix both."""
     expected = {prediction_name(image) for image in images}
     others = [path for path in folder.glob("*/*.txt") if path.relative_to(folder).as_posix() not in expected]
     if others:

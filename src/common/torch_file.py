@@ -72,7 +72,7 @@ def read_tensors(path: Union[str, Path]) -> dict[str, np.ndarray]:
         return {name: _array(tensor, storages) for name, tensor in found.items()}
     except _RefusedError as error:
         raise InputError(f"{path}: refused, nothing of it was run: {error}. Only tensors are read; in "
-                         f"PyTorch save the weights alone: torch.save(model.state_dict(), 'weights.pth')") from error
+                         f"PyTorch save the weights alone: torch.save(model.state_dict(), FILE)") from error
     except (pickle.UnpicklingError, zipfile.BadZipFile, EOFError, ValueError, TypeError, KeyError, IndexError,
             AttributeError, ImportError, RuntimeError, OverflowError, MemoryError) as error:
         raise InputError(f"{path}: not a whole PyTorch file ({error or type(error).__name__}); copy or "

@@ -51,7 +51,9 @@ def load_state(path: Path, step: TrainStep, network: nn.Cell) -> Optional[dict[s
     """
     read = checkpoint.load(path)
     state = optimizer_state(step)
-    missing = [name for name in state if name not in read.tensors]
+    # The reader counts the optimiser's scalars (global_step, beta1_power) as bookkeeping.
+    values = {**read.bookkeeping, **read.tensors}
+    missing = [name for name in state if name not in values]
     if len(missing) == len(state) or "step" not in read.bookkeeping:
         load_weights(path, network)
         LOGGER.warning("%s holds weights only, no state of the optimiser: training starts at epoch 1 from them", path)
@@ -69,8 +71,8 @@ def load_state(path: Path, step: TrainStep, network: nn.Cell) -> Optional[dict[s
     _assign(dict(network.parameters_and_names()), raw or weights)
     _assign(average, weights)
     if average:
-        _assign({step.ema_steps.name: step.ema_steps}, read.tensors)
-    _assign(state, read.tensors)
+        state[step.ema_steps.name] = step.ema_steps
+    _assign(state, values)
     return read.bookkeeping
 
 
@@ -96,4 +98,4 @@ def _checked(path: Path, network: nn.Cell, read: checkpoint.Checkpoint) -> dict[
 
 def _assign(parameters: dict[str, Any], values: dict[str, np.ndarray]) -> None:
     for name, parameter in parameters.items():
-        parameter.set_data(Tensor(values[name].reshape(parameter.shape), parameter.dtype))
+        parameter.set_data(Tensor(np.asarray(values[name]).reshape(parameter.shape), parameter.dtype))

@@ -31,7 +31,7 @@ def parser() -> argparse.ArgumentParser:
                        help="all tensors, or only MobileNetV2's for --pretrained_backbone (default: all)")
     found.add_argument("--unfold", metavar="IMAGE_DIR", type=Path,
                        help="make the released ONNX trainable: measure batch statistics on up to 50 "
-                            "photographs of this folder, and take this project's BGR input instead of raw RGB")
+                            "photographs of this folder, and take this project's BGR input")
     return found
 
 

@@ -10,12 +10,13 @@ import pytest
 
 from dependency.errors import InputError
 from src.common import checkpoint
-from src.common.checkpoint import (Checkpoint, checkpoint_name, list_checkpoints, load, load_report, network_tensors,
-                                   save)
+from src.common.checkpoint import (Checkpoint, checkpoint_name, list_checkpoints, load, load_report,
+                                   network_tensors, save)
 from src.common.ckpt_format import CRC_MARK, encode_entry
 from src.common.log import LOGGER
 
-CARD = {"model": "centerface", "options": {"head_conv": 24}, "note": "größer 顔", "input": {"mean": [0.5, 1, 2]}}
+CARD = {"model": "centerface", "options": {"head_conv": 24}, "note": "größer 顔",
+        "input": {"mean": [0.5, 1, 2]}}
 
 
 @pytest.fixture
@@ -23,7 +24,8 @@ def tensors():
     rng = np.random.default_rng(0)
     return {"centerface_network.conv.weight": rng.normal(size=(4, 3, 3, 3)).astype(np.float32),
             "centerface_network.bn.gamma": np.ones(4, np.float32), "half": np.float16([1, -2.5]),
-            "counts": np.array([[2 ** 40, -1]]), "flags": np.array([True, False]), "double": rng.normal(size=3),
+            "counts": np.array([[2 ** 40, -1]]), "flags": np.array([True, False]),
+            "double": rng.normal(size=3),
             "moment1.centerface_network.conv.weight": np.zeros((4, 3, 3, 3), np.float32)}
 
 
@@ -147,7 +149,7 @@ def test_every_cut_is_noticed(tmp_path):
     data = (tmp_path / "a.ckpt").read_bytes()
     for size in range(len(data)):
         (tmp_path / "b.ckpt").write_bytes(data[:size])
-        if size == len(data) - 17:                              # only the checksum is gone, every entry is there
+        if size == len(data) - 17:                          # only the checksum is gone, every entry is there
             assert list(load(tmp_path / "b.ckpt").tensors) == ["a", "b"]
             continue
         with pytest.raises(InputError, match="b.ckpt"):
@@ -155,8 +157,9 @@ def test_every_cut_is_noticed(tmp_path):
 
 
 @pytest.mark.parametrize("content, message", [
-    (b"", "empty"), (b"junk, junk, junk", "not a MindSpore checkpoint"), (bytes(100), "not a MindSpore checkpoint"),
-    (b"PK\x03\x04....", "PyTorch file.*src.tools.convert"), (b"\x80\x02\x8a\nl\xfc", "PyTorch file.*src.tools.convert"),
+    (b"", "empty"), (b"junk, junk, junk", "not a MindSpore checkpoint"),
+    (bytes(100), "not a MindSpore checkpoint"), (b"PK\x03\x04....", "PyTorch file.*src.tools.convert"),
+    (b"\x80\x02\x8a\nl\xfc", "PyTorch file.*src.tools.convert"),
     (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"), (b"<!DOCTYPE html>", "web page"),
     (b"\x1f\x8b\x08", "gzip"), (_entry(b"step", b"", bytes(4)), "no tensors")])
 def test_other_files_say_what_they_are(tmp_path, content, message):
@@ -194,7 +197,8 @@ def test_a_training_checkpoint_in_well_under_a_second(tmp_path):
 def test_network_tensors_drop_prefix_and_optimizer(tensors):
     found = network_tensors(Checkpoint({**tensors, "module.network.a": np.ones(1), "moments.b": np.ones(1),
                                         "base.network.c": np.ones(1)}))
-    assert set(found) == {"conv.weight", "bn.gamma", "half", "counts", "flags", "double", "a", "base.network.c"}
+    assert set(found) == {"conv.weight", "bn.gamma", "half", "counts", "flags", "double", "a",
+                          "base.network.c"}
 
 
 def test_load_report():
@@ -202,8 +206,9 @@ def test_load_report():
     report = load_report(expected, {"a": np.ones(2), "b": np.ones((1, 3)), "d": np.ones(1)})
     assert (report.matched, report.missing, report.unexpected) == (("a",), ("c",), ("d",))
     assert report.wrong_shape == (("b", (3, 1), (1, 3)),)
-    assert report.format().splitlines() == ["1 matched, 1 missing, 1 unexpected, 1 of wrong shape", "  missing: c",
-                                            "  unexpected: d", "  wrong shape: b (expected [3, 1], given [1, 3])"]
+    assert report.format().splitlines() == [
+        "1 matched, 1 missing, 1 unexpected, 1 of wrong shape", "  missing: c", "  unexpected: d",
+        "  wrong shape: b (expected [3, 1], given [1, 3])"]
     with pytest.raises(InputError, match=r"x.ckpt.*(?s:.*)other options.*head_conv': 24"):
         report.require("x.ckpt", CARD)
     assert not report.ok

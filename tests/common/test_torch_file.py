@@ -17,7 +17,8 @@ WRITERS = pytest.mark.parametrize("write", [write_zip, write_legacy])
 def weights():
     rng = np.random.default_rng(0)
     return {"conv.weight": rng.normal(size=(4, 3, 3, 3)).astype(np.float32), "half": np.float16([[1.5, -2]]),
-            "double": rng.normal(size=5), "mask": np.array([True, False]), "bytes": np.arange(7, dtype=np.uint8),
+            "double": rng.normal(size=5), "mask": np.array([True, False]),
+            "bytes": np.arange(7, dtype=np.uint8),
             "num_batches_tracked": np.array(12, np.int64)}
 
 
@@ -35,13 +36,15 @@ def test_round_trip(tmp_path, weights, write, wrap):
 
 def test_views_keep_their_strides(tmp_path):
     value = np.arange(12, dtype=np.float32)
-    content = b"\x80\x02}(" + b"X\x01\x00\x00\x00a" + tensor("0", value, offset=1, shape=(2, 3), strides=(1, 4)) + b"u."
+    view = tensor("0", value, offset=1, shape=(2, 3), strides=(1, 4))
+    content = b"\x80\x02}(X\x01\x00\x00\x00a" + view + b"u."
     write_zip(tmp_path / "w.pth", {"a": value}, content=content)
     np.testing.assert_array_equal(read_tensors(tmp_path / "w.pth")["a"], [[1, 5, 9], [2, 6, 10]])
 
 
-@pytest.mark.parametrize("name, count, first", [("RetinaFace_mobilenet025.pth", 300, "body.stage1.0.0.weight"),
-                                                ("mobilenetV1X0.25_pretrain.tar", 164, "module.stage1.0.0.weight")])
+@pytest.mark.parametrize("name, count, first", [
+    ("RetinaFace_mobilenet025.pth", 300, "body.stage1.0.0.weight"),
+    ("mobilenetV1X0.25_pretrain.tar", 164, "module.stage1.0.0.weight")])
 def test_real_legacy_files(shared_data, name, count, first):
     found = read_tensors(shared_data / "weights" / name)
     assert len(found) == count and found[first].shape == (8, 3, 3, 3)
@@ -50,9 +53,10 @@ def test_real_legacy_files(shared_data, name, count, first):
 
 
 @WRITERS
-@pytest.mark.parametrize("call", [b"cos\nsystem\n", b"cbuiltins\neval\n", b"cbuiltins\ngetattr\n", b"cnumpy\nload\n",
-                                  b"ctorch\nload\n", b"ctorch.hub\nload\n", b"csubprocess\nPopen\n",
-                                  b"cposix\nsystem\n", b"cbuiltins\n__import__\n"])
+@pytest.mark.parametrize("call", [
+    b"cos\nsystem\n", b"cposix\nsystem\n", b"csubprocess\nPopen\n", b"cbuiltins\neval\n",
+    b"cbuiltins\ngetattr\n", b"cbuiltins\n__import__\n", b"cnumpy\nload\n", b"ctorch\nload\n",
+    b"ctorch.hub\nload\n"])
 def test_a_program_in_the_pickle_is_refused_and_not_run(tmp_path, monkeypatch, weights, write, call):
     monkeypatch.chdir(tmp_path)
     argument = b"touch ran"
@@ -63,7 +67,8 @@ def test_a_program_in_the_pickle_is_refused_and_not_run(tmp_path, monkeypatch, w
     assert not (tmp_path / "ran").exists()
 
 
-@pytest.mark.parametrize("state", [b"}X\x06\x00\x00\x00offsetJ\xff\xff\xff\x7fsb", b"N}X\x06\x00\x00\x00offsetK\x01s\x86b"])
+@pytest.mark.parametrize("state", [b"}X\x06\x00\x00\x00offsetJ\xff\xff\xff\x7fsb",
+                                   b"N}X\x06\x00\x00\x00offsetK\x01s\x86b"])
 def test_a_checked_tensor_cannot_be_altered(tmp_path, weights, state):
     value = weights["conv.weight"]
     content = b"\x80\x02}(X\x01\x00\x00\x00a" + tensor("0", value) + state + b"u."

@@ -10,13 +10,13 @@ from typing import Any, Optional
 
 import numpy as np
 
-STORAGES = {"float32": "FloatStorage", "float64": "DoubleStorage", "float16": "HalfStorage", "int64": "LongStorage",
-            "uint8": "ByteStorage", "bool": "BoolStorage"}
+STORAGES = {"float32": "FloatStorage", "float64": "DoubleStorage", "float16": "HalfStorage",
+            "int64": "LongStorage", "uint8": "ByteStorage", "bool": "BoolStorage"}
 
 
 def write_zip(path: Path, tensors: dict[str, np.ndarray], wrap: bool = False, content: Optional[bytes] = None,
               compression: int = zipfile.ZIP_STORED) -> None:
-    """The layout of `torch.save` since 1.6; `content` replaces the pickle, `wrap` puts it under "state_dict"."""
+    """The layout since PyTorch 1.6; `content` replaces the pickle, `wrap` puts it under "state_dict"."""
     with zipfile.ZipFile(path, "w", compression) as archive:
         archive.writestr("weights/data.pkl", content or state_dict(tensors, False, wrap))
         archive.writestr("weights/byteorder", "little")

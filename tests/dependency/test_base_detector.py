@@ -15,7 +15,8 @@ def stub_network(images):
 def square_decoder(maps, top_k, score_threshold, peaks):
     """One face around all pixels over half brightness; its landmarks are left/right of the centre by channel 1 and 2.
 
-    Red marks the left eye and mouth corner, green the right ones, so that a mirror swaps what must be swapped.
+    Red marks the left eye and mouth corner, green the right ones, so that a mirror swaps what must be
+    swapped.
     """
     blue, green, red = maps[0]
     y, x = np.nonzero(blue > 127)

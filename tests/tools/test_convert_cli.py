@@ -29,7 +29,8 @@ def pth(tmp_path):
 
 
 def python(*args, cwd):
-    return subprocess.run([sys.executable, *map(str, args)], cwd=cwd, capture_output=True, text=True, timeout=60)
+    command = [sys.executable, *map(str, args)]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=60)
 
 
 def test_convert_writes_checkpoint_and_card(tmp_path, pth, capsys):

@@ -3,8 +3,9 @@
 
     faces = BaseDetector(forward, decode, test_size="original").run(read_image("photo.jpg"))
 
-`forward` is any network: uint8 BGR images [B, H, W, 3], sides multiples of 32, to a tuple of raw maps [B, C, h, w].
-`decode` reads one image's maps: rows [M, 15] = box xyxy, score, five landmarks x y, in the pixels of the network's input.
+`forward` is any network: uint8 BGR images [B, H, W, 3], sides multiples of 32, to a tuple of raw maps
+[B, C, h, w]. `decode` reads one image's maps: rows [M, 15] = box xyxy, score, five landmarks x y, in the
+pixels of the network's input.
 """
 from dataclasses import dataclass
 from typing import Callable, Sequence, Union
@@ -21,7 +22,7 @@ COLUMNS = 15
 SOFT_THRESHOLD = 0.001
 # Left and right change places in a mirrored image: eyes 0, 1 and mouth corners 3, 4.
 MIRRORED_LANDMARKS = [1, 0, 2, 4, 3]
-# Without the peak test one face yields many rows before suppression; a crowd must not be cut by the first few faces.
+# Without the peak test one face yields many rows before suppression: the first few must not use up a crowd's.
 ROWS_PER_FACE = 20
 
 Maps = Sequence[np.ndarray]
@@ -124,8 +125,8 @@ class BaseDetector:
     def post_process(self, rows: np.ndarray, placement: Placement, shape: tuple[int, int]) -> np.ndarray:
         """Rows [M, 15] in the pixels of the original image of (height, width) `shape`.
 
-        Boxes are clipped to the image, as the annotated ones are; those wholly outside are dropped. Landmarks stay
-        where they are.
+        Boxes are clipped to the image, as the annotated ones are; those wholly outside are dropped. Landmarks
+        stay where they are.
         """
         rows = rows.copy()
         rows[:, :4] = placement.to_image(rows[:, :4].reshape(-1, 2, 2)).reshape(-1, 4)
@@ -154,7 +155,7 @@ def parse_size(value: Union[int, str]) -> Union[int, str]:
     except ValueError:
         size = 0
     if size < 1:
-        raise InputError(f"--test_size '{value}': expected 'original' or the side of a square in pixels, such as 832")
+        raise InputError(f"--test_size '{value}': expected 'original' or the side of a square in pixels, as 832")
     return size
 
 

@@ -4,7 +4,8 @@
     canvas, placement = letterbox(read_image("photo.jpg"), 832)
     boxes = placement.to_image(boxes_on_canvas)
 
-Images are BGR uint8 [H, W, 3]. Coordinates are pixels with x to the right; a box x..x + w covers pixels x to x + w - 1.
+Images are BGR uint8 [H, W, 3]. Coordinates are pixels with x to the right; a box x..x + w covers pixels x to
+x + w - 1.
 """
 from pathlib import Path
 from typing import NamedTuple, Union
@@ -37,8 +38,8 @@ def read_image(path: Union[str, Path], apply_orientation: bool = False) -> np.nd
 
     Args:
         path: any file OpenCV decodes; names outside ASCII are fine on every platform.
-        apply_orientation: turn the picture as its EXIF tag says. False for data sets, whose boxes are drawn on the
-            stored pixels (WIDER FACE, FDDB); True for photographs that a person will look at.
+        apply_orientation: turn the picture as its EXIF tag says. False for data sets, whose boxes are drawn
+            on the stored pixels (WIDER FACE, FDDB); True for photographs that a person will look at.
 
     Raises:
         InputError: the file is missing, empty or not an image.

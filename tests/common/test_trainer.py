@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: Apache-2.0
+import json
+import os
+import re
+import signal
+
+import numpy as np
+import pytest
+
+from dependency.errors import InputError, TrainingError
+from src.common import checkpoint
+from src.common.loader import SamplePlan, create_loader
+
+EPOCHS = 4
+
+
+@pytest.fixture
+def train(ms, tmp_path):
+    """train(epochs, resume=path, sample=..., **step options) -> (trainer, tensors of the last checkpoint)."""
+    from src.common.trainer import Trainer
+    from src.common.training_state import load_state
+    from tests.common.small_training import small_sample, small_step
+
+    def run(folder, epochs=EPOCHS, resume=None, sample=small_sample, count=13, seed=2, **options):
+        plan = SamplePlan(count, 4, epochs, seed=seed)
+        rates = [0.05 / (1 + step) for step in range(EPOCHS * plan.steps_per_epoch)][:epochs * plan.steps_per_epoch]
+        step, network = small_step(rates, **options)
+        position = load_state(resume, step, network) if resume else None
+        first = plan.first_step(position)
+        (tmp_path / folder).mkdir(exist_ok=True)
+        trainer = Trainer(step, network, plan, rates, tmp_path / folder, {"model": "small"}, ("square", "absolute"),
+                          describe=lambda index: f"image_{index}.jpg")
+        trainer.fit(create_loader(sample, ["x", "y"], plan, first, workers=1), first)
+        return tmp_path / folder
+
+    return run
+
+
+def tensors(folder, name):
+    return checkpoint.load(folder / name).tensors
+
+
+@pytest.mark.parametrize("options", [{}, {"ema_decay": 0.9, "weight_decay": 0.01}, {"optimizer": "momentum"},
+                                     {"optimizer": "sgd", "clip_norm": 1.0}])
+def test_two_epochs_resume_two_epochs_equal_four(train, options):
+    whole = tensors(train("whole", **options), "0-4_12.ckpt")
+    half = train("half", epochs=2, **options)
+    rest = tensors(train("rest", resume=half / "0-2_6.ckpt", **options), "0-4_12.ckpt")
+    assert set(whole) == set(rest)
+    for name in whole:
+        np.testing.assert_array_equal(whole[name], rest[name], err_msg=name)
+
+
+def test_what_a_run_leaves(train):
+    folder = train("run", ema_decay=0.9)
+    assert [path.name for path in checkpoint.list_checkpoints(folder)] == [
+        "0-1_3.ckpt", "0-2_6.ckpt", "0-3_9.ckpt", "0-4_12.ckpt"]
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert [line["epoch"] for line in lines] == [1, 2, 3, 4] and [line["step"] for line in lines] == [3, 6, 9, 12]
+    assert all(line["loss"] == pytest.approx(line["square"] + line["absolute"], rel=1e-4) for line in lines)
+    read = checkpoint.load(folder / "0-2_6.ckpt")
+    assert read.card == {"model": "small"} and read.bookkeeping["epoch"] == 2 and read.bookkeeping["step"] == 6
+
+
+def test_log_lines_of_the_manual(train, caplog):
+    from src.common.log import LOGGER
+    LOGGER.propagate = True
+    with caplog.at_level("INFO", logger="facedet"):
+        train("run", epochs=2)
+    text = [record.getMessage() for record in caplog.records]
+    number = r"-?\d+(\.\d+)?(e-?\d+)?"
+    patterns = [rf"epoch:1, iter:0, average_loss:loss:\d+\.\d{{6}}, loss:{number}, overflow:False, loss_scale:1.0",
+                rf"epoch:2, iter:2, average_loss:loss:\d+\.\d{{6}}, loss:{number}, overflow:False, loss_scale:1.0",
+                rf"epoch\[2\], loss:\d+\.\d{{6}}, \d+\.\d\d imgs/sec, lr:{number}", "=+end epoch=+", "=+end training=+"]
+    for pattern in patterns:
+        assert any(re.fullmatch(pattern, line) for line in text), pattern
+
+
+def test_a_non_finite_loss_names_terms_and_images(train):
+    from tests.common.small_training import small_sample
+
+    def poisoned(index, rng):
+        x, y = small_sample(index, rng)
+        return x, np.full_like(y, np.nan if index == 7 else 0)
+
+    with pytest.raises(TrainingError, match=r"not finite at epoch 1.*square nan, absolute nan.*image_7\.jpg.*--clip_norm"):
+        train("run", sample=poisoned, count=12)
+
+
+def test_a_failing_worker_is_one_clear_error(train):
+    def broken(index, rng):
+        raise InputError("images/a.jpg: not an image; delete it or --repair")
+
+    with pytest.raises(TrainingError, match="reading the training data failed: images/a.jpg: not an image"):
+        train("run", sample=broken)
+
+
+def test_sigterm_saves_and_the_resumed_run_is_the_same(train):
+    from tests.common.small_training import small_sample
+    whole = tensors(train("whole"), "0-4_12.ckpt")
+    calls = []
+
+    def stopping(index, rng):
+        calls.append(index)
+        if len(calls) == 14:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return small_sample(index, rng)
+
+    folder = train("stopped", sample=stopping)
+    last = checkpoint.list_checkpoints(folder)[-1]
+    step = checkpoint.load(last).bookkeeping["step"]
+    assert 0 < step < 12, "stopped before the end"
+    rest = tensors(train("rest", resume=last), "0-4_12.ckpt")
+    for name in whole:
+        np.testing.assert_array_equal(whole[name], rest[name], err_msg=name)
+
+
+def test_resume_refuses_what_does_not_fit(train):
+    folder = train("run", epochs=1)
+    saved = folder / "0-1_3.ckpt"
+    with pytest.raises(InputError, match="another --optimizer"):
+        train("other", resume=saved, optimizer="momentum")
+    with pytest.raises(InputError, match="without a moving average"):
+        train("other", resume=saved, ema_decay=0.5)
+    with pytest.raises(InputError, match="seed 2, now it is 3"):
+        train("other", resume=saved, seed=3)
+
+
+def test_weights_alone_start_a_new_run(train, tmp_path):
+    folder = train("run", epochs=1)
+    plain = checkpoint.network_tensors(checkpoint.load(folder / "0-1_3.ckpt"))
+    checkpoint.save(tmp_path / "weights.ckpt", plain, {"model": "small"})
+    again = train("again", epochs=1, resume=tmp_path / "weights.ckpt")
+    assert (again / "0-1_3.ckpt").is_file()
