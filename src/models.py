@@ -3,7 +3,8 @@
 
     recipe("centerface")      what using a model takes: DEFAULT_CARD, inference_cell, decoder (no MindSpore needed)
     options("centerface")     its table of training options (no MindSpore needed)
-    training("centerface")    what training takes: COLUMNS, TERMS, build_samples, build_network, build_loss_cell, build_card
+    training("centerface")    what training takes: COLUMNS, TERMS, build_samples, build_network, build_loss_cell,
+                              build_card, batch_picture, BACKBONE_PREFIX
 """
 from importlib import import_module
 from types import ModuleType

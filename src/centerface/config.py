@@ -21,7 +21,8 @@ OPTIONS: Table = {
         "data_anchor": Option("crop", "crop: half data-anchor sampling as a true crop, half random squares; "
                                       "reference: the reference's crop; off: whole image",
                               choices=("crop", "reference", "off")),
-        "crop_scales": Option([0.3, 1.0], "smallest and largest side of a random square, as shares of the longer side"),
+        "crop_scales": Option([0.3, 1.0], "smallest and largest side of a random square, as shares of the longer "
+                                          "image side"),
         "mosaic": Option(0.0, "probability that a sample is four images, each in its quarter of the input"),
         "flip": Option(0.5, "probability of mirroring"),
         "color_aug": Option(0.4, "strength of brightness, contrast and saturation jitter; 0 = off"),
@@ -55,7 +56,10 @@ OPTIONS: Table = {
         "eta_min": Option(0.0, "cosines: the lowest rate"),
         "t_max": Option(140, "cosine_annealing: period in epochs, at least --max_epoch"),
         "warmup_epochs": Option(0.0, "epochs of linear rise; adam needs none, sgd does"),
-        "backbone_lr": Option(1.0, "learning rate of the backbone as a share of --lr; below 1 keeps more of a pretrained one"),
+        "backbone_lr": Option(1.0, "learning rate of the backbone as a share of --lr; below 1 keeps more of a "
+                                   "pretrained one"),
+        "backbone_bn": Option("batch", "BatchNorm of the backbone: batch = statistics of the batch; frozen = keep the "
+                                       "pretrained ones, for a small data set", choices=("batch", "frozen")),
         "optimizer": Option("adam", "optimiser", choices=("adam", "sgd", "momentum")),
         "weight_decay": Option(0.0005, "decay of weights, not of biases and BatchNorm (the manual's scripts pass 0)"),
         "momentum": Option(0.9, "of sgd and momentum"),

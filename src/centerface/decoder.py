@@ -16,13 +16,14 @@ from dependency.centernet.src.lib.detectors.base_detector import NonFiniteMaps
 
 CELL = 4
 LANDMARKS = 5
+# exp(8) cells are 12,000 or 48,000 pixels, more than any image has: where a network met nothing like this image in
+# training its size maps may run away, and one such cell must not spoil the other faces.
+MAX_LOG_SIZE = 8.0
 PEAK_WINDOW = np.ones((3, 3), np.uint8)
 
 Maps = Sequence[np.ndarray]
 
 
-# Infinity and NaN are reported by _rows.
-@np.errstate(over="ignore", invalid="ignore")
 def decode_centerface(maps: Maps, top_k: int, score_threshold: float = 0.0, peaks: bool = True) -> np.ndarray:
     """Decode the encoding that this project trains (CenterNet's centre points; sizes as logarithms).
 
@@ -36,10 +37,10 @@ def decode_centerface(maps: Maps, top_k: int, score_threshold: float = 0.0, peak
         peaks: only cells that are the maximum of their 3 x 3 neighbourhood.
 
     Raises:
-        NonFiniteMaps: the maps hold NaN, or a size beyond float32.
+        NonFiniteMaps: the maps hold NaN or infinity.
     """
     rows, cols, scores, wh, off, kps = _select(maps, top_k, score_threshold, peaks)
-    sizes = CELL * np.exp(wh)
+    sizes = CELL * np.exp(np.minimum(wh, MAX_LOG_SIZE))
     corner = np.stack([cols, rows], axis=1)
     centres = corner + off
     landmarks = corner[:, None] + kps.reshape(-1, LANDMARKS, 2) * sizes[:, None]
@@ -47,7 +48,6 @@ def decode_centerface(maps: Maps, top_k: int, score_threshold: float = 0.0, peak
     return _rows(CELL * boxes, scores, CELL * landmarks)
 
 
-@np.errstate(over="ignore", invalid="ignore")
 def decode_release(maps: Maps, top_k: int, score_threshold: float = 0.0, peaks: bool = False) -> np.ndarray:
     """Decode the encoding of the authors' released network (github.com/Star-Clouds/CenterFace), y before x.
 
@@ -58,7 +58,7 @@ def decode_release(maps: Maps, top_k: int, score_threshold: float = 0.0, peaks: 
     Arguments and errors as in `decode_centerface`; the authors make no peak test.
     """
     rows, cols, scores, wh, off, kps = _select(maps, top_k, score_threshold, peaks)
-    sizes = CELL * np.exp(wh[:, ::-1])
+    sizes = CELL * np.exp(np.minimum(wh[:, ::-1], MAX_LOG_SIZE))
     centres = CELL * (np.stack([cols, rows], axis=1) + off[:, ::-1] + np.float32(0.5))
     boxes = np.concatenate([centres - sizes / 2, centres + sizes / 2], axis=1)
     landmarks = boxes[:, None, :2] + kps.reshape(-1, LANDMARKS, 2)[..., ::-1] * sizes[:, None]
@@ -93,12 +93,12 @@ def _select(maps: Maps, top_k: int, score_threshold: float, peaks: bool) -> tupl
     cells, scores = cells[best], scores[best]
     rows, cols = np.divmod(cells, heat.shape[1])
     values = [each.reshape(len(each), -1)[:, cells].T for each in maps[1:]]
+    if not all(np.isfinite(each).all() for each in values):
+        raise NonFiniteMaps("the network's box or landmark maps hold NaN or infinity: these weights diverged in "
+                            "training or are damaged; take an earlier checkpoint")
     return rows.astype(np.float32), cols.astype(np.float32), scores, *values
 
 
 def _rows(boxes: np.ndarray, scores: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
     rows = np.concatenate([boxes, scores[:, None], landmarks.reshape(-1, 2 * LANDMARKS)], axis=1)
-    if not np.isfinite(rows).all():
-        raise NonFiniteMaps("the network's box or landmark maps hold NaN or sizes without bound: these weights "
-                            "diverged in training or are damaged; take an earlier checkpoint")
     return rows.astype(np.float32, copy=False)

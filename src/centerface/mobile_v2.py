@@ -70,6 +70,12 @@ class MobileNetV2(nn.Cell):
             stages.append(nn.SequentialCell(layers))
         self.need_fp1, self.need_fp2, self.need_fp3, self.need_fp4 = stages
 
+    def freeze_statistics(self) -> None:
+        """Normalise with the moving statistics in training too, and leave them as they are."""
+        for _, cell in self.cells_and_names():
+            if isinstance(cell, nn.BatchNorm2d):
+                cell.use_batch_statistics = False
+
     def construct(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         x1 = self.need_fp1(x)
         x2 = self.need_fp2(x1)

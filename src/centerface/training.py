@@ -22,7 +22,8 @@ from src.common.log import LOGGER
 
 BACKBONE_PREFIX = "base."
 
-__all__ = ["BACKBONE_PREFIX", "COLUMNS", "TERMS", "build_samples", "build_network", "build_loss_cell", "build_card", "batch_picture"]
+__all__ = ["BACKBONE_PREFIX", "COLUMNS", "TERMS", "batch_picture", "build_card", "build_loss_cell", "build_network",
+           "build_samples"]
 
 
 def build_samples(cfg: Any) -> CenterFaceSamples:
@@ -48,13 +49,15 @@ def build_samples(cfg: Any) -> CenterFaceSamples:
     usable = [record for record in present if (~record.ignore).any()]
     LOGGER.info("Loaded train %d samples", len(usable))
     return CenterFaceSamples(usable, image_dir, Augmentation(
-        input_size=cfg.input_res, data_anchor=cfg.data_anchor, crop_scales=tuple(cfg.crop_scales), mosaic=cfg.mosaic, flip=cfg.flip,
-        colour=cfg.color_aug, lighting=cfg.lighting, max_objs=cfg.max_objs, min_face=cfg.min_face))
+        input_size=cfg.input_res, data_anchor=cfg.data_anchor, crop_scales=tuple(cfg.crop_scales), mosaic=cfg.mosaic,
+        flip=cfg.flip, colour=cfg.color_aug, lighting=cfg.lighting, max_objs=cfg.max_objs, min_face=cfg.min_face))
 
 
 def build_network(cfg: Any) -> CenterfaceMobilev2:
     """The network with its initial weights, and the pretrained backbone where one is named."""
     network = CenterfaceMobilev2(cfg.head_conv, cfg.activation, cfg.hm_bias, seed=cfg.seed)
+    if cfg.backbone_bn == "frozen":
+        network.base.freeze_statistics()
     if not cfg.pretrained_backbone:
         if not cfg.resume:
             LOGGER.warning("Not load pre-trained backbone, please be careful")

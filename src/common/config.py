@@ -20,7 +20,7 @@ from dependency.errors import InputError
 
 
 class Option(NamedTuple):
-    """default: its type is the option's type; help: one line; choices: allowed values; kind: type when default is None."""
+    """default: its type is the option's type; help: one line; choices: allowed values; kind: type if default is None."""
     default: Any
     help: str
     choices: Optional[tuple] = None
@@ -167,10 +167,10 @@ def _unknown(argument: str, options: dict[str, Option], program: str) -> str:
     if not argument.startswith("-") and name not in options:
         near = _nearest(name, options)
         return f"'{argument}' is not an option of {program}{near or '; see --help'}"
-    near = _nearest(name, options)
+    near = _nearest(name, options, "--")
     return f"unknown option --{name}{near or '; see --help'}"
 
 
-def _nearest(word: str, names: Any) -> str:
+def _nearest(word: str, names: Any, prefix: str = "") -> str:
     near = difflib.get_close_matches(word, [str(name) for name in names], n=1, cutoff=0.6)
-    return f"; did you mean {near[0]}?" if near else ""
+    return f"; did you mean {prefix}{near[0]}?" if near else ""

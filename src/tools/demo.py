@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The whole way of a detector in a quarter of an hour on two CPU cores: draw a data set, train CenterFace on it, test and
-score its checkpoints, name the best, and look at what it finds.
+"""The whole way of a detector in a quarter of an hour on two CPU cores: draw a data set, train CenterFace on it,
+test and score its checkpoints, name the best, and look at what it finds.
 
     python -m src.tools.demo                            # writes everything below demo/
     python -m src.tools.demo --epochs 30 --folder long  # the longer run of docs/performance.md

@@ -41,7 +41,7 @@ def test_command_line_over_yaml_over_card_over_table(tmp_path):
 
 
 @pytest.mark.parametrize("argv, message", [
-    (["--epoch", "1"], "unknown option --epoch; did you mean epochs"),
+    (["--epoch", "1"], "unknown option --epoch; did you mean --epochs"),
     (["--epochs", "many"], "--epochs: 'many' is not a valid int"),
     (["--epochs", "1.5"], "--epochs: '1.5'"),
     (["--steps", "1,a"], "--steps: '1,a' is not a valid comma-separated list of int"),

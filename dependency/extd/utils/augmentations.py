@@ -73,7 +73,7 @@ def reference_window(height: int, width: int, rng: np.random.Generator) -> Windo
 
 
 def _around(low: float, high: float, extent: int, side: float, rng: np.random.Generator) -> float:
-    """A start so that [start, start + side] holds [low, high] (its middle, if it is longer) and wastes little outside."""
+    """A start so that [start, start + side] holds [low, high] (its middle, if it is longer), little of it outside."""
     if high - low >= side:
         low = high = (low + high) / 2
     first, last = high - side, low

@@ -6,7 +6,7 @@
 import cv2
 import numpy as np
 
-from src.tools.synthetic.canvas import Rng, colour, ellipse_points, fractal, polygon
+from src.tools.synthetic.canvas import Rng, colour, ellipse_points, fractal, paste, polygon
 
 KINDS = ("street", "park", "room", "hall", "stands", "studio")
 
@@ -31,8 +31,11 @@ def _grain(image: np.ndarray, rng: Rng, strength: float, coarse: int = 20,
 def writing(image: np.ndarray, rng: Rng, x: float, y: float, size: float, tone: np.ndarray) -> None:
     """Text-like strokes: a few random capitals of height `size` px."""
     letters = "".join(rng.choice(list("ABDEGHKLMNOPRSTUWX0358"), int(rng.integers(2, 9))))
-    cv2.putText(image, letters, (int(x), int(y)), int(rng.integers(0, 4)), size / 22, [float(v) for v in tone],
+    mask = np.zeros((int(2 * size) + 2, int(len(letters) * size * 1.3) + 2), np.uint8)
+    cv2.putText(mask, letters, (2, int(1.5 * size)), cv2.FONT_HERSHEY_SIMPLEX, float(size / 22), 255,
                 max(1, int(size / 9)), cv2.LINE_AA)
+    fill = np.broadcast_to(np.asarray(tone, np.float32), (*mask.shape, 3))
+    paste(image, fill, mask.astype(np.float32) / 255, int(x), int(y - 1.5 * size))
 
 
 def _building(image: np.ndarray, rng: Rng, x1: float, x2: float, top: float, bottom: float) -> None:
@@ -54,8 +57,8 @@ def _building(image: np.ndarray, rng: Rng, x1: float, x2: float, top: float, bot
 def _foliage(image: np.ndarray, rng: Rng, top: float, bottom: float) -> None:
     rows, columns = image.shape[:2]
     green = np.array([0.16, 0.36, 0.2], np.float32) * rng.uniform(0.6, 1.5, 3)
-    leaves = fractal(rng, rows, columns, 14, 5)
-    edge = bottom - (bottom - top) * (0.6 + 0.25 * fractal(rng, 2, columns, 5, 3)[0])
+    leaves = fractal(rng, rows, columns, 40, 3) + 0.5 * fractal(rng, rows, columns, 6, 2)
+    edge = bottom - (bottom - top) * (0.6 + 0.2 * fractal(rng, 2, columns, 5, 6)[0])
     inside = (np.arange(rows)[:, None] > edge[None]) & (np.arange(rows)[:, None] < bottom)
     shade = np.clip(0.75 + 0.35 * leaves, 0.1, 1.7)[..., None]
     np.copyto(image, np.clip(green * shade, 0, 1).astype(np.float32), where=inside[..., None])

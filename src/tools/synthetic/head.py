@@ -16,7 +16,7 @@ from src.tools.synthetic.texture import EXTENT, RELIEF_SIZE, axis, mouth_corner,
 from src.tools.synthetic.wear import extras, hair_thickness, hat_shell
 
 FRONT, BACK = 0.82, 1.0  # depth of the face and of the skull
-FACE_TOP, FACE_SIDE = -0.6, 1.38  # the part boxed as a face: below the hairline, in front of the ears (radians)
+FACE_TOP, FACE_SIDE = -0.5, 1.15  # the part boxed as a face: below the hairline, in front of the ears (radians)
 
 
 class Pose(NamedTuple):

@@ -69,35 +69,46 @@ def _clothes(rng: Rng, x: np.ndarray, y: np.ndarray, skin: np.ndarray) -> np.nda
         tone[opening & (np.abs(x) < 0.05 + 0.04 * y) & (y > 1.4)] = colour(rng, 0.1, 0.6, 0.9)
     elif kind == 3:
         tone[(y > 1.95) & (y < 2.45) & (np.abs(x) < 0.6) & (np.sin(x * 17 + 4) * np.sin(y * 16) > 0)] = colour(rng)
+    tone[y > 5.3] = colour(rng, 0.04, 0.6, 0.5)
     neckline = y < rng.uniform(1.3, 1.65) - 1.2 * np.maximum(np.abs(x) - 0.15, 0)
     tone[neckline] = skin
     return np.clip(tone * (1 + 0.1 * fractal(rng, rows, columns, 5, 3))[..., None], 0, 1)
 
 
+def _body_shape(rng: Rng, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Half width of the body at height y, and how far (head units) a point lies inside its outline; legs from 6.5."""
+    neck, shoulder, hips = rng.uniform(0.36, 0.5), rng.uniform(1.4, 1.8), rng.uniform(1.05, 1.35)
+    width = np.where(y < 1.2, neck, neck + (shoulder - neck) * smoothstep(1.15, 2.1, y) ** 0.55)
+    width = width - (shoulder - hips) * smoothstep(3.0, 5.5, y)
+    inside = width - np.abs(x)
+    return width, np.where(y > 6.5, np.minimum(inside, np.abs(x) - 0.12), inside)
+
+
 def _draw_body(stage: Stage, person: Person, light: Light, rng: Rng, ident: int) -> None:
-    scale = person.scale
-    detail = min(1.0, 60.0 / scale)
-    half, top, bottom = 2.1, 0.45, rng.uniform(3.2, 4.2)
+    scale, half, top = person.scale, 2.1, 0.45
+    bottom = min(13.0, (stage.owner.shape[0] - person.y) / scale + 0.1)
+    if bottom < top + 0.2:
+        return
+    detail = min(1.0, 45.0 / scale)
     columns, rows = max(4, int(2 * half * scale * detail)), max(4, int((bottom - top) * scale * detail))
     x = np.linspace(-half, half, columns, dtype=np.float32)[None] * np.ones((rows, 1), np.float32)
     y = np.linspace(top, bottom, rows, dtype=np.float32)[:, None] * np.ones((1, columns), np.float32)
-    neck, shoulder = rng.uniform(0.36, 0.5), rng.uniform(1.45, 1.9)
-    width = np.where(y < 1.2, neck, neck + (shoulder - neck) * smoothstep(1.15, 2.1, y) ** 0.55)
+    width, inside = _body_shape(rng, x, y)
     across = np.clip(x / width, -1, 1)
-    normals = np.stack([across, -0.35 * (y < 2) * np.ones_like(x), np.sqrt(np.maximum(1 - across ** 2, 0.02))], -1)
+    normals = np.stack([across, -0.35 * smoothstep(2.6, 1.6, y), np.sqrt(np.maximum(1 - across ** 2, 0.02))], -1)
     normals /= np.linalg.norm(normals, axis=-1, keepdims=True)
     albedo = _clothes(rng, x, y, person.look.skin)
     albedo *= (0.5 + 0.5 * np.maximum(smoothstep(0.9, 1.35, y), smoothstep(0.3, 0.6, np.abs(x))))[..., None]
     flat = Surface(normals.reshape(-1, 3), normals.reshape(-1, 3), albedo.reshape(-1, 3),
                    np.full(rows * columns, 0.05, np.float32), np.full(rows * columns, OTHER, np.uint8))
     picture = shade(flat, np.eye(3, dtype=np.float32), light).reshape(rows, columns, 3)
-    alpha = np.clip((width - np.abs(x)) * scale * detail + 0.5, 0, 1)
+    alpha = np.clip(inside * scale * detail + 0.5, 0, 1)
     size = (max(2, int(2 * half * scale)), max(2, int((bottom - top) * scale)))
-    picture = cv2.resize(picture, size, interpolation=cv2.INTER_LINEAR)
-    alpha = cv2.resize(alpha, size, interpolation=cv2.INTER_LINEAR)
+    picture = cv2.resize(cv2.GaussianBlur(picture, (3, 3), 0), size, interpolation=cv2.INTER_LINEAR)
+    alpha = cv2.resize(alpha.astype(np.float32), size, interpolation=cv2.INTER_LINEAR)
     lean = np.tan(np.clip(person.pose.roll, -0.4, 0.4)) * 0.5
     left, above = int(person.x - half * scale - lean * scale), int(person.y + top * scale)
-    paste(stage.image, picture, alpha, left, above, stage.owner, ident)
+    paste(stage.image, picture.astype(np.float32), alpha, left, above, stage.owner, ident)
 
 
 def _project(points: np.ndarray, turn: np.ndarray, person: Person) -> tuple[np.ndarray, np.ndarray]:
@@ -134,14 +145,14 @@ def _render_head(person: Person, light: Light, rng: Rng) -> tuple:
 def _to_canvas(picture: np.ndarray, alpha: np.ndarray, mask: np.ndarray, ratio: float, shift: np.ndarray) -> tuple:
     """Resample a render by `ratio` (final over rendered pixels) so that its origin lies `shift` 0..1 pixels in."""
     rows, columns = (int(np.ceil(v * ratio)) + 2 for v in alpha.shape)
-    stacked = np.dstack([picture * alpha[..., None], alpha, mask]).astype(np.float32)
+    stacked = np.dstack([picture * alpha[..., None], alpha]).astype(np.float32)
     if ratio < 0.75:  # soften before taking every n-th pixel
         stacked = cv2.GaussianBlur(stacked, (0, 0), 0.42 / ratio)
     move = np.array([[ratio, 0, shift[0] + 0.5 * ratio - 0.5], [0, ratio, shift[1] + 0.5 * ratio - 0.5]])
-    small = cv2.warpAffine(stacked, move, (columns, rows),
-                           flags=cv2.INTER_LINEAR if ratio <= 1 else cv2.INTER_CUBIC)
+    small = cv2.warpAffine(stacked, move, (columns, rows), flags=cv2.INTER_LINEAR if ratio <= 1 else cv2.INTER_CUBIC)
     cover = np.clip(small[..., 3], 0, 1)
-    return np.clip(small[..., :3] / np.maximum(cover, 1e-3)[..., None], 0, 1), cover, small[..., 4]
+    mask = cv2.warpAffine(mask, move, (columns, rows), flags=cv2.INTER_LINEAR)
+    return np.clip(small[..., :3] / np.maximum(cover, 1e-3)[..., None], 0, 1), cover, mask
 
 
 def _face_of(person: Person, extent: np.ndarray, near: np.ndarray, low: np.ndarray, scale: float,

@@ -47,8 +47,8 @@ def sample_light(rng: Rng, harsh: float = 0.3, dark: bool = False) -> Light:
     direction = np.array([np.sin(azimuth) * np.cos(height), -np.sin(height), np.cos(azimuth) * np.cos(height)])
     warm = rng.normal(0, 0.07)
     tint = np.array([1 - warm, 1, 1 + warm])
-    level, fill = (rng.uniform(0.6, 0.85), rng.uniform(0.15, 0.35)) if side else (
-        rng.uniform(0.45, 0.75), rng.uniform(0.35, 0.6))
+    level, fill = (rng.uniform(0.75, 1.0), rng.uniform(0.3, 0.5)) if side else (
+        rng.uniform(0.55, 0.85), rng.uniform(0.5, 0.7))
     if dark:
         level, fill = level * rng.uniform(0.45, 0.8), fill * rng.uniform(0.3, 0.6)
     return Light(*(v.astype(np.float32) for v in (direction, level * tint, fill * tint[::-1])))

@@ -61,18 +61,19 @@ def _spots(event: Event, rng: Rng, height: int, width: int) -> list[tuple[float,
     low, high = event.heights
     if event.crowd:
         return _rows(count, low, high, rng, height, width)
-    same = rng.lognormal(0, 0.18, count) * np.exp(rng.uniform(np.log(low), np.log(high)))
+    same = rng.lognormal(0, 0.15, count) * np.exp(rng.uniform(np.log(low), np.log(high)))
     free = np.exp(rng.uniform(np.log(low), np.log(high), count))
-    sizes = np.clip(same if rng.random() < 0.5 else free, low, min(high, 0.62 * height))
+    sizes = np.clip(same if rng.random() < 0.5 else free, low, min(high, 0.55 * height))
+    horizon = rng.uniform(0.25, 0.45) * height
     spots: list[tuple[float, float, float]] = []
     for size in np.sort(sizes)[::-1]:
         for _ in range(25):
-            x = rng.uniform(min(0.45 * size, width / 2), max(width - 0.45 * size, width / 2 + 1))
-            y = rng.uniform(min(0.75 * size, height / 2), max(0.8 * height - 0.4 * size, height / 2 + 1))
-            if all(np.hypot(x - a, y - b) > 0.52 * (size + s) for a, b, s in spots):
-                spots.append((x, y, float(size)))
+            x = rng.uniform(0.4, max(width / size - 0.4, 0.5)) * size
+            y = np.clip(horizon + rng.normal(0, 0.09) * height + 0.25 * size, 0.8 * size, height - 0.6 * size)
+            if all(np.hypot(x - a, y - b) > 0.55 * (size + s) and (abs(x - a) > 1.05 * s or y < b) for a, b, s in spots):
+                spots.append((float(x), float(y), float(size)))
                 break
-    return sorted(spots, key=lambda spot: spot[2])
+    return spots[::-1]
 
 
 def _rows(count: int, low: float, high: float, rng: Rng, height: int, width: int) -> list[tuple[float, float, float]]:

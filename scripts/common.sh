@@ -1,0 +1,210 @@
+# shellcheck shell=sh
+# SPDX-License-Identifier: Apache-2.0
+# What the launchers share; sourced by them after MAX_ARGUMENTS and HERE (their folder) are set.
+#
+# Leaves ARG1, ARG2, ... (positional arguments, "" where none was given) and "$@" (everything behind --).
+# Paths that the user gives are relative to the current folder, defaults to the folder of the scripts.
+
+: "${HERE:?source this file from a launcher}" "${MAX_ARGUMENTS:?}"
+ROOT=$HERE/..
+DATA=$HERE/dataset/centerface
+DRY_RUN=''
+DEVICE_TARGET=${DEVICE_TARGET:-auto}
+if [ -z "${PYTHON:-}" ]; then
+    PYTHON=python
+    command -v python >/dev/null 2>&1 || PYTHON=python3
+fi
+
+die() {
+    printf 'error: %s\n' "$*" >&2
+    exit 2
+}
+
+say() {
+    printf '%s\n' "$*" >&2
+}
+
+# The comment at the head of the launcher.
+usage() {
+    sed -n -e '1,2d' -e '/^#/!q' -e 's/^# \{0,1\}//p' "$0"
+}
+
+need_number() {     # NAME VALUE
+    case $2 in '' | *[!0-9]*) die "$1 '$2': expected a whole number; see $0 --help" ;; esac
+}
+
+is_ascend() {
+    [ "$DEVICE_TARGET" = Ascend ] || { [ "$DEVICE_TARGET" = auto ] && [ "$(count_npus)" -gt 0 ]; }
+}
+
+count_npus() {
+    set -- /dev/davinci[0-9]*
+    if [ -e "$1" ]; then echo $#; else echo 0; fi
+}
+
+quote() {           # WORD as a shell reads it
+    case $1 in
+    *[!A-Za-z0-9_@%+=:,./-]* | '') printf "'%s' " "$(printf '%s' "$1" | sed "s/'/'\\\\''/g")" ;;
+    *) printf '%s ' "$1" ;;
+    esac
+}
+
+show() {            # COMMAND...: what would run, ready to be pasted
+    for word in "$@"; do quote "$word"; done
+    echo
+}
+
+# Cores of one of several processes: TASK_SET=1 binds it, TASK_SET_CORE is the number of cores of each.
+with_cores() {      # RANK PROCESSES FUNCTION COMMAND...: FUNCTION taskset ... COMMAND
+    rank=$1 processes=$2 function=$3
+    shift 3
+    if [ "${TASK_SET:-0}" = 1 ]; then
+        command -v taskset >/dev/null || die "TASK_SET=1: there is no taskset here; install util-linux or leave it off"
+        cores=${TASK_SET_CORE:-$(($(getconf _NPROCESSORS_ONLN) / processes))}
+        need_number TASK_SET_CORE "$cores"
+        [ "$cores" -gt 0 ] || die "TASK_SET=1: fewer cores than processes; set TASK_SET_CORE"
+        set -- taskset -c "$((rank * cores))-$((rank * cores + cores - 1))" "$@"
+    fi
+    "$function" "$@"
+}
+
+# Make a device folder. One that holds the checkpoints of an earlier run is moved aside (device0.1, ...), so that
+# device0/outputs/*/*.ckpt are those of one run; a run that resumes goes on in the same folder.
+device_folder() {   # FOLDER
+    [ -z "$DRY_RUN" ] || return 0
+    if [ -f "$1/run.pid" ] && kill -0 "$(cat "$1/run.pid")" 2>/dev/null; then
+        die "$1: process $(cat "$1/run.pid") still writes there; wait for it, or remove $1/run.pid if it is another program"
+    fi
+    if [ -z "${RESUMES:-}" ] && has_checkpoints "$1"; then
+        number=1
+        while [ -e "$1.$number" ]; do number=$((number + 1)); done
+        mv "$1" "$1.$number"
+        say "the former run is now in $1.$number"
+    fi
+    mkdir -p "$1"
+}
+
+has_checkpoints() { # FOLDER
+    set -- "$1"/outputs/*/*.ckpt
+    [ -e "$1" ]
+}
+
+# Become COMMAND, with its output on the console and appended to LOG; signals and exit status are COMMAND's own.
+# With BACKGROUND=1 it goes on alone once it works.
+run_logged() {      # LOG COMMAND...
+    log=$1
+    shift
+    if [ -n "$DRY_RUN" ]; then show "$@"; return; fi
+    if [ "${BACKGROUND:-0}" = 1 ]; then run_detached "$log" "$@"; return; fi
+    pipe=$(mktemp -d) && mkfifo "$pipe/log"
+    tee -ia "$log" <"$pipe/log" &
+    exec >"$pipe/log" 2>&1
+    rm -r "$pipe"
+    echo $$ >"$(dirname "$log")/run.pid"
+    exec "$@"
+}
+
+# Start COMMAND in the background and return when it logs its first result, or with its status if it ends before.
+run_detached() {    # LOG COMMAND...
+    log=$1
+    shift
+    touch "$log"
+    before=$(wc -l <"$log")
+    nohup "$@" >>"$log" 2>&1 </dev/null &
+    process=$!
+    echo "$process" >"$(dirname "$log")/run.pid"
+    while kill -0 "$process" 2>/dev/null; do
+        if tail -n "+$((before + 1))" "$log" | grep -q -e 'average_loss' -e ' images in '; then
+            tail -n 1 "$log"
+            say "goes on in the background as process $process; log: $log"
+            return 0
+        fi
+        sleep 1
+    done
+    status=0
+    wait "$process" || status=$?
+    tail -n "+$((before + 1))" "$log" | tail -n 20
+    return "$status"
+}
+
+# One of several processes. Sets PROCESSES; the first one's output is shown.
+start() {           # LOG COMMAND...
+    log=$1
+    shift
+    if [ -n "$DRY_RUN" ]; then show "$@"; return; fi
+    touch "$log"
+    if [ -z "${PROCESSES:-}" ]; then
+        tail -n 0 -f "$log" &
+        VIEWER=$!
+        trap 'say "stopping all processes"; kill -TERM $PROCESSES 2>/dev/null' INT TERM
+    fi
+    "$@" >>"$log" 2>&1 </dev/null &
+    echo $! >"$(dirname "$log")/run.pid"
+    PROCESSES="${PROCESSES:-} $!"
+}
+
+# Wait for all processes of `start`; the status is that of the first that failed. With TOGETHER=1 the others are
+# stopped then, as training cannot go on without one.
+wait_all() {
+    [ -z "$DRY_RUN" ] || return 0
+    worst=0 running=$PROCESSES patience=30
+    while [ -n "$running" ]; do
+        left=''
+        for process in $running; do
+            if kill -0 "$process" 2>/dev/null; then left="$left $process"; continue; fi
+            status=0
+            wait "$process" || status=$?
+            if [ "$status" -ne 0 ]; then
+                say "process $process ended with status $status"
+                [ "$worst" -ne 0 ] || worst=$status
+            fi
+        done
+        running=$left
+        [ -z "$running" ] || stop_the_rest
+        [ -z "$running" ] || sleep 1
+    done
+    kill "$VIEWER" 2>/dev/null
+    return "$worst"
+}
+
+stop_the_rest() {   # asks once, insists 30 seconds later
+    if [ "$worst" -eq 0 ] || [ "${TOGETHER:-0}" != 1 ]; then return; fi
+    # shellcheck disable=SC2086  # a list of numbers
+    case $patience in 30) kill -TERM $running 2>/dev/null ;; 0) kill -KILL $running 2>/dev/null ;; esac
+    patience=$((patience - 1))
+}
+
+# The files of ARG2 .. ARG5 as options of train.py, given to LAUNCH together with OPTIONS.
+train() {           # LAUNCH OPTIONS...
+    launch=$1
+    shift
+    RESUMES=''
+    for option in "$@"; do case $option in --resume | --resume=?*) RESUMES=1 ;; esac; done
+    backbone=${ARG2:-$ROOT/mobilenet_v2.ckpt}
+    if [ "$backbone" = none ] || [ -z "$ARG2$DRY_RUN" ] && [ -n "$RESUMES" ]; then backbone=''; fi
+    dataset=${ARG3:-$DATA}
+    if [ -z "$DRY_RUN" ]; then
+        [ -z "$backbone" ] || [ -f "$backbone" ] || die "no pretrained backbone $backbone; make it with" \
+            "src/convert_weight_mobilenetv2.py, or give none as PRETRAINED_BACKBONE"
+        [ -d "$dataset" ] || die "no dataset folder $dataset; link it: ln -sf YOUR_DATA_DIR $HERE/dataset"
+    fi
+    "$launch" "--device_target=$DEVICE_TARGET" --weight_decay=0 "--pretrained_backbone=$backbone" \
+        "--data_dir=$dataset" "--annot_path=${ARG4:-annotations/train.json}" "--img_dir=${ARG5:-images/train/images}" "$@"
+}
+
+ARG1='' ARG2='' ARG3='' ARG4='' ARG5='' ARG6='' ARG7='' ARG8=''
+GIVEN=0
+while [ $# -gt 0 ]; do
+    case $1 in
+    -h | --help) usage; exit 0 ;;
+    --dry_run) DRY_RUN=1 ;;
+    --) shift; break ;;
+    -?*) die "unknown option $1; options of the Python program go behind --, as in: sh $0 -- $1" ;;
+    *)
+        GIVEN=$((GIVEN + 1))
+        [ "$GIVEN" -le "$MAX_ARGUMENTS" ] || die "'$1' is one argument too many; see $0 --help"
+        eval "ARG$GIVEN=\$1"
+        ;;
+    esac
+    shift
+done

@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: Apache-2.0
+"""train.py as a user runs it: a whole run, its resumption, and one clear error for every kind of bad input."""
+import os
+import signal
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+
+from dependency.centernet.src.lib.datasets.dataset.coco_hp import Record, write_coco
+from src.common import checkpoint
+from tests.conftest import ROOT
+
+FAST = ["--input_res=64", "--per_batch_size=2", "--head_conv=24", "--device_target=CPU", "--workers=1", "--lr=1e-3"]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """Five images with one bright ellipse each, and their train.json."""
+    folder = tmp_path_factory.mktemp("data")
+    rng = np.random.default_rng(0)
+    records = []
+    for number in range(5):
+        image = rng.integers(0, 60, (96, 128, 3), dtype=np.uint8)
+        x, y = rng.integers(30, 90), rng.integers(30, 60)
+        cv2.ellipse(image, (int(x), int(y)), (14, 18), 0, 0, 360, (200, 210, 240), cv2.FILLED)
+        name = f"0--Ellipse/{number}.jpg"
+        (folder / "images/0--Ellipse").mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(folder / "images" / name), image)
+        records.append(Record(name, np.array([[x - 14, y - 18, x + 14, y + 18]], np.float32),
+                              np.zeros((1, 5, 2), np.float32), np.zeros((1, 5), np.uint8), np.zeros(1, bool), 96, 128))
+    write_coco(folder / "train.json", records)
+    return folder
+
+
+def command(data, out, *options):
+    return [sys.executable, str(ROOT / "train.py"), f"--annot_path={data}/train.json", f"--img_dir={data}/images",
+            f"--ckpt_path={out}", *FAST, *options]
+
+
+def train(data, out, *options, status=0):
+    done = subprocess.run(command(data, out, *options), capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == status, done.stdout[-2000:] + done.stderr[-3000:]
+    return done
+
+
+def last(out):
+    return checkpoint.list_checkpoints(max(path for path in out.iterdir() if path.is_dir()))[-1]
+
+
+@pytest.mark.slow
+def test_a_run_of_four_epochs_equals_two_and_two(data, tmp_path):
+    options = ["--max_epoch=4", "--lr_scheduler=multistep", "--lr_epochs=2", "--ema_decay=0.9", "--mosaic=0.5"]
+    done = train(data, tmp_path / "whole", *options)
+    for part in ("Loaded train 5 samples", "use adam optimizer", "epoch:4, iter:1, average_loss:loss:",
+                 "epoch[4], loss:", "==========end training==============="):
+        assert part in done.stdout
+    assert last(tmp_path / "whole").name == "0-4_8.ckpt"
+    first = [word for word in options if word != "--max_epoch=4"]
+    train(data, tmp_path / "half", *first, "--max_epoch=2")
+    train(data, tmp_path / "rest", *options, f"--resume={last(tmp_path / 'half')}")
+    whole, rest = (checkpoint.load(last(tmp_path / name)).tensors for name in ("whole", "rest"))
+    assert set(whole) == set(rest)
+    for name, value in whole.items():
+        np.testing.assert_array_equal(value, rest[name], err_msg=name)
+
+
+@pytest.mark.slow
+def test_sigterm_leaves_a_checkpoint_and_status_0(data, tmp_path):
+    process = subprocess.Popen(command(data, tmp_path, "--max_epoch=5000"), stdout=subprocess.PIPE, text=True)
+    for line in process.stdout:
+        if "epoch:2," in line:
+            process.send_signal(signal.SIGTERM)
+            break
+    rest = process.stdout.read()
+    assert process.wait(timeout=60) == 0
+    assert "stopped by SIGTERM" in rest and "--resume" in rest
+    assert checkpoint.load(last(tmp_path)).bookkeeping["step"] >= 2
+
+
+@pytest.mark.parametrize("options, parts", [
+    (["--annot_path=absent.json"], ["--annot_path", "absent.json", "prepare_wider"]),
+    (["--img_dir=absent"], ["--img_dir", "absent"]),
+    (["--lr_epoch=3"], ["unknown option --lr_epoch", "did you mean --lr_epochs"]),
+    (["--pretrained_backbone=absent.ckpt"], ["absent.ckpt"]),
+    (["--resume=absent.ckpt"], ["absent.ckpt"]),
+    (["--input_res=100"], ["--input_res", "100", "multiple of 32"]),
+    (["--lr_scheduler=step"], ["--lr_scheduler", "'step'", "multistep"]),
+    (["--is_distributed"], ["--is_distributed", "msrun"])])
+def test_bad_options_are_one_clear_line(data, tmp_path, options, parts):
+    done = train(data, tmp_path / "out", *options, status=2)
+    message = done.stderr.strip().splitlines()[-1]
+    assert message.startswith("error: ") and "Traceback" not in done.stderr
+    for part in parts:
+        assert part in message
+
+
+def test_empty_annotations(data, tmp_path):
+    write_coco(tmp_path / "train.json", [])
+    done = train(data, tmp_path / "out", f"--annot_path={tmp_path}/train.json", status=2)
+    assert "no image with a face" in done.stderr and "--validate" in done.stderr
+
+
+def test_a_missing_image_is_named(data, tmp_path):
+    (tmp_path / "images").mkdir()
+    done = train(data, tmp_path / "out", f"--img_dir={tmp_path}/images", status=2)
+    assert "5 of 5 annotated images" in done.stderr and "0--Ellipse/0.jpg" in done.stderr
+    assert "--only_existing" in done.stderr
+
+
+def copy_images(data, folder):
+    for image in (data / "images/0--Ellipse").iterdir():
+        (folder / "0--Ellipse").mkdir(parents=True, exist_ok=True)
+        (folder / "0--Ellipse" / image.name).write_bytes(image.read_bytes())
+
+
+@pytest.mark.slow
+def test_a_corrupt_image_is_named_and_ends_the_run(data, tmp_path):
+    copy_images(data, tmp_path / "images")
+    (tmp_path / "images/0--Ellipse/3.jpg").write_bytes(b"\xff\xd8 not an image")
+    done = train(data, tmp_path / "out", f"--img_dir={tmp_path}/images", "--max_epoch=3", status=1)
+    assert "reading the training data failed" in done.stderr and "3.jpg" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut", "empty", "text"])
+def test_a_damaged_checkpoint_is_refused(data, tmp_path, damage):
+    good = tmp_path / "good.ckpt"
+    checkpoint.save(good, {"base.x": np.ones((64, 64), np.float32)}, {"model": "centerface"})
+    content = bytearray(good.read_bytes())
+    if damage == "flip":
+        content[len(content) // 2] ^= 1
+    elif damage == "cut":
+        content = content[:len(content) // 2]
+    else:
+        content = bytearray(b"" if damage == "empty" else b"hello, this is no checkpoint")
+    bad = tmp_path / "bad.ckpt"
+    bad.write_bytes(content)
+    done = train(data, tmp_path / "out", f"--resume={bad}", status=2)
+    assert "bad.ckpt" in done.stderr.strip().splitlines()[-1] and "Traceback" not in done.stderr
+
+
+def test_a_checkpoint_of_another_network_is_refused(data, tmp_path):
+    other = tmp_path / "other.ckpt"
+    checkpoint.save(other, {"body.weight": np.ones((3, 3), np.float32)}, {"model": "retinaface"})
+    done = train(data, tmp_path / "out", f"--resume={other}", status=2)
+    assert "other.ckpt" in done.stderr and "missing" in done.stderr
+
+
+@pytest.mark.slow
+def test_a_full_disk_is_one_clear_error(data, tmp_path):
+    """The file size limit stands for the full disk: the write fails in the same place."""
+    limited = ["sh", "-c", 'ulimit -f 2000; exec "$@"', "sh", *command(data, tmp_path / "out", "--max_epoch=1")]
+    done = subprocess.run(limited, capture_output=True, text=True, timeout=300, check=False,
+                          preexec_fn=lambda: signal.signal(signal.SIGXFSZ, signal.SIG_IGN))
+    assert done.returncode == 2, done.stderr[-2000:]
+    assert "error: " in done.stderr and ".ckpt" in done.stderr and "Traceback" not in done.stderr
+    leftovers = [path.name for path in (tmp_path / "out").rglob("*") if path.suffix in (".ckpt", ".part")]
+    assert leftovers == [], "no half-written file stays"
+
+
+@pytest.mark.slow
+def test_the_onednn_cap_is_set_and_a_users_value_wins():
+    code = ("import os; from src.common import device; device.setup('CPU'); print(os.environ['ONEDNN_MAX_CPU_ISA'])")
+    for given, expected in ((None, "AVX2"), ("SSE41", "SSE41")):
+        environment = {key: value for key, value in os.environ.items() if key != "ONEDNN_MAX_CPU_ISA"}
+        if given:
+            environment["ONEDNN_MAX_CPU_ISA"] = given
+        done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True,
+                              timeout=120, check=False)
+        assert done.stdout.split()[-1] == expected, done.stderr
+
+
+def test_a_late_cap_warns_with_the_remedy(monkeypatch, caplog):
+    from src.common import device
+    from src.common.log import LOGGER
+    monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)
+    monkeypatch.setitem(sys.modules, "mindspore", sys)
+    monkeypatch.setattr(LOGGER, "propagate", True)
+    device.cap_onednn()
+    assert "export ONEDNN_MAX_CPU_ISA=AVX2" in caplog.text
