@@ -20,7 +20,7 @@ from dependency.errors import InputError
 
 
 class Option(NamedTuple):
-    """default: its type is the option's type; help: one line; choices: allowed values; kind: type if default is None."""
+    """default: its type is the option's type; help: one line; choices: allowed values; kind: type for default None."""
     default: Any
     help: str
     choices: Optional[tuple] = None

@@ -51,7 +51,8 @@ class SamplePlan:
                                    ("group", "number of devices", self.group), ("seed", "seed", self.seed)):
             if position[name] != mine:
                 raise InputError(f"--resume: the run had {name} {position[name]}, now it is {mine} ({option}): the "
-                                 "order of the data would change. Give the same value, or start anew from the weights alone: "
+                                 "order of the data would change. Give the same value, or start anew from the weights "
+                                 "alone: "
                                  "python -m src.tools.convert CKPT WEIGHTS.ckpt, then --resume WEIGHTS.ckpt")
         return int(position["step"])
 

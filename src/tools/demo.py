@@ -73,7 +73,8 @@ class Steps:
         self.number += 1
         words = [str(word) for word in words]
         minutes = (time.monotonic() - self.start) / 60
-        print(f"\n=== {self.number} of {self.total}, {minutes:.1f} min: {title}\n$ python {shlex.join(words)}", flush=True)
+        print(f"\n=== {self.number} of {self.total}, {minutes:.1f} min: {title}", flush=True)
+        print(f"$ python {shlex.join(words)}", flush=True)
         status = subprocess.run([sys.executable, *words], cwd=Path.cwd(), check=False).returncode
         if status:
             raise InputError(f"`python {shlex.join(words)}` ended with status {status}; its messages are above")

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The head in space: an ellipsoid with a face's relief, hair, ears, neck, and what is worn on it.
 
-`build(look, wear, pose, rng, density)` gives a `Surface`; `landmarks(look, wear)` its five points [5, 3] in the same
-frame, so that whatever turns the head turns the landmarks. Head units: crown y = -1, chin y = 1, z towards the viewer.
+`build(look, wear, pose, rng, density)` gives a `Surface` and its five landmarks [5, 3] in the same frame, so that whatever
+turns the head turns the landmarks. Head units: crown y = -1, chin y = 1, z towards the viewer.
 """
 from typing import NamedTuple
 
@@ -49,15 +49,18 @@ def _occlusion(height: np.ndarray) -> np.ndarray:
     return np.clip(1 - 3.2 * (cv2.GaussianBlur(height, (0, 0), 5) - height), 0.5, 1.06)
 
 
-def landmarks(look: Look, wear: Wear) -> np.ndarray:
-    """The five points [5, 3]: left eye, right eye, nose tip, left and right mouth corner (left = smaller x)."""
+def landmarks(look: Look, height: np.ndarray) -> np.ndarray:
+    """The five points [5, 3]: left eye, right eye, nose tip, left and right mouth corner (left = smaller x).
+
+    height: the head's `relief` map.
+    """
     corner_x, corner_y = mouth_corner(look)
     flat = np.array([[-look.eye_x, look.eye_y], [look.eye_x, look.eye_y], [0, look.nose_y], [-corner_x, corner_y],
                      [corner_x, corner_y]], np.float32)
     width, depth = _outline(look, flat[:, 1])
     across = np.clip(flat[:, 0] / width, -1, 1)
-    height = _sample(relief(look, wear), flat[:, 0], flat[:, 1])[:, 0]
-    return np.column_stack([flat, FRONT * depth * np.sqrt(1 - across ** 2) + height]).astype(np.float32)
+    raised = _sample(height, flat[:, :1], flat[:, 1:]).reshape(5)  # maps of two dimensions: OpenCV 4 and 5 differ in one
+    return np.column_stack([flat, FRONT * depth * np.sqrt(1 - across ** 2) + raised]).astype(np.float32)
 
 
 def normals_of(grid: np.ndarray) -> np.ndarray:
@@ -67,7 +70,7 @@ def normals_of(grid: np.ndarray) -> np.ndarray:
                        down[..., 2] * right[..., 0] - down[..., 0] * right[..., 2],
                        down[..., 0] * right[..., 1] - down[..., 1] * right[..., 0]], -1)
     normal /= np.maximum(np.sqrt((normal * normal).sum(-1, keepdims=True)), 1e-9)
-    inward = np.sign((normal * (grid - (0, 0.1, 0))).sum((0, 1)).sum())
+    inward = np.sign(float(np.vdot(normal, grid)))
     return (normal * (inward if inward else 1.0)).astype(np.float32)
 
 
@@ -81,7 +84,7 @@ def _grid(pose: Pose, density: float) -> tuple[np.ndarray, np.ndarray]:
     return lat, (lon + np.pi) % (2 * np.pi) - np.pi
 
 
-def _skull(look: Look, wear: Wear, lat: np.ndarray, lon: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _skull(look: Look, height: np.ndarray, lat: np.ndarray, lon: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Smooth head [R, C, 3], the same with relief and ears, and how much a point belongs to the front [R, C]."""
     y = np.sin(lat)
     width, depth = _outline(look, y)
@@ -92,13 +95,14 @@ def _skull(look: Look, wear: Wear, lat: np.ndarray, lon: np.ndarray) -> tuple[np
     smooth = np.stack([x, np.broadcast_to(y, x.shape), z], -1).astype(np.float32)
     front = smoothstep(0.12, 0.42, np.broadcast_to(cosine, x.shape))
     shaped = smooth.copy()
-    shaped[..., 2] += front * _sample(relief(look, wear), x, smooth[..., 1])
+    shaped[..., 2] += front * _sample(height, x, smooth[..., 1])
     ear = np.exp(-0.5 * (((np.abs(lon) - 1.68) / 0.11) ** 2 + ((y - 0.16) / 0.17) ** 2) ** 2)
     shaped[..., 0] += 0.13 * ear * np.sign(sine)
     return smooth, shaped, front
 
 
-def build(look: Look, wear: Wear, pose: Pose, rng: Rng, density: float, blank: bool = False) -> Surface:
+def build(look: Look, wear: Wear, pose: Pose, rng: Rng, density: float,
+          blank: bool = False) -> tuple[Surface, np.ndarray]:
     """Head, hair and everything worn, for a head seen at `pose`.
 
     Args:
@@ -107,11 +111,15 @@ def build(look: Look, wear: Wear, pose: Pose, rng: Rng, density: float, blank: b
         rng: the generator (skin, strands).
         density: points per head unit; about 1.3 times the pixels per head unit leaves no holes.
         blank: no features at all (a mannequin), so nothing is marked as FACE.
+
+    Returns:
+        The surface, and the head's five landmarks [5, 3] in the same frame.
     """
     lat, lon = _grid(pose, density)
-    smooth, points, front = _skull(look, wear, lat, lon)
+    bumps = relief(look, wear)
+    smooth, points, front = _skull(look, bumps, lat, lon)
     size = int(np.clip(density * 1.6, 72, 320))
-    shadow = _occlusion(relief(look, wear)) if not blank else np.ones((RELIEF_SIZE, RELIEF_SIZE), np.float32)
+    shadow = _occlusion(bumps) if not blank else np.ones((RELIEF_SIZE, RELIEF_SIZE), np.float32)
     if blank:
         points = smooth
     painted = _sample(paint(look, wear, rng, size, blank), smooth[..., 0], smooth[..., 1])
@@ -128,5 +136,6 @@ def build(look: Look, wear: Wear, pose: Pose, rng: Rng, density: float, blank: b
         part[(cover > 0.5) & (part != FACE)] = OTHER
     surface = Surface(points.reshape(-1, 3), normals_of(points).reshape(-1, 3), albedo.reshape(-1, 3),
                       gloss.reshape(-1), part.reshape(-1))
-    pieces = [surface] + extras(look, wear, landmarks(look, wear), rng, density)
-    return Surface(*(np.concatenate(values).astype(values[0].dtype) for values in zip(*pieces)))
+    five = landmarks(look, bumps)
+    pieces = [surface] + extras(look, wear, five, rng, density)
+    return Surface(*(np.concatenate(values).astype(values[0].dtype, copy=False) for values in zip(*pieces))), five

@@ -78,7 +78,8 @@ def splat(screen: np.ndarray, depth: np.ndarray, width: int, height: int) -> np.
         int32 [height, width] point numbers, -1 where nothing is seen.
     """
     corner = np.floor(screen - 0.5).astype(np.int32)
-    inside = ((corner >= 0) & (corner < (width - 1, height - 1))).all(1)
+    column, row = corner[:, 0], corner[:, 1]
+    inside = (column >= 0) & (row >= 0) & (column < width - 1) & (row < height - 1)
     numbers = np.flatnonzero(inside).astype(np.int32)
     if not len(numbers):
         return np.full((height, width), -1, np.int32)
@@ -86,7 +87,7 @@ def splat(screen: np.ndarray, depth: np.ndarray, width: int, height: int) -> np.
     low, high = near.min(), near.max()
     steps = ((near - low) * (65535 / max(high - low, 1e-6))).astype(np.uint16)
     order = numbers[np.argsort(steps, kind="stable")]  # a radix sort on 16 bits
-    base = corner[order, 1] * width + corner[order, 0]
+    base = row[order] * width + column[order]
     seen = np.full(height * width, -1, np.int32)
     targets = base[:, None] + np.array([0, 1, width, width + 1], np.int32)
     seen[targets.ravel()] = np.repeat(order, 4)  # the last writer, the nearest, stays
