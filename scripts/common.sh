@@ -69,13 +69,13 @@ with_cores() {      # RANK PROCESSES FUNCTION COMMAND...: FUNCTION taskset ... C
 }
 
 # Make a device folder. One that holds the checkpoints of an earlier run is moved aside (device0.1, ...), so that
-# device0/outputs/*/*.ckpt are those of one run; a run that resumes goes on in the same folder.
+# device0/outputs/*/*.ckpt are those of one run; a run that resumes one of them goes on in the same folder.
 device_folder() {   # FOLDER
     [ -z "$DRY_RUN" ] || return 0
     if [ -f "$1/run.pid" ] && kill -0 "$(cat "$1/run.pid")" 2>/dev/null; then
         die "$1: process $(cat "$1/run.pid") still writes there; wait for it, or remove $1/run.pid if it is another program"
     fi
-    if [ -z "${RESUMES:-}" ] && has_checkpoints "$1"; then
+    if has_checkpoints "$1" && ! is_resumed "$1"; then
         number=1
         while [ -e "$1.$number" ]; do number=$((number + 1)); done
         mv "$1" "$1.$number"
@@ -89,12 +89,17 @@ has_checkpoints() { # FOLDER
     [ -e "$1" ]
 }
 
+is_resumed() {      # FOLDER: whether $RESUME is FOLDER/outputs/<time>/<name>.ckpt
+    [ -f "${RESUME:-}" ] && [ "$(cd "$(dirname "$RESUME")/../.." && pwd -P)" = "$(cd "$1" && pwd -P)" ]
+}
+
 # Become COMMAND, with its output on the console and appended to LOG; signals and exit status are COMMAND's own.
 # With BACKGROUND=1 it goes on alone once it works.
 run_logged() {      # LOG COMMAND...
     log=$1
     shift
     if [ -n "$DRY_RUN" ]; then show "$@"; return; fi
+    mkdir -p "$(dirname "$log")"
     if [ "${BACKGROUND:-0}" = 1 ]; then run_detached "$log" "$@"; return; fi
     pipe=$(mktemp -d) && mkfifo "$pipe/log"
     tee -ia "$log" <"$pipe/log" &
@@ -132,6 +137,8 @@ start() {           # LOG COMMAND...
     log=$1
     shift
     if [ -n "$DRY_RUN" ]; then show "$@"; return; fi
+    [ "${BACKGROUND:-0}" != 1 ] || die "BACKGROUND=1 is for one process; for several: nohup sh $0 ... &"
+    mkdir -p "$(dirname "$log")"
     touch "$log"
     if [ -z "${PROCESSES:-}" ]; then
         tail -n 0 -f "$log" &
@@ -163,6 +170,7 @@ wait_all() {
         [ -z "$running" ] || stop_the_rest
         [ -z "$running" ] || sleep 1
     done
+    sleep 1         # the viewer's last lines
     kill "$VIEWER" 2>/dev/null
     return "$worst"
 }
@@ -178,10 +186,15 @@ stop_the_rest() {   # asks once, insists 30 seconds later
 train() {           # LAUNCH OPTIONS...
     launch=$1
     shift
-    RESUMES=''
-    for option in "$@"; do case $option in --resume | --resume=?*) RESUMES=1 ;; esac; done
+    RESUME='' before=''
+    for option in "$@"; do
+        [ "$before" != --resume ] || RESUME=$option
+        case $option in --resume=*) RESUME=${option#--resume=} ;; esac
+        before=$option
+    done
     backbone=${ARG2:-$ROOT/mobilenet_v2.ckpt}
-    if [ "$backbone" = none ] || [ -z "$ARG2$DRY_RUN" ] && [ -n "$RESUMES" ]; then backbone=''; fi
+    if [ -z "$ARG2" ] && [ -n "$RESUME" ]; then backbone=none; fi
+    [ "$backbone" != none ] || backbone=''
     dataset=${ARG3:-$DATA}
     if [ -z "$DRY_RUN" ]; then
         [ -z "$backbone" ] || [ -f "$backbone" ] || die "no pretrained backbone $backbone; make it with" \
@@ -192,6 +205,7 @@ train() {           # LAUNCH OPTIONS...
         "--data_dir=$dataset" "--annot_path=${ARG4:-annotations/train.json}" "--img_dir=${ARG5:-images/train/images}" "$@"
 }
 
+# shellcheck disable=SC2034  # the launchers use them
 ARG1='' ARG2='' ARG3='' ARG4='' ARG5='' ARG6='' ARG7='' ARG8=''
 GIVEN=0
 while [ $# -gt 0 ]; do

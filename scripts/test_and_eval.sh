@@ -26,7 +26,6 @@ case $GIVEN/$ARG5 in
 7/* | */[0-9] | */[0-9][0-9]) device=${ARG5:-$device} checkpoint=$ARG6 truth=$ARG7 ;;
 esac
 need_number DEVICE_ID "$device"
-device_folder "$HERE/device_test$device"
 run_logged "$HERE/device_test$device/test.log" env "DEVICE_ID=$device" "$PYTHON" "$ROOT/test.py" --eval=1 \
     "--device_target=$DEVICE_TARGET" "--test_model=${ARG1:-$HERE/model/}" "--data_dir=${ARG2:-$DATA/images/val/images/}" \
     "--ground_truth_mat=${ARG3:-$DATA/ground_truth/val.mat}" "--save_dir=${ARG4:-$HERE/output/centerface/999}" \

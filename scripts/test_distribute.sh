@@ -27,7 +27,6 @@ set -- "$PYTHON" "$ROOT/test.py" "--device_target=$DEVICE_TARGET" "--test_model=
     "--save_dir=${ARG4:-$HERE/output/centerface/}" "$@"
 single=${DEVICE_ID:-0}
 if [ "$devices" = all ]; then
-    device_folder "$HERE/device_test$single"
     run_logged "$HERE/device_test$single/test.log" env "DEVICE_ID=$single" "$@"
     exit
 fi
@@ -39,14 +38,12 @@ if [ -z "${PARALLEL:-}" ] && is_ascend && [ "$(count_npus)" -ge "$devices" ]; th
 if [ "${PARALLEL:-0}" = 1 ]; then
     device=0
     while [ "$device" -lt "$devices" ]; do
-        device_folder "$HERE/device_test$device"
         start "$HERE/device_test$device/test.log" env "DEVICE_ID=$device" "$@" "--device_num=$devices" "--rank=$device" \
             "--start=$first" "--end=$last"
         device=$((device + 1))
     done
     wait_all
 else
-    device_folder "$HERE/device_test$single"
     run_logged "$HERE/device_test$single/test.log" env "DEVICE_ID=$single" "$@" --device_num=1 \
         "--start=$((first * devices))" "--end=$((last * devices))"
 fi

@@ -35,13 +35,9 @@ launch_msrun() {
 # One process a line of the rank table, in the order of their ranks.
 launch_ranks() {
     is_ascend || die "RANK_TABLE is for Ascend; give \"\" and set DEVICE_NUM to start with msrun on another device"
-    [ -f "$ARG1" ] || die "no rank table $ARG1; make one: python $HERE/hccl_tools.py --device_num \"[0,8)\""
-    fields=$(tr -d ' \t' <"$ARG1" | tr '{},[]' '\n\n\n\n\n')
-    devices=$(echo "$fields" | sed -n 's/^"device_id":"\{0,1\}\([0-9]*\).*/\1/p')
-    count=$(echo "$devices" | grep -c .) || die "$ARG1: names no device; make it with hccl_tools.py"
-    [ "$(echo "$fields" | grep -c '^"server_id"')" = 1 ] || die "$ARG1: of several servers; start each with msrun instead"
-    TOGETHER=1 number=0
-    for device in $devices; do device_folder "$HERE/device$number" && number=$((number + 1)); done
+    devices=$("$PYTHON" "$HERE/hccl_tools.py" --check "$ARG1") || exit
+    TOGETHER=1 count=0
+    for device in $devices; do device_folder "$HERE/device$count" && count=$((count + 1)); done
     number=0
     for device in $devices; do
         with_cores "$number" "$count" start_rank "$PYTHON" "$ROOT/train.py" "--ckpt_path=$HERE/device$number/outputs/" \

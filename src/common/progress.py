@@ -30,8 +30,8 @@ class Progress:
         self.done = 0
         shown = bar and sys.stderr.isatty()
         self._bar = tqdm(total=total, desc=title, unit=f" {unit}", leave=False) if shown else None
-        self._start = self._next = time.monotonic()
-        self._next += SECONDS_BETWEEN_LINES
+        self._start = self._first = time.monotonic()
+        self._next = self._start + SECONDS_BETWEEN_LINES
 
     def __enter__(self) -> "Progress":
         return self
@@ -43,13 +43,16 @@ class Progress:
     def advance(self) -> None:
         """One more is done."""
         self.done += 1
+        if self.done == 1:
+            self._first = time.monotonic()
         if self._bar is not None:
             self._bar.update()
-        elif time.monotonic() >= self._next and self.done < self.total:
+        elif time.monotonic() >= self._next and 1 < self.done < self.total:
             self._next = time.monotonic() + SECONDS_BETWEEN_LINES
-            left = (self.total - self.done) / self.rate
-            LOGGER.info("%s: %d of %d %s, %.1f a second, %.0f s left", self.title, self.done, self.total, self.unit,
-                        self.rate, left)
+            # The first one pays for compiling and opening: it says nothing about the rest.
+            steady = (self.done - 1) / max(time.monotonic() - self._first, 1e-9)
+            LOGGER.info("%s: %d of %d %s, %.1f a second, %s left", self.title, self.done, self.total, self.unit,
+                        steady, _duration((self.total - self.done) / steady))
 
     @property
     def seconds(self) -> float:
@@ -60,3 +63,10 @@ class Progress:
     def rate(self) -> float:
         """How many a second."""
         return self.done / max(self.seconds, 1e-9)
+
+
+def _duration(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"

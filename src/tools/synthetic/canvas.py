@@ -28,13 +28,13 @@ def fractal(rng: Rng, height: int, width: int, coarse: int = 4, octaves: int = 4
         octaves: each halves the cell and the amplitude.
         stretch: (rows, columns) factors of the cell count; (1, 6) draws vertical streaks.
     """
-    total = np.zeros((height, width), np.float32)
-    for octave in range(octaves):
+    total = np.zeros((2, 2), np.float32)
+    for octave in range(octaves):  # every octave is added at its own resolution, twice the one before
         rows = max(2, min(height, int(coarse * stretch[0] * 2 ** octave)))
         columns = max(2, min(width, int(coarse * stretch[1] * 2 ** octave)))
-        cells = rng.standard_normal((rows, columns), dtype=np.float32)
-        total += cv2.resize(cells, (width, height), interpolation=cv2.INTER_CUBIC) * 0.5 ** octave
-    return total / 1.1
+        cells = rng.standard_normal((rows, columns), dtype=np.float32) * np.float32(0.9 * 0.5 ** octave)
+        total = cells + (cv2.resize(total, (columns, rows), interpolation=cv2.INTER_CUBIC) if octave else 0)
+    return cv2.resize(total, (width, height), interpolation=cv2.INTER_CUBIC)
 
 
 def colour(rng: Rng, low: float = 0.05, high: float = 0.9, saturation: float = 0.6) -> np.ndarray:

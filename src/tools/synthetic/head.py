@@ -16,7 +16,7 @@ from src.tools.synthetic.texture import EXTENT, RELIEF_SIZE, axis, mouth_corner,
 from src.tools.synthetic.wear import extras, hair_thickness, hat_shell
 
 FRONT, BACK = 0.82, 1.0  # depth of the face and of the skull
-FACE_TOP, FACE_SIDE = -0.5, 1.15  # the part boxed as a face: below the hairline, in front of the ears (radians)
+FACE_TOP, FACE_SIDE = -0.46, 1.15  # the part boxed as a face: below the hairline, in front of the ears (radians)
 
 
 class Pose(NamedTuple):
@@ -128,7 +128,10 @@ def build(look: Look, wear: Wear, pose: Pose, rng: Rng, density: float,
     gloss = np.full(points.shape[:2], 0.25 + 0.35 * float(rng.random()), np.float32)
     height, far = smooth[..., 1], np.abs(np.broadcast_to(lon, gloss.shape))
     part = np.where((height > FACE_TOP) & (far < FACE_SIDE) & (not blank), FACE, SKIN).astype(np.uint8)
-    for cover, thick, tone, shine in (hair_thickness(look, wear, height, lon, rng), hat_shell(wear, height, lon, rng)):
+    covers = (hair_thickness(look, wear, height, lon, rng), hat_shell(wear, height, lon, rng))
+    under = 0.9 * np.clip(np.maximum(covers[0][0], covers[1][0]), 0, 1)[..., None]
+    points = points + under * (smooth - points)  # hair and hats press the ears down
+    for cover, thick, tone, shine in covers:
         points = points * (1 + (cover * thick)[..., None] * np.array([1, 1, 1], np.float32))
         albedo = albedo * (1 - 0.35 * cv2.GaussianBlur(cover, (0, 0), max(1.0, density / 14))[..., None])
         albedo += cover[..., None] * (tone - albedo)

@@ -86,11 +86,11 @@ def _body_shape(rng: Rng, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.
 
 
 def _draw_body(stage: Stage, person: Person, light: Light, rng: Rng, ident: int) -> None:
-    scale, half, top = person.scale, 2.1, 0.45
+    scale, half, top = person.scale, 1.85, 0.45
     bottom = min(13.0, (stage.owner.shape[0] - person.y) / scale + 0.1)
     if bottom < top + 0.2:
         return
-    detail = min(1.0, 45.0 / scale)
+    detail = min(0.75, 40.0 / scale)
     columns, rows = max(4, int(2 * half * scale * detail)), max(4, int((bottom - top) * scale * detail))
     x = np.linspace(-half, half, columns, dtype=np.float32)[None] * np.ones((rows, 1), np.float32)
     y = np.linspace(top, bottom, rows, dtype=np.float32)[:, None] * np.ones((1, columns), np.float32)
@@ -100,6 +100,8 @@ def _draw_body(stage: Stage, person: Person, light: Light, rng: Rng, ident: int)
     normals /= np.linalg.norm(normals, axis=-1, keepdims=True)
     albedo = _clothes(rng, x, y, person.look.skin)
     albedo *= (0.5 + 0.5 * np.maximum(smoothstep(0.9, 1.35, y), smoothstep(0.3, 0.6, np.abs(x))))[..., None]
+    sleeve = np.exp(-((np.abs(x) - 0.7 * width) / 0.07) ** 2) * smoothstep(2.1, 2.5, y) * smoothstep(6.3, 5.9, y)
+    albedo *= (1 - 0.45 * sleeve)[..., None]
     flat = Surface(normals.reshape(-1, 3), normals.reshape(-1, 3), albedo.reshape(-1, 3),
                    np.full(rows * columns, 0.05, np.float32), np.full(rows * columns, OTHER, np.uint8))
     picture = shade(flat, np.eye(3, dtype=np.float32), light).reshape(rows, columns, 3)

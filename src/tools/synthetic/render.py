@@ -40,17 +40,17 @@ def rotation(yaw: float, pitch: float, roll: float) -> np.ndarray:
 
 
 def sample_light(rng: Rng, harsh: float = 0.3, dark: bool = False) -> Light:
-    """A lamp mostly above and in front; `harsh` is the chance of strong side light, `dark` a night scene."""
+    """A lamp mostly above and in front; `harsh` is the chance of strong light from the side or behind, `dark` a night."""
     side = rng.random() < harsh
-    azimuth = rng.uniform(0.7, 1.4) * rng.choice([-1, 1]) if side else rng.normal(0, 0.4)
+    azimuth = rng.uniform(0.7, 2.4) * rng.choice([-1, 1]) if side else rng.normal(0, 0.4)
     height = rng.uniform(0.1, 0.9)
     direction = np.array([np.sin(azimuth) * np.cos(height), -np.sin(height), np.cos(azimuth) * np.cos(height)])
     warm = rng.normal(0, 0.07)
     tint = np.array([1 - warm, 1, 1 + warm])
-    level, fill = (rng.uniform(0.75, 1.0), rng.uniform(0.3, 0.5)) if side else (
+    level, fill = (rng.uniform(0.75, 1.0), rng.uniform(0.2, 0.45)) if side else (
         rng.uniform(0.55, 0.85), rng.uniform(0.5, 0.7))
     if dark:
-        level, fill = level * rng.uniform(0.45, 0.8), fill * rng.uniform(0.3, 0.6)
+        level, fill = level * rng.uniform(0.3, 0.7), fill * rng.uniform(0.15, 0.5)
     return Light(*(v.astype(np.float32) for v in (direction, level * tint, fill * tint[::-1])))
 
 
@@ -96,7 +96,7 @@ def splat(screen: np.ndarray, depth: np.ndarray, width: int, height: int) -> np.
 
 def fill_holes(picture: np.ndarray, alpha: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Close pinholes of a splat: (picture [H, W, 3], alpha [H, W]) with gaps of a pixel or two filled from around."""
-    closed = cv2.morphologyEx(alpha, cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))
+    closed = cv2.morphologyEx(alpha, cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8))
     holes = (closed > 0.5) & (alpha < 0.5)
     if holes.any():
         weight = cv2.blur(alpha, (5, 5))

@@ -30,29 +30,29 @@ class Event:
     places: tuple[str, ...]
     hats: float = 0.15
     helmets: float = 0.05
-    masks: float = 0.03
-    occluders: float = 0.08
-    motion: float = 0.05
-    turned: float = 0.45
+    masks: float = 0.04
+    occluders: float = 0.2
+    motion: float = 0.1
+    turned: float = 0.55
     crowd: bool = False
     night: bool = False
 
 
 EVENTS = (
-    Event("0--Portrait", 2, (1, 2), (90, 300), ("studio", "room", "park", "street"), turned=0.4),
-    Event("1--Group", 4, (3, 9), (28, 110), ("room", "park", "hall", "street", "studio"), turned=0.3),
-    Event("2--Crowd", 3, (18, 60), (10, 40), ("stands", "hall", "street", "park"), crowd=True, hats=0.2),
+    Event("0--Portrait", 2, (1, 2), (90, 300), ("studio", "room", "park", "street"), occluders=0.15),
+    Event("1--Group", 4, (3, 9), (24, 110), ("room", "park", "hall", "street", "studio"), turned=0.4),
+    Event("2--Crowd", 3, (20, 60), (9, 36), ("stands", "hall", "street", "park"), crowd=True, hats=0.2),
     Event("3--Empty", 1, (0, 0), (20, 200), ("street", "park", "room", "hall", "stands", "studio")),
-    Event("4--Night", 2, (2, 10), (16, 140), ("street", "hall", "room"), night=True),
-    Event("5--Street", 2, (3, 14), (8, 120), ("street", "park"), hats=0.25),
-    Event("6--Sport", 2, (1, 8), (20, 170), ("stands", "park", "hall"), hats=0.55, helmets=0.6, motion=0.3, turned=0.55),
-    Event("7--Covered", 2, (1, 6), (30, 200), ("room", "street", "hall", "studio"), hats=0.3, masks=0.3, occluders=0.55))
+    Event("4--Night", 2, (2, 10), (14, 140), ("street", "hall", "room"), night=True),
+    Event("5--Street", 2, (4, 16), (8, 120), ("street", "park"), hats=0.25),
+    Event("6--Sport", 2, (1, 8), (16, 170), ("stands", "park", "hall"), hats=0.55, helmets=0.6, motion=0.45, turned=0.7),
+    Event("7--Covered", 2, (1, 6), (24, 200), ("room", "street", "hall", "studio"), hats=0.3, masks=0.3, occluders=0.7))
 
 
 def _sample_pose(rng: Rng, turned: float) -> Pose:
-    yaw = rng.uniform(-1.5, 1.5) if rng.random() < 0.15 else float(np.clip(rng.normal(0, turned), -1.5, 1.5))
-    roll = rng.uniform(-0.9, 0.9) if rng.random() < 0.05 else rng.normal(0, 0.13)
-    return Pose(float(yaw), float(np.clip(rng.normal(0.03, 0.18), -0.6, 0.6)), float(roll))
+    yaw = rng.uniform(-1.5, 1.5) if rng.random() < 0.2 else float(np.clip(rng.normal(0, turned), -1.5, 1.5))
+    roll = rng.uniform(-0.9, 0.9) if rng.random() < 0.1 else rng.normal(0, 0.16)
+    return Pose(float(yaw), float(np.clip(rng.normal(0.03, 0.24), -0.7, 0.7)), float(roll))
 
 
 def _spots(event: Event, rng: Rng, height: int, width: int) -> list[tuple[float, float, float]]:
@@ -70,7 +70,7 @@ def _spots(event: Event, rng: Rng, height: int, width: int) -> list[tuple[float,
         for _ in range(25):
             x = rng.uniform(0.4, max(width / size - 0.4, 0.5)) * size
             y = np.clip(horizon + rng.normal(0, 0.09) * height + 0.25 * size, 0.8 * size, height - 0.6 * size)
-            if all(np.hypot(x - a, y - b) > 0.55 * (size + s) and (abs(x - a) > 1.05 * s or y < b) for a, b, s in spots):
+            if all(np.hypot(x - a, y - b) > 0.48 * (size + s) and (abs(x - a) > 0.95 * s or y < b) for a, b, s in spots):
                 spots.append((float(x), float(y), float(size)))
                 break
     return spots[::-1]
@@ -84,11 +84,11 @@ def _rows(count: int, low: float, high: float, rng: Rng, height: int, width: int
     first, spots = y, []
     while y < last:
         size = far + (near - far) * (y - first) / max(last - first, 1)
-        step = size * rng.uniform(1.15, 1.7)
+        step = size * rng.uniform(1.0, 1.6)
         row = np.arange(rng.uniform(0.4, 1.2) * size, width - 0.4 * size, step)
         for x in row[rng.random(len(row)) < 0.8]:
             spots.append((x + rng.normal(0, 0.15) * size, y + rng.normal(0, 0.12) * size, size * rng.lognormal(0, 0.06)))
-        y += size * rng.uniform(1.0, 1.9)
+        y += size * rng.uniform(0.75, 1.5)
     keep = np.sort(rng.permutation(len(spots))[:count])
     return [spots[i] for i in keep]
 
@@ -100,7 +100,7 @@ def _draw_people(stage: Stage, event: Event, light: Light, rng: Rng) -> list[Fac
         scale = size / BOX_PER_SCALE
         person = Person(x, y - 0.2 * scale, scale, sample_look(rng), sample_wear(rng, event.hats, event.helmets, event.masks),
                         _sample_pose(rng, event.turned))
-        blur = rng.uniform(0.02, 0.06) * size if rng.random() < 0.08 else 0.0
+        blur = rng.uniform(0.02, 0.07) * size if rng.random() < 0.12 else 0.0
         face = draw_person(stage, person, light, rng, blur)
         if rng.random() < event.occluders:
             draw_occluder(stage, rng, face, light, str(rng.choice(OCCLUDERS)))

@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Make a rank table, which tells the processes of a training on several Ascend devices where the others are.
+
+    python hccl_tools.py --device_num "[0,8)"                       writes hccl_8p_01234567_<server ip>.json
+    python hccl_tools.py --device_num "[0,2)" --device_ip 192.168.100.101,192.168.101.101 --server_ip 10.0.0.5
+    python hccl_tools.py --check hccl_8p_01234567_10.0.0.5.json     prints its devices in the order of their ranks
+
+Device addresses come from /etc/hccn.conf (lines address_<device>=<ip>), which the Ascend driver's hccn_tool writes.
+"""
+import argparse
+import ipaddress
+import json
+import re
+import socket
+import sys
+from pathlib import Path
+from typing import Any, Optional
+
+from dependency.errors import InputError
+from dependency.files import atomic_write
+from src.common.cli import run
+
+HCCN_CONF = "/etc/hccn.conf"
+HALVES = (range(0, 4), range(4, 8))         # the two rings of an 8-device server with Ascend 910
+VERSION = "1.0"
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="hccl_tools.py", description=__doc__, allow_abbrev=False,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device_num", metavar='"[A,B)"', default="[0,8)",
+                        help="devices A to B - 1, within [0,4) or [4,8), or all (default: [0,8))")
+    parser.add_argument("--visible_devices", metavar="ID,ID", help="device numbers that A to B - 1 stand for, where a "
+                        "container shows others (default: 0,1,2,...)")
+    parser.add_argument("--server_ip", metavar="IP", help="address of this server (default: the host name's)")
+    parser.add_argument("--hccn_conf", metavar="FILE", default=HCCN_CONF, help=f"default: {HCCN_CONF}")
+    parser.add_argument("--device_ip", metavar="IP,IP", help="addresses of the devices in order, instead of --hccn_conf")
+    parser.add_argument("--check", metavar="FILE", help="make nothing; check this rank table and print its devices")
+    return parser
+
+
+def main(argv: Optional[list[str]] = None) -> int:
+    args = build_parser().parse_args(argv)
+    if args.check:
+        print("\n".join(table_devices(Path(args.check))))
+        return 0
+    devices = choose_devices(parse_range(args.device_num), args.visible_devices)
+    if args.device_ip:
+        ips = _split_ips(args.device_ip, len(devices))
+    else:
+        known = read_hccn_conf(Path(args.hccn_conf))
+        absent = [device for device in devices if device not in known]
+        if absent:
+            raise InputError(f"{args.hccn_conf}: no line address_{absent[0]}=<ip>; set it on this server with `hccn_tool "
+                             f"-i {absent[0]} -ip -s address <ip> netmask <mask>`, or give --device_ip")
+        ips = [known[device] for device in devices]
+    server_ip = _ip("--server_ip", args.server_ip) if args.server_ip else find_server_ip()
+    path = Path(f"hccl_{len(devices)}p_{''.join(map(str, devices))}_{server_ip}.json")
+    with atomic_write(path) as file:
+        json.dump(rank_table(devices, ips, server_ip), file, indent=4)
+        file.write("\n")
+    print(f"{path}: {len(devices)} devices of {server_ip}")
+    return 0
+
+
+def parse_range(text: str) -> range:
+    """The devices of "[0,8)".
+
+    Raises:
+        InputError: another form, an empty range, or one across the two halves of a server that is not all of it.
+    """
+    match = re.fullmatch(r"\[\s*(\d+)\s*,\s*(\d+)\s*\)", text.strip())
+    if not match or int(match[1]) >= int(match[2]):
+        raise InputError(f'--device_num {text!r}: expected "[A,B)" with A below B, such as "[0,8)" for devices 0 to 7')
+    devices = range(int(match[1]), int(match[2]))
+    inside = any(set(devices) <= set(half) for half in HALVES)
+    if not inside and devices != range(0, 8):
+        raise InputError(f"--device_num {text}: devices must be all of [0,8), or lie within [0,4) or within [4,8): "
+                         "only those are linked on a server")
+    return devices
+
+
+def choose_devices(positions: range, visible: Optional[str]) -> list[int]:
+    """The device numbers at these positions of `visible` ("4,5,6,7"), or the positions themselves."""
+    if visible is None:
+        return list(positions)
+    numbers = visible.split(",")
+    if not all(number.strip().isdigit() for number in numbers) or len(set(map(int, numbers))) < len(numbers):
+        raise InputError(f"--visible_devices {visible}: expected different device numbers, such as 4,5,6,7")
+    if positions.stop > len(numbers):
+        raise InputError(f"--visible_devices {visible}: {len(numbers)} devices, --device_num wants up to "
+                         f"{positions.stop}; make them agree")
+    return [int(numbers[position]) for position in positions]
+
+
+def read_hccn_conf(path: Path) -> dict[int, str]:
+    """Address by device number, of the lines address_<device>=<ip>.
+
+    Raises:
+        InputError: no such file, an address that is none.
+    """
+    if not path.is_file():
+        raise InputError(f"no {path}: the Ascend driver keeps the devices' addresses there. Run this on the Ascend server "
+                         "(in a container: mount the file), name a copy with --hccn_conf, or give --device_ip IP,IP,...")
+    lines = path.read_text(encoding="utf-8").splitlines()
+    found = [(re.fullmatch(r"\s*address_(\d+)\s*=\s*(\S+)\s*", line), number) for number, line in enumerate(lines, 1)]
+    return {int(match[1]): _ip(f"{path}:{number}", match[2]) for match, number in found if match}
+
+
+def find_server_ip() -> str:
+    """The address of this host: of its name, or where that is only the loopback, of the interface to other networks."""
+    try:
+        address = socket.gethostbyname(socket.gethostname())
+        if not ipaddress.ip_address(address).is_loopback:
+            return address
+    except OSError:
+        pass
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.connect(("192.0.2.1", 9))         # sends nothing: it only chooses the interface
+            return probe.getsockname()[0]
+    except OSError as error:
+        raise InputError(f"this host's address cannot be found ({error}); give --server_ip") from error
+
+
+def rank_table(devices: list[int], ips: list[str], server_ip: str) -> dict[str, Any]:
+    """A rank table of version 1.0 for one server; ranks follow the order of the devices."""
+    rows = [{"device_id": str(device), "device_ip": ip, "rank_id": str(rank)}
+            for rank, (device, ip) in enumerate(zip(devices, ips))]
+    return {"version": VERSION, "server_count": "1",
+            "server_list": [{"server_id": server_ip, "device": rows, "host_nic_ip": "reserve"}], "status": "completed"}
+
+
+def table_devices(path: Path) -> list[str]:
+    """The device numbers of a rank table of one server, in the order of their ranks.
+
+    Raises:
+        InputError: no such file, not a rank table, several servers, ranks that are not 0, 1, 2, ...
+    """
+    if not path.is_file():
+        raise InputError(f'no rank table {path}; make one: python hccl_tools.py --device_num "[0,8)"')
+    try:
+        servers = json.loads(path.read_text(encoding="utf-8"))["server_list"]
+        ranks = {int(row["rank_id"]): str(int(row["device_id"])) for server in servers for row in server["device"]}
+        count = sum(len(server["device"]) for server in servers)
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: not a rank table of version {VERSION} ({error!r}); make it with hccl_tools.py") from error
+    if len(servers) != 1:
+        raise InputError(f"{path}: of {len(servers)} servers; a table of one server is needed: on several, use msrun")
+    if not count or sorted(ranks) != list(range(count)):
+        raise InputError(f"{path}: {count} devices have ranks {sorted(ranks)}: expected 0, 1, 2, ...")
+    return [ranks[rank] for rank in sorted(ranks)]
+
+
+def _split_ips(text: str, count: int) -> list[str]:
+    ips = [_ip("--device_ip", part.strip()) for part in text.split(",")]
+    if len(ips) != count:
+        raise InputError(f"--device_ip: {len(ips)} addresses for {count} devices; give one for each, with commas")
+    return ips
+
+
+def _ip(source: str, text: str) -> str:
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError as error:
+        raise InputError(f"{source}: '{text}' is not an IP address, such as 192.168.100.101") from error
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))

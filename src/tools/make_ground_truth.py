@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Make the ground truth folder that test.py and eval.py score against, from any annotation file: AP on your own data.
+
+    python -m src.tools.make_ground_truth val.json ground_truth/
+
+Subsets by box height in pixels, as WIDER FACE's own are roughly: easy from 50, medium from 30, hard from 10; faces below
+or marked as ignored count neither as found nor as missed.
+"""
+import argparse
+import shutil
+import sys
+from collections import defaultdict
+from pathlib import Path, PurePosixPath
+from typing import Optional, Sequence
+
+import numpy as np
+
+from dependency.centernet.src.lib.datasets.dataset.coco_hp import Record
+from dependency.errors import InputError
+from dependency.evaluate.ground_truth import write_ground_truth
+from src.common.annotation import read_annotations
+from src.common.cli import run
+
+# Lowest box height in pixels of each subset; each subset holds the ones before it.
+HEIGHTS = {"easy": 50, "medium": 30, "hard": 10}
+
+
+def main(argv: Optional[list[str]] = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m src.tools.make_ground_truth", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("annotation", type=Path, help="label.txt, *_bbx_gt.txt, .mat or train.json (docs/formats.md)")
+    parser.add_argument("folder", type=Path, help="gets wider_{face,easy,medium,hard}_val.mat and val.mat")
+    args = parser.parse_args(argv)
+    counts = make(read_annotations(args.annotation), args.folder)
+    print(f"{args.folder}: " + ", ".join(f"{count} {name}" for name, count in counts.items()))
+    return 0
+
+
+def make(records: Sequence[Record], folder: Path) -> dict[str, int]:
+    """Write the five .mat files; returns how many images and how many faces of each subset there are.
+
+    Raises:
+        InputError: no image at all, or a path that is not "<event>/<image>".
+    """
+    if not records:
+        raise InputError("the annotation file names no image: there is nothing to score against")
+    events: dict[str, list] = defaultdict(list)
+    counts = dict.fromkeys(("images", *HEIGHTS), 0)
+    for record in records:
+        path = PurePosixPath(record.path)
+        if len(path.parts) != 2:
+            raise InputError(f"image '{record.path}': expected <event>/<image>.jpg, two levels; move the images into "
+                             "folders and annotate them so")
+        size = record.boxes[:, 2:] - record.boxes[:, :2]
+        kept = [np.flatnonzero(~record.ignore & (size[:, 1] >= height)) for height in HEIGHTS.values()]
+        xywh = np.rint(np.concatenate([record.boxes[:, :2], size], axis=1)).astype(int)
+        events[path.parts[0]].append((path.stem, xywh, *kept))
+        counts["images"] += 1
+        for name, index in zip(HEIGHTS, kept):
+            counts[name] += len(index)
+    write_ground_truth(folder, list(events.items()))
+    # The manual's name for the same file.
+    shutil.copyfile(folder / "wider_face_val.mat", folder / "val.mat")
+    return counts
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))
