@@ -1,13 +1,13 @@
 #!/usr/bin/env python
 # SPDX-License-Identifier: Apache-2.0
-"""Export a checkpoint for inference without Python: AIR (Ascend 310, made on an Ascend host) or MINDIR (any device).
+"""Export a checkpoint for inference without Python: AIR (Ascend 310, made on an Ascend host) or MINDIR.
 
-    python export.py 1 0-140_27720.ckpt                                         AIR, batches of 1 image of 832 x 832
+    python export.py 1 0-140_27720.ckpt                                  AIR, one image of 832 x 832 at a time
     python export.py --ckpt_file 0-140_27720.ckpt --file_format MINDIR --input_h 640 --input_w 640
 
-The exported network takes uint8 BGR images [B, H, W, 3], as cv2.imread gives them, and normalises them itself; it gives
-the raw maps that src/<model>/decoder.py reads. A MINDIR file is loaded again and compared with the checkpoint. Beside
-<file_name>.air or <file_name>.mindir, <file_name>.json says how to feed and decode it.
+The exported network takes uint8 BGR images [B, H, W, 3], as cv2.imread gives them, and normalises them;
+it gives the raw maps that src/<model>/decoder.py reads. A MINDIR file is loaded again and compared with the
+checkpoint. Beside <file_name>.air or .mindir, <file_name>.json says how to feed and decode it.
 """
 import argparse
 import sys
@@ -22,9 +22,9 @@ FORMATS = ("AIR", "MINDIR")
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The options; BATCH_SIZE and PRETRAINED_BACKBONE are the manual's spelling of --batch_size and --ckpt_file."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
-                                     allow_abbrev=False)
+    """The options; the positional arguments are the manual's spelling of --batch_size and --ckpt_file."""
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("positional", nargs="*", metavar="BATCH_SIZE PRETRAINED_BACKBONE",
                         help="--batch_size and --ckpt_file, when not given by option")
     parser.add_argument("--ckpt_file", metavar="FILE", help="the trained checkpoint")
@@ -60,7 +60,8 @@ def checkpoint_and_batch(args: argparse.Namespace) -> tuple[int, str]:
     """(batch size, checkpoint file) of either spelling."""
     positional = list(args.positional)
     usage = "python export.py BATCH_SIZE CHECKPOINT, or --batch_size N --ckpt_file CHECKPOINT"
-    if len(positional) > 2 or positional and args.batch_size is not None or len(positional) > 1 and args.ckpt_file:
+    twice = positional and args.batch_size is not None or len(positional) > 1 and args.ckpt_file
+    if len(positional) > 2 or twice:
         raise InputError(f"'{' '.join(positional)}': something is given twice or too much; expected {usage}")
     batch = positional[0] if positional else 1 if args.batch_size is None else args.batch_size
     path = positional[1] if len(positional) > 1 else args.ckpt_file

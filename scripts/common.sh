@@ -59,7 +59,7 @@ with_cores() {      # RANK PROCESSES FUNCTION COMMAND...: FUNCTION taskset ... C
     rank=$1 processes=$2 function=$3
     shift 3
     if [ "${TASK_SET:-0}" = 1 ]; then
-        command -v taskset >/dev/null || die "TASK_SET=1: there is no taskset here; install util-linux or leave it off"
+        command -v taskset >/dev/null || die "TASK_SET=1: there is no taskset here; install util-linux"
         cores=${TASK_SET_CORE:-$(($(getconf _NPROCESSORS_ONLN) / processes))}
         need_number TASK_SET_CORE "$cores"
         [ "$cores" -gt 0 ] || die "TASK_SET=1: fewer cores than processes; set TASK_SET_CORE"
@@ -68,12 +68,13 @@ with_cores() {      # RANK PROCESSES FUNCTION COMMAND...: FUNCTION taskset ... C
     "$function" "$@"
 }
 
-# Make a device folder. One that holds the checkpoints of an earlier run is moved aside (device0.1, ...), so that
-# device0/outputs/*/*.ckpt are those of one run; a run that resumes one of them goes on in the same folder.
+# Make a device folder. One that holds the checkpoints of an earlier run is moved aside (device0.1, ...), so
+# that device0/outputs/*/*.ckpt are those of one run; a run that resumes one of them goes on in the folder.
 device_folder() {   # FOLDER
     [ -z "$DRY_RUN" ] || return 0
     if [ -f "$1/run.pid" ] && kill -0 "$(cat "$1/run.pid")" 2>/dev/null; then
-        die "$1: process $(cat "$1/run.pid") still writes there; wait for it, or remove $1/run.pid if it is another program"
+        die "$1: process $(cat "$1/run.pid") still writes there; wait for it," \
+            "or remove $1/run.pid if it is another program"
     fi
     if has_checkpoints "$1" && ! is_resumed "$1"; then
         number=1
@@ -93,7 +94,7 @@ is_resumed() {      # FOLDER: whether $RESUME is FOLDER/outputs/<time>/<name>.ck
     [ -f "${RESUME:-}" ] && [ "$(cd "$(dirname "$RESUME")/../.." && pwd -P)" = "$(cd "$1" && pwd -P)" ]
 }
 
-# Become COMMAND, with its output on the console and appended to LOG; signals and exit status are COMMAND's own.
+# Become COMMAND, with its output on the console and appended to LOG: signals and exit status are its own.
 # With BACKGROUND=1 it goes on alone once it works.
 run_logged() {      # LOG COMMAND...
     log=$1
@@ -109,7 +110,7 @@ run_logged() {      # LOG COMMAND...
     exec "$@"
 }
 
-# Start COMMAND in the background and return when it logs its first result, or with its status if it ends before.
+# Start COMMAND in the background and return when it logs its first result, or its status if it ends before.
 run_detached() {    # LOG COMMAND...
     log=$1
     shift
@@ -141,7 +142,8 @@ start() {           # LOG COMMAND...
     mkdir -p "$(dirname "$log")"
     touch "$log"
     if [ -z "${PROCESSES:-}" ]; then
-        tail -n 0 -f "$log" &
+        first=$(($(wc -l <"$log") + 1))
+        tail -n "+$first" -f "$log" &
         VIEWER=$!
         trap 'say "stopping all processes"; kill -TERM $PROCESSES 2>/dev/null' INT TERM
     fi
@@ -150,8 +152,8 @@ start() {           # LOG COMMAND...
     PROCESSES="${PROCESSES:-} $!"
 }
 
-# Wait for all processes of `start`; the status is that of the first that failed. With TOGETHER=1 the others are
-# stopped then, as training cannot go on without one.
+# Wait for all processes of `start`; the status is that of the first that failed. With TOGETHER=1 the others
+# are stopped then, as training cannot go on without one.
 wait_all() {
     [ -z "$DRY_RUN" ] || return 0
     worst=0 running=$PROCESSES patience=30
@@ -202,7 +204,8 @@ train() {           # LAUNCH OPTIONS...
         [ -d "$dataset" ] || die "no dataset folder $dataset; link it: ln -sf YOUR_DATA_DIR $HERE/dataset"
     fi
     "$launch" "--device_target=$DEVICE_TARGET" --weight_decay=0 "--pretrained_backbone=$backbone" \
-        "--data_dir=$dataset" "--annot_path=${ARG4:-annotations/train.json}" "--img_dir=${ARG5:-images/train/images}" "$@"
+        "--data_dir=$dataset" "--annot_path=${ARG4:-annotations/train.json}" \
+        "--img_dir=${ARG5:-images/train/images}" "$@"
 }
 
 # shellcheck disable=SC2034  # the launchers use them

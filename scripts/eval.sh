@@ -4,8 +4,8 @@
 #
 #   sh eval.sh [PRED] [GT] [-- EVAL.PY OPTIONS]
 #
-#   PRED  predictions of test.sh                          (output/centerface/999 if it exists, else output/centerface)
-#   GT    folder of val.mat and wider_{easy,medium,hard}_val.mat   (dataset/centerface/ground_truth)
+#   PRED  predictions of test.sh                (output/centerface/999 if it exists, else output/centerface)
+#   GT    folder of val.mat and wider_{easy,medium,hard}_val.mat            (dataset/centerface/ground_truth)
 #
 # "" keeps a default; --dry_run prints the command only. Environment: PYTHON.
 MAX_ARGUMENTS=2

@@ -4,9 +4,9 @@
 #
 #   sh eval_all.sh [DIR] [GT] [FILTER_EASY] [FILTER_MEDIUM] [FILTER_HARD] [FILTER_SUM] [-- EVAL.PY OPTIONS]
 #
-#   DIR       SAVE_PATH of test_distribute.sh; its folders named by epoch are scored   (output/centerface)
-#   GT        folder of val.mat and wider_{easy,medium,hard}_val.mat                   (dataset/centerface/ground_truth)
-#   FILTER_*  the best must have more than this AP, 0 to 1 (sum 0 to 3)                (0)
+#   DIR       SAVE_PATH of test_distribute.sh; its folders named by epoch are scored  (output/centerface)
+#   GT        folder of val.mat and wider_{easy,medium,hard}_val.mat        (dataset/centerface/ground_truth)
+#   FILTER_*  the best must have more than this AP, 0 to 1 (sum 0 to 3)               (0)
 #
 # "" keeps a default; --dry_run prints the command only. Environment: PYTHON.
 MAX_ARGUMENTS=6
@@ -14,7 +14,8 @@ HERE=$(dirname "$0")
 # shellcheck source=scripts/common.sh
 . "$HERE/common.sh"
 
-set -- "$PYTHON" "$ROOT/eval.py" "--sweep=${ARG1:-$HERE/output/centerface}" "--gt=${ARG2:-$DATA/ground_truth}" \
-    "--filter_easy=${ARG3:-0}" "--filter_medium=${ARG4:-0}" "--filter_hard=${ARG5:-0}" "--filter_sum=${ARG6:-0}" "$@"
+set -- "$PYTHON" "$ROOT/eval.py" "--sweep=${ARG1:-$HERE/output/centerface}" \
+    "--gt=${ARG2:-$DATA/ground_truth}" "--filter_easy=${ARG3:-0}" "--filter_medium=${ARG4:-0}" \
+    "--filter_hard=${ARG5:-0}" "--filter_sum=${ARG6:-0}" "$@"
 if [ -n "$DRY_RUN" ]; then show "$@"; exit; fi
 exec "$@"

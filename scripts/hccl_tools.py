@@ -1,6 +1,9 @@
 #!/usr/bin/env python
 # SPDX-License-Identifier: Apache-2.0
-"""Make the rank table of train_distribute.sh: python hccl_tools.py --device_num "[0,8)"; see src/tools/hccl_tools.py."""
+"""Make the rank table of train_distribute.sh; src/tools/hccl_tools.py does the work.
+
+    python hccl_tools.py --device_num "[0,8)"
+"""
 import sys
 from pathlib import Path
 

@@ -11,7 +11,7 @@
 #   DEVICE_ID         device number                      (0)
 #   CKPT              file in MODEL_PATH                 (0-125_24750.ckpt)
 #
-# "" keeps a default; --dry_run prints the command only. The log is device_test<id>/test.log beside this script.
+# "" keeps a default; --dry_run prints the command only. The log is device_test<id>/test.log here.
 # Environment: PYTHON, DEVICE_TARGET (auto, CPU, GPU, Ascend), BACKGROUND=1.
 MAX_ARGUMENTS=6
 HERE=$(dirname "$0")
@@ -21,6 +21,6 @@ HERE=$(dirname "$0")
 device=${ARG5:-0}
 need_number DEVICE_ID "$device"
 run_logged "$HERE/device_test$device/test.log" env "DEVICE_ID=$device" "$PYTHON" "$ROOT/test.py" \
-    "--device_target=$DEVICE_TARGET" "--test_model=${ARG1:-$HERE/model/}" "--data_dir=${ARG2:-$DATA/images/val/images/}" \
-    "--ground_truth_mat=${ARG3:-$DATA/ground_truth/val.mat}" "--save_dir=${ARG4:-$HERE/output/centerface/999}" \
-    "--ckpt_name=${ARG6:-0-125_24750.ckpt}" "$@"
+    "--device_target=$DEVICE_TARGET" "--test_model=${ARG1:-$HERE/model/}" \
+    "--data_dir=${ARG2:-$DATA/images/val/images/}" "--ground_truth_mat=${ARG3:-$DATA/ground_truth/val.mat}" \
+    "--save_dir=${ARG4:-$HERE/output/centerface/999}" "--ckpt_name=${ARG6:-0-125_24750.ckpt}" "$@"

@@ -2,20 +2,22 @@
 # SPDX-License-Identifier: Apache-2.0
 # Test a range of checkpoints, to choose the best one with eval_all.sh.
 #
-#   sh test_distribute.sh [MODEL_PATH] [DATASET] [GROUND_TRUTH_MAT] [SAVE_PATH] [DEVICE_NUM] [STEPS_PER_EPOCH] [START] [END]
-#                         [-- TEST.PY OPTIONS]
+#   sh test_distribute.sh [MODEL_PATH] [DATASET] [GROUND_TRUTH_MAT] [SAVE_PATH] [DEVICE_NUM] [STEPS_PER_EPOCH]
+#                         [START] [END] [-- TEST.PY OPTIONS]
 #
 #   MODEL_PATH       folder of checkpoints                                (model/)
-#   DATASET, GROUND_TRUTH_MAT  (dataset/centerface/images/val/images/, dataset/centerface/ground_truth/val.mat)
+#   DATASET          image folder                         (dataset/centerface/images/val/images/)
+#   GROUND_TRUTH_MAT names the images                     (dataset/centerface/ground_truth/val.mat)
 #   SAVE_PATH        gets <epoch>/<event>/<image>.txt                     (output/centerface/)
 #   DEVICE_NUM       devices in training, or all: every checkpoint there  (8)
 #   STEPS_PER_EPOCH  steps of an epoch in training                        (198)
-#   START, END       blocks of DEVICE_NUM epochs; tested are epochs START * DEVICE_NUM + 1 to END * DEVICE_NUM, those
-#                    that exist: 0-<epoch>_<epoch * STEPS_PER_EPOCH>.ckpt (11 18: epochs 89 to 144)
+#   START, END       blocks of DEVICE_NUM epochs: START * DEVICE_NUM + 1 to END * DEVICE_NUM are tested,
+#                    those that exist: 0-<epoch>_<epoch * STEPS_PER_EPOCH>.ckpt (11 18: epochs 89 to 144)
 #
-# "" keeps a default; --dry_run prints the commands only. One process tests them one after another; where the machine has
-# DEVICE_NUM NPUs, one process each (PARALLEL=0 and PARALLEL=1 choose). Logs are device_test<id>/test.log beside this script.
-# Environment: PYTHON, DEVICE_TARGET (auto, CPU, GPU, Ascend), DEVICE_ID (0), PARALLEL, BACKGROUND=1 (one process).
+# "" keeps a default; --dry_run prints the commands only. One process tests them one after another; where the
+# machine has DEVICE_NUM NPUs, one process each (PARALLEL=0 and PARALLEL=1 choose). The logs are
+# device_test<id>/test.log beside this script.
+# Environment: PYTHON, DEVICE_TARGET (auto, CPU, GPU, Ascend), DEVICE_ID (0), PARALLEL, BACKGROUND=1.
 MAX_ARGUMENTS=8
 HERE=$(dirname "$0")
 # shellcheck source=scripts/common.sh
@@ -38,8 +40,8 @@ if [ -z "${PARALLEL:-}" ] && is_ascend && [ "$(count_npus)" -ge "$devices" ]; th
 if [ "${PARALLEL:-0}" = 1 ]; then
     device=0
     while [ "$device" -lt "$devices" ]; do
-        start "$HERE/device_test$device/test.log" env "DEVICE_ID=$device" "$@" "--device_num=$devices" "--rank=$device" \
-            "--start=$first" "--end=$last"
+        start "$HERE/device_test$device/test.log" env "DEVICE_ID=$device" "$@" \
+            "--device_num=$devices" "--rank=$device" "--start=$first" "--end=$last"
         device=$((device + 1))
     done
     wait_all

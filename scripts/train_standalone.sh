@@ -2,15 +2,17 @@
 # SPDX-License-Identifier: Apache-2.0
 # Train CenterFace on one device.
 #
-#   sh train_standalone.sh [USE_DEVICE_ID] [PRETRAINED_BACKBONE] [DATASET] [ANNOTATIONS] [IMAGES] [-- TRAIN.PY OPTIONS]
+#   sh train_standalone.sh [USE_DEVICE_ID] [PRETRAINED_BACKBONE] [DATASET] [ANNOTATIONS] [IMAGES]
+#                          [-- TRAIN.PY OPTIONS]
 #
 #   USE_DEVICE_ID        device number                        (0)
 #   PRETRAINED_BACKBONE  converted mobilenet_v2, or none      (../mobilenet_v2.ckpt)
 #   DATASET              data folder                          (dataset/centerface)
 #   ANNOTATIONS, IMAGES  in DATASET                           (annotations/train.json, images/train/images)
 #
-# "" keeps a default; --dry_run prints the command only. Writes device<id>/train.log and device<id>/outputs/<time>/*.ckpt
-# beside this script. A device folder with checkpoints is moved aside first, unless this run goes on: -- --resume FILE.
+# "" keeps a default; --dry_run prints the command only. Writes device<id>/train.log and
+# device<id>/outputs/<time>/*.ckpt beside this script. A device folder with checkpoints is moved aside first,
+# unless this run goes on from one of them: -- --resume FILE.
 # Environment: PYTHON, DEVICE_TARGET (auto, CPU, GPU, Ascend), BACKGROUND=1 (return once training works),
 # TASK_SET=1 with TASK_SET_CORE=n (bind to n cores).
 MAX_ARGUMENTS=5
@@ -24,7 +26,8 @@ folder=$HERE/device$device
 
 launch() {
     device_folder "$folder"
-    with_cores 0 1 run "$PYTHON" "$ROOT/train.py" "--ckpt_path=$folder/outputs/" --is_distributed=0 --lr=5e-4 "$@"
+    with_cores 0 1 run "$PYTHON" "$ROOT/train.py" "--ckpt_path=$folder/outputs/" --is_distributed=0 \
+        --lr=5e-4 "$@"
 }
 
 run() {

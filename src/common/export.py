@@ -3,7 +3,8 @@
 
     print(Export("MINDIR", (1, 832, 832, 3)).run(models.recipe, "0-140_27720.ckpt", "centerface"))
 
-The whole inference cell goes into the file: uint8 BGR images [B, H, W, 3] in, raw float32 maps [B, C, H / 4, W / 4] out.
+The whole inference cell goes into the file: uint8 BGR images [B, H, W, 3] in, raw float32 maps
+[B, C, H / 4, W / 4] out.
 """
 import json
 import tempfile
@@ -42,15 +43,16 @@ class Export:
     def __init__(self, file_format: str, shape: tuple[int, int, int, int], device_target: str = "auto"):
         _, height, width, _ = shape
         if height < STRIDE or width < STRIDE or height % STRIDE or width % STRIDE:
-            raise InputError(f"--input_h {height} --input_w {width}: both must be multiples of {STRIDE}, such as 832")
+            raise InputError(f"--input_h {height} --input_w {width}: expected multiples of {STRIDE}")
         target = device.choose_target(device_target)
         if file_format == "AIR" and target != "Ascend":
-            raise InputError(f"--file_format AIR: MindSpore writes AIR files only with an Ascend device, and this is "
-                             f"{target}. Run the same command on an Ascend host, or give --file_format MINDIR (converted "
-                             "for Ascend 310 by MindSpore Lite's converter_lite)")
+            raise InputError("--file_format AIR: MindSpore writes AIR files only with an Ascend device, and "
+                             f"this is {target}. Run the same command on an Ascend host, or give "
+                             "--file_format MINDIR (for Ascend 310, MindSpore Lite converts it)")
         self.file_format, self.shape, self.target = file_format, shape, target
 
-    def run(self, recipes: Callable[[str], Any], path: Union[str, Path], name: str, model: str = "centerface") -> str:
+    def run(self, recipes: Callable[[str], Any], path: Union[str, Path], name: str,
+            model: str = "centerface") -> str:
         """Export a checkpoint to `<name>.air` or `<name>.mindir` with `<name>.json` beside it.
 
         Args:
@@ -72,7 +74,7 @@ class Export:
         target = Path(name if name.lower().endswith(suffix) else name + suffix)
         images = sample_images(self.shape)
         expected = forward(images)
-        with tempfile.TemporaryDirectory() as folder:       # MindSpore refuses names with spaces and other letters
+        with tempfile.TemporaryDirectory() as folder:       # MindSpore refuses names with spaces and umlauts
             written = self._write(forward.recipe, card, path, Path(folder) / "exported")
             difference = self._difference(written, images, expected)
             content = written.read_bytes()
@@ -90,14 +92,16 @@ class Export:
         tensors = checkpoint.network_tensors(checkpoint.load(path))
         for name, parameter in cell.network.parameters_and_names():
             parameter.set_data(ms.Tensor(tensors[name].astype(np.float32, copy=False)))
-        ms.export(cell, ms.Tensor(np.zeros(self.shape, np.uint8)), file_name=str(stem), file_format=self.file_format)
+        ms.export(cell, ms.Tensor(np.zeros(self.shape, np.uint8)), file_name=str(stem),
+                  file_format=self.file_format)
         written = stem.with_name(stem.name + SUFFIXES[self.file_format])
         if not written.is_file():
             raise ExportError(f"MindSpore wrote no single file {written.name} but "
                               f"{sorted(each.name for each in stem.parent.iterdir())}")
         return written
 
-    def _difference(self, written: Path, images: np.ndarray, expected: tuple[np.ndarray, ...]) -> Optional[float]:
+    def _difference(self, written: Path, images: np.ndarray,
+                    expected: tuple[np.ndarray, ...]) -> Optional[float]:
         """Largest difference of any value from the checkpoint's; None for AIR, which MindSpore cannot load.
 
         Raises:
@@ -124,7 +128,7 @@ class Export:
         outputs = ", ".join("x".join(map(str, each)) for each in told["outputs"])
         checked = ("AIR files cannot be loaded here, so it is not compared with the checkpoint"
                    if told["largest_difference"] is None else
-                   f"loaded again, it differs from the checkpoint by at most {told['largest_difference']:.3g}")
+                   f"loaded again, it is within {told['largest_difference']:.3g} of the checkpoint")
         return (f"{target}: {told['format']} of {told['checkpoint']}\n"
                 f"  input: uint8 BGR images {shape} (NHWC, 0..255; it normalises them itself)\n"
                 f"  outputs: raw maps {outputs}, read by decoder '{described['decoder']}'\n"
@@ -133,7 +137,7 @@ class Export:
 
 
 def sample_images(shape: tuple[int, int, int, int], seed: int = 0) -> np.ndarray:
-    """uint8 [B, H, W, 3], each with large soft shapes and fine grain, so that all of the network has work to do."""
+    """uint8 [B, H, W, 3], each with large soft shapes and fine grain."""
     batch, height, width, _ = shape
     rng = np.random.default_rng(seed)
     images = np.empty(shape, np.uint8)
@@ -152,9 +156,10 @@ def compare(maps: list[np.ndarray], expected: tuple[np.ndarray, ...]) -> float:
     """
     shapes = [each.shape for each in maps], [each.shape for each in expected]
     if shapes[0] != shapes[1]:
-        raise ExportError(f"the exported network gives maps of shapes {shapes[0]}, the checkpoint {shapes[1]}")
-    largest = max(float(np.abs(new - old).max()) for new, old in zip(maps, expected))
+        raise ExportError(f"the exported network gives shapes {shapes[0]}, the checkpoint {shapes[1]}")
+    # np.max, because max() loses NaN
+    largest = float(np.max([np.abs(new - old).max() for new, old in zip(maps, expected)]))
     if not largest <= TOLERANCE:
-        raise ExportError(f"the exported network differs from the checkpoint by {largest:.3g}, more than {TOLERANCE:g}; "
-                          "nothing was written")
+        raise ExportError(f"the exported network differs from the checkpoint by {largest:.3g}, more than "
+                          f"{TOLERANCE:g}; nothing was written")
     return largest

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Make a rank table, which tells the processes of a training on several Ascend devices where the others are.
+"""Make a rank table, which tells the processes of a training on several Ascend devices of each other.
 
-    python hccl_tools.py --device_num "[0,8)"                       writes hccl_8p_01234567_<server ip>.json
+    python hccl_tools.py --device_num "[0,8)"                     writes hccl_8p_01234567_<server ip>.json
     python hccl_tools.py --device_num "[0,2)" --device_ip 192.168.100.101,192.168.101.101 --server_ip 10.0.0.5
-    python hccl_tools.py --check hccl_8p_01234567_10.0.0.5.json     prints its devices in the order of their ranks
+    python hccl_tools.py --check hccl_8p_01234567_10.0.0.5.json   prints its devices in order of rank
 
-Device addresses come from /etc/hccn.conf (lines address_<device>=<ip>), which the Ascend driver's hccn_tool writes.
+Device addresses come from /etc/hccn.conf (lines address_<device>=<ip>), written by the driver's hccn_tool.
 """
 import argparse
 import ipaddress
@@ -30,12 +30,12 @@ def build_parser() -> argparse.ArgumentParser:
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device_num", metavar='"[A,B)"', default="[0,8)",
                         help="devices A to B - 1, within [0,4) or [4,8), or all (default: [0,8))")
-    parser.add_argument("--visible_devices", metavar="ID,ID", help="device numbers that A to B - 1 stand for, where a "
-                        "container shows others (default: 0,1,2,...)")
+    parser.add_argument("--visible_devices", metavar="ID,ID", help="device numbers that A to B - 1 stand "
+                        "for, where a container shows others (default: 0,1,2,...)")
     parser.add_argument("--server_ip", metavar="IP", help="address of this server (default: the host name's)")
     parser.add_argument("--hccn_conf", metavar="FILE", default=HCCN_CONF, help=f"default: {HCCN_CONF}")
-    parser.add_argument("--device_ip", metavar="IP,IP", help="addresses of the devices in order, instead of --hccn_conf")
-    parser.add_argument("--check", metavar="FILE", help="make nothing; check this rank table and print its devices")
+    parser.add_argument("--device_ip", metavar="IP,IP", help="their addresses, instead of --hccn_conf")
+    parser.add_argument("--check", metavar="FILE", help="only check this rank table and print its devices")
     return parser
 
 
@@ -51,8 +51,9 @@ def main(argv: Optional[list[str]] = None) -> int:
         known = read_hccn_conf(Path(args.hccn_conf))
         absent = [device for device in devices if device not in known]
         if absent:
-            raise InputError(f"{args.hccn_conf}: no line address_{absent[0]}=<ip>; set it on this server with `hccn_tool "
-                             f"-i {absent[0]} -ip -s address <ip> netmask <mask>`, or give --device_ip")
+            raise InputError(f"{args.hccn_conf}: no line address_{absent[0]}=<ip>; set it on this server "
+                             f"with `hccn_tool -i {absent[0]} -ip -s address <ip> netmask <mask>`, or give "
+                             "--device_ip")
         ips = [known[device] for device in devices]
     server_ip = _ip("--server_ip", args.server_ip) if args.server_ip else find_server_ip()
     path = Path(f"hccl_{len(devices)}p_{''.join(map(str, devices))}_{server_ip}.json")
@@ -67,16 +68,16 @@ def parse_range(text: str) -> range:
     """The devices of "[0,8)".
 
     Raises:
-        InputError: another form, an empty range, or one across the two halves of a server that is not all of it.
+        InputError: another form, an empty range, one across the halves of a server that is not all of it.
     """
     match = re.fullmatch(r"\[\s*(\d+)\s*,\s*(\d+)\s*\)", text.strip())
     if not match or int(match[1]) >= int(match[2]):
-        raise InputError(f'--device_num {text!r}: expected "[A,B)" with A below B, such as "[0,8)" for devices 0 to 7')
+        raise InputError(f'--device_num {text!r}: expected "[A,B)" with A below B; "[0,8)" is devices 0 to 7')
     devices = range(int(match[1]), int(match[2]))
     inside = any(set(devices) <= set(half) for half in HALVES)
     if not inside and devices != range(0, 8):
-        raise InputError(f"--device_num {text}: devices must be all of [0,8), or lie within [0,4) or within [4,8): "
-                         "only those are linked on a server")
+        raise InputError(f"--device_num {text}: devices must be all of [0,8), or lie within [0,4) or within "
+                         "[4,8): only those are linked on a server")
     return devices
 
 
@@ -100,15 +101,17 @@ def read_hccn_conf(path: Path) -> dict[int, str]:
         InputError: no such file, an address that is none.
     """
     if not path.is_file():
-        raise InputError(f"no {path}: the Ascend driver keeps the devices' addresses there. Run this on the Ascend server "
-                         "(in a container: mount the file), name a copy with --hccn_conf, or give --device_ip IP,IP,...")
+        raise InputError(f"no {path}: the Ascend driver keeps the devices' addresses there. Run this on the "
+                         "Ascend server (in a container: mount the file), name a copy with --hccn_conf, or "
+                         "give --device_ip IP,IP,...")
     lines = path.read_text(encoding="utf-8").splitlines()
-    found = [(re.fullmatch(r"\s*address_(\d+)\s*=\s*(\S+)\s*", line), number) for number, line in enumerate(lines, 1)]
+    found = [(re.fullmatch(r"\s*address_(\d+)\s*=\s*(\S+)\s*", line), number)
+             for number, line in enumerate(lines, 1)]
     return {int(match[1]): _ip(f"{path}:{number}", match[2]) for match, number in found if match}
 
 
 def find_server_ip() -> str:
-    """The address of this host: of its name, or where that is only the loopback, of the interface to other networks."""
+    """The address of this host's name, or where that is the loopback, of its interface to other networks."""
     try:
         address = socket.gethostbyname(socket.gethostname())
         if not ipaddress.ip_address(address).is_loopback:
@@ -128,7 +131,8 @@ def rank_table(devices: list[int], ips: list[str], server_ip: str) -> dict[str, 
     rows = [{"device_id": str(device), "device_ip": ip, "rank_id": str(rank)}
             for rank, (device, ip) in enumerate(zip(devices, ips))]
     return {"version": VERSION, "server_count": "1",
-            "server_list": [{"server_id": server_ip, "device": rows, "host_nic_ip": "reserve"}], "status": "completed"}
+            "server_list": [{"server_id": server_ip, "device": rows, "host_nic_ip": "reserve"}],
+            "status": "completed"}
 
 
 def table_devices(path: Path) -> list[str]:
@@ -141,12 +145,14 @@ def table_devices(path: Path) -> list[str]:
         raise InputError(f'no rank table {path}; make one: python hccl_tools.py --device_num "[0,8)"')
     try:
         servers = json.loads(path.read_text(encoding="utf-8"))["server_list"]
-        ranks = {int(row["rank_id"]): str(int(row["device_id"])) for server in servers for row in server["device"]}
-        count = sum(len(server["device"]) for server in servers)
+        rows = [row for server in servers for row in server["device"]]
+        ranks = {int(row["rank_id"]): str(int(row["device_id"])) for row in rows}
     except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: not a rank table of version {VERSION} ({error!r}); make it with hccl_tools.py") from error
+        raise InputError(f"{path}: not a rank table of version {VERSION} ({error!r}); "
+                         "make it with hccl_tools.py") from error
+    count = len(rows)
     if len(servers) != 1:
-        raise InputError(f"{path}: of {len(servers)} servers; a table of one server is needed: on several, use msrun")
+        raise InputError(f"{path}: of {len(servers)} servers, expected one; on several, use msrun")
     if not count or sorted(ranks) != list(range(count)):
         raise InputError(f"{path}: {count} devices have ranks {sorted(ranks)}: expected 0, 1, 2, ...")
     return [ranks[rank] for rank in sorted(ranks)]
@@ -155,7 +161,7 @@ def table_devices(path: Path) -> list[str]:
 def _split_ips(text: str, count: int) -> list[str]:
     ips = [_ip("--device_ip", part.strip()) for part in text.split(",")]
     if len(ips) != count:
-        raise InputError(f"--device_ip: {len(ips)} addresses for {count} devices; give one for each, with commas")
+        raise InputError(f"--device_ip: {len(ips)} addresses for {count} devices; give one for each")
     return ips
 
 

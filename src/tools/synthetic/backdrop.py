@@ -66,13 +66,15 @@ def _foliage(image: np.ndarray, rng: Rng, top: float, bottom: float) -> None:
 
 def _car(image: np.ndarray, rng: Rng, x: float, y: float, size: float) -> None:
     tone = colour(rng, 0.08, 0.85, 0.8)
-    body = np.array([[-1, 0], [-0.95, -0.3], [-0.6, -0.36], [-0.4, -0.7], [0.4, -0.7], [0.65, -0.36], [1, -0.28], [1, 0]])
+    body = np.array([[-1, 0], [-0.95, -0.3], [-0.6, -0.36], [-0.4, -0.7],
+                    [0.4, -0.7], [0.65, -0.36], [1, -0.28], [1, 0]])
     polygon(image, body * size + (x, y), tone)
     glass = np.array([[-0.5, -0.38], [-0.34, -0.63], [0.34, -0.63], [0.52, -0.38]])
     polygon(image, glass * size + (x, y), np.array([0.3, 0.25, 0.2]))
     for side in (-0.55, 0.55):
-        polygon(image, ellipse_points((x + side * size, y), (0.18 * size, 0.18 * size), 16), np.ones(3) * 0.06)
-        polygon(image, ellipse_points((x + side * size, y), (0.09 * size, 0.09 * size), 12), np.ones(3) * 0.5)
+        for radius, points, grey in ((0.18, 16, 0.06), (0.09, 12, 0.5)):
+            wheel = ellipse_points((x + side * size, y), (radius * size, radius * size), points)
+            polygon(image, wheel, np.ones(3) * grey)
 
 
 def _street(rng: Rng, height: int, width: int) -> np.ndarray:
@@ -132,10 +134,12 @@ def _hall(rng: Rng, height: int, width: int) -> np.ndarray:
     image = _gradient(height, width, colour(rng, 0.02, 0.35, 0.6), colour(rng, 0.05, 0.3, 0.6))
     for _ in range(rng.integers(4, 16)):
         centre, radius = (rng.uniform(0, width), rng.uniform(0, 0.5) * height), rng.uniform(3, 26)
-        polygon(image, ellipse_points(centre, (radius, radius), 20), colour(rng, 0.6, 0.95, 0.6), radius * 0.2)
+        lamp = ellipse_points(centre, (radius, radius), 20)
+        polygon(image, lamp, colour(rng, 0.6, 0.95, 0.6), radius * 0.2)
     if rng.random() < 0.6:
         x, y = rng.uniform(0, 0.4) * width, rng.uniform(0, 0.2) * height
-        _box(image, x, y, x + rng.uniform(0.3, 0.6) * width, y + rng.uniform(0.2, 0.4) * height, colour(rng, 0.3, 0.95))
+        right, bottom = x + rng.uniform(0.3, 0.6) * width, y + rng.uniform(0.2, 0.4) * height
+        _box(image, x, y, right, bottom, colour(rng, 0.3, 0.95))
         for line in range(4):
             writing(image, rng, x + 15, y + 35 + 30 * line, rng.uniform(10, 24), colour(rng, 0.05, 0.9))
     for x in np.arange(0, width, rng.uniform(30, 90)) if rng.random() < 0.5 else ():
@@ -152,7 +156,8 @@ def _stands(rng: Rng, height: int, width: int) -> np.ndarray:
         _box(image, 0, y - 0.2 * step, width, y, seat * 0.35)
         for x in np.arange(rng.uniform(-step, 0), width, step):
             if rng.random() < 0.8:
-                _box(image, x, y, x + 0.75 * step, y + 0.7 * step, np.clip(seat * rng.uniform(0.6, 1.2), 0, 1))
+                _box(image, x, y, x + 0.75 * step, y + 0.7 * step,
+                     np.clip(seat * rng.uniform(0.6, 1.2), 0, 1))
         y, step = y + step * 1.15, step * 1.09
     _grain(image, rng, 0.08, 20)
     return image

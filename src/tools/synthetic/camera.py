@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a camera does to a scene: motion and focus, exposure, colour, noise, vignette, and the JPEG file.
 
-`expose(image, rng, night, motion)` -> (uint8 [H, W, 3] BGR, standard deviation in pixels of the blur it added).
-"""
+`expose(image, rng, night, motion)` -> (uint8 [H, W, 3] BGR, standard deviation in pixels of the blur it
+added)."""
 import cv2
 import numpy as np
 

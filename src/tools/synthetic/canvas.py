@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Small drawing helpers of the synthetic set: noise, colours, and pasting soft-edged patches on a canvas.
 
-`canvas.paste(image, patch, alpha, left, top)`. Images are float32 [H, W, 3] BGR in 0..1, alpha is float32 [H, W].
-"""
+`canvas.paste(image, patch, alpha, left, top)`. Images are float32 [H, W, 3] BGR in 0..1, alpha is float32 [H,
+W]."""
 from typing import Optional
 
 import cv2
@@ -70,7 +70,9 @@ def paste(image: np.ndarray, patch: np.ndarray, alpha: np.ndarray, left: int, to
 
 
 def polygon(image: np.ndarray, points: np.ndarray, fill: np.ndarray, soft: float = 0.0) -> None:
-    """Fill a polygon [N, 2] (pixels) on a float canvas in place, anti-aliased, optionally soft-edged by `soft` px."""
+    """Fill a polygon [N, 2] (pixels) on a float canvas in place, anti-aliased, optionally soft-edged by
+    `soft` px.
+    """
     margin = int(3 * soft) + 2
     left, top = np.floor(points.min(0)).astype(int) - margin
     right, bottom = np.ceil(points.max(0)).astype(int) + margin

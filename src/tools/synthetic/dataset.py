@@ -3,11 +3,10 @@
 
 `generate(Path("demo"), {"train": 500, "val": 150}, seed=1)`. Boxes in memory are xyxy pixels, whole numbers.
 
-Which faces count follows WIDER's own subsets, h the box height in pixels (invalid faces never count):
-easy: h >= 50, blur flag 0 or 1, occlusion 0 or 1; medium: h >= 30, blur 0 or 1; hard: h >= 10.
-Invalid, so ignored in training and test: more than 65 % hidden, or h < 8. More than 85 % hidden: no box at all.
-Occlusion 1 is above 8 %, 2 above 35 % hidden, where a surgical mask hides 30 % and sunglasses 10 %.
-"""
+Which faces count follows WIDER's own subsets, h the box height in pixels (invalid faces never count): easy: h
+>= 50, blur flag 0 or 1, occlusion 0 or 1; medium: h >= 30, blur 0 or 1; hard: h >= 10. Invalid, so ignored in
+training and test: more than 65 % hidden, or h < 8. More than 85 % hidden: no box at all. Occlusion 1 is above
+8 %, 2 above 35 % hidden, where a surgical mask hides 30 % and sunglasses 10 %."""
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -50,7 +49,10 @@ def event_of(index: int) -> Event:
 
 
 def to_record(path: str, faces: list[Face], height: int, width: int) -> Drawn:
-    """Faces of a picture as a Record: a landmark that is hidden is occluded (1), one far off its box not labelled (0)."""
+    """Faces of a picture as a Record.
+
+    A hidden landmark is occluded (1); one far outside its box is not labelled (0).
+    """
     count = len(faces)
     boxes = np.array([face.box for face in faces], np.float32).reshape(count, 4)
     points = np.round(np.array([face.landmarks for face in faces], np.float64).reshape(count, 5, 2), 2)
@@ -59,8 +61,10 @@ def to_record(path: str, faces: list[Face], height: int, width: int) -> Drawn:
     visible = np.array([face.visible for face in faces], bool).reshape(count, 5)
     visibility = np.where(near, np.where(visible, 2, 1), 0).astype(np.uint8)
     points = np.where(visibility[..., None] > 0, points, 0).astype(np.float32)
-    flags = np.array([[face.flags[name] for name in FLAGS] for face in faces], np.uint8).reshape(count, len(FLAGS))
-    return Drawn(Record(path, boxes, points, visibility, flags[:, FLAGS.index("invalid")] > 0, height, width), flags)
+    flags = np.array([[face.flags[name] for name in FLAGS]
+                     for face in faces], np.uint8).reshape(count, len(FLAGS))
+    return Drawn(Record(path, boxes, points, visibility,
+                 flags[:, FLAGS.index("invalid")] > 0, height, width), flags)
 
 
 def draw(split: str, index: int, seed: int, size: int = 640) -> tuple[bytes, Drawn]:
@@ -96,12 +100,13 @@ def _xywh(record: Record) -> np.ndarray:
 
 
 def write_bbx_gt(path: Path, pictures: Iterable[Drawn]) -> None:
-    """Write `wider_face_*_bbx_gt.txt`: x y w h and the six flags; a picture without faces has one row of zeros."""
+    """Write `wider_face_*_bbx_gt.txt`: x y w h and the six flags; no faces are one row of zeros."""
     lines = []
     for record, flags in pictures:
         rows = np.concatenate([_xywh(record), flags], 1)
         lines += [record.path, str(len(rows))]
-        lines += [" ".join(str(value) for value in row) for row in (rows if len(rows) else np.zeros((1, 10), int))]
+        rows = rows if len(rows) else np.zeros((1, 10), int)
+        lines += [" ".join(str(value) for value in row) for row in rows]
     with atomic_write(path) as file:
         file.write("".join(f"{line}\n" for line in lines))
 
@@ -126,7 +131,8 @@ def write_mat(folder: Path, pictures: list[Drawn]) -> None:
     for drawn in pictures:
         event, name = drawn.record.path.split("/")
         kept = subsets(drawn)
-        events[event].append((name[:-len(".jpg")], _xywh(drawn.record), kept["easy"], kept["medium"], kept["hard"]))
+        events[event].append((name[:-len(".jpg")], _xywh(drawn.record),
+                             kept["easy"], kept["medium"], kept["hard"]))
     write_ground_truth(folder, [(event, images) for event, images in events.items() if images])
     whole = (folder / "wider_face_val.mat").read_bytes()
     with atomic_write(folder / "val.mat", "wb") as file:  # the manual's name for the same file
@@ -138,7 +144,7 @@ def _results(tasks: list[_Task], workers: int) -> Iterator[Drawn]:
         yield from map(_draw_file, tasks)
         return
     context = multiprocessing.get_context("spawn")  # a fork would copy the threads of whatever is loaded
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=cv2.setNumThreads, initargs=(1,)) as pool:
+    with ProcessPoolExecutor(workers, context, initializer=cv2.setNumThreads, initargs=(1,)) as pool:
         yield from pool.map(_draw_file, tasks, chunksize=4)
 
 

@@ -1,22 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
 """The head in space: an ellipsoid with a face's relief, hair, ears, neck, and what is worn on it.
 
-`build(look, wear, pose, rng, density)` gives a `Surface` and its five landmarks [5, 3] in the same frame, so that whatever
-turns the head turns the landmarks. Head units: crown y = -1, chin y = 1, z towards the viewer.
+`build(look, wear, pose, rng, density)` gives a `Surface` and its five landmarks [5, 3] in the same frame, so
+that whatever turns the head turns the landmarks. Head units: crown y = -1, chin y = 1, z towards the viewer.
 """
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 
-from src.tools.synthetic.canvas import Rng, fractal, smoothstep
+from src.tools.synthetic.canvas import Rng, smoothstep
 from src.tools.synthetic.look import Look, Wear
 from src.tools.synthetic.render import FACE, OTHER, SKIN, Surface
-from src.tools.synthetic.texture import EXTENT, RELIEF_SIZE, axis, mouth_corner, paint, relief
+from src.tools.synthetic.texture import EXTENT, RELIEF_SIZE, mouth_corner, paint, relief
 from src.tools.synthetic.wear import extras, hair_thickness, hat_shell
 
 FRONT, BACK = 0.82, 1.0  # depth of the face and of the skull
-FACE_TOP, FACE_SIDE = -0.46, 1.15  # the part boxed as a face: below the hairline, in front of the ears (radians)
+# the part boxed as a face: below the hairline, in front of the ears (radians)
+FACE_TOP, FACE_SIDE = -0.46, 1.15
 
 
 class Pose(NamedTuple):
@@ -40,8 +41,8 @@ def _outline(look: Look, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _sample(image: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     scale = image.shape[0] / (2 * EXTENT)
-    return cv2.remap(image, ((x + EXTENT) * scale - 0.5).astype(np.float32),
-                     ((y + EXTENT) * scale - 0.5).astype(np.float32), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    columns, rows = (((values + EXTENT) * scale - 0.5).astype(np.float32) for values in (x, y))
+    return cv2.remap(image, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
 def _occlusion(height: np.ndarray) -> np.ndarray:
@@ -55,11 +56,11 @@ def landmarks(look: Look, height: np.ndarray) -> np.ndarray:
     height: the head's `relief` map.
     """
     corner_x, corner_y = mouth_corner(look)
-    flat = np.array([[-look.eye_x, look.eye_y], [look.eye_x, look.eye_y], [0, look.nose_y], [-corner_x, corner_y],
-                     [corner_x, corner_y]], np.float32)
+    flat = np.array([[-look.eye_x, look.eye_y], [look.eye_x, look.eye_y], [0, look.nose_y],
+                     [-corner_x, corner_y], [corner_x, corner_y]], np.float32)
     width, depth = _outline(look, flat[:, 1])
     across = np.clip(flat[:, 0] / width, -1, 1)
-    raised = _sample(height, flat[:, :1], flat[:, 1:]).reshape(5)  # maps of two dimensions: OpenCV 4 and 5 differ in one
+    raised = _sample(height, flat[:, :1], flat[:, 1:]).reshape(5)  # OpenCV 4 and 5 differ on one dimension
     return np.column_stack([flat, FRONT * depth * np.sqrt(1 - across ** 2) + raised]).astype(np.float32)
 
 
@@ -75,7 +76,9 @@ def normals_of(grid: np.ndarray) -> np.ndarray:
 
 
 def _grid(pose: Pose, density: float) -> tuple[np.ndarray, np.ndarray]:
-    """Latitude [R, 1] and longitude [1, C] of the half of the head that can be seen, `density` points per head unit."""
+    """Latitude [R, 1] and longitude [1, C] of the half of the head that can be seen, `density` points per
+    head unit.
+    """
     reach = 1.75 + abs(pose.pitch) * 0.6
     rows = max(24, int(np.pi * density))
     columns = max(24, int(2 * reach * 0.85 * density))
@@ -84,8 +87,10 @@ def _grid(pose: Pose, density: float) -> tuple[np.ndarray, np.ndarray]:
     return lat, (lon + np.pi) % (2 * np.pi) - np.pi
 
 
-def _skull(look: Look, height: np.ndarray, lat: np.ndarray, lon: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Smooth head [R, C, 3], the same with relief and ears, and how much a point belongs to the front [R, C]."""
+def _skull(look: Look, height: np.ndarray, lat: np.ndarray,
+           lon: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Smooth head [R, C, 3], the same with relief and ears, and how much a point belongs to the front [R, C].
+    """
     y = np.sin(lat)
     width, depth = _outline(look, y)
     sine, cosine = np.sin(lon), np.cos(lon)
@@ -141,4 +146,5 @@ def build(look: Look, wear: Wear, pose: Pose, rng: Rng, density: float,
                       gloss.reshape(-1), part.reshape(-1))
     five = landmarks(look, bumps)
     pieces = [surface] + extras(look, wear, five, rng, density)
-    return Surface(*(np.concatenate(values).astype(values[0].dtype, copy=False) for values in zip(*pieces))), five
+    return Surface(
+        *(np.concatenate(values).astype(values[0].dtype, copy=False) for values in zip(*pieces))), five

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a drawn person looks like: proportions, colours, expression and what the person wears, all drawn by chance.
+"""What a drawn person looks like: proportions, colours, expression and what the person wears, all drawn by
+chance.
 
-`sample_look(rng)`. Lengths are in head units: half the height from crown to chin is 1; x to the image's right, y down.
-Colours are BGR in 0..1.
-"""
+`sample_look(rng)`. Lengths are in head units: half the height from crown to chin is 1; x to the image's
+right, y down. Colours are BGR in 0..1."""
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,8 +11,8 @@ import numpy as np
 from src.tools.synthetic.canvas import Rng, colour
 
 # From very dark to very pale skin, sRGB; a tone is a point on this curve with a little jitter.
-SKIN_RGB = np.array([[58, 36, 27], [92, 57, 40], [132, 84, 58], [171, 116, 82], [201, 148, 112], [225, 178, 146],
-                     [243, 207, 182]], np.float32) / 255
+SKIN_RGB = np.array([[58, 36, 27], [92, 57, 40], [132, 84, 58], [171, 116, 82], [201, 148, 112],
+                     [225, 178, 146], [243, 207, 182]], np.float32) / 255
 HAIR_RGB = np.array([[18, 15, 14], [34, 25, 20], [58, 38, 26], [96, 62, 36], [150, 108, 62], [206, 172, 112],
                      [128, 52, 26], [150, 148, 146], [214, 212, 208]], np.float32) / 255
 HAIR_SHARE = np.array([0.28, 0.22, 0.16, 0.1, 0.06, 0.05, 0.03, 0.06, 0.04])
@@ -58,7 +58,9 @@ class Look:
 
 @dataclass(frozen=True)
 class Wear:
-    """hair: bald, buzz, short, fringe, long; hat: none, cap, beanie, helmet, brim, scarf; glasses: none, clear, dark."""
+    """hair: bald, buzz, short, fringe, long; hat: none, cap, beanie, helmet, brim, scarf; glasses: none,
+    clear, dark.
+    """
     hair: str
     hat: str
     glasses: str
@@ -78,7 +80,8 @@ def sample_expression(rng: Rng) -> Expression:
     """Mostly neutral or smiling; one in eight with the mouth wide open."""
     wide = rng.random() < 0.12
     opening = rng.uniform(0.6, 1.0) if wide else max(0.0, rng.normal(0.02, 0.18))
-    return Expression(smile=float(np.clip(rng.normal(0.3, 0.4), -0.4, 1)), mouth_open=float(min(opening, 1.0)),
+    return Expression(smile=float(np.clip(rng.normal(0.3, 0.4), -0.4, 1)),
+                      mouth_open=float(min(opening, 1.0)),
                       blink=float(rng.uniform(0.7, 1) if rng.random() < 0.08 else rng.uniform(0, 0.3)),
                       brow=float(np.clip(rng.normal(0, 0.4), -1, 1)))
 

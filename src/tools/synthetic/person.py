@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Draws one person (neck, clothes, head, something in front) on the canvas and says what an annotator would write.
+"""Draws one person (neck, clothes, head, something in front) on the canvas and says what an annotator would
+write.
 
 `draw_person(stage, person, light, rng)` returns a `Face`. Pixels of the canvas, boxes xyxy.
 """
@@ -14,7 +15,7 @@ from src.tools.synthetic.head import Pose, build
 from src.tools.synthetic.look import Look, Wear
 from src.tools.synthetic.render import FACE, OTHER, Light, Surface, fill_holes, rotation, shade, splat
 
-MAX_SCALE = 120.0  # pixels per head unit a head is rendered at; larger heads are enlarged from this
+MAX_SCALE = 110.0  # pixels per head unit a head is rendered at; larger heads are enlarged from this
 
 
 @dataclass
@@ -40,7 +41,9 @@ class Person:
 
 @dataclass
 class Face:
-    """One annotated face; `pixels` are the flat indices where the face was drawn, to see later what covers it."""
+    """One annotated face; `pixels` are the flat indices where the face was drawn, to see later what covers
+    it.
+    """
     box: np.ndarray
     landmarks: np.ndarray
     visible: np.ndarray
@@ -69,7 +72,8 @@ def _clothes(rng: Rng, x: np.ndarray, y: np.ndarray, skin: np.ndarray) -> np.nda
         tone[opening] = colour(rng, 0.75, 0.95, 0.1)
         tone[opening & (np.abs(x) < 0.05 + 0.04 * y) & (y > 1.4)] = colour(rng, 0.1, 0.6, 0.9)
     elif kind == 3:
-        tone[(y > 1.95) & (y < 2.45) & (np.abs(x) < 0.6) & (np.sin(x * 17 + 4) * np.sin(y * 16) > 0)] = colour(rng)
+        tone[(y > 1.95) & (y < 2.45) & (np.abs(x) < 0.6) & (
+            np.sin(x * 17 + 4) * np.sin(y * 16) > 0)] = colour(rng)
     tone[y > 5.3] = colour(rng, 0.04, 0.6, 0.5)
     neckline = y < rng.uniform(1.3, 1.65) - 1.2 * np.maximum(np.abs(x) - 0.15, 0)
     tone[neckline] = skin
@@ -77,7 +81,9 @@ def _clothes(rng: Rng, x: np.ndarray, y: np.ndarray, skin: np.ndarray) -> np.nda
 
 
 def _body_shape(rng: Rng, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Half width of the body at height y, and how far (head units) a point lies inside its outline; legs from 6.5."""
+    """Half width of the body at height y, and how far (head units) a point lies inside its outline; legs from
+    6.5.
+    """
     neck, shoulder, hips = rng.uniform(0.36, 0.5), rng.uniform(1.4, 1.8), rng.uniform(1.05, 1.35)
     width = np.where(y < 1.2, neck, neck + (shoulder - neck) * smoothstep(1.15, 2.1, y) ** 0.55)
     width = width - (shoulder - hips) * smoothstep(3.0, 5.5, y)
@@ -85,7 +91,7 @@ def _body_shape(rng: Rng, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.
     return width, np.where(y > 6.5, np.minimum(inside, np.abs(x) - 0.12), inside)
 
 
-def _draw_body(stage: Stage, person: Person, light: Light, rng: Rng, ident: int) -> None:
+def _draw_body(stage: Stage, person: Person, light: Light, rng: Rng, ident: int, blur: float) -> None:
     scale, half, top = person.scale, 1.85, 0.45
     bottom = min(13.0, (stage.owner.shape[0] - person.y) / scale + 0.1)
     if bottom < top + 0.2:
@@ -96,12 +102,13 @@ def _draw_body(stage: Stage, person: Person, light: Light, rng: Rng, ident: int)
     y = np.linspace(top, bottom, rows, dtype=np.float32)[:, None] * np.ones((1, columns), np.float32)
     width, inside = _body_shape(rng, x, y)
     across = np.clip(x / width, -1, 1)
-    normals = np.stack([across, -0.35 * smoothstep(2.6, 1.6, y), np.sqrt(np.maximum(1 - across ** 2, 0.02))], -1)
+    normals = np.stack([across, -0.35 * smoothstep(2.6, 1.6, y),
+                       np.sqrt(np.maximum(1 - across ** 2, 0.02))], -1)
     normals /= np.linalg.norm(normals, axis=-1, keepdims=True)
     albedo = _clothes(rng, x, y, person.look.skin)
     albedo *= (0.5 + 0.5 * np.maximum(smoothstep(0.9, 1.35, y), smoothstep(0.3, 0.6, np.abs(x))))[..., None]
-    sleeve = np.exp(-((np.abs(x) - 0.7 * width) / 0.07) ** 2) * smoothstep(2.1, 2.5, y) * smoothstep(6.3, 5.9, y)
-    albedo *= (1 - 0.45 * sleeve)[..., None]
+    sleeve = np.exp(-((np.abs(x) - 0.7 * width) / 0.07) ** 2)
+    albedo *= (1 - 0.45 * sleeve * smoothstep(2.1, 2.5, y) * smoothstep(6.3, 5.9, y))[..., None]
     flat = Surface(normals.reshape(-1, 3), normals.reshape(-1, 3), albedo.reshape(-1, 3),
                    np.full(rows * columns, 0.05, np.float32), np.full(rows * columns, OTHER, np.uint8))
     picture = shade(flat, np.eye(3, dtype=np.float32), light).reshape(rows, columns, 3)
@@ -109,6 +116,8 @@ def _draw_body(stage: Stage, person: Person, light: Light, rng: Rng, ident: int)
     size = (max(2, int(2 * half * scale)), max(2, int((bottom - top) * scale)))
     picture = cv2.resize(cv2.GaussianBlur(picture, (3, 3), 0), size, interpolation=cv2.INTER_LINEAR)
     alpha = cv2.resize(alpha.astype(np.float32), size, interpolation=cv2.INTER_LINEAR)
+    if blur > 0.3:
+        picture, alpha = cv2.GaussianBlur(picture, (0, 0), blur), cv2.GaussianBlur(alpha, (0, 0), blur)
     lean = np.tan(np.clip(person.pose.roll, -0.4, 0.4)) * 0.5
     left, above = int(person.x - half * scale - lean * scale), int(person.y + top * scale)
     paste(stage.image, picture.astype(np.float32), alpha, left, above, stage.owner, ident)
@@ -127,8 +136,11 @@ def _bounds(offsets: np.ndarray) -> np.ndarray:
 
 
 class _Head(NamedTuple):
-    """A rendered head: picture, alpha, mask of the face, depth map; `low`, its first pixel in head units from the head's
-    centre; `scale`, its pixels per head unit; the face's `extent` xyxy and landmarks (`offsets`, `depth`) in head units."""
+    """A rendered head: picture [H, W, 3], alpha, mask of the face, and depth [H, W].
+
+    low: its first pixel, in head units from the head's centre; scale: its pixels per head unit.
+    extent: the face's xyxy; offsets, depth: its landmarks [5, 2] and [5]; all in head units from the centre.
+    """
     picture: np.ndarray
     alpha: np.ndarray
     mask: np.ndarray
@@ -141,7 +153,7 @@ class _Head(NamedTuple):
 
 
 def _render_head(person: Person, light: Light, rng: Rng) -> _Head:
-    over = np.interp(person.scale, [25, 60, 90], [2.0, 1.5, 1.25])
+    over = np.interp(person.scale, [25, 60, 90], [1.8, 1.3, 1.1])
     scale = min(person.scale * over, MAX_SCALE)
     turn = rotation(*person.pose)
     surface, five = build(person.look, person.wear, person.pose, rng, scale * 0.8, person.blank)
@@ -165,14 +177,18 @@ def _render_head(person: Person, light: Light, rng: Rng) -> _Head:
                  *_project(five, turn))
 
 
-def _to_canvas(picture: np.ndarray, alpha: np.ndarray, mask: np.ndarray, ratio: float, shift: np.ndarray) -> tuple:
-    """Resample a render by `ratio` (final over rendered pixels) so that its origin lies `shift` 0..1 pixels in."""
+def _to_canvas(picture: np.ndarray, alpha: np.ndarray, mask: np.ndarray,
+               ratio: float, shift: np.ndarray) -> tuple:
+    """Resample a render by `ratio` (final over rendered pixels) so that its origin lies `shift` 0..1 pixels
+    in.
+    """
     rows, columns = (int(np.ceil(v * ratio)) + 2 for v in alpha.shape)
     stacked = np.dstack([picture * alpha[..., None], alpha]).astype(np.float32)
     if ratio < 0.75:  # soften before taking every n-th pixel
         stacked = cv2.GaussianBlur(stacked, (0, 0), 0.42 / ratio)
     move = np.array([[ratio, 0, shift[0] + 0.5 * ratio - 0.5], [0, ratio, shift[1] + 0.5 * ratio - 0.5]])
-    small = cv2.warpAffine(stacked, move, (columns, rows), flags=cv2.INTER_LINEAR if ratio <= 1 else cv2.INTER_CUBIC)
+    small = cv2.warpAffine(stacked, move, (columns, rows),
+                           flags=cv2.INTER_LINEAR if ratio <= 1 else cv2.INTER_CUBIC)
     cover = np.clip(small[..., 3], 0, 1)
     mask = cv2.warpAffine(mask, move, (columns, rows), flags=cv2.INTER_LINEAR)
     return np.clip(small[..., :3] / np.maximum(cover, 1e-3)[..., None], 0, 1), cover, mask
@@ -206,13 +222,15 @@ def draw_person(stage: Stage, person: Person, light: Light, rng: Rng, blur: floa
     stage.people += 1
     ident = stage.people
     if person.body:
-        _draw_body(stage, person, light, rng, ident)
+        _draw_body(stage, person, light, rng, ident, blur)
     head = _render_head(person, light, rng)
     origin = np.array([person.x, person.y]) + head.low * person.scale
     corner = np.floor(origin).astype(int)
-    picture, alpha, mask = _to_canvas(head.picture, head.alpha, head.mask, person.scale / head.scale, origin - corner)
-    if person.scale > MAX_SCALE / 1.35:  # an enlarged render lacks the finest grain of skin
-        picture = np.clip(picture * (1 + 0.025 * rng.standard_normal(alpha.shape, dtype=np.float32))[..., None], 0, 1)
+    picture, alpha, mask = _to_canvas(head.picture, head.alpha, head.mask,
+                                      person.scale / head.scale, origin - corner)
+    if person.scale > MAX_SCALE:  # an enlarged render lacks the finest grain of skin
+        picture = np.clip(
+            picture * (1 + 0.025 * rng.standard_normal(alpha.shape, dtype=np.float32))[..., None], 0, 1)
     if blur > 0.3:
         soft = cv2.GaussianBlur(np.dstack([picture * alpha[..., None], alpha]), (0, 0), blur)
         alpha = soft[..., 3]

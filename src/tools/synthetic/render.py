@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Turns coloured surfaces in space into a picture: light, rotation, and a depth-sorted point splat.
 
-`rotation(yaw, pitch, roll)`, `shade(surface, turn, light)`, `splat(...)`. Space is in head units (half a head's height is
-1): x to the image's right, y down, z towards the viewer; pictures are float32 BGR 0..1.
-"""
+`rotation(yaw, pitch, roll)`, `shade(surface, turn, light)`, `splat(...)`. Space is in head units (half a
+head's height is 1): x to the image's right, y down, z towards the viewer; pictures are float32 BGR 0..1."""
 from typing import NamedTuple
 
 import cv2
@@ -24,15 +23,20 @@ class Surface(NamedTuple):
 
 
 class Light(NamedTuple):
-    """Unit direction [3] towards the lamp, its colour [3] BGR, and the colour [3] of the light from everywhere."""
+    """Unit direction [3] towards the lamp, its colour [3] BGR, and the colour [3] of the light from
+    everywhere.
+    """
     direction: np.ndarray
     key: np.ndarray
     ambient: np.ndarray
 
 
 def rotation(yaw: float, pitch: float, roll: float) -> np.ndarray:
-    """Rotation matrix [3, 3] from radians: yaw turns the nose to the image's right, pitch down, roll clockwise."""
-    cy, sy, cp, sp, cr, sr = np.cos(yaw), np.sin(yaw), np.cos(pitch), np.sin(pitch), np.cos(roll), np.sin(roll)
+    """Rotation matrix [3, 3] from radians: yaw turns the nose to the image's right, pitch down, roll
+    clockwise.
+    """
+    cy, sy, cp, sp, cr, sr = np.cos(yaw), np.sin(yaw), np.cos(
+        pitch), np.sin(pitch), np.cos(roll), np.sin(roll)
     about_y = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
     about_x = np.array([[1, 0, 0], [0, cp, sp], [0, -sp, cp]])
     about_z = np.array([[cr, -sr, 0], [sr, cr, 0], [0, 0, 1]])
@@ -40,22 +44,27 @@ def rotation(yaw: float, pitch: float, roll: float) -> np.ndarray:
 
 
 def sample_light(rng: Rng, harsh: float = 0.3, dark: bool = False) -> Light:
-    """A lamp mostly above and in front; `harsh` is the chance of strong light from the side or behind, `dark` a night."""
+    """A lamp mostly above and in front; `harsh` is the chance of strong light from the side or behind, `dark`
+    a night.
+    """
     side = rng.random() < harsh
     azimuth = rng.uniform(0.7, 2.4) * rng.choice([-1, 1]) if side else rng.normal(0, 0.4)
     height = rng.uniform(0.1, 0.9)
-    direction = np.array([np.sin(azimuth) * np.cos(height), -np.sin(height), np.cos(azimuth) * np.cos(height)])
+    flat = np.cos(height)
+    direction = np.array([np.sin(azimuth) * flat, -np.sin(height), np.cos(azimuth) * flat])
     warm = rng.normal(0, 0.07)
     tint = np.array([1 - warm, 1, 1 + warm])
     level, fill = (rng.uniform(0.75, 1.0), rng.uniform(0.2, 0.45)) if side else (
         rng.uniform(0.55, 0.85), rng.uniform(0.5, 0.7))
     if dark:
-        level, fill = level * rng.uniform(0.3, 0.7), fill * rng.uniform(0.15, 0.5)
+        level, fill = level * rng.uniform(0.4, 0.75), fill * rng.uniform(0.3, 0.55)
     return Light(*(v.astype(np.float32) for v in (direction, level * tint, fill * tint[::-1])))
 
 
 def shade(surface: Surface, turn: np.ndarray, light: Light) -> np.ndarray:
-    """Colours [N, 3] of the surface turned by `turn` under `light`: wrapped Lambert, sky fill and a soft highlight."""
+    """Colours [N, 3] of the surface turned by `turn` under `light`: wrapped Lambert, sky fill and a soft
+    highlight.
+    """
     normals = surface.normals @ turn.T
     facing = np.clip((normals @ light.direction + 0.2) / 1.2, 0, 1)
     sky = 0.85 - 0.15 * normals[:, 1]
@@ -95,7 +104,9 @@ def splat(screen: np.ndarray, depth: np.ndarray, width: int, height: int) -> np.
 
 
 def fill_holes(picture: np.ndarray, alpha: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Close pinholes of a splat: (picture [H, W, 3], alpha [H, W]) with gaps of a pixel or two filled from around."""
+    """Close pinholes of a splat: (picture [H, W, 3], alpha [H, W]) with gaps of a pixel or two filled from
+    around.
+    """
     closed = cv2.morphologyEx(alpha, cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8))
     holes = (closed > 0.5) & (alpha < 0.5)
     if holes.any():

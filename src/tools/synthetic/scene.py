@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Composes one picture: an event decides the place, how many people stand where, how large, and what may go wrong.
+"""Composes one picture: an event decides the place, how many people stand where, how large, and what may go
+wrong.
 
-`draw_scene(event, rng, size)` -> (uint8 [H, W, 3] BGR, list[Face]). Every face is judged after all is drawn: what hides it,
-how blurred it is, whether it counts. Flags follow WIDER: blur 0-2, expression, illumination, invalid, occlusion 0-2, pose.
-"""
+`draw_scene(event, rng, size)` -> (uint8 [H, W, 3] BGR, list[Face]). Every face is judged after all is drawn:
+what hides it, how blurred it is, whether it counts. Flags follow WIDER: blur 0-2, expression, illumination,
+invalid, occlusion 0-2, pose."""
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,8 +46,10 @@ EVENTS = (
     Event("3--Empty", 1, (0, 0), (20, 200), ("street", "park", "room", "hall", "stands", "studio")),
     Event("4--Night", 2, (2, 10), (14, 140), ("street", "hall", "room"), night=True),
     Event("5--Street", 2, (4, 16), (8, 120), ("street", "park"), hats=0.25),
-    Event("6--Sport", 2, (1, 8), (16, 170), ("stands", "park", "hall"), hats=0.55, helmets=0.6, motion=0.45, turned=0.7),
-    Event("7--Covered", 2, (1, 6), (24, 200), ("room", "street", "hall", "studio"), hats=0.3, masks=0.3, occluders=0.7))
+    Event("6--Sport", 2, (1, 8), (16, 170), ("stands", "park", "hall"),
+          hats=0.55, helmets=0.6, motion=0.45, turned=0.7),
+    Event("7--Covered", 2, (1, 6), (24, 200), ("room", "street", "hall", "studio"), hats=0.3, masks=0.3,
+          occluders=0.7))
 
 
 def _sample_pose(rng: Rng, turned: float) -> Pose:
@@ -70,13 +73,15 @@ def _spots(event: Event, rng: Rng, height: int, width: int) -> list[tuple[float,
         for _ in range(25):
             x = rng.uniform(0.4, max(width / size - 0.4, 0.5)) * size
             y = np.clip(horizon + rng.normal(0, 0.09) * height + 0.25 * size, 0.8 * size, height - 0.6 * size)
-            if all(np.hypot(x - a, y - b) > 0.48 * (size + s) and (abs(x - a) > 0.95 * s or y < b) for a, b, s in spots):
+            if all(np.hypot(x - a, y - b) > 0.48 * (size + s) and (abs(x - a) > 0.95 * s or y < b)
+                   for a, b, s in spots):
                 spots.append((float(x), float(y), float(size)))
                 break
     return spots[::-1]
 
 
-def _rows(count: int, low: float, high: float, rng: Rng, height: int, width: int) -> list[tuple[float, float, float]]:
+def _rows(count: int, low: float, high: float, rng: Rng, height: int,
+          width: int) -> list[tuple[float, float, float]]:
     """Rows of heads that grow towards the viewer."""
     far = np.exp(rng.uniform(np.log(low), np.log(0.6 * high)))
     near = far * rng.uniform(1.2, 2.6)
@@ -87,7 +92,8 @@ def _rows(count: int, low: float, high: float, rng: Rng, height: int, width: int
         step = size * rng.uniform(1.0, 1.6)
         row = np.arange(rng.uniform(0.4, 1.2) * size, width - 0.4 * size, step)
         for x in row[rng.random(len(row)) < 0.8]:
-            spots.append((x + rng.normal(0, 0.15) * size, y + rng.normal(0, 0.12) * size, size * rng.lognormal(0, 0.06)))
+            across, down = rng.normal(0, 0.15) * size, rng.normal(0, 0.12) * size
+            spots.append((x + across, y + down, size * rng.lognormal(0, 0.06)))
         y += size * rng.uniform(0.75, 1.5)
     keep = np.sort(rng.permutation(len(spots))[:count])
     return [spots[i] for i in keep]
@@ -98,9 +104,9 @@ def _draw_people(stage: Stage, event: Event, light: Light, rng: Rng) -> list[Fac
     height, width = stage.owner.shape
     for x, y, size in _spots(event, rng, height, width):
         scale = size / BOX_PER_SCALE
-        person = Person(x, y - 0.2 * scale, scale, sample_look(rng), sample_wear(rng, event.hats, event.helmets, event.masks),
-                        _sample_pose(rng, event.turned))
-        blur = rng.uniform(0.02, 0.07) * size if rng.random() < 0.12 else 0.0
+        look, wear = sample_look(rng), sample_wear(rng, event.hats, event.helmets, event.masks)
+        person = Person(x, y - 0.2 * scale, scale, look, wear, _sample_pose(rng, event.turned))
+        blur = rng.uniform(0.02, 0.05) * size if rng.random() < 0.12 else 0.0
         face = draw_person(stage, person, light, rng, blur)
         if rng.random() < event.occluders:
             draw_occluder(stage, rng, face, light, str(rng.choice(OCCLUDERS)))
@@ -122,8 +128,8 @@ def _draw_faceless(stage: Stage, event: Event, light: Light, rng: Rng) -> None:
         wear = sample_wear(rng, event.hats, 0.0, 0.0)
         if wear.hair == "bald" or not back:
             wear = sample_wear(np.random.default_rng(int(rng.integers(1 << 30))), 0.0, 0.0, 0.0)
-        person = Person(rng.uniform(0, width), rng.uniform(0.15, 0.7) * height, scale, sample_look(rng), wear, pose,
-                        blank=not back)
+        x, y = rng.uniform(0, width), rng.uniform(0.15, 0.7) * height
+        person = Person(x, y, scale, sample_look(rng), wear, pose, blank=not back)
         draw_person(stage, person, light, rng)
 
 
@@ -145,7 +151,8 @@ def judge(face: Face, owner: np.ndarray, light: Light, camera_blur: float) -> bo
     covered = face.hidden + 0.3 * wear.mask + 0.1 * (wear.glasses == "dark")
     soft = np.hypot(face.blur, camera_blur) / (y2 - y1)
     face.flags = {
-        "blur": int(soft > 0.025) + int(soft > 0.06), "expression": int(face.person.look.expression.exaggerated),
+        "blur": int(soft > 0.025) + int(soft > 0.06),
+        "expression": int(face.person.look.expression.exaggerated),
         "illumination": int(float((light.key + light.ambient).mean()) < 0.5),
         "invalid": int(face.hidden > 0.65 or y2 - y1 < 8),
         "occlusion": int(covered > 0.08) + int(covered > 0.35), "pose": int(pose.atypical)}
@@ -165,7 +172,7 @@ def draw_scene(event: Event, rng: Rng, size: int = 640) -> tuple[np.ndarray, lis
     image = draw_backdrop(rng, str(rng.choice(event.places)), height, width)
     light = sample_light(rng, 0.5 if event.night else 0.25, event.night)
     if event.night:
-        image *= np.clip(light.ambient + 0.35 * light.key, 0, 0.7) * rng.uniform(0.5, 1.0)
+        image *= np.clip(light.ambient + 0.35 * light.key, 0.12, 0.7) * rng.uniform(0.6, 1.0)
     else:
         image *= np.clip(0.55 + 0.6 * light.ambient, 0, 1.1)
     stage = Stage(image, np.zeros((height, width), np.int16))

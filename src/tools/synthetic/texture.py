@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The painted skin of a head: a frontal map of colours and a frontal map of heights.
 
-`paint(look, wear, rng, size)` and `relief(look, wear)`. Both maps cover x and y from -EXTENT to EXTENT in head units
-(half the head's height is 1, x to the image's right, y down), pixel (row, column) at the cell's centre.
-"""
+`paint(look, wear, rng, size)` and `relief(look, wear)`. Both maps cover x and y from -EXTENT to EXTENT in
+head units (half the head's height is 1, x to the image's right, y down), pixel (row, column) at the cell's
+centre."""
 import cv2
 import numpy as np
 
@@ -43,7 +43,8 @@ def relief(look: Look, wear: Wear) -> np.ndarray:
              (0, -0.35, 0.4, 0.2, 0.03)]
     for side in (-1, 1):
         bumps += [(side * wing, look.nose_y + 0.03, 0.045, 0.04, 0.06),
-                  (side * look.eye_x, look.eye_y, 0.15, 0.085, -0.085), (side * look.eye_x, look.eye_y, 0.07, 0.05, 0.045),
+                  (side * look.eye_x, look.eye_y, 0.15, 0.085, -0.085),
+                  (side * look.eye_x, look.eye_y, 0.07, 0.05, 0.045),
                   (side * look.eye_x, look.eye_y - 0.19, 0.17, 0.05, 0.045),
                   (side * 0.4, 0.32, 0.15, 0.13, 0.035 + 0.03 * max(look.expression.smile, 0)),
                   (side * corner_x, corner_y, 0.045, 0.04, -0.03),
@@ -75,7 +76,8 @@ class _Brush:
 
     def line(self, points: np.ndarray, tone: np.ndarray, thick: float) -> None:
         width = max(1, int(round(thick * self.scale)))
-        cv2.polylines(self.image, [self._pixels(points)], False, [float(v) * 255 for v in tone], width, cv2.LINE_AA, 4)
+        colour = [float(v) * 255 for v in tone]
+        cv2.polylines(self.image, [self._pixels(points)], False, colour, width, cv2.LINE_AA, 4)
 
 
 def _eye(brush: _Brush, look: Look, side: int, gaze: tuple[float, float]) -> None:
@@ -87,7 +89,8 @@ def _eye(brush: _Brush, look: Look, side: int, gaze: tuple[float, float]) -> Non
     lower = np.stack([x + half * t, y + tilt + opening * 0.8 * (1 - t ** 2)], 1)
     almond = np.concatenate([upper, lower[::-1]])
     dark = look.skin * 0.28
-    brush.fill(np.stack([x + 1.25 * (almond[:, 0] - x), y - 0.012 + 1.6 * (almond[:, 1] - y)], 1), look.skin * 0.78)
+    lids = np.stack([x + 1.25 * (almond[:, 0] - x), y - 0.012 + 1.6 * (almond[:, 1] - y)], 1)
+    brush.fill(lids, look.skin * 0.78)
     if opening > 0.012:
         layer = brush.image.copy()
         inner = _Brush(layer)
@@ -167,7 +170,8 @@ def _complexion(look: Look, wear: Wear, rng: Rng, size: int) -> np.ndarray:
         red += np.exp(-0.5 * (((x - cx) / radius) ** 2 + ((y - cy) / radius) ** 2))
     tone = tone * (1 + rng.uniform(0.02, 0.14) * red[..., None] * np.array([-0.8, -0.7, 0.4], np.float32))
     if wear.beard > 0:
-        inside = smoothstep(0.0, 0.12, y - (0.42 + 0.5 * np.maximum(0, 0.42 - np.abs(x)) * (y < look.mouth_y + 0.2)))
+        inside = smoothstep(0.0, 0.12, y - (0.42 + 0.5 * np.maximum(0,
+                            0.42 - np.abs(x)) * (y < look.mouth_y + 0.2)))
         lips = np.exp(-(((x / (look.mouth_w * 1.15)) ** 2 + ((y - look.mouth_y) / 0.08) ** 2) ** 2))
         stubble = np.clip(0.85 + 0.25 * rng.standard_normal((size, size), dtype=np.float32), 0, 1.2)
         moustache = np.exp(-((x / 0.24) ** 2) ** 2 - ((y - look.mouth_y + 0.12) / 0.055) ** 2)
@@ -184,7 +188,9 @@ def _surgical_mask(image: np.ndarray, look: Look, wear: Wear) -> None:
 
 
 def paint(look: Look, wear: Wear, rng: Rng, size: int, blank: bool = False) -> np.ndarray:
-    """The frontal colour map float32 [size, size, 3] BGR 0..1; `blank` leaves out every feature (a mannequin)."""
+    """The frontal colour map float32 [size, size, 3] BGR 0..1; `blank` leaves out every feature (a
+    mannequin).
+    """
     image = np.round(_complexion(look, wear, rng, size) * 255).astype(np.uint8)
     gaze = (float(rng.normal(0, 0.4)), float(rng.normal(0, 0.3)))
     if blank:

