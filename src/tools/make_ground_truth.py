@@ -3,8 +3,8 @@
 
     python -m src.tools.make_ground_truth val.json ground_truth/
 
-Subsets by box height in pixels, as WIDER FACE's own are roughly: easy from 50, medium from 30, hard from 10; faces below
-or marked as ignored count neither as found nor as missed.
+Subsets by box height in pixels, as WIDER FACE's own are roughly: easy from 50, medium from 30, hard from 10; faces
+below or marked as ignored count neither as found nor as missed.
 """
 import argparse
 import shutil

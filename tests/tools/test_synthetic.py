@@ -160,11 +160,10 @@ def test_landmarks_of_a_frontal_head_are_visible_symmetric_and_in_order():
 
 
 @pytest.mark.parametrize("yaw, hidden", [(-1.45, 0), (1.45, 1)])
-def test_a_profile_hides_the_far_eye(yaw, hidden):
+def test_a_profile_hides_the_far_eye_and_mouth_corner(yaw, hidden):
     face, _ = one_face(Pose(yaw, 0, 0))
-    far, near = face.landmarks[hidden], face.landmarks[1 - hidden]
-    assert not face.visible[hidden] or abs(far[0] - near[0]) < 12
-    assert np.sign(face.landmarks[2, 0] - near[0]) == np.sign(yaw)
+    assert face.visible.tolist() == [hidden == 1, hidden == 0, True, hidden == 1, hidden == 0]
+    assert np.sign(face.landmarks[2, 0] - face.landmarks[1 - hidden, 0]) == np.sign(yaw)
 
 
 def test_features_follow_the_pose():

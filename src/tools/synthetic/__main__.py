@@ -55,7 +55,7 @@ def main(argv: Optional[list[str]] = None) -> int:
         faces = sum(len(picture.record.boxes) for picture in pictures)
         ignored = sum(int(picture.record.ignore.sum()) for picture in pictures)
         counts = [sum(len(subsets(picture)[name]) for picture in pictures)
-                      for name in ("easy", "medium", "hard")]
+                  for name in ("easy", "medium", "hard")]
         print(f"{split}: {len(pictures)} pictures, {faces} faces ({ignored} to ignore); easy/medium/hard "
               f"{'/'.join(str(count) for count in counts)}")
     return 0
