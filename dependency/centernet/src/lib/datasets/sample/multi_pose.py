@@ -14,8 +14,12 @@ from dependency.centernet.src.lib.utils.gaussian import draw_umich_gaussian, gau
 
 STRIDE = 4
 IGNORED = -1.0
-# (largest area in cells, weight of the size and offset terms): small faces count more, except the tiniest.
-AREA_WEIGHTS = ((4, 0.1), (10, 15.0), (20, 10.0), (40, 5.0), (np.inf, 1.0))
+# (largest area in cells, weight of the size and offset terms). The reference lets small faces count more, except the
+# tiniest; large faces then learn their size last, which a short training feels (docs/performance.md).
+AREA_WEIGHTS = {
+    "reference": ((4, 0.1), (10, 15.0), (20, 10.0), (40, 5.0), (np.inf, 1.0)),
+    "uniform": ((np.inf, 1.0),),
+}
 # Landmarks of faces with no more cells than this (about 11 x 11 input pixels) are closer to each other than one cell.
 MIN_LANDMARK_AREA = 8
 
@@ -34,7 +38,7 @@ class CentreTargets(NamedTuple):
 
 
 def centre_targets(boxes: np.ndarray, landmarks: np.ndarray, visibility: np.ndarray, ignore: np.ndarray, grid: int,
-                   max_objs: int = 256, min_face: float = 6.0) -> CentreTargets:
+                   max_objs: int = 256, min_face: float = 6.0, area_weights: str = "reference") -> CentreTargets:
     """Targets of one image.
 
     Args:
@@ -43,6 +47,7 @@ def centre_targets(boxes: np.ndarray, landmarks: np.ndarray, visibility: np.ndar
         grid: cells of a side; the input has grid * 4 pixels a side.
         max_objs: M; when an image has more faces the largest are kept and the others ignored.
         min_face: faces whose longer side is shorter (input pixels) are ignored.
+        area_weights: a name in AREA_WEIGHTS.
 
     Ignored faces switch off the background loss inside their box. Of two faces in one cell the larger is kept.
     """
@@ -78,7 +83,7 @@ def centre_targets(boxes: np.ndarray, landmarks: np.ndarray, visibility: np.ndar
         cells[row] = flat
         values[row, :2] = np.log(size[index] / STRIDE)
         values[row, 2:4] = centre[index] - cell[index]
-        weights[row, :4] = next(weight for limit, weight in AREA_WEIGHTS if area[index] <= limit)
+        weights[row, :4] = next(weight for limit, weight in AREA_WEIGHTS[area_weights] if area[index] <= limit)
         points = landmarks[index] / STRIDE
         labelled = (visibility[index] > 0) & (points >= 0).all(axis=1) & (points < grid).all(axis=1)
         if area[index] > MIN_LANDMARK_AREA and labelled.any():
