@@ -50,7 +50,7 @@ def main(argv: Optional[list[str]] = None) -> int:
     steps.run("train CenterFace", "train.py", f"--annot_path={data}/annotations/train.json",
               f"--img_dir={data}/images/train/images", *backbone, "--input_res=256", f"--per_batch_size={BATCH}",
               f"--max_epoch={args.epochs}", "--lr=2e-3", "--lr_scheduler=cosine", "--warmup_epochs=0.2",
-              "--weight_decay=0", "--area_weights=uniform", "--wh_weight=1", "--ema_decay=0.99",
+              "--weight_decay=0", "--area_weights=uniform", "--wh_weight=1", "--lm_weight=1", "--ema_decay=0.99",
               f"--ckpt_interval={max(1, args.epochs // args.checkpoints) * per_epoch}",
               f"--log_interval={max(1, per_epoch // 4)}", f"--ckpt_path={model}", "--device_target=CPU")
     newest = max(folder for folder in model.iterdir() if folder.is_dir())
