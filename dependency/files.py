@@ -15,6 +15,9 @@ def atomic_write(path: Union[str, Path], mode: str = "w") -> Iterator[IO]:
         path: the final file; its folder is created.
         mode: "w" for text (UTF-8) or "wb" for bytes.
 
+    Raises:
+        OSError: with the file's name, when the disk is full or the file may not be written.
+
     A crash, a kill or a full disk at any moment leaves the former file or the new one, nothing between.
     """
     path = Path(path)
@@ -27,8 +30,11 @@ def atomic_write(path: Union[str, Path], mode: str = "w") -> Iterator[IO]:
             os.fsync(file.fileno())
         os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         os.unlink(temporary)
+        if isinstance(error, OSError) and error.filename is None:
+            raise OSError(error.errno, f"cannot write {path}: {error.strerror}; "
+                                       "free some space or write elsewhere") from error
         raise
 
 
