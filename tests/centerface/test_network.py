@@ -61,3 +61,18 @@ def test_normalise_is_mean_and_std_in_the_named_channel_order(ms):
     for channels, pixels in (("BGR", image), ("RGB", image[..., ::-1])):
         expected = ((pixels.astype(np.float32) - mean) / std).transpose(0, 3, 1, 2)
         np.testing.assert_allclose(Normalise(channels, mean, std)(ms.Tensor(image)).asnumpy(), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_frozen_statistics_stay_and_only_the_backbones(ms, frozen):
+    from src.centerface.network import CenterfaceMobilev2
+    net = CenterfaceMobilev2(head_conv=24)
+    if frozen:
+        net.base.freeze_statistics()
+    net.set_train(True)
+    before = {name: parameter.asnumpy().copy() for name, parameter in net.parameters_and_names()}
+    net(ms.Tensor(np.random.default_rng(0).normal(size=(2, 3, 64, 64)).astype(np.float32)))
+    moved = {name for name, parameter in net.parameters_and_names() if (parameter.asnumpy() != before[name]).any()}
+    assert all("moving" in name for name in moved)
+    assert any(name.startswith("dla_up") for name in moved)
+    assert any(name.startswith("base") for name in moved) == (not frozen)
