@@ -4,7 +4,14 @@ from pathlib import Path
 
 import pytest
 
+from src.common import device
+
 ROOT = Path(__file__).resolve().parents[1]
+
+
+def pytest_configure() -> None:
+    """Whichever test comes first, onnx and MindSpore must agree on one protobuf."""
+    device.share_protobuf()
 
 
 @pytest.fixture(scope="session")
@@ -19,5 +26,4 @@ def shared_data() -> Path:
 @pytest.fixture(scope="session")
 def ms():
     """MindSpore in GRAPH_MODE on the CPU."""
-    from src.common import device
     return device.setup("CPU")

@@ -32,6 +32,15 @@ def cap_onednn() -> None:
                        ONEDNN_VARIABLE, ONEDNN_VARIABLE)
 
 
+def share_protobuf() -> None:
+    """Make protobuf run in pure Python, as `import mindspore` does; must run before `import onnx`.
+
+    MindSpore 2.9 (the last for Python 3.9) carries generated code that the compiled protobuf refuses: with onnx
+    imported first, `import mindspore` fails. A value that the user set is left alone.
+    """
+    os.environ.setdefault("PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION", "python")
+
+
 def choose_target(target: str) -> str:
     """"auto" is Ascend where the driver shows an NPU, else CPU; GPU must be asked for."""
     if target not in TARGETS:

@@ -13,6 +13,7 @@ from typing import Any, Iterable, Optional, Union
 import numpy as np
 
 from dependency.errors import InputError
+from src.common.device import share_protobuf
 
 _ACTIVATIONS = {"Relu": "relu", "Sigmoid": "sigmoid"}
 _TRANSPARENT = {*_ACTIVATIONS, "Add", "BatchNormalization"}
@@ -145,6 +146,7 @@ def _channels(each: Convolution) -> int:
 
 def _load(path: Union[str, Path]) -> Any:
     try:
+        share_protobuf()
         import onnx
     except ImportError as error:
         raise InputError("reading an ONNX file needs onnx; type: pip install onnx") from error
