@@ -20,7 +20,7 @@ ONEDNN_VARIABLE = "ONEDNN_MAX_CPU_ISA"
 def cap_onednn() -> None:
     """Keep oneDNN off its slow AVX-512 path; must run before `import mindspore`.
 
-    On CPUs with AVX-512, oneDNN runs MindSpore's plain NCHW convolutions with reference code, 20 to 55 times slower
+    On CPUs with AVX-512, oneDNN runs MindSpore's plain NCHW convolutions with reference code, some 15 times slower
     than its AVX2 code (docs/performance.md). A value that the user set is left alone.
     """
     if ONEDNN_VARIABLE in os.environ:
@@ -28,7 +28,7 @@ def cap_onednn() -> None:
     os.environ[ONEDNN_VARIABLE] = "AVX2"
     if "mindspore" in sys.modules:
         LOGGER.warning("mindspore was imported before %s could be set: on a CPU with AVX-512 convolutions may run "
-                       "20 to 55 times slower. Put `export %s=AVX2` before the command.",
+                       "some 15 times slower. Put `export %s=AVX2` before the command.",
                        ONEDNN_VARIABLE, ONEDNN_VARIABLE)
 
 
