@@ -2,6 +2,7 @@
 """The training options of CenterFace: names and defaults of the manual's train.py and config.py, and a few more."""
 from src.common.config import Option, Table
 from src.common.device import TARGETS
+from src.common.lr_schedule import SCHEDULES
 
 # BGR, in 0..255 (the manual's test values 0.408 ... in 0..1).
 MEAN = [104.04, 113.985, 119.85]
@@ -51,9 +52,7 @@ OPTIONS: Table = {
         "per_batch_size": Option(8, "images per step on each device"),
         "max_epoch": Option(140, "epochs"),
         "lr": Option(4e-3, "learning rate (of 8 devices with 8 images; 5e-4 on one)"),
-        "lr_scheduler": Option("multistep", "how it falls", choices=(
-            "multistep", "exponential", "cosine", "cosine_annealing", "cosine_annealing_V2",
-            "cosine_annealing_sample")),
+        "lr_scheduler": Option("multistep", "how it falls", choices=tuple(SCHEDULES)),
         "lr_epochs": Option([90, 120], "multistep: epochs (from 0) at which it is multiplied by --lr_gamma"),
         "lr_gamma": Option(0.1, "multistep: the factor"),
         "eta_min": Option(0.0, "cosines: the lowest rate"),

@@ -18,7 +18,6 @@ from dependency.errors import InputError
 from dependency.extd.utils import augmentations as crops
 
 COLUMNS = ("image", "heatmap", "cells", "values", "weights")
-DATA_ANCHOR = ("crop", "reference", "off")
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ from typing import Sequence
 
 from mindspore import nn
 
-OPTIMIZERS = ("adam", "sgd", "momentum")
 WITHOUT_DECAY = (".bias", ".gamma", ".beta")
 
 
@@ -13,7 +12,7 @@ def build_optimizer(name: str, params: Sequence, rates: Sequence[float], weight_
     """Adam (0.9, 0.999, 1e-8), SGD or Momentum; biases and BatchNorm's gamma and beta are not decayed.
 
     Args:
-        name: one of OPTIMIZERS.
+        name: "adam", "sgd" or "momentum".
         rates: the learning rate of every step (`lr_schedule.schedule`).
         slow_prefix, slow_factor: parameters whose names start so (a pretrained backbone) learn at this share of it.
     """

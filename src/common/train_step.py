@@ -9,8 +9,6 @@ A Cell run in GRAPH_MODE: as a `ms.jit` function the same kernels took two to th
 import mindspore as ms
 from mindspore import Tensor, nn, ops
 
-EMA_PREFIX = "ema."
-
 
 class TrainStep(nn.Cell):
     """One optimiser step; skipped, weights untouched, when a gradient is not finite.
