@@ -26,7 +26,7 @@ class Augmentation:
 
     data_anchor: "crop" = half of the samples by data-anchor sampling as a true crop, half random squares;
         "reference" = the reference's crop, on which its data-anchor scaling has no effect; "off" = the whole image,
-        letterboxed at the top left.
+        as the test letterboxes it.
     mosaic: probability that a sample is made of four images, each in its quarter of the input.
     area_weights: how much faces of each size count in the size and offset losses, see `AREA_WEIGHTS`.
     crop_scales: side of a random square as a share of the longer image side.
@@ -111,7 +111,7 @@ class CenterFaceSamples:
     def _window(self, record: Record, shape: tuple[int, int], size: int, rng: np.random.Generator) -> crops.Window:
         plan, faces = self.augmentation, record.boxes[~record.ignore]
         if plan.data_anchor == "off":
-            return crops.Window(0.0, 0.0, float(max(shape)))
+            return crops.whole_window(*shape)
         if plan.data_anchor == "reference":
             return crops.reference_window(*shape, rng)
         if len(faces) and rng.random() < 0.5:

@@ -4,7 +4,7 @@
     CenterfaceMobilev2()(images float32 [N, 3, H, W], normalised; H and W multiples of 32)
         -> hm [N, 1, H/4, W/4] after the sigmoid, wh [N, 2, ..], off [N, 2, ..], kps [N, 10, ..]
 """
-from mindspore import Tensor, nn, ops
+from mindspore import Tensor, nn
 
 from src.centerface.mobile_v2 import STAGE_CHANNELS, MobileNetV2
 from src.centerface.var_init import initialise
@@ -38,7 +38,8 @@ class MobileNetUp(nn.Cell):
         self.up3 = IDAUp(channels, x1)
         self.conv_last = nn.SequentialCell([
             nn.Conv2d(channels, channels, 3, pad_mode="pad", padding=1),
-            nn.BatchNorm2d(channels, eps=1e-5, momentum=0.99),
+            # The reference keeps 0.99: statistics of 100 steps ago, wrong box sizes after a short training.
+            nn.BatchNorm2d(channels, eps=1e-5, momentum=0.9),
             nn.ReLU(),
         ])
 
@@ -71,27 +72,6 @@ class CenterfaceMobilev2(nn.Cell):
     def construct(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         x = self.dla_up(*self.base(images))
         return self.hm_head(x), self.wh_head(x), self.off_head(x), self.kps_head(x)
-
-
-class Normalise(nn.Cell):
-    """uint8 BGR images [N, H, W, 3] -> float32 [N, 3, H, W], (x - mean) / std.
-
-    Args:
-        channels: "BGR" or "RGB", the order that the network was trained with.
-        mean, std: three numbers each, in units of 0..255 and in the order of `channels`.
-    """
-
-    def __init__(self, channels: str, mean: tuple, std: tuple):
-        super().__init__()
-        self.reverse = channels == "RGB"
-        self.scale = Tensor([[[[1.0 / value]] for value in std]])
-        self.shift = Tensor([[[[-m / s]] for m, s in zip(mean, std)]])
-
-    def construct(self, images: Tensor) -> Tensor:
-        x = images.astype("float32").transpose(0, 3, 1, 2)
-        if self.reverse:
-            x = ops.flip(x, (1,))
-        return x * self.scale + self.shift
 
 
 def _lateral(channels: int, out_channels: int) -> nn.SequentialCell:

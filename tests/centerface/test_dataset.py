@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from dependency.centernet.src.lib.datasets.dataset.coco_hp import Record
+from dependency.centernet.src.lib.utils.image import letterbox
 from dependency.errors import InputError
 from src.centerface.batch_picture import batch_picture, target_faces
 from src.centerface.dataset import Augmentation, CenterFaceSamples
@@ -88,3 +89,13 @@ def test_a_batch_is_drawn(tmp_path, records):
     batch_picture(batch, tmp_path / "batch.png")
     drawn = cv2.imread(str(tmp_path / "batch.png"))
     assert drawn is not None and (drawn[..., 1] > drawn[..., 0].astype(int) + 100).any(), "green boxes"
+
+
+def test_without_crops_training_shows_what_the_test_shows(tmp_path, records):
+    samples = CenterFaceSamples(records, tmp_path, Augmentation(input_size=96, **WITHOUT_CHANCE))
+    for index, record in enumerate(records):
+        image, *targets = samples(index, np.random.default_rng(0))
+        canvas, placement = letterbox(cv2.imread(str(tmp_path / record.path)), 96)
+        np.testing.assert_array_equal(image, canvas)
+        expected = placement.to_canvas(record.boxes.reshape(-1, 2, 2)).reshape(-1, 4)
+        np.testing.assert_allclose(target_faces(*targets[1:], 24).boxes, expected, atol=0.01)

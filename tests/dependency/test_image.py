@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dependency.centernet.src.lib.utils.image import letterbox, pad_to_multiple, read_image
+from dependency.centernet.src.lib.utils.image import letterbox, pad_to_multiple, pad_to_square, read_image, resize
 from dependency.errors import InputError
 
 
@@ -29,12 +29,15 @@ def test_letterbox_keeps_proportions_and_inverts(height, width, size):
     assert on_canvas[1].max() == pytest.approx(size, abs=1e-2)                  # the long side fills the square
 
 
-def test_letterbox_is_the_manuals_affine():
-    """The reference maps the image's centre to the canvas' centre and max(h, w) to its side, in one warp."""
-    image = gradient(60, 100)
-    scale = 832 / 100
-    matrix = np.array([[scale, 0, 416 - scale * 50], [0, scale, 416 - scale * 30]])
-    np.testing.assert_array_equal(letterbox(image, 832)[0], cv2.warpAffine(image, matrix, (832, 832)))
+@pytest.mark.parametrize("size", [832, 80, 30])
+def test_letterbox_samples_at_pixel_centres(size):
+    """A ramp stays the same ramp: the pixel centre x + 0.5 of the canvas shows what `to_image` says."""
+    ramp = np.repeat(np.linspace(0, 250, 100, dtype=np.float32)[None, :, None], 60, axis=0).repeat(3, axis=2)
+    canvas, placement = letterbox(ramp, size)
+    columns = np.arange(size) + 0.5
+    source = placement.to_image(np.stack([columns, columns], axis=1))[:, 0] - 0.5
+    inside = (source > 1) & (source < 98)
+    np.testing.assert_allclose(canvas[size // 2, inside, 0], source[inside] * 250 / 99, atol=0.2)
 
 
 def test_a_marked_pixel_is_found_where_the_placement_says():
@@ -55,6 +58,28 @@ def test_padding_resamples_nothing(height, width):
     np.testing.assert_array_equal(canvas[:height, :width], image)
     assert not canvas[height:].any() and not canvas[:, width:].any()
     assert placement == (1.0, 0.0, 0.0)
+
+
+@given(height=st.integers(1, 120), width=st.integers(1, 120), side=st.integers(1, 130),
+       scale=st.sampled_from([1.0, 0.02, 0.4, 0.7, 1.6]))
+def test_a_square_holds_the_scaled_image_at_its_upper_left(height, width, side, scale):
+    fill = (104.0, 117.0, 123.0)
+    image = np.full((height, width, 3), 255, np.uint8)
+    canvas, placement = pad_to_square(image, side, scale, fill)
+    rows, columns = (max(1, round(extent * scale)) for extent in (height, width))
+    assert canvas.shape == (max(side, rows, columns),) * 2 + (3,) and placement == (scale, 0, 0)
+    assert (canvas[:rows, :columns] == 255).all()
+    assert (canvas[rows:] == fill).all() and (canvas[:, columns:] == fill).all()
+
+
+@pytest.mark.parametrize("scale", [0.3, 0.75, 1.0, 2.1])
+def test_resizing_samples_at_pixel_centres(scale):
+    ramp = np.repeat(np.linspace(0, 250, 100, dtype=np.float32)[None, :, None], 60, axis=0).repeat(3, axis=2)
+    resized = resize(ramp, scale)
+    source = (np.arange(resized.shape[1]) + 0.5) / scale - 0.5
+    inside = (source > 2) & (source < 97)
+    np.testing.assert_allclose(resized[5, inside, 0], source[inside] * 250 / 99, atol=0.3)
+    assert scale != 1.0 or resized is ramp
 
 
 @pytest.mark.parametrize("pixels", [

@@ -56,6 +56,12 @@ def square_window(boxes: np.ndarray, height: int, width: int, scales: tuple[floa
     return Window(_around(x1, x2, width, side, rng), _around(y1, y2, height, side, rng), side)
 
 
+def whole_window(height: int, width: int) -> Window:
+    """The smallest square around the whole image, centred, as the test's letterbox shows it."""
+    side = float(max(height, width))
+    return Window((width - side) / 2, (height - side) / 2, side)
+
+
 def reference_window(height: int, width: int, rng: np.random.Generator) -> Window:
     """The crop of the CenterFace reference: side max(h, w) * (0.60, 0.65 .. 0.95), centre away from the borders.
 

@@ -6,6 +6,7 @@ All images are uint8 BGR [H, W, 3]; points and boxes are float32 pixels; randomn
 import cv2
 import numpy as np
 
+from dependency.centernet.src.lib.utils.image import Placement, place
 from dependency.extd.utils.augmentations import Window
 
 # Left and right eye, left and right mouth corner change places in a mirrored face.
@@ -19,25 +20,9 @@ GREY_WEIGHTS = np.array([0.114, 0.587, 0.299], np.float32)
 
 
 def cut(image: np.ndarray, window: Window, size: int) -> np.ndarray:
-    """The window scaled to [size, size, 3], black outside the image.
-
-    A window more than twice as large as `size` is first reduced by area averaging, since a bilinear warp alone would
-    skip pixels.
-    """
-    x, y, side = window
-    scale = size / side
-    if scale < 0.5:
-        factor = scale * 2
-        height, width = (max(1, round(extent * factor)) for extent in image.shape[:2])
-        factor_y, factor_x = height / image.shape[0], width / image.shape[1]
-        image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
-    else:
-        factor_y = factor_x = 1.0
-    # Pixel centres: source = (target + 0.5) / scale + x - 0.5, then the same for the reduced image.
-    matrix = np.array([[factor_x / scale, 0, (0.5 / scale + x) * factor_x - 0.5],
-                       [0, factor_y / scale, (0.5 / scale + y) * factor_y - 0.5]], np.float64)
-    return cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-                          borderMode=cv2.BORDER_CONSTANT)
+    """The window scaled to [size, size, 3], black outside the image; sampled as the test samples its canvas."""
+    scale = size / window.side
+    return place(image, Placement(scale, -window.x * scale, -window.y * scale), size, size)
 
 
 def to_window(points: np.ndarray, window: Window, size: int) -> np.ndarray:

@@ -8,7 +8,7 @@ Images are BGR uint8 [H, W, 3]. Coordinates are pixels with x to the right; a bo
 x + w - 1.
 """
 from pathlib import Path
-from typing import NamedTuple, Union
+from typing import NamedTuple, Sequence, Union
 
 import cv2
 import numpy as np
@@ -16,6 +16,7 @@ import numpy as np
 from dependency.errors import InputError
 
 STRIDE = 32
+BLACK = (0, 0, 0)
 
 
 class Placement(NamedTuple):
@@ -59,18 +60,33 @@ def read_image(path: Union[str, Path], apply_orientation: bool = False) -> np.nd
     return image
 
 
-def place(image: np.ndarray, placement: Placement, height: int, width: int) -> np.ndarray:
-    """Draw `image` on a black canvas [height, width, 3] by one bilinear warp."""
-    matrix = np.array([[placement.scale, 0, placement.dx], [0, placement.scale, placement.dy]], np.float64)
-    return cv2.warpAffine(image, matrix, (width, height), flags=cv2.INTER_LINEAR)
+def place(image: np.ndarray, placement: Placement, height: int, width: int,
+          fill: Sequence[float] = BLACK) -> np.ndarray:
+    """Draw `image` on a canvas [height, width, 3] of one colour, bilinear between pixel centres.
+
+    An image shrunk to less than half is first reduced by area averaging, since a bilinear warp alone would skip
+    pixels.
+    """
+    scale, dx, dy = placement
+    factor_x = factor_y = 1.0
+    if scale < 0.5:
+        reduced = [max(1, round(side * scale * 2)) for side in image.shape[1::-1]]
+        factor_x, factor_y = reduced[0] / image.shape[1], reduced[1] / image.shape[0]
+        image = cv2.resize(image, reduced, interpolation=cv2.INTER_AREA)
+    # Pixel centres: source = (target + 0.5 - dx) / scale - 0.5, then the same for the reduced image.
+    matrix = np.array([[factor_x / scale, 0, (0.5 - dx) / scale * factor_x - 0.5],
+                       [0, factor_y / scale, (0.5 - dy) / scale * factor_y - 0.5]], np.float64)
+    return cv2.warpAffine(image, matrix, (width, height), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+                          borderMode=cv2.BORDER_CONSTANT, borderValue=tuple(fill))
 
 
-def letterbox(image: np.ndarray, size: int) -> tuple[np.ndarray, Placement]:
-    """Fit an image into a square, proportions kept, centred, black around it (the manual's 832 protocol).
+def letterbox(image: np.ndarray, size: int, fill: Sequence[float] = BLACK) -> tuple[np.ndarray, Placement]:
+    """Fit an image into a square, proportions kept, centred, one colour around it (the manual's 832 protocol).
 
     Args:
         image: uint8 [H, W, 3].
         size: side of the square; the longer side of the image becomes `size`.
+        fill: blue, green and red around the image.
 
     Returns:
         (canvas uint8 [size, size, 3], placement)
@@ -78,26 +94,56 @@ def letterbox(image: np.ndarray, size: int) -> tuple[np.ndarray, Placement]:
     height, width = image.shape[:2]
     scale = size / max(height, width)
     placement = Placement(scale, (size - scale * width) / 2, (size - scale * height) / 2)
-    return place(image, placement, size, size), placement
+    return place(image, placement, size, size, fill), placement
 
 
-def pad_to_multiple(image: np.ndarray, multiple: int = STRIDE, scale: float = 1.0) -> tuple[np.ndarray, Placement]:
-    """Add black columns at the right and rows at the bottom until both sides are multiples of `multiple`.
+def pad_to_multiple(image: np.ndarray, multiple: int = STRIDE, scale: float = 1.0,
+                    fill: Sequence[float] = BLACK) -> tuple[np.ndarray, Placement]:
+    """Add columns at the right and rows at the bottom until both sides are multiples of `multiple`.
 
     Args:
         image: uint8 [H, W, 3].
-        multiple: the network's coarsest stride.
+        multiple: the network's coarsest stride; 1 adds nothing.
         scale: resize first; at 1.0 no pixel is resampled.
+        fill: blue, green and red of what is added.
 
     Returns:
         (canvas uint8 [H', W', 3], placement)
     """
-    height, width = (round_up(side * scale, multiple) for side in image.shape[:2])
-    placement = Placement(scale, 0.0, 0.0)
-    if scale != 1.0:
-        return place(image, placement, height, width), placement
+    scaled = resize(image, scale)
+    height, width = (round_up(side, multiple) for side in scaled.shape[:2])
+    return _extend(scaled, height, width, fill), Placement(scale, 0.0, 0.0)
+
+
+def pad_to_square(image: np.ndarray, side: int, scale: float = 1.0,
+                  fill: Sequence[float] = BLACK) -> tuple[np.ndarray, Placement]:
+    """Add columns at the right and rows at the bottom up to a square of `side` pixels, or larger if need be.
+
+    Arguments and result as in `pad_to_multiple`.
+    """
+    scaled = resize(image, scale)
+    side = max(side, *scaled.shape[:2])
+    return _extend(scaled, side, side, fill), Placement(scale, 0.0, 0.0)
+
+
+def resize(image: np.ndarray, scale: float) -> np.ndarray:
+    """The image times `scale`, sides rounded, at least one pixel each; the same array for 1.0.
+
+    Bilinear, as the published protocols do; by area averaging under one half, where bilinear skips pixels.
+    """
+    if scale == 1.0:
+        return image
+    if round(min(image.shape[:2]) * scale) < 1:
+        width, height = (max(1, round(side * scale)) for side in image.shape[1::-1])
+        return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+    # Factors, not sides: the sides are rounded, the coordinates are not.
+    interpolation = cv2.INTER_AREA if scale < 0.5 else cv2.INTER_LINEAR
+    return cv2.resize(image, None, fx=scale, fy=scale, interpolation=interpolation)
+
+
+def _extend(image: np.ndarray, height: int, width: int, fill: Sequence[float]) -> np.ndarray:
     bottom, right = height - image.shape[0], width - image.shape[1]
-    return cv2.copyMakeBorder(image, 0, bottom, 0, right, cv2.BORDER_CONSTANT), placement
+    return cv2.copyMakeBorder(image, 0, bottom, 0, right, cv2.BORDER_CONSTANT, value=tuple(fill))
 
 
 def round_up(value: float, multiple: int) -> int:
