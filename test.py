@@ -32,7 +32,8 @@ def main(argv: Optional[list[str]] = None) -> int:
 
     def test(detector: Any, candidate: Candidate) -> None:
         folder = Path(cfg.save_dir) / candidate.folder
-        test_images(detector, images, Path(cfg.data_dir), folder, candidate.path.name, cfg.score_digits)
+        test_images(detector, images, Path(cfg.data_dir), folder, candidate.path.name, cfg.score_digits,
+                    cfg.batch_size)
         if evaluation:
             evaluation.add(candidate, folder)
 

@@ -1,15 +1,17 @@
 #!/usr/bin/env python
 # SPDX-License-Identifier: Apache-2.0
-"""Train a face detector.
+"""Train a face detector: CenterFace or RetinaFace.
 
   python train.py --lr=5e-4 --weight_decay=0 --per_batch_size=8 --pretrained_backbone=mobilenet_v2.ckpt \\
       --data_dir=dataset/centerface --annot_path=annotations/train.json --img_dir=images/train/images
+  python train.py --model retinaface --backbone mobilenet025 --training_dataset data/widerface/train/label.txt
 
-Checkpoints, log and metrics.jsonl go to outputs/<date_time>/. Go on with a stopped run: the same command with
---resume outputs/<date_time>/0-<epoch>_<step>.ckpt. Then: python test.py --help.
+An option that only one model has names the model; else --model does; without any it is RetinaFace. Each model has its
+own options: python train.py --model centerface --help. CenterFace writes checkpoints, log and metrics.jsonl to
+outputs/<date_time>/ (test with test.py), RetinaFace to checkpoint/ (test with eval.py). A stopped run goes on with the
+same command and --resume (CenterFace) or --resume_net (RetinaFace) CHECKPOINT.
 """
 import sys
-import time
 from pathlib import Path
 from typing import Optional
 
@@ -23,50 +25,50 @@ from src.common.log import LOGGER
 
 
 def main(argv: Optional[list[str]] = None) -> int:
-    cfg, _ = config.parse(models.options("centerface"), argv, __doc__, prog="train.py")
+    name, argv = models.select(sys.argv[1:] if argv is None else argv, default="retinaface")
+    cfg, _ = config.parse(models.options(name), argv, __doc__, prog="train.py")
     ms = device.setup(cfg.device_target)
     rank, group = device.connect(cfg.is_distributed)
     ms.set_seed(cfg.seed)
-    folder = Path(cfg.ckpt_path) / time.strftime("%Y-%m-%d_time_%H_%M_%S")
-    log.setup(folder, rank, name=folder.name)
-    train(cfg, folder, rank, group)
+    train(name, cfg, rank, group)
     return 0
 
 
-def train(cfg, folder: Path, rank: int, group: int) -> None:
+def train(name: str, cfg, rank: int, group: int) -> None:
     """Build everything that the options name, and run the epochs."""
     from src.common.loader import SamplePlan, create_loader
-    from src.common.lr_schedule import schedule
     from src.common.optim import build_optimizer
     from src.common.train_step import TrainStep
     from src.common.trainer import Trainer
     from src.common.training_state import load_state
 
-    model = models.training("centerface")
+    model = models.training(name)
+    run_as = model.run_settings(cfg, rank, group)
+    log.setup(run_as.folder, rank, name=run_as.log_name)
+    LOGGER.info("training %s", name)
     samples = model.build_samples(cfg)
-    plan = SamplePlan(len(samples), cfg.per_batch_size, cfg.max_epoch, cfg.seed, rank, group)
+    plan = SamplePlan(len(samples), run_as.batch, run_as.epochs, run_as.seed, rank, group)
     LOGGER.info("Finish loading dataset")
     network = model.build_network(cfg)
     LOGGER.info("finish get network")
-    rates = schedule(cfg.lr_scheduler, lr=cfg.lr, steps_per_epoch=plan.steps_per_epoch, max_epoch=cfg.max_epoch,
-                     warmup_epochs=cfg.warmup_epochs, lr_epochs=cfg.lr_epochs, lr_gamma=cfg.lr_gamma,
-                     eta_min=cfg.eta_min, t_max=cfg.t_max)
-    optimizer = build_optimizer(cfg.optimizer, network.trainable_params(), rates, cfg.weight_decay, cfg.momentum,
-                                model.BACKBONE_PREFIX, cfg.backbone_lr)
-    LOGGER.info("use %s optimizer", cfg.optimizer)
-    step = TrainStep(model.build_loss_cell(cfg, network), optimizer, cfg.loss_scale, cfg.clip_norm, cfg.ema_decay,
-                     device.gradient_reducer(optimizer.parameters, group))
-    position = load_state(Path(cfg.resume), step, network) if cfg.resume else None
+    rates = run_as.rates(plan.steps_per_epoch)
+    optimizer = build_optimizer(run_as.optimizer, network.trainable_params(), rates, run_as.weight_decay,
+                                run_as.momentum, model.BACKBONE_PREFIX, run_as.backbone_lr)
+    LOGGER.info("use %s optimizer", run_as.optimizer)
+    step = TrainStep(model.build_loss_cell(cfg, network), optimizer, run_as.loss_scale, run_as.clip_norm,
+                     run_as.ema_decay, device.gradient_reducer(optimizer.parameters, group))
+    position = load_state(Path(run_as.resume), step, network) if run_as.resume else None
     first_step = plan.first_step(position)
+    naming = run_as.naming(plan.steps_per_epoch)
     card = {**model.build_card(cfg), "versions": device.versions(), "command": sys.argv}
     if rank == 0:
-        with atomic_write(folder / "config.yaml") as file:
-            yaml.safe_dump(dict(cfg), file, sort_keys=False)
+        with atomic_write(run_as.folder / f"{naming.beside}config.yaml") as file:
+            yaml.safe_dump({"model": name, **cfg}, file, sort_keys=False)
     LOGGER.info("args.steps_per_epoch = %d args.ckpt_interval = %d, first step %d of %d, outputs in %s",
-                plan.steps_per_epoch, cfg.ckpt_interval, first_step, len(rates), folder)
-    loader = create_loader(samples, model.COLUMNS, plan, first_step, cfg.workers)
-    Trainer(step, network, plan, rates, folder, card, model.TERMS, samples.describe, model.batch_picture,
-            cfg.ckpt_interval, cfg.log_interval, cfg.loss_scale).fit(loader, first_step)
+                plan.steps_per_epoch, run_as.checkpoint_every, first_step, len(rates), run_as.folder)
+    loader = create_loader(samples, model.COLUMNS, plan, first_step, run_as.workers)
+    Trainer(step, network, plan, rates, card, model.TERMS, run_as, naming, samples.describe,
+            model.batch_picture).fit(loader, first_step)
 
 
 if __name__ == "__main__":

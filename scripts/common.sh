@@ -120,7 +120,7 @@ run_detached() {    # LOG COMMAND...
     process=$!
     echo "$process" >"$(dirname "$log")/run.pid"
     while kill -0 "$process" 2>/dev/null; do
-        if tail -n "+$((before + 1))" "$log" | grep -q -e 'average_loss' -e ' images in '; then
+        if tail -n "+$((before + 1))" "$log" | grep -q -e 'average_loss' -e ' images in ' -e 'loss is' -e 'im_detect'; then
             tail -n 1 "$log"
             say "goes on in the background as process $process; log: $log"
             return 0
@@ -203,7 +203,7 @@ train() {           # LAUNCH OPTIONS...
             "src/convert_weight_mobilenetv2.py, or give none as PRETRAINED_BACKBONE"
         [ -d "$dataset" ] || die "no dataset folder $dataset; link it: ln -sf YOUR_DATA_DIR $HERE/dataset"
     fi
-    "$launch" "--device_target=$DEVICE_TARGET" --weight_decay=0 "--pretrained_backbone=$backbone" \
+    "$launch" --model=centerface "--device_target=$DEVICE_TARGET" --weight_decay=0 "--pretrained_backbone=$backbone" \
         "--data_dir=$dataset" "--annot_path=${ARG4:-annotations/train.json}" \
         "--img_dir=${ARG5:-images/train/images}" "$@"
 }

@@ -42,6 +42,7 @@ def test_common_knows_no_model():
 
 def test_models_do_not_know_each_other():
     assert breaks("src/centerface", "src.retinaface") == []
+    assert breaks("src/retinaface", "src.centerface") == []
 
 
 def test_tests_of_boundaries_see_the_code():

@@ -8,8 +8,7 @@ import numpy as np
 
 from dependency.centernet.src.lib.datasets.sample.multi_pose import IGNORED, STRIDE
 from dependency.centernet.src.lib.detectors.base_detector import Faces
-from dependency.files import atomic_write
-from src.common.draw import contact_sheet, draw_faces
+from src.common.draw import contact_sheet, draw_faces, write_image
 
 
 def batch_picture(batch: Sequence[np.ndarray], path: Path) -> None:
@@ -20,9 +19,7 @@ def batch_picture(batch: Sequence[np.ndarray], path: Path) -> None:
     """
     shown = [draw_faces(_overlay(image, heatmap), target_faces(cells, values, weights, heatmap.shape[1]), scores=False)
              for image, heatmap, cells, values, weights in zip(*batch[:5])]
-    encoded = cv2.imencode(".png", contact_sheet(shown, columns=4, cell=320))[1]
-    with atomic_write(path, "wb") as file:
-        file.write(encoded.tobytes())
+    write_image(path, contact_sheet(shown, columns=4, cell=320))
 
 
 def target_faces(cells: np.ndarray, values: np.ndarray, weights: np.ndarray, grid: int) -> Faces:

@@ -7,7 +7,8 @@ Sources, recognised by what the file holds: the authors' released ONNX, CenterFa
 mobilenet_v2, MindSpore checkpoints of the model zoo or of this project.
 """
 import importlib.util
-from dataclasses import dataclass
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Optional, Union
 
@@ -19,21 +20,22 @@ from src.centerface.layers import NETWORK_INPUT, change_input, tensor_shapes
 from src.centerface.release import only_backbone, read_release, unfold
 from src.centerface.torch_names import KEY_PREFIX, key_shapes, name_map, torch_name
 from src.common import checkpoint
-from src.common.checkpoint import LoadReport, load_report
+from src.common.checkpoint import load_report
+from src.common.converted import TORCHVISION_INPUT, Converted, is_onnx, without_counters
 from src.common.torch_file import is_torch_file, read_tensors
 
-TORCHVISION_INPUT = {"channels": "RGB", "mean": [123.675, 116.28, 103.53], "std": [58.395, 57.12, 57.375]}
+OPTIONS = ("unfold_folder",)
 _WIDTH = "dla_up.conv.0.weight"
-_COUNTERS = ".num_batches_tracked"
+# CenterFace here, of CenterFace.pytorch; MobileNetV2 of torchvision, of MindSpore (with any prefix).
+_KNOWN = re.compile(r"base\.need_fp1\.|base\.feature_1\.|dla_up\.|(?:[\w.]*\.)?features\.\d+\.(?:features|conv|\d)\.")
 
 
-@dataclass(frozen=True)
-class Converted:
-    """Tensors with our names, their card, how they fit the network, and what the source was taken for."""
-    tensors: dict[str, np.ndarray]
-    card: dict[str, Any]
-    report: LoadReport
-    origin: str
+def recognises(names: Sequence[str]) -> bool:
+    """True if tensors of these names (without prefixes of training) are a CenterFace or a MobileNetV2.
+
+    A file without names is an ONNX: the authors' release is the only one known here.
+    """
+    return not names or any(_KNOWN.match(name) for name in names)
 
 
 def convert(source: Union[str, Path], part: str = "all", unfold_folder: Optional[Path] = None) -> Converted:
@@ -83,7 +85,7 @@ def mobilenet_from_torch(path: Union[str, Path],
     """
     shapes = key_shapes() if shapes is None else shapes
     related = name_map(shapes)
-    given = _without_counters(checkpoint.strip_prefix(read_tensors(path)))
+    given = without_counters(checkpoint.strip_prefix(read_tensors(path)))
     tensors = {related.get(name, name): value for name, value in given.items()}
     report = load_report(shapes, tensors)
     report.require(path)
@@ -97,7 +99,7 @@ def face_from_torch(path: Union[str, Path]) -> Converted:
 
     Its transposed convolutions are depthwise, [C, 1, 2, 2]: each becomes the diagonal of a full [C, C, 2, 2].
     """
-    given = _without_counters(checkpoint.strip_prefix(read_tensors(path)))
+    given = without_counters(checkpoint.strip_prefix(read_tensors(path)))
     given = {f"hm.{name[5:]}" if name.startswith("hm.0.") else name: value for name, value in given.items()}
     width = given[_WIDTH].shape[0] if _WIDTH in given else 64
     shapes = tensor_shapes(width)
@@ -158,9 +160,7 @@ def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any], str, dict[
             return (*_backbone_of_torchvision(path), {})
         raise InputError(f"{path}: neither CenterFace.pytorch nor torchvision's mobilenet_v2 (its first "
                          f"tensor is {next(iter(names))}); give one of these")
-    with open(path, "rb") as file:
-        head = file.read(1)
-    if head == b"\x08":                                   # field 1 of an ONNX file is a number, a .ckpt's not
+    if is_onnx(path):
         tensors, card = read_release(path)
         return tensors, card, "released CenterFace (ONNX)", {}
     read = checkpoint.load(path)
@@ -189,7 +189,3 @@ def _face_card(head_conv: int, source: str) -> dict[str, Any]:
     """The card of a checkpoint that brings none: the manual's network."""
     return {"model": "centerface", "options": {"head_conv": head_conv, "activation": "relu6"},
             "input": dict(NETWORK_INPUT), "decoder": "centerface", "source": source}
-
-
-def _without_counters(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    return {name: value for name, value in tensors.items() if not name.endswith(_COUNTERS)}

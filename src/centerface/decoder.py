@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """From CenterFace's raw maps to faces, for the two encodings there are.
 
-    rows = decode_centerface((hm, wh, off, kps), top_k=1000)
+    rows = decode_centerface((hm, wh, off, kps), canvas.shape[:2], top_k=1000)
 
 Maps of one image, float32: hm [1, h, w] after the sigmoid, wh [2, h, w], off [2, h, w], kps [10, h, w]; a
 cell is 4 x 4 input pixels. Rows are [M, 15] float32 in input pixels: box xyxy, score, then x y of left eye,
@@ -24,7 +24,8 @@ PEAK_WINDOW = np.ones((3, 3), np.uint8)
 Maps = Sequence[np.ndarray]
 
 
-def decode_centerface(maps: Maps, top_k: int, score_threshold: float = 0.0, peaks: bool = True) -> np.ndarray:
+def decode_centerface(maps: Maps, shape: tuple[int, int], top_k: int, score_threshold: float = 0.0,
+                      peaks: bool = True) -> np.ndarray:
     """Decode the encoding that this project trains (CenterNet's centre points; sizes as logarithms).
 
     In cells: centre = (col + off[0], row + off[1]); width = 4 exp(wh[0]), height = 4 exp(wh[1]);
@@ -32,6 +33,7 @@ def decode_centerface(maps: Maps, top_k: int, score_threshold: float = 0.0, peak
 
     Args:
         maps: (hm, wh, off, kps) of one image.
+        shape: (height, width) of the input; other models' decoders need it, the maps tell all here.
         top_k: most rows returned.
         score_threshold: only cells with a higher score.
         peaks: only cells that are the maximum of their 3 x 3 neighbourhood.
@@ -48,7 +50,8 @@ def decode_centerface(maps: Maps, top_k: int, score_threshold: float = 0.0, peak
     return _rows(CELL * boxes, scores, CELL * landmarks)
 
 
-def decode_release(maps: Maps, top_k: int, score_threshold: float = 0.0, peaks: bool = False) -> np.ndarray:
+def decode_release(maps: Maps, shape: tuple[int, int], top_k: int, score_threshold: float = 0.0,
+                   peaks: bool = False) -> np.ndarray:
     """Decode the encoding of the authors' released network (github.com/Star-Clouds/CenterFace), y before x.
 
     In pixels: height = 4 exp(wh[0]), width = 4 exp(wh[1]);

@@ -2,8 +2,9 @@
 """What testing, export and prediction need to know of CenterFace; imports no MindSpore until a cell is built.
 
     cell = inference_cell(card)           # uint8 BGR [B, H, W, 3] -> hm, wh, off, kps
-    rows = decoder(card["decoder"])(maps_of_one_image, top_k=1000)
+    rows = decoder(card)(maps_of_one_image, canvas.shape[:2], top_k=1000)
 """
+from collections.abc import Iterable
 from typing import Any, Callable
 
 import numpy as np
@@ -22,6 +23,16 @@ DEFAULT_CARD: dict[str, Any] = {
 }
 
 
+def assumed_card(names: Iterable[str]) -> dict[str, Any]:
+    """The card of a checkpoint that has none, whatever the names of its tensors: `DEFAULT_CARD`."""
+    return DEFAULT_CARD
+
+
+def own_names(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The same tensors: CenterFace has one set of names, prefixes of training aside."""
+    return tensors
+
+
 def inference_cell(card: dict[str, Any]) -> Any:
     """The MindSpore cell (normalisation and network) that a card describes; see `CenterfaceInference`."""
     from src.centerface.inference import CenterfaceInference
@@ -35,8 +46,16 @@ def released() -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     return converted.tensors, converted.card
 
 
-def decoder(name: str) -> Callable[..., np.ndarray]:
-    """The decoder of this name: (maps of one image, top_k, score_threshold, peaks) -> rows [M, 15]."""
+def decoder(card: dict[str, Any]) -> Callable[..., np.ndarray]:
+    """The card's decoder: (maps of one image, (H, W), top_k, score_threshold, peaks) -> rows [M, 15]."""
+    name = card["decoder"]
     if name not in DECODERS:
         raise InputError(f"the checkpoint's card names decoder '{name}': expected one of {', '.join(DECODERS)}")
     return DECODERS[name]
+
+
+def check_options(options: dict[str, Any]) -> None:
+    """InputError for an argument of `BaseDetector`, chosen by the user, that makes no sense for this model."""
+    if options.get("pad") == "none":
+        raise InputError("--pad none: CenterFace's maps meet only where both sides are multiples of 32; "
+                         "give --pad 32 or leave it out")

@@ -8,7 +8,8 @@ from typing import Any
 from mindspore import Tensor, nn
 
 from dependency.errors import InputError
-from src.centerface.network import CenterfaceMobilev2, Normalise
+from src.centerface.network import CenterfaceMobilev2
+from src.common.normalise import Normalise
 
 NETWORK_OPTIONS = ("head_conv", "activation")
 

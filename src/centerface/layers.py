@@ -12,6 +12,7 @@ from typing import Any, Optional
 import numpy as np
 
 from src.centerface.config import MEAN, STD
+from src.common import converted
 
 # What the network is fed in training: (x - mean) / std in units of 0..255.
 NETWORK_INPUT = {"channels": "BGR", "mean": list(MEAN), "std": list(STD)}
@@ -84,26 +85,8 @@ def tensor_shapes(head_conv: int = 64, part: str = "all") -> dict[str, tuple[int
 
 def change_input(tensors: dict[str, np.ndarray], old: dict[str, Any],
                  new: dict[str, Any]) -> dict[str, np.ndarray]:
-    """The same network for an image that is normalised otherwise, by new values in its first layer.
-
-    With x_old = (raw - mean_old) / std_old = (x_new std_new + mean_new - mean_old) / std_old the weight takes
-    the factor std_new / std_old, and the constant sum of weight (mean_new - mean_old) / std_old leaves the
-    moving mean. Only at the image's border the result differs: zero padding is another colour then.
-
-    Args:
-        tensors: with the names of `tensor_shapes`; not changed.
-        old, new: {"channels": "BGR" or "RGB", "mean": [3], "std": [3]} in units of 0..255.
-    """
-    weight = tensors[f"{STEM}.weight"].astype(np.float64)
-    mean, std = (np.asarray(old[key], np.float64) for key in ("mean", "std"))
-    if old["channels"] != new["channels"]:
-        weight, mean, std = weight[:, ::-1], mean[::-1], std[::-1]
-    shift = (np.asarray(new["mean"]) - mean) / std
-    constant = np.einsum("oikl,i->o", weight, shift)
-    weight = weight * (np.asarray(new["std"]) / std)[:, None, None]
-    moving_mean = tensors[f"{STEM_NORM}.moving_mean"] - constant
-    return {**tensors, f"{STEM}.weight": np.ascontiguousarray(weight, np.float32),
-            f"{STEM_NORM}.moving_mean": moving_mean.astype(np.float32)}
+    """`converted.change_input` for CenterFace's first layer; `tensors` have the names of `tensor_shapes`."""
+    return converted.change_input(tensors, STEM, STEM_NORM, old, new)
 
 
 def _backbone() -> tuple[list[Layer], list[tuple[str, ...]]]:

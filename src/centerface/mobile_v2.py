@@ -7,6 +7,8 @@ The 1280-channel convolution and the classifier are left out.
 """
 from mindspore import Tensor, nn
 
+from src.common.normalise import freeze_statistics
+
 # (expansion, channels, repeats, first stride) of each stage's rows.
 STAGES = (
     ((1, 16, 1, 1), (6, 24, 2, 2)),
@@ -72,9 +74,7 @@ class MobileNetV2(nn.Cell):
 
     def freeze_statistics(self) -> None:
         """Normalise with the moving statistics in training too, and leave them as they are."""
-        for _, cell in self.cells_and_names():
-            if isinstance(cell, nn.BatchNorm2d):
-                cell.use_batch_statistics = False
+        freeze_statistics(self)
 
     def construct(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         x1 = self.need_fp1(x)

@@ -4,6 +4,7 @@
     samples = build_samples(cfg)                # callable by the loader; .count, .describe(index)
     loss_cell = build_loss_cell(cfg, network)   # construct(*columns) -> (total, terms)
 """
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +17,35 @@ from src.centerface.backbone import backbone_tensors
 from src.centerface.batch_picture import batch_picture
 from src.centerface.dataset import COLUMNS, Augmentation, CenterFaceSamples
 from src.centerface.losses import TERMS, CenterFaceLoss
-from src.centerface.network import CenterfaceMobilev2, Normalise
-from src.common.annotation import read_annotations
+from src.centerface.network import CenterfaceMobilev2
 from src.common.log import LOGGER
+from src.common.lr_schedule import schedule
+from src.common.run_settings import RunSettings
+from src.common.training_data import training_records
+from src.common.normalise import Normalise
 
 BACKBONE_PREFIX = "base."
 
 __all__ = ["BACKBONE_PREFIX", "COLUMNS", "TERMS", "batch_picture", "build_card", "build_loss_cell", "build_network",
-           "build_samples"]
+           "build_samples", "run_settings"]
+
+
+def run_settings(cfg: Any, rank: int, group: int) -> RunSettings:
+    """The options in the names that the training program knows; each run has its own folder, named by the time."""
+    del group
+    started = time.strftime("%Y-%m-%d_time_%H_%M_%S")
+
+    def rates(steps_per_epoch: int) -> list[float]:
+        return schedule(cfg.lr_scheduler, lr=cfg.lr, steps_per_epoch=steps_per_epoch, max_epoch=cfg.max_epoch,
+                        warmup_epochs=cfg.warmup_epochs, lr_epochs=cfg.lr_epochs, lr_gamma=cfg.lr_gamma,
+                        eta_min=cfg.eta_min, t_max=cfg.t_max)
+
+    return RunSettings(
+        batch=cfg.per_batch_size, epochs=cfg.max_epoch, seed=cfg.seed, workers=cfg.workers, rates=rates,
+        optimizer=cfg.optimizer, weight_decay=cfg.weight_decay, momentum=cfg.momentum, backbone_lr=cfg.backbone_lr,
+        loss_scale=cfg.loss_scale, clip_norm=cfg.clip_norm, ema_decay=cfg.ema_decay, resume=cfg.resume,
+        folder=Path(cfg.ckpt_path) / started, log_name=started, prefix=str(rank), checkpoint_every=cfg.ckpt_interval,
+        log_every=cfg.log_interval)
 
 
 def build_samples(cfg: Any) -> CenterFaceSamples:
@@ -34,21 +56,9 @@ def build_samples(cfg: Any) -> CenterFaceSamples:
     """
     image_dir = _inside("img_dir", cfg.img_dir, cfg.data_dir)
     path = _inside("annot_path", cfg.annot_path, cfg.data_dir)
-    if not image_dir.is_dir():
-        raise InputError(f"--img_dir: {image_dir} is a file, not a folder of images")
     LOGGER.info("==> getting centerface key point train data.")
-    records = read_annotations(path)
-    present = [record for record in records if (image_dir / record.path).is_file()]
-    if len(present) < len(records):
-        missing = next(record.path for record in records if not (image_dir / record.path).is_file())
-        if not cfg.only_existing:
-            raise InputError(f"{len(records) - len(present)} of {len(records)} annotated images are not in "
-                             f"{image_dir}, the first is {missing}; give the right --img_dir, or --only_existing to "
-                             "train on those that are there")
-        LOGGER.info("training on %d of %d annotated images", len(present), len(records))
-    usable = [record for record in present if (~record.ignore).any()]
-    LOGGER.info("Loaded train %d samples", len(usable))
-    return CenterFaceSamples(usable, image_dir, Augmentation(
+    records = training_records(path, image_dir, cfg.only_existing)
+    return CenterFaceSamples(records, image_dir, Augmentation(
         input_size=cfg.input_res, data_anchor=cfg.data_anchor, crop_scales=tuple(cfg.crop_scales), mosaic=cfg.mosaic,
         flip=cfg.flip, colour=cfg.color_aug, lighting=cfg.lighting, max_objs=cfg.max_objs, min_face=cfg.min_face,
         area_weights=cfg.area_weights))

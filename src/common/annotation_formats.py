@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Parsers of the annotation files of WIDER FACE and its relatives; see docs/formats.md for one line of each.
+"""Parsers of the annotation files of WIDER FACE, its relatives and FDDB; see docs/formats.md for one line of each.
 
     annotations = parse("label.txt", "label")   # usable faces, and .problems: the others by file and line
 
-In the files boxes are xywh pixels (`label_v2`: xyxy), in the Records they are xyxy pixels.
+In the files boxes are xywh pixels (`label_v2`: xyxy; `fddb`: ellipses), in the Records they are xyxy pixels.
 """
 import re
-import re
+from itertools import islice
 from pathlib import Path
 from typing import Callable, Iterable, Iterator, NamedTuple, Optional, Sequence, Union
 
@@ -15,6 +15,8 @@ import numpy as np
 from dependency.centernet.src.lib.datasets.dataset.coco_hp import Record, make_record, read_coco
 from dependency.centernet.src.lib.datasets.dataset.faults import Problem, image_name
 from dependency.errors import InputError
+from dependency.evaluate.fddb_files import SUFFIX, parse_ellipse, read_entries
+from dependency.evaluate.fddb_overlap import ellipse_boxes
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 NO_LANDMARKS = [0.0] * 15
@@ -123,12 +125,13 @@ def sniff(path: Path) -> str:
         return "mat"
     if start.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in (b"{", b"["):
         return "coco"
-    for _, line in _text_lines(path):
-        if line.startswith("#"):
-            return "label_v2" if _sized_header(line) else "label"
-        if line.lower().endswith(IMAGE_SUFFIXES):
-            return "bbx_gt"
-        break
+    lines = [line for _, line in islice(_text_lines(path), 3)]
+    if lines and lines[0].startswith("#"):
+        return "label_v2" if _sized_header(lines[0]) else "label"
+    if lines and lines[0].lower().endswith(IMAGE_SUFFIXES):
+        return "bbx_gt"
+    if len(lines) == 3 and lines[1].isdecimal() and len(lines[0].split()) == 1 and len(lines[2].split()) in (5, 6):
+        return "fddb"
     raise InputError(f"{path}: not an annotation file known here; expected one of {', '.join(FORMATS)} "
                      "(docs/formats.md), or name it with --format")
 
@@ -255,6 +258,20 @@ def _check_count(reader: _Reader, stated: Optional[int]) -> None:
         reader.problem(image.line, f"count is {stated}, but {image.tried} rows follow", "count")
 
 
+def _parse_fddb(path: Path) -> Annotations:
+    """FDDB's ellipse list: image without .jpg, count, an ellipse a row; its box is the one that just holds it."""
+    reader = _Reader(path)
+    for entry in read_entries(path):
+        reader.images.append(_Image(entry.line, image_name(entry.name + SUFFIX, "image line")))
+        for number, words in entry.rows:
+            try:
+                x1, y1, x2, y2 = ellipse_boxes(parse_ellipse(words))[0].tolist()
+                reader.images[-1].add(number, [x1, y1, x2 - x1, y2 - y1] + NO_LANDMARKS)
+            except InputError as error:
+                reader.problem(number, str(error))
+    return reader.finish()
+
+
 def _parse_mat(path: Path) -> Annotations:
     """wider_face_{train,val}.mat: event_list, file_list, face_bbx_list, and invalid_label_list if present."""
     from scipy.io import loadmat
@@ -290,5 +307,5 @@ def _parse_coco(path: Path) -> Annotations:
 
 FORMATS: dict[str, Callable[[Path], Annotations]] = {
     "label": _parse_label, "label_v2": _parse_label_v2, "bbx_gt": _parse_bbx_gt, "mat": _parse_mat,
-    "coco": _parse_coco,
+    "coco": _parse_coco, "fddb": _parse_fddb,
 }

@@ -185,9 +185,9 @@ def load_report(expected: dict[str, tuple[int, ...]], given: dict[str, np.ndarra
                       unexpected=tuple(name for name in given if name not in expected), wrong_shape=wrong)
 
 
-def checkpoint_name(rank: int, epoch: int, step: int) -> str:
-    """`0-125_24750.ckpt`: rank, epochs done, steps done since training began."""
-    return f"{rank}-{epoch}_{step}.ckpt"
+def checkpoint_name(prefix: Union[int, str], epoch: int, step: int) -> str:
+    """`0-125_24750.ckpt`: prefix (CenterFace: the rank), epochs done, steps done."""
+    return f"{prefix}-{epoch}_{step}.ckpt"
 
 
 def list_checkpoints(folder: Union[str, Path]) -> list[Path]:

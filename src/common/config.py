@@ -130,6 +130,8 @@ def read_yaml(path: Path, options: dict[str, Option]) -> dict[str, Any]:
         raise InputError(f"--config_path: {path} is not a YAML file: {error}") from error
     if not isinstance(content, dict):
         raise InputError(f"--config_path: {path} must hold `name: value` lines, not a {type(content).__name__}")
+    if "model" not in options:
+        content.pop("model", None)      # read by src.models.select
     for name in content:
         if name not in options:
             raise InputError(f"{path}: {_unknown(str(name), options, 'this program')}")

@@ -6,12 +6,15 @@
 
 Images are BGR uint8 [H, W, 3]; inputs are never drawn on.
 """
+from pathlib import Path
 from typing import Optional, Sequence
 
 import cv2
 import numpy as np
 
 from dependency.centernet.src.lib.detectors.base_detector import Faces
+from dependency.errors import InputError
+from dependency.files import atomic_write
 
 # BGR; the image's left is warm, its right cold, the nose between.
 LANDMARK_COLOURS = ((0, 140, 255), (255, 160, 0), (80, 220, 80), (60, 60, 255), (255, 60, 160))
@@ -89,3 +92,15 @@ def _label(canvas: np.ndarray, text: str, left: int, top: int, room: int, line: 
     base = top - below - 1 if top >= height + 2 * below else top + height + below
     cv2.rectangle(canvas, (left, base - height - below), (left + width, base + below), colour, cv2.FILLED)
     cv2.putText(canvas, text, (left, base), FONT, size, (0, 0, 0), line, cv2.LINE_AA)
+
+
+def write_image(path: Path, image: np.ndarray) -> None:
+    """Write an image file by the suffix of its name; any name and folder will do."""
+    suffix = path.suffix.lower()
+    options = [cv2.IMWRITE_JPEG_QUALITY, 92] if suffix in (".jpg", ".jpeg") else []
+    try:
+        encoded = cv2.imencode(suffix, image, options)[1]
+    except cv2.error as error:
+        raise InputError(f"{path}: OpenCV cannot write this kind of file; name it .jpg or .png") from error
+    with atomic_write(path, "wb") as file:
+        file.write(encoded.tobytes())

@@ -89,7 +89,7 @@ class Export:
         """A cell of its own, of static shape, written by MindSpore."""
         import mindspore as ms
         cell = recipe.inference_cell(card)
-        tensors = checkpoint.network_tensors(checkpoint.load(path))
+        tensors = recipe.own_names(checkpoint.network_tensors(checkpoint.load(path)))
         for name, parameter in cell.network.parameters_and_names():
             parameter.set_data(ms.Tensor(tensors[name].astype(np.float32, copy=False)))
         ms.export(cell, ms.Tensor(np.zeros(self.shape, np.uint8)), file_name=str(stem),

@@ -5,12 +5,13 @@
     card = forward.load("0-140_27720.ckpt")
     faces = build_detector(forward, card).run(read_image("photo.jpg"))
 
-A recipe (src/models.py) knows a model: `DEFAULT_CARD`, `inference_cell(card)`, `decoder(name)`. Images are
-uint8 BGR [B, H, W, 3], sides multiples of 32; maps are float32 [B, C, h, w].
+A recipe (src/models.py) knows a model: `DEFAULT_CARD`, `assumed_card(names)`, `own_names(tensors)`,
+`inference_cell(card)`, `decoder(card)`, `check_options(options)`. Images are uint8 BGR [B, H, W, 3]; what a network
+gives for them ("maps") are float32 arrays whose first axis is B.
 """
 import json
 from pathlib import Path
-from typing import Any, Callable, Optional, Union
+from typing import Any, Callable, NamedTuple, Optional, Union
 
 import numpy as np
 
@@ -49,16 +50,13 @@ class Forward:
         Raises:
             InputError: unreadable or damaged file, a checkpoint of another model, weights that do not fit.
         """
-        read = checkpoint.load(path)
-        card = self._complete(path, read.card)
-        tensors = checkpoint.network_tensors(read)
+        recipe, card, tensors, has_card = read_network(path, self._recipes, self._model)
         described = json.dumps([card.get(part) for part in GRAPH_PARTS], sort_keys=True)
-        recipe = self._recipes(card["model"])
         cell = self._cell if described == self._built else self._build(recipe, card)
         parameters = dict(cell.network.parameters_and_names())
         shapes = {name: tuple(parameter.shape) for name, parameter in parameters.items()}
         report = checkpoint.load_report(shapes, tensors)
-        report.require(path, read.card)
+        report.require(path, card if has_card else None)
         for name, parameter in parameters.items():
             parameter.set_data(self._ms.Tensor(tensors[name].astype(np.float32, copy=False)))
         self._cell, self._built, self.recipe = cell, described, recipe
@@ -66,24 +64,47 @@ class Forward:
         return card
 
     def __call__(self, images: np.ndarray) -> tuple[np.ndarray, ...]:
-        """Raw maps, each float32 [B, C, h, w], of uint8 BGR images [B, H, W, 3]."""
+        """Raw maps, each float32 [B, ...], of uint8 BGR images [B, H, W, 3]."""
         if self._cell is None:
             raise RuntimeError("load a checkpoint first")
         maps = self._cell(self._ms.Tensor(np.ascontiguousarray(images)))
         return tuple(each.asnumpy() for each in maps)
-
-    def _complete(self, path: Union[str, Path], card: Optional[dict[str, Any]]) -> dict[str, Any]:
-        model = (card or {}).get("model", self._model)
-        default = self._recipes(model).DEFAULT_CARD
-        if card is None:
-            LOGGER.info("%s has no card: taken as %s with %s", path, model, default["options"])
-        return {**default, **(card or {})}
 
     def _build(self, recipe: Any, card: dict[str, Any]) -> Any:
         cell = recipe.inference_cell(card)
         if device.is_cpu():
             cell.set_inputs(device.dynamic_images(self._ms))
         return cell
+
+
+class Network(NamedTuple):
+    """A checkpoint's network: its recipe, its complete card, its tensors under our names, and whether the file had a
+    card of its own."""
+    recipe: Any
+    card: dict[str, Any]
+    tensors: dict[str, np.ndarray]
+    has_card: bool
+
+
+def read_network(path: Union[str, Path], recipes: Callable[[str], Any], model: str) -> Network:
+    """Read a checkpoint for use.
+
+    Args:
+        path: the checkpoint.
+        recipes: the recipe of a model's name.
+        model: what a checkpoint without a card is.
+
+    Raises:
+        InputError: unreadable or damaged file, unknown model.
+    """
+    read = checkpoint.load(path)
+    recipe = recipes((read.card or {}).get("model", model))
+    tensors = recipe.own_names(checkpoint.network_tensors(read))
+    if read.card is not None:
+        return Network(recipe, {**recipe.DEFAULT_CARD, **read.card}, tensors, True)
+    card = recipe.assumed_card(tensors)
+    LOGGER.info("%s has no card: taken as %s with %s", path, card["model"], card["options"])
+    return Network(recipe, card, tensors, False)
 
 
 def build_detector(forward: Forward, card: dict[str, Any], **options: Any) -> BaseDetector:
@@ -93,5 +114,9 @@ def build_detector(forward: Forward, card: dict[str, Any], **options: Any) -> Ba
         forward: the network, loaded with the card's checkpoint.
         card: "decoder", and "detect" with default arguments of `BaseDetector`.
         **options: arguments of `BaseDetector` that win over the card's.
+
+    Raises:
+        InputError: an option that is wrong, or makes no sense for this model.
     """
-    return BaseDetector(forward, forward.recipe.decoder(card["decoder"]), **{**card.get("detect", {}), **options})
+    forward.recipe.check_options(options)
+    return BaseDetector(forward, forward.recipe.decoder(card), **{**card.get("detect", {}), **options})

@@ -14,6 +14,8 @@ RECORD_FORMAT = "%(asctime)s:%(levelname)s:%(message)s"
 # CenterFace manual, "Training": the lines of device0/train.log.
 ITERATION = ("epoch:{epoch}, iter:{iteration}, average_loss:loss:{average:.6f}, loss:{loss}, "
              "overflow:{overflow}, loss_scale:{loss_scale}")
+# MindSpore's LossMonitor, which the RetinaFace manual's users grep for.
+LOSS_MONITOR = "epoch: {epoch} step: {step}, loss is {loss}"
 EPOCH = "epoch[{epoch}], loss:{average:.6f}, {images_per_second:.2f} imgs/sec, lr:{lr}"
 TERMS = "epoch[{epoch}], {terms}, skipped steps:{skipped}"
 END_EPOCH = "==========end epoch==============="

@@ -18,7 +18,7 @@ from dependency.errors import InputError
 from dependency.evaluate.prediction_io import write_prediction
 from dependency.files import atomic_write
 from src.common import checkpoint
-from src.common.draw import contact_sheet, draw_faces
+from src.common.draw import contact_sheet, draw_faces, write_image
 from src.common.inference import Forward, build_detector
 from src.common.log import LOGGER
 
@@ -134,18 +134,6 @@ def write_results(stem: Path, source: Path, shape: tuple[int, int], faces: Faces
         for score, box, landmarks in zip(faces.scores, faces.boxes, faces.landmarks)]}
     with atomic_write(f"{stem}.json") as file:
         json.dump(content, file, indent=1)
-
-
-def write_image(path: Path, image: np.ndarray) -> None:
-    """Write an image file by the suffix of its name; any name and folder will do."""
-    suffix = path.suffix.lower()
-    options = [cv2.IMWRITE_JPEG_QUALITY, 92] if suffix in (".jpg", ".jpeg") else []
-    try:
-        encoded = cv2.imencode(suffix, image, options)[1]
-    except cv2.error as error:
-        raise InputError(f"{path}: OpenCV cannot write this kind of file; name it .jpg or .png") from error
-    with atomic_write(path, "wb") as file:
-        file.write(encoded.tobytes())
 
 
 def shrink(image: np.ndarray, longest: Optional[int]) -> tuple[np.ndarray, float]:

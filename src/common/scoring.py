@@ -4,14 +4,14 @@
     trees = find_trees([Path("output/centerface")], truth)
     reports, failed = score_trees(trees, truth, ious=(0.5, 0.4))
 
-A tree holds `<event>/<image>.txt`; a sweep's folder holds trees named by epoch.
+A tree holds `<event>/<image>.txt`, or is a .json file of the same; a sweep's folder holds trees named by epoch.
 """
 import re
 from pathlib import Path
-from typing import Any, Optional, Sequence
+from typing import Any, Callable, Optional, Sequence
 
 from dependency.errors import InputError
-from dependency.evaluate.eval import evaluate
+from dependency.evaluate.eval import Scored, score_set
 from dependency.evaluate.ground_truth import GroundTruth
 from dependency.evaluate.report import Report, format_report, report_to_dict
 from src.common.ap_table import ApRow, find_best
@@ -35,6 +35,9 @@ def find_trees(folders: Sequence[Path], truth: GroundTruth, sweep: bool = False)
     events = {image.event for image in truth.images}
     trees: list[Path] = []
     for folder in folders:
+        if folder.suffix == ".json" and folder.is_file():
+            trees.append(folder)
+            continue
         if not folder.is_dir():
             raise InputError(f"predictions {folder}: no such folder; give the --save_dir of test.py")
         numbered = sorted((path for path in folder.iterdir() if path.is_dir() and TREE_NAME.fullmatch(path.name)),
@@ -46,14 +49,16 @@ def find_trees(folders: Sequence[Path], truth: GroundTruth, sweep: bool = False)
     return trees
 
 
-def score_trees(trees: Sequence[Path], truth: GroundTruth, ious: Sequence[float], **options: Any) -> tuple[
-        list[Report], list[Path]]:
+def score_trees(trees: Sequence[Path], truth: GroundTruth, ious: Sequence[float],
+                look: Optional[Callable[[str, Report, Scored], None]] = None, **options: Any) -> tuple[
+                    list[Report], list[Path]]:
     """Evaluate each tree; among several, one that cannot be scored is reported and left out.
 
     Args:
         trees: see `find_trees`.
         truth: the ground truth.
         ious: IoU thresholds.
+        look: gets each tree's name, report and matched rows, which are forgotten after it.
         **options: allow_missing, only_predicted; see `evaluate`.
 
     Returns:
@@ -62,27 +67,36 @@ def score_trees(trees: Sequence[Path], truth: GroundTruth, ious: Sequence[float]
     Raises:
         InputError: the only tree cannot be scored, or none of several.
     """
-    if len(trees) == 1:
-        return [evaluate(trees[0], truth, ious, **options)], []
     reports: list[Report] = []
     failed: list[Path] = []
-    for tree in trees:
+    for tree, name in zip(trees, tree_names(trees)):
         try:
-            reports.append(evaluate(tree, truth, ious, **options))
+            report, scored = score_set(tree, truth, ious, **options)
         except InputError as error:
+            if len(trees) == 1:
+                raise
             LOGGER.error("%s", error)
             failed.append(tree)
+            continue
+        reports.append(report)
+        if look:
+            look(name, report, scored)
     if not reports:
         raise InputError(f"none of the {len(trees)} prediction folders could be scored, first {trees[0]}")
     return reports, failed
 
 
+def tree_names(trees: Sequence[Path]) -> list[str]:
+    """A tree's own name, or its whole path where two share a name."""
+    names = [tree.name for tree in trees]
+    return names if len(set(names)) == len(names) else list(map(str, trees))
+
+
 def as_rows(reports: Sequence[Report]) -> list[ApRow]:
-    """Rows for the table; named by folder, in full where two folders share a name."""
-    names = [Path(report.pred).name for report in reports]
-    unique = len(set(names)) == len(names)
-    return [ApRow(name if unique else report.pred, epoch_of(name), report.ap)
-            for name, report in zip(names, reports)]
+    """Rows for the table, named as `tree_names` says."""
+    trees = [Path(report.pred) for report in reports]
+    return [ApRow(name, epoch_of(tree.name), report.ap)
+            for name, tree, report in zip(tree_names(trees), trees, reports)]
 
 
 def epoch_of(name: str) -> Optional[int]:

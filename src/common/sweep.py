@@ -5,7 +5,8 @@
     for candidate in find_checkpoints(cfg, given):
         test_images(detector, images, Path(cfg.data_dir), Path(cfg.save_dir) / candidate.folder)
 
-Images are named "<event>/<name>.jpg". Knows no model: a detector is anything with `run(image) -> Faces`.
+Images are named "<event>/<name>.jpg", FDDB's "2002/08/11/big/img_591.jpg", in the tree as below the image folder.
+Knows no model: a detector is anything with `run(image) -> Faces` and, for batches, `run_batch(images, batch_size)`.
 """
 import re
 import time
@@ -16,18 +17,22 @@ from typing import Any, Callable, Iterator, NamedTuple, Optional, Sequence, Unio
 
 import numpy as np
 
-from dependency.centernet.src.lib.detectors.base_detector import NonFiniteMaps
+from dependency.centernet.src.lib.detectors.base_detector import Faces, NonFiniteMaps
 from dependency.centernet.src.lib.utils.image import read_image
 from dependency.errors import InputError
+from dependency.evaluate.fddb_files import fold_lists
 from dependency.evaluate.prediction_io import write_prediction
 from src.common.annotation import read_annotations
 from src.common.checkpoint import checkpoint_name, list_checkpoints
 from src.common.log import END_TEST, LOGGER, START_TEST
 from src.common.progress import Progress
 
+SPLIT_OPTIONS = ("--ground_truth_mat", "--data_dir")
 ARITHMETIC = ("device_num", "steps_per_epoch", "start", "end")
 DECODED_AHEAD = 4
 MATS = ("wider_face_val.mat", "val.mat")
+# Images looked through for those of one size, for each that a batch takes.
+LOOKED_THROUGH = 8
 
 
 class Candidate(NamedTuple):
@@ -70,32 +75,30 @@ def find_checkpoints(cfg: Any, given: set[str]) -> list[Candidate]:
             for candidate in found]
 
 
-def list_images(split: Union[str, Path], data_dir: Union[str, Path], only_existing: bool = False) -> list[str]:
+def list_images(split: Union[str, Path], data_dir: Union[str, Path], only_existing: bool = False,
+                options: tuple[str, str] = SPLIT_OPTIONS) -> list[str]:
     """The images of a split, in its order.
 
     Args:
-        split: an annotation file (WIDER .mat, label.txt, ...), or the folder of the WIDER .mat files.
+        split: an annotation file (WIDER .mat, label.txt, ...), the folder of the WIDER .mat files, or FDDB-folds.
         data_dir: holds <event>/<name>.jpg.
         only_existing: leave out images that `data_dir` does not hold; without it they are an error.
+        options: how the user names `split` and `data_dir`, for messages.
 
     Raises:
         InputError: no such file or folder; images missing; none left.
     """
-    split, data_dir = Path(split), Path(data_dir)
+    split, data_dir, (split_option, folder_option) = Path(split), Path(data_dir), options
     if not data_dir.is_dir():
-        raise InputError(f"--data_dir: no folder {data_dir}; expected the images as <event>/<name>.jpg below it")
-    if split.is_dir():
-        split = next((split / name for name in MATS if (split / name).is_file()), split / MATS[0])
-    if not split.is_file():
-        raise InputError(f"--ground_truth_mat: no file {split}; expected val.mat or wider_face_val.mat of "
-                         "WIDER FACE, or another annotation file")
-    names = [record.path for record in read_annotations(split, on_problem="collect")]
+        raise InputError(f"{folder_option}: no folder {data_dir}; expected the images as <event>/<name>.jpg below it")
+    names = [record.path for file in split_files(split, split_option)
+             for record in read_annotations(file, on_problem="collect")]
     missing = [name for name in names if not (data_dir / name).is_file()]
     if len(missing) == len(names):
-        raise InputError(f"--data_dir {data_dir}: holds none of the {len(names)} images of {split}; "
+        raise InputError(f"{folder_option} {data_dir}: holds none of the {len(names)} images of {split}; "
                          f"expected for example {data_dir / names[0] if names else '<event>/<name>.jpg'}")
     if missing and not only_existing:
-        raise InputError(f"--data_dir {data_dir}: {len(missing)} of {len(names)} images of {split} are missing, "
+        raise InputError(f"{folder_option} {data_dir}: {len(missing)} of {len(names)} images of {split} are missing, "
                          f"first {', '.join(missing[:3])}; --only_existing tests the others")
     if only_existing:
         LOGGER.info("tests %d of %d images of %s", len(names) - len(missing), len(names), split)
@@ -103,8 +106,55 @@ def list_images(split: Union[str, Path], data_dir: Union[str, Path], only_existi
     return [name for name in names if name not in absent]
 
 
+def split_files(split: Path, option: str = SPLIT_OPTIONS[0]) -> list[Path]:
+    """The annotation files that name a split's images: the file itself, a folder's WIDER .mat or FDDB's folds.
+
+    Raises:
+        InputError: none of these.
+    """
+    if split.is_dir():
+        folds = fold_lists(split)
+        if folds and not any((split / name).is_file() for name in MATS):
+            return folds
+        split = next((split / name for name in MATS if (split / name).is_file()), split / MATS[0])
+    if not split.is_file():
+        raise InputError(f"{option}: no file {split}; expected val.mat or wider_face_val.mat of "
+                         "WIDER FACE, the folder FDDB-folds of FDDB, or another annotation file")
+    return [split]
+
+
+def detect_images(detector: Any, images: Sequence[str], data_dir: Path,
+                  batch_size: int = 1) -> Iterator[tuple[str, Faces, float]]:
+    """(image, its faces, seconds) in the order of `images`.
+
+    Args:
+        detector: `run(image BGR uint8 [H, W, 3]) -> Faces`; `run_batch` where batch_size is over 1.
+        images: "<event>/<name>.jpg", below `data_dir`.
+        batch_size: most images of one input size that go through the network together.
+
+    Raises:
+        InputError: an unreadable image.
+        NonFiniteMaps: the weights are unusable; names the image (or those it was among).
+    """
+    chunk: list[np.ndarray] = []
+    limit = 1 if batch_size == 1 else batch_size * LOOKED_THROUGH
+    for done, (_, image) in enumerate(decode_ahead([data_dir / name for name in images]), start=1):
+        chunk.append(image)
+        if len(chunk) < limit and done < len(images):
+            continue
+        names = images[done - len(chunk):done]
+        start = time.perf_counter()
+        try:
+            found = [detector.run(image)] if limit == 1 else detector.run_batch(chunk, batch_size)
+        except NonFiniteMaps as error:
+            raise NonFiniteMaps(f"{', '.join(names)}: {error}") from error
+        seconds = (time.perf_counter() - start) / len(chunk)
+        chunk = []
+        yield from ((name, faces, seconds) for name, faces in zip(names, found))
+
+
 def test_images(detector: Any, images: Sequence[str], data_dir: Path, folder: Path, title: str = "test",
-                score_digits: int = 3) -> None:
+                score_digits: int = 3, batch_size: int = 1) -> None:
     """Find the faces of every image and write `<folder>/<event>/<name>.txt`.
 
     Args:
@@ -113,6 +163,7 @@ def test_images(detector: Any, images: Sequence[str], data_dir: Path, folder: Pa
         folder: the prediction tree.
         title: for the progress line.
         score_digits: decimals of the scores.
+        batch_size: see `detect_images`.
 
     Raises:
         InputError: an unreadable image; the folder holds predictions of other images.
@@ -122,19 +173,13 @@ def test_images(detector: Any, images: Sequence[str], data_dir: Path, folder: Pa
     verbose = LOGGER.isEnabledFor(10)
     events: dict[str, int] = {}
     with Progress(len(images), "images", title, bar=not verbose) as progress:
-        for name, image in decode_ahead([data_dir / name for name in images]):
-            start = time.perf_counter()
-            relative = images[progress.done]
-            try:
-                faces = detector.run(image)
-            except NonFiniteMaps as error:
-                raise NonFiniteMaps(f"{relative}: {error}") from error
+        for relative, faces, seconds in detect_images(detector, images, data_dir, batch_size):
             write_prediction(folder / prediction_name(relative), relative, faces, score_digits)
             progress.advance()
             event = events.setdefault(str(PurePosixPath(relative).parent), len(events))
-            LOGGER.debug("img_path=%s", name)
+            LOGGER.debug("img_path=%s", data_dir / relative)
             LOGGER.debug("event:%d, num:%d", event, progress.done)
-            LOGGER.debug("============num %d time %.3f", progress.done, (time.perf_counter() - start) * 1000)
+            LOGGER.debug("============num %d time %.3f", progress.done, seconds * 1000)
     LOGGER.info("%s: %d images in %.1f s, %.2f a second, written to %s", title, len(images), progress.seconds,
                 progress.rate, folder)
     LOGGER.debug(END_TEST)
@@ -148,7 +193,10 @@ def prediction_name(image: str) -> str:
 def check_folder(folder: Path, images: Sequence[str]) -> None:
     """InputError if a tree already holds predictions that this run will not replace: AP would mix both."""
     expected = {prediction_name(image) for image in images}
-    others = [path for path in folder.glob("*/*.txt") if path.relative_to(folder).as_posix() not in expected]
+    # Only as deep as these names: a sweep's folder may hold the trees of its epochs below.
+    depths = {name.count("/") for name in expected}
+    others = [path for depth in sorted(depths) for path in folder.glob("*/" * depth + "*.txt")
+              if path.relative_to(folder).as_posix() not in expected]
     if others:
         raise InputError(f"--save_dir {folder}: already holds predictions of {len(others)} images that are not "
                          f"tested now, such as {others[0]}; remove the folder or choose another")

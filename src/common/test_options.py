@@ -2,27 +2,33 @@
 """The options of test.py; names and defaults of the manual's come first in each group.
 
     cfg, given = parse(OPTIONS, argv, __doc__)
-    detector = build_detector(forward, recipe, card, **detector_options(cfg, given))
+    detector = build_detector(forward, card, **detector_options(cfg, given))
 """
 from typing import Any
 
-from dependency.centernet.src.lib.detectors.base_detector import NMS_KINDS
+from dependency.centernet.src.lib.detectors.base_detector import NMS_KINDS, PADS
 from src.common.config import Option, Table
 from src.common.device import TARGETS
 from src.models import MODELS
 
 DETECTOR: dict[str, Option] = {
-    "test_size": Option(None, "'original' (padded to a multiple of 32), or the side of the square that the image is "
-                              "fitted into; default: what the checkpoint's card says, else 832 as in the manual"),
-    "test_scales": Option([1.0], "look at these sizes relative to --test_size and merge the results, as 0.5,1,1.5"),
+    "test_size": Option(None, "'original'; the longer side in pixels, as 832; shorter side / longest the other may be, "
+                              "as 1600/2176; or 'vga' (longer side 640); default: what the checkpoint's card says, "
+                              "else 832 as in the manual"),
+    "pad": Option(None, "what is added to the image: none; right and below up to multiples of 32, or up to a square; "
+                        "centre: all around up to a square; default: the card's, else centre where --test_size is a "
+                        "number and 32 elsewhere", choices=PADS),
+    "test_scales": Option([1.0], "look at these sizes relative to --test_size and merge the results, as 0.5,1,1.5; "
+                                 "0.3125,0.5,0.6875,0.875,1.0625 of 1600/2176 are RetinaFace's usual five"),
     "flip_test": Option(False, "look at the mirror image too"),
-    "nms": Option(None, "how duplicates are suppressed; default: the card's, else soft", choices=NMS_KINDS),
-    "nms_iou": Option(None, "overlap that hard NMS removes; soft NMS is the manual's Gaussian, which needs none; "
-                            "default: the card's, else 0.5", kind=float),
+    "nms": Option(None, "how duplicates are suppressed; vote: the box that stays becomes the mean of them; default: "
+                        "the card's, else soft", choices=NMS_KINDS),
+    "nms_iou": Option(None, "overlap that hard NMS and vote remove; soft NMS is the manual's Gaussian, which needs "
+                            "none; default: the card's, else 0.5", kind=float),
     "top_k": Option(None, "most faces of one image (the manual's 200 loses 5 % of WIDER's hard faces); "
                           "default: the card's, else 1000", kind=int),
     "score_threshold": Option(None, "leave out weaker faces; default: the card's, else 0.005", kind=float),
-    "peaks": Option(None, "1: only local maxima of the heatmap, 0: every cell over the threshold; "
+    "peaks": Option(None, "CenterFace; 1: only local maxima of the heatmap, 0: every cell over the threshold; "
                           "default: the card's, else 1", kind=bool),
 }
 
@@ -60,6 +66,7 @@ OPTIONS: Table = {
     },
     "Device": {
         "device_target": Option("auto", "where to run", choices=TARGETS),
+        "batch_size": Option(1, "images of one input size that go through the network together; no gain on a CPU"),
         "is_distributed": Option(False, "accepted for the manual's scripts; testing runs on one device"),
     },
 }

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The one epoch loop: log lines of the manuals, checkpoints, resume, and clean ends.
 
-    Trainer(step, network, plan, rates, folder, card, terms=("hm", "wh")).fit(loader, first_step=0)
+    Trainer(step, network, plan, rates, card, terms=("hm", "wh"), settings=settings, naming=naming).fit(loader)
 
-Writes into its folder `<rank>-<epoch>_<step>.ckpt` and `metrics.jsonl` (one line an epoch). Knows no model: the batch's
-last column holds image indices, everything before it goes to the train step.
+Writes into its folder checkpoints and `metrics.jsonl` (one line an epoch), named by a `Naming`. Knows no model: the
+batch's last column holds image indices, everything before it goes to the train step.
 """
 import json
 import math
@@ -20,10 +20,10 @@ import numpy as np
 
 from dependency.errors import TrainingError
 from src.common import log
-from src.common.checkpoint import checkpoint_name
 from src.common.loader import SamplePlan, batches
 from src.common.log import LOGGER
 from src.common.progress import Progress
+from src.common.run_settings import Naming, RunSettings
 from src.common.train_step import TrainStep
 from src.common.training_state import save_state
 
@@ -54,22 +54,20 @@ class Trainer:
     """Everything that the loop needs.
 
     step: the train step; network: whose weights are saved; plan: which image when; rates: learning rate per step.
-    folder: for checkpoints and metrics; card: embedded in every checkpoint; terms: names of the loss terms.
-    describe: image index -> its name; picture: (batch, path) -> writes the batch as a picture.
-    checkpoint_every: steps between checkpoints (0 = an epoch); log_every: steps between log lines.
+    card: embedded in every checkpoint; terms: names of the loss terms; settings: folder, intervals, log line;
+    naming: of the files. describe: image index -> its name; picture: (batch, path) -> writes the batch as a picture.
     """
     step: TrainStep
     network: Any
     plan: SamplePlan
     rates: Sequence[float]
-    folder: Path
     card: dict[str, Any]
     terms: Sequence[str]
+    settings: RunSettings
+    naming: Naming
     describe: Callable[[int], str] = str
     picture: Optional[Callable[[tuple, Path], None]] = None
-    checkpoint_every: int = 0
-    log_every: int = 1
-    loss_scale: float = 1.0
+    saved: list[Path] = field(default_factory=list)
 
     def fit(self, loader: Any, first_step: int = 0) -> None:
         """Train from step `first_step` to the end of the plan.
@@ -83,7 +81,7 @@ class Trainer:
         self.step.set_train(True)
         total = self.plan.max_epoch * self.plan.steps_per_epoch
         meter, done = self._meter(), first_step
-        with stop, Progress(total - first_step, "steps", "training", bar=self.log_every > 1) as progress:
+        with stop, Progress(total - first_step, "steps", "training", bar=self.settings.log_every > 1) as progress:
             for batch in _guarded(batches(loader)):
                 loss, terms, finite = self._run(batch, done)
                 meter.add(loss, terms, finite)
@@ -110,7 +108,14 @@ class Trainer:
                        {"epoch": self._epoch(done), "step": done, "steps_per_epoch": self.plan.steps_per_epoch,
                         "batch": self.plan.batch, "group": self.plan.group, "seed": self.plan.seed,
                         "images": self.plan.count})
+            self._drop_old(path)
         return path
+
+    def _drop_old(self, newest: Path) -> None:
+        """Of the checkpoints that this run wrote, leave the newest `keep`."""
+        self.saved.append(newest)
+        while 0 < self.settings.keep < len(self.saved):
+            self.saved.pop(0).unlink()
 
     def _run(self, batch: tuple, done: int) -> tuple[float, list[float], bool]:
         loss, terms, finite = self.step(*batch[:-1])
@@ -124,7 +129,7 @@ class Trainer:
         names = [self.describe(int(index)) for index in batch[-1].asnumpy()]
         where = ""
         if self.picture is not None:
-            path = self.folder / f"non_finite_{done}.png"
+            path = self.settings.folder / f"{self.naming.beside}non_finite_{done}.png"
             self.picture(tuple(column.asnumpy() for column in batch), path)
             where = f" The batch is drawn in {path}."
         return (f"the loss is not finite at epoch {self._epoch(done + 1)}, step {done}: {shown}. Images of the batch: "
@@ -133,9 +138,10 @@ class Trainer:
 
     def _log_iteration(self, done: int, meter: EpochMeter, loss: float, finite: bool) -> None:
         iteration = done % self.plan.steps_per_epoch
-        if iteration % self.log_every == 0 or not finite:
-            LOGGER.info(log.ITERATION.format(epoch=self._epoch(done + 1), iteration=iteration, average=meter.loss,
-                                             loss=loss, overflow=not finite, loss_scale=self.loss_scale))
+        if iteration % self.settings.log_every == 0 or not finite:
+            LOGGER.info(self.settings.iteration_line.format(
+                epoch=self._epoch(done + 1), iteration=iteration, step=iteration + 1, average=meter.loss, loss=loss,
+                overflow=not finite, loss_scale=self.settings.loss_scale))
 
     def _end_epoch(self, done: int, meter: EpochMeter) -> None:
         seconds = time.monotonic() - meter.start
@@ -149,7 +155,7 @@ class Trainer:
             line = {"epoch": self._epoch(done), "step": done, "loss": meter.loss,
                     **dict(zip(self.terms, meter.means)), "skipped": meter.skipped, "lr": rate,
                     "images_per_second": speed, "seconds": seconds, "time": time.time()}
-            with (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
+            with (self.settings.folder / f"{self.naming.beside}metrics.jsonl").open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
 
     def _meter(self) -> EpochMeter:
@@ -160,10 +166,10 @@ class Trainer:
         return -(-done // self.plan.steps_per_epoch)
 
     def _is_due(self, done: int, total: int) -> bool:
-        return done == total or done % (self.checkpoint_every or self.plan.steps_per_epoch) == 0
+        return done == total or done % (self.settings.checkpoint_every or self.plan.steps_per_epoch) == 0
 
     def _path(self, done: int) -> Path:
-        return self.folder / checkpoint_name(self.plan.rank, self._epoch(done), done)
+        return self.settings.folder / self.naming.checkpoint(self._epoch(done), done)
 
 
 class _StopSignal:

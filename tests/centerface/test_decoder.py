@@ -9,6 +9,7 @@ from dependency.centernet.src.lib.detectors.base_detector import NonFiniteMaps
 from src.centerface.decoder import decode_centerface, decode_release
 
 HEIGHT, WIDTH = 40, 56
+SHAPE = 4 * HEIGHT, 4 * WIDTH
 
 
 def empty_maps(height=HEIGHT, width=WIDTH):
@@ -58,7 +59,7 @@ def test_known_faces_come_back(encode, decode, seed, count):
     maps, rows = empty_maps(), random_rows(seed, count)
     for row in rows:
         encode(maps, row)
-    decoded = decode(maps, 1000, 0.0, True)
+    decoded = decode(maps, SHAPE, 1000, 0.0, True)
     assert decoded.dtype == np.float32 and decoded.shape == (count, 15)
     np.testing.assert_allclose(decoded, rows, atol=2e-2)
 
@@ -68,13 +69,13 @@ def test_top_k_takes_the_best(encode, decode):
     maps, rows = empty_maps(), random_rows(3, 40)
     for row in rows:
         encode(maps, row)
-    np.testing.assert_allclose(decode(maps, 7, 0.0, True), rows[:7], atol=2e-2)
+    np.testing.assert_allclose(decode(maps, SHAPE, 7, 0.0, True), rows[:7], atol=2e-2)
 
 
 def test_equal_scores_keep_the_order_of_the_cells():
     maps = empty_maps()
     maps[0][0, ::3, ::3] = 0.5
-    rows = decode_centerface(maps, 9, 0.0, True)
+    rows = decode_centerface(maps, SHAPE, 9, 0.0, True)
     np.testing.assert_array_equal(rows[:, :4].reshape(-1, 2, 2).mean(axis=1)[:, 0], np.arange(9) * 12)
 
 
@@ -82,14 +83,14 @@ def test_only_peaks_count_when_asked():
     maps = empty_maps()
     maps[0][0, 10, 10:13] = 0.4, 0.9, 0.5
     maps[0][0, 0, 0] = maps[0][0, -1, -1] = 0.3  # corners have neighbourhoods too
-    assert decode_centerface(maps, 100, 0.0, True)[:, 4].tolist() == pytest.approx([0.9, 0.3, 0.3])
-    assert len(decode_centerface(maps, 100, 0.0, False)) == 5
+    assert decode_centerface(maps, SHAPE, 100, 0.0, True)[:, 4].tolist() == pytest.approx([0.9, 0.3, 0.3])
+    assert len(decode_centerface(maps, SHAPE, 100, 0.0, False)) == 5
 
 
 def test_scores_must_exceed_the_threshold():
     maps = empty_maps()
     maps[0][0, 4, 4], maps[0][0, 9, 9] = 0.5, 0.25
-    assert len(decode_centerface(maps, 10, 0.25, True)) == 1
+    assert len(decode_centerface(maps, SHAPE, 10, 0.25, True)) == 1
 
 
 @pytest.mark.parametrize("which", range(4))
@@ -100,8 +101,8 @@ def test_maps_without_meaning_are_an_error(which, value):
     maps[which][:, 4, 4] = value
     for decode in (decode_centerface, decode_release):
         with pytest.raises(NonFiniteMaps, match="earlier checkpoint"):
-            decode(maps, 10, 0.0, True)
+            decode(maps, SHAPE, 10, 0.0, True)
 
 
 def test_nothing_over_the_threshold_gives_no_rows():
-    assert decode_release(empty_maps(), 10, 0.5, False).shape == (0, 15)
+    assert decode_release(empty_maps(), SHAPE, 10, 0.5, False).shape == (0, 15)

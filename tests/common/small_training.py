@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """A network of one convolution with BatchNorm and its loss, for tests of the train step and the epoch loop."""
+from pathlib import Path
+
 import numpy as np
 from mindspore import Tensor, nn, ops
 
+from src.common.loader import SamplePlan
 from src.common.optim import build_optimizer
+from src.common.run_settings import RunSettings
 from src.common.train_step import TrainStep
 
 
@@ -40,6 +44,14 @@ def small_sample(index: int, rng: np.random.Generator) -> tuple:
     """Noisy points of a plane."""
     x = rng.normal(size=2).astype(np.float32) + np.float32(index)
     return x, (x[:1] * 2 - x[1:]).astype(np.float32)
+
+
+def small_settings(folder: Path, plan: SamplePlan, rates: list, **options) -> RunSettings:
+    """The settings of a small run into `folder`."""
+    options = {"prefix": "0", **options}
+    return RunSettings(batch=plan.batch, epochs=plan.max_epoch, seed=plan.seed, workers=1, rates=lambda _: rates,
+                       optimizer="adam", weight_decay=0.0, momentum=0.9, backbone_lr=1.0, loss_scale=1.0,
+                       clip_norm=0.0, ema_decay=0.0, resume="", folder=folder, log_name="run", **options)
 
 
 def small_step(rates: list, optimizer: str = "adam", **options) -> tuple[TrainStep, SmallNetwork]:

@@ -502,4 +502,4 @@ def test_mat_laid_out_otherwise_is_named(tmp_path, changes):
 
 
 def test_no_format_is_forgotten():
-    assert set(FORMATS) == {"label", "label_v2", "bbx_gt", "mat", "coco"}
+    assert set(FORMATS) == {"label", "label_v2", "bbx_gt", "mat", "coco", "fddb"}

@@ -8,7 +8,7 @@ from dependency.centernet.src.lib.detectors.base_detector import NonFiniteMaps
 from dependency.errors import InputError
 from dependency.evaluate.prediction_io import read_prediction
 from src.common.config import defaults_of
-from src.common.sweep import Candidate, decode_ahead, find_checkpoints, list_images, sweep, test_images
+from src.common.sweep import Candidate, decode_ahead, detect_images, find_checkpoints, list_images, sweep, test_images
 from src.common.test_options import OPTIONS
 from tests.small_wider import BOX, IMAGES, SquareDetector, make_split
 
@@ -100,6 +100,50 @@ def test_predictions_are_written_as_a_wider_tree(tmp_path):
     text = (tmp_path / "out" / written[0]).read_text().splitlines()
     assert text[0].endswith(".jpg") and text[1] == "1"
     np.testing.assert_allclose(read_prediction(tmp_path / "out" / written[0]), [[*BOX, 0.9]], atol=1.0)
+
+
+class BatchDetector(SquareDetector):
+    """Finds the square, and keeps what it was given."""
+
+    def __init__(self):
+        super().__init__()
+        self.calls = []
+
+    def run_batch(self, images, batch_size):
+        self.calls.append((len(images), batch_size))
+        return [self.run(image) for image in images]
+
+
+@pytest.mark.parametrize("batch_size, calls", [(1, []), (2, [(15, 2)]), (1000, [(15, 1000)])])
+def test_batches_write_the_same_tree(tmp_path, batch_size, calls):
+    split, detector = make_split(tmp_path), BatchDetector()
+    found = list(detect_images(detector, IMAGES * 5, split.images, batch_size))
+    assert [name for name, _, _ in found] == IMAGES * 5 and detector.calls == calls
+    test_images(detector, IMAGES, split.images, tmp_path / "out", batch_size=batch_size)
+    for name in IMAGES:
+        written = read_prediction(tmp_path / "out" / name.replace(".jpg", ".txt"))
+        np.testing.assert_allclose(written, [[*BOX, 0.9]], atol=1.0)
+
+
+def test_no_more_than_a_few_batches_of_images_wait_in_memory(tmp_path):
+    split, detector = make_split(tmp_path), BatchDetector()
+    assert len(list(detect_images(detector, IMAGES * 15, split.images, 2))) == 45
+    assert detector.calls == [(16, 2), (16, 2), (13, 2)]
+
+
+@pytest.mark.parametrize("batch_size", [1, 2])
+def test_images_that_diverged_are_named(tmp_path, batch_size):
+    split = make_split(tmp_path)
+
+    class Diverged:
+        def run(self, image):
+            raise NonFiniteMaps("NaN")
+
+        def run_batch(self, images, batch_size):
+            raise NonFiniteMaps("NaN")
+
+    with pytest.raises(NonFiniteMaps, match=f"{IMAGES[0]}.*NaN"):
+        test_images(Diverged(), IMAGES, split.images, tmp_path / "out", batch_size=batch_size)
 
 
 def test_leftovers_of_another_run_are_an_error(tmp_path):

@@ -19,16 +19,18 @@ def train(ms, tmp_path):
     """train(epochs, resume=path, sample=..., **step options) -> (trainer, tensors of the last checkpoint)."""
     from src.common.trainer import Trainer
     from src.common.training_state import load_state
-    from tests.common.small_training import small_sample, small_step
+    from tests.common.small_training import small_sample, small_settings, small_step
 
-    def run(folder, epochs=EPOCHS, resume=None, sample=small_sample, count=13, seed=2, **options):
+    def run(folder, epochs=EPOCHS, resume=None, sample=small_sample, count=13, seed=2, settings=None, **options):
         plan = SamplePlan(count, 4, epochs, seed=seed)
         rates = [0.05 / (1 + step) for step in range(EPOCHS * plan.steps_per_epoch)][:epochs * plan.steps_per_epoch]
         step, network = small_step(rates, **options)
         position = load_state(resume, step, network) if resume else None
         first = plan.first_step(position)
         (tmp_path / folder).mkdir(exist_ok=True)
-        trainer = Trainer(step, network, plan, rates, tmp_path / folder, {"model": "small"}, ("square", "absolute"),
+        settings = small_settings(tmp_path / folder, plan, rates, **(settings or {}))
+        trainer = Trainer(step, network, plan, rates, {"model": "small"}, ("square", "absolute"),
+                          settings, settings.naming(plan.steps_per_epoch),
                           describe=lambda index: f"image_{index}.jpg")
         trainer.fit(create_loader(sample, ["x", "y"], plan, first, workers=1), first)
         return tmp_path / folder
@@ -132,3 +134,13 @@ def test_weights_alone_start_a_new_run(train, tmp_path):
     checkpoint.save(tmp_path / "weights.ckpt", plain, {"model": "small"})
     again = train("again", epochs=1, resume=tmp_path / "weights.ckpt")
     assert (again / "0-1_3.ckpt").is_file()
+
+
+def test_checkpoints_of_a_shared_folder(train):
+    """The RetinaFace manual's naming: step within the epoch, the newest kept, an earlier run never overwritten."""
+    shared = {"own_folder": False, "step_in_epoch": True, "prefix": "RetinaFace", "keep": 1}
+    train("shared", epochs=2, settings=shared)
+    folder = train("shared", epochs=1, settings={**shared, "checkpoint_every": 2, "keep": 0})
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "RetinaFace-2_3.ckpt", "RetinaFace-metrics.jsonl", "RetinaFace_1-1_2.ckpt", "RetinaFace_1-1_3.ckpt",
+        "RetinaFace_1-metrics.jsonl"]

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from dependency.centernet.src.lib.detectors.base_detector import BaseDetector, Faces, mirror_rows, parse_size
+from dependency.centernet.src.lib.detectors.base_detector import BaseDetector, Faces, fit, mirror_rows, parse_size
+from dependency.centernet.src.lib.utils.image import letterbox, pad_to_multiple
 from dependency.errors import InputError
 
 
@@ -12,7 +13,7 @@ def stub_network(images):
     return (images.transpose(0, 3, 1, 2).astype(np.float32),)
 
 
-def square_decoder(maps, top_k, score_threshold, peaks):
+def square_decoder(maps, shape, top_k, score_threshold, peaks):
     """One face around all pixels over half brightness; its landmarks are left/right of the centre by channel 1 and 2.
 
     Red marks the left eye and mouth corner, green the right ones, so that a mirror swaps what must be
@@ -51,14 +52,17 @@ EXPECTED_EYES = [[115, 35], [145, 35]]
 @pytest.mark.parametrize("options, tolerance", [
     ({}, 0), ({"flip_test": True}, 0), ({"test_size": 416}, 1), ({"test_size": "832"}, 1),
     ({"test_size": 416, "test_scales": (0.75, 1.0, 1.5), "flip_test": True, "nms": "hard", "nms_iou": 0.3}, 2),
-    ({"test_scales": (0.5, 1.0, 2.0), "nms": "hard"}, 2),
-], ids=["original", "flip", "416", "832", "square-scales-flip", "original-scales"])
+    ({"test_scales": (0.5, 1.0, 2.0), "nms": "hard"}, 2), ({"pad": "none", "flip_test": True}, 0),
+    ({"test_size": "135/500", "pad": "none"}, 1), ({"test_size": "vga", "pad": "square", "flip_test": True}, 1),
+    ({"test_size": "135/250", "test_scales": (0.5, 1.0, 1.7), "flip_test": True, "nms": "vote", "nms_iou": 0.4}, 1),
+], ids=["original", "flip", "416", "832", "square-scales-flip", "original-scales", "unpadded", "short-long", "vga",
+        "vote"])
 def test_results_are_in_the_pixels_of_the_image(options, tolerance):
     faces = detector(**options).run(picture())
     np.testing.assert_allclose(faces.boxes[0], EXPECTED_BOX, atol=tolerance + 1e-3)
     np.testing.assert_allclose(faces.landmarks[0, :2], EXPECTED_EYES, atol=tolerance + 1e-3)
     np.testing.assert_allclose(faces.landmarks[0, 3:], EXPECTED_EYES, atol=tolerance + 1e-3)
-    if options.get("nms") == "hard":
+    if options.get("nms") in ("hard", "vote"):
         assert len(faces) == 1
 
 
@@ -82,6 +86,71 @@ def test_a_batch_equals_its_images_one_by_one():
         np.testing.assert_array_equal(rows, unit.process(canvas[None])[0])
 
 
+@pytest.mark.parametrize("options", [
+    {}, {"pad": "none", "flip_test": True}, {"test_size": 416, "test_scales": (1.0, 0.5), "nms": "vote"},
+], ids=["padded", "unpadded-flip", "scales"])
+@pytest.mark.parametrize("batch_size", [1, 2, 5])
+def test_images_of_any_sizes_find_the_same_alone_and_together(options, batch_size):
+    images = [picture(*size) for size in ((90, 200), (70, 180), (90, 200), (96, 190), (90, 200), (61, 161))]
+    sizes = []
+
+    def network(batch):
+        sizes.append(len(batch))
+        return stub_network(batch)
+
+    unit = BaseDetector(network, square_decoder, **{"test_size": "original", **options})
+    together = unit.run_batch(images, batch_size)
+    assert max(sizes) <= batch_size * (2 if unit.flip_test else 1) and len(together) == len(images)
+    for image, faces in zip(images, together):
+        np.testing.assert_array_equal(faces.rows(), unit.run(image).rows())
+    assert unit.run_batch([]) == []
+
+
+def test_one_batch_takes_all_images_of_one_input_size():
+    sizes = []
+    unit = BaseDetector(lambda images: sizes.append(images.shape) or stub_network(images), square_decoder, "original")
+    unit.run_batch([picture(90, 200), picture(70, 170), picture(65, 199)], 8)       # 96 x 224, 96 x 192, 96 x 224
+    assert sorted(sizes) == [(1, 96, 192, 3), (2, 96, 224, 3)]
+
+
+@pytest.mark.parametrize("options, shape", [
+    ({"test_size": "original", "pad": "none"}, (90, 200)), ({"test_size": "original"}, (96, 224)),
+    ({"test_size": "original", "pad": "square"}, (224, 224)), ({"test_size": 400}, (416, 416)),
+    ({"test_size": 400, "pad": "none"}, (180, 400)), ({"test_size": 400, "pad": "32"}, (192, 416)),
+    ({"test_size": "180/500", "pad": "none"}, (180, 400)), ({"test_size": "180/300", "pad": "none"}, (135, 300)),
+    ({"test_size": (180, 300), "pad": "32"}, (160, 320)), ({"test_size": "180/300", "pad": "square"}, (320, 320)),
+    ({"test_size": "vga"}, (288, 640)),
+])
+def test_the_input_has_the_size_that_was_asked_for(options, shape):
+    canvas, placement = BaseDetector(stub_network, square_decoder, **options).pre_process(picture())
+    assert canvas.shape == (*shape, 3)
+    corner = placement.to_canvas(np.array((200, 90), np.float32))
+    assert (corner <= np.array(shape[::-1]) + 0.5).all()
+
+
+def test_scales_are_relative_to_the_size_and_the_rest_is_filled():
+    unit = BaseDetector(stub_network, square_decoder, "180/300", pad="square", fill=(104.0, 117.0, 123.0))
+    canvas, placement = unit.pre_process(picture(), 0.5)
+    assert canvas.shape == (160, 160, 3) and placement.scale == 0.75
+    assert (canvas[68:] == (104, 117, 123)).all() and not (canvas[:67, :150] == (104, 117, 123)).all(axis=2).any()
+    centred, _ = BaseDetector(stub_network, square_decoder, 96, fill=(104, 117, 123)).pre_process(picture())
+    assert (centred[[0, -1]] == (104, 117, 123)).all()
+
+
+def test_centerfaces_defaults_are_the_manuals_canvases():
+    for size, (expected, placement) in (("original", pad_to_multiple(picture())), (832, letterbox(picture(), 832))):
+        canvas, found = BaseDetector(stub_network, square_decoder, size).pre_process(picture())
+        np.testing.assert_array_equal(canvas, expected)
+        assert found == placement
+
+
+@pytest.mark.parametrize("shape, scale", [
+    ((768, 1024), 1600 / 768), ((683, 1024), 2176 / 1024), ((1024, 300), 2176 / 1024), ((2000, 2000), 0.8),
+    ((1600, 2176), 1.0), ((100, 136), 16.0)])
+def test_the_short_side_becomes_1600_unless_the_long_one_would_exceed_2176(shape, scale):
+    assert fit(shape, (1600, 2176)) == pytest.approx(scale)
+
+
 def test_boxes_are_clipped_to_the_image_and_strays_dropped():
     rows = np.zeros((3, 15), np.float32)
     rows[:, :5] = [[-5, -5, 20, 20, .9], [90, 40, 130, 80, .8], [110, 10, 120, 20, .7]]
@@ -96,7 +165,7 @@ def grid_decoder(count):
     rows[:, 2:4] += 10
     rows[:, 4] = np.linspace(0.9, 0.1, count)
     rows[:, 5] = np.arange(count)
-    return lambda maps, top_k, *_: rows[:top_k]
+    return lambda maps, shape, top_k, *_: rows[:top_k]
 
 
 def test_top_k_and_score_threshold_limit_the_result():
@@ -136,6 +205,9 @@ def test_rows_round_trip_in_order_of_score():
 @pytest.mark.parametrize("options, text", [
     ({"nms": "fast"}, "soft, hard"), ({"test_scales": ()}, "test_scales"), ({"test_scales": (1, -1)}, "over 0"),
     ({"top_k": 0}, "top_k"), ({"test_size": "big"}, "'big'.*original"), ({"test_size": 0}, "original"),
+    ({"test_size": "1600/800"}, "1600/2176"), ({"test_size": "1/2/3"}, "'1/2/3'"), ({"test_size": "/"}, "'/'"),
+    ({"pad": "64"}, "none, 32, square, centre"), ({"pad": "centre"}, "one side"),
+    ({"pad": "centre", "test_size": "vga"}, "one side"),
 ])
 def test_wrong_options_are_named(options, text):
     with pytest.raises(InputError, match=text):
@@ -144,3 +216,4 @@ def test_wrong_options_are_named(options, text):
 
 def test_sizes_are_read_from_text():
     assert parse_size("original") == "original" and parse_size("832") == 832 == parse_size(832)
+    assert parse_size("1600/2176") == (1600, 2176) == parse_size((1600, 2176)) and parse_size("vga") == (640, 640)

@@ -21,7 +21,7 @@ from tests.conftest import ROOT
 from tests.small_wider import IMAGES, SquareDetector, make_split
 
 LAUNCHERS = ["train_standalone", "train_distribute", "test", "test_distribute", "test_and_eval", "eval",
-             "eval_all"]
+             "eval_all", "run_standalone_gpu_train", "run_distribute_gpu_train", "run_standalone_gpu_eval"]
 SHELLS = [shell for shell in ("dash", "bash", "busybox") if shutil.which(shell)]
 DATA = "{here}/dataset/centerface"
 TESTED = [("--test_model", "{here}/model/"), ("--data_dir", DATA + "/images/val/images/"),
@@ -365,3 +365,43 @@ def test_eval_all_orders_the_epochs_and_names_the_best(tmp_path):
     assert done.stdout.index("my output/5\n") < done.stdout.index("my output/12\n")
     best = [line for line in done.stdout.splitlines() if line.startswith("best by")]
     assert len(best) == 4 and all(": 12 " in line for line in best)
+
+
+RETINAFACE = {"run_standalone_gpu_train": ["0"], "run_distribute_gpu_train": ["2", "4,5"],
+              "run_standalone_gpu_eval": ["1"]}
+
+
+@pytest.mark.parametrize("name", RETINAFACE)
+def test_the_retinaface_manuals_launchers_log_in_the_projects_folder(scripts, name, tmp_path):
+    """From any folder; the log is where the manual says; the status is the program's."""
+    kind = name.rsplit("_", 1)[1]
+    root = scripts.here.parent
+    for status in (0, 3):
+        done = scripts(name, *RETINAFACE[name], "--", "--seed", "a b", cwd=tmp_path, LAUNCHER="msrun", BACKGROUND="0",
+                       body=f"exit {status}")
+        assert done.returncode == status
+    lines = (root / kind / f"{kind}.log").read_text().splitlines()
+    called = [line for line in lines if line.startswith("called")]
+    assert len(called) == 2 and called[0].endswith("--model=retinaface --device_target=GPU --seed a b") or (
+        "--worker_num=2" in called[0] and called[0].endswith("--is_distributed=1 --device_target=GPU --seed a b"))
+
+
+@pytest.mark.parametrize("name", RETINAFACE)
+def test_the_retinaface_manuals_launchers_return_once_training_works(scripts, name, tmp_path):
+    done = scripts(name, *RETINAFACE[name], LAUNCHER="msrun", cwd=tmp_path,
+                   body="echo 'epoch: 1 step: 1, loss is 3.5'; exec sleep 30")
+    assert done.returncode == 0 and "goes on in the background as process" in done.stderr
+    folder = name.rsplit("_", 1)[1]
+    process = int((scripts.here.parent / folder / "run.pid").read_text())
+    os.kill(process, signal.SIGTERM)
+
+
+def test_distributed_retinaface_by_mpirun_and_msrun():
+    script = ROOT / "scripts" / "run_distribute_gpu_train.sh"
+    (by_mpi, words), = dry_run(script, LAUNCHER="mpirun")
+    assert by_mpi["CUDA_VISIBLE_DEVICES"] == "0,1,2,3" and words[words.index("-n") + 1] == "4"
+    assert words[words.index("mpirun") + 1] == "--allow-run-as-root" and "train.py" in words
+    (by_msrun, words), = dry_run(script, "2", "6,7", LAUNCHER="msrun")
+    assert by_msrun["--worker_num"] == "2" and by_msrun["CUDA_VISIBLE_DEVICES"] == "6,7"
+    done = call(script, "4", "0,1", "--dry_run")
+    assert done.returncode == 2 and "names 2 devices, DEVICE_NUM is 4" in done.stderr

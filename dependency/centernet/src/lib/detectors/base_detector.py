@@ -3,21 +3,26 @@
 
     faces = BaseDetector(forward, decode, test_size="original").run(read_image("photo.jpg"))
 
-`forward` is any network: uint8 BGR images [B, H, W, 3], sides multiples of 32, to a tuple of raw maps
-[B, C, h, w]. `decode` reads one image's maps: rows [M, 15] = box xyxy, score, five landmarks x y, in the
-pixels of the network's input.
+`forward` is any network: uint8 BGR images [B, H, W, 3] to a tuple of arrays, first axis B. `decode` reads one
+image's share of them: rows [M, 15] = box xyxy, score, five landmarks x y, in the pixels of the network's input.
 """
+from collections import defaultdict
 from dataclasses import dataclass
-from typing import Callable, Sequence, Union
+from typing import Callable, Optional, Sequence, Union
 
 import numpy as np
 
+from dependency.centernet.src.lib.detectors.box_voting import vote
 from dependency.centernet.src.lib.external.suppress import nms, soft_nms
-from dependency.centernet.src.lib.utils.image import STRIDE, Placement, letterbox, pad_to_multiple, round_up
+from dependency.centernet.src.lib.utils.image import (BLACK, STRIDE, Placement, letterbox, pad_to_multiple,
+                                                      pad_to_square, round_up)
 from dependency.errors import InputError
 
 ORIGINAL = "original"
-NMS_KINDS = ("soft", "hard")
+VGA = "vga"
+VGA_SIDE = 640
+NMS_KINDS = ("soft", "hard", "vote")
+PADS = ("none", "32", "square", "centre")
 COLUMNS = 15
 SOFT_THRESHOLD = 0.001
 # Left and right change places in a mirrored image: eyes 0, 1 and mouth corners 3, 4.
@@ -26,6 +31,8 @@ MIRRORED_LANDMARKS = [1, 0, 2, 4, 3]
 ROWS_PER_FACE = 20
 
 Maps = Sequence[np.ndarray]
+# "original", the side of a square, or (shorter side, longer side at most).
+Size = Union[int, str, tuple[int, int]]
 
 
 class NonFiniteMaps(InputError):
@@ -64,22 +71,29 @@ class BaseDetector:
     """Pre-processing, forward, decoding, merging of scales and flips.
 
     Args:
-        forward: images uint8 [B, H, W, 3] BGR -> tuple of maps, each [B, C, H / 4, W / 4].
-        decode: (maps of one image, top_k, score_threshold, peaks) -> rows [M, 15] in input pixels.
-        test_size: "original" (padded to a multiple of 32, no resampling) or the side of a square letterbox.
-        test_scales: each makes its own letterbox or padded image; the results are merged.
+        forward: images uint8 [B, H, W, 3] BGR -> tuple of arrays [B, ...].
+        decode: (maps of one image, (H, W) of the input, top_k, score_threshold, peaks) -> rows [M, 15] in input
+            pixels.
+        test_size: "original" (no resampling), the longer side in pixels, "short/long" (the shorter side becomes
+            `short`, unless the longer would exceed `long`: then that becomes `long`), or "vga" (longer side 640).
+        test_scales: sizes relative to `test_size`; the results are merged.
         flip_test: look at the mirror image too.
-        nms: "soft" (Gaussian, sigma 0.5, as in the manual) or "hard".
-        nms_iou: overlap over which "hard" removes the weaker box; the Gaussian form has none.
+        nms: "soft" (Gaussian, sigma 0.5, as in the manual), "hard", or "vote" (hard, and the box that stays becomes
+            the mean of those it removes, by score).
+        nms_iou: overlap over which "hard" and "vote" remove the weaker box; the Gaussian form has none.
         top_k: most faces returned; 200 is the manual's, WIDER has images with 709.
         score_threshold: weaker faces are left out; under 0.005 AP no longer changes (by 0.0001), files grow.
         peaks: decode only local maxima of the heatmap.
+        pad: what is added at the right and below: "none", up to multiples of "32", up to a "square" of the largest
+            side that `test_size` allows; "centre" puts the image in the middle of such a square. Default: "centre"
+            where `test_size` is a number, else "32".
+        fill: blue, green and red of what is added.
     """
 
     def __init__(self, forward: Callable[[np.ndarray], Maps], decode: Callable[..., np.ndarray],
-                 test_size: Union[int, str] = 832, test_scales: Sequence[float] = (1.0,), flip_test: bool = False,
+                 test_size: Size = 832, test_scales: Sequence[float] = (1.0,), flip_test: bool = False,
                  nms: str = "soft", nms_iou: float = 0.5, top_k: int = 1000, score_threshold: float = 0.005,
-                 peaks: bool = True):
+                 peaks: bool = True, pad: Optional[str] = None, fill: Sequence[float] = BLACK):
         if nms not in NMS_KINDS:
             raise InputError(f"nms '{nms}' is not one of {', '.join(NMS_KINDS)}")
         if not test_scales or min(test_scales) <= 0:
@@ -89,6 +103,8 @@ class BaseDetector:
         self.forward = forward
         self.decode = decode
         self.test_size = parse_size(test_size)
+        self.pad = choose_pad(pad, self.test_size)
+        self.fill = tuple(fill)
         self.test_scales = tuple(test_scales)
         self.flip_test = flip_test
         self.nms = nms
@@ -99,28 +115,52 @@ class BaseDetector:
 
     def run(self, image: np.ndarray) -> Faces:
         """Find the faces in one image uint8 [H, W, 3] BGR; results in its pixels."""
-        found = []
+        return self.run_batch([image])[0]
+
+    def run_batch(self, images: Sequence[np.ndarray], batch_size: int = 1) -> list[Faces]:
+        """Find the faces in images of any sizes; those of one input size go through the network together.
+
+        Args:
+            images: each uint8 [H, W, 3] BGR.
+            batch_size: most images in one forward pass (mirror images come on top).
+
+        Returns:
+            the faces of each image, the same as `run` finds.
+        """
+        found: list[list[np.ndarray]] = [[] for _ in images]
         for scale in self.test_scales:
-            canvas, placement = self.pre_process(image, scale)
-            images = np.stack([canvas, canvas[:, ::-1]]) if self.flip_test else canvas[None]
-            results = self.process(images)
-            if self.flip_test:
-                results[1] = mirror_rows(results[1], canvas.shape[1])
-            found += [self.post_process(rows, placement, image.shape[:2]) for rows in results]
-        return self.merge_outputs(found)
+            inputs = [self.pre_process(image, scale) for image in images]
+            for group in _batches([canvas.shape for canvas, _ in inputs], batch_size):
+                canvases = np.stack([inputs[index][0] for index in group])
+                for index, rows in zip(group, self._look(canvases)):
+                    found[index].append(self.post_process(rows, inputs[index][1], images[index].shape[:2]))
+        return [self.merge_outputs(rows) for rows in found]
 
     def pre_process(self, image: np.ndarray, scale: float = 1.0) -> tuple[np.ndarray, Placement]:
-        """The network's input uint8 [H, W, 3] (sides multiples of 32) and where the image lies on it."""
-        if self.test_size == ORIGINAL:
-            return pad_to_multiple(image, STRIDE, scale)
-        return letterbox(image, round_up(self.test_size * scale, STRIDE))
+        """The network's input uint8 [H, W, 3] and where the image lies on it."""
+        factor = scale * fit(image.shape[:2], self.test_size)
+        if self.pad in ("square", "centre"):
+            largest = max(image.shape[:2]) if self.test_size == ORIGINAL else np.max(self.test_size)
+            side = round_up(largest * scale, STRIDE)
+            if self.pad == "centre":
+                return letterbox(image, side, self.fill)
+            return pad_to_square(image, side, factor, self.fill)
+        return pad_to_multiple(image, STRIDE if self.pad == "32" else 1, factor, self.fill)
 
     def process(self, images: np.ndarray) -> list[np.ndarray]:
         """Rows [M, 15] in input pixels for each of the inputs uint8 [B, H, W, 3]."""
         maps = self.forward(images)
         limit = self.top_k if self.peaks else self.top_k * ROWS_PER_FACE
-        return [self.decode([each[index] for each in maps], limit, self.score_threshold, self.peaks)
+        return [self.decode([each[index] for each in maps], images.shape[1:3], limit, self.score_threshold, self.peaks)
                 for index in range(len(images))]
+
+    def _look(self, canvases: np.ndarray) -> list[np.ndarray]:
+        """As `process`; with `flip_test` each input's rows are followed by those of its mirror image."""
+        if not self.flip_test:
+            return self.process(canvases)
+        rows = self.process(np.concatenate([canvases, canvases[:, :, ::-1]]))
+        count, width = len(canvases), canvases.shape[2]
+        return [np.concatenate([rows[index], mirror_rows(rows[count + index], width)]) for index in range(count)]
 
     def post_process(self, rows: np.ndarray, placement: Placement, shape: tuple[int, int]) -> np.ndarray:
         """Rows [M, 15] in the pixels of the original image of (height, width) `shape`.
@@ -140,23 +180,49 @@ class BaseDetector:
         rows = np.concatenate(found).astype(np.float32)
         if self.nms == "hard":
             rows = rows[nms(rows, float(self.nms_iou))]
+        elif self.nms == "vote":
+            rows = vote(rows, float(self.nms_iou))
         else:
             rows = soft_nms(rows, Nt=0.5, threshold=SOFT_THRESHOLD, method=2)
         rows = rows[rows[:, 4] > self.score_threshold]
         return Faces.from_rows(rows[np.argsort(-rows[:, 4], kind="stable")[:self.top_k]])
 
 
-def parse_size(value: Union[int, str]) -> Union[int, str]:
-    """"original" or a positive side in pixels, from a number or text."""
-    if str(value) == ORIGINAL:
+def parse_size(value: Size) -> Size:
+    """What a `test_size` means, from a value or text: "original", a side, or (shorter side, longer side at most)."""
+    text = "/".join(map(str, value)) if isinstance(value, (tuple, list)) else str(value)
+    if text == ORIGINAL:
         return ORIGINAL
+    if text == VGA:
+        return VGA_SIDE, VGA_SIDE
     try:
-        size = int(value)
+        sides = tuple(int(part) for part in text.split("/"))
     except ValueError:
-        size = 0
-    if size < 1:
-        raise InputError(f"--test_size '{value}': expected 'original' or the side of a square in pixels, as 832")
-    return size
+        sides = ()
+    if not 1 <= len(sides) <= 2 or min(sides) < 1 or sides[-1] < sides[0]:
+        raise InputError(f"--test_size '{text}': expected 'original', the longer side in pixels as 832, the shorter "
+                         "side and the longest that the other may be as 1600/2176, or 'vga'")
+    return sides if len(sides) == 2 else sides[0]
+
+
+def choose_pad(pad: Optional[str], test_size: Size) -> str:
+    """One of PADS; None chooses by the (parsed) size, see `BaseDetector`."""
+    if pad is None:
+        return "centre" if isinstance(test_size, int) else "32"
+    if pad not in PADS:
+        raise InputError(f"pad '{pad}' is not one of {', '.join(PADS)}")
+    if pad == "centre" and not isinstance(test_size, int):
+        raise InputError("pad 'centre' fits the image into a square: it needs --test_size with one side, as 832")
+    return pad
+
+
+def fit(shape: tuple[int, int], test_size: Size) -> float:
+    """How much an image of (height, width) is enlarged for a (parsed) size."""
+    if test_size == ORIGINAL:
+        return 1.0
+    short, long = test_size if isinstance(test_size, tuple) else (test_size, test_size)
+    scale = short / min(shape)
+    return long / max(shape) if round(scale * max(shape)) > long else scale
 
 
 def mirror_rows(rows: np.ndarray, width: int) -> np.ndarray:
@@ -167,3 +233,11 @@ def mirror_rows(rows: np.ndarray, width: int) -> np.ndarray:
     landmarks[..., 0] = width - landmarks[..., 0]
     mirrored[:, 5:] = landmarks.reshape(-1, 10)
     return mirrored
+
+
+def _batches(shapes: Sequence[tuple[int, ...]], size: int) -> list[list[int]]:
+    """Indices of equal shapes together, at most `size` in one list."""
+    equal: dict[tuple[int, ...], list[int]] = defaultdict(list)
+    for index, shape in enumerate(shapes):
+        equal[shape].append(index)
+    return [group[start:start + size] for group in equal.values() for start in range(0, len(group), size)]

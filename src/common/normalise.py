@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Normalisation that every model shares: of the images that go in, and batch normalisation that stands still.
+
+    Normalise("BGR", (104, 117, 123), (1, 1, 1))(uint8 [N, H, W, 3])   ->   float32 [N, 3, H, W]
+"""
+from collections.abc import Sequence
+
+from mindspore import Tensor, nn, ops
+
+
+class Normalise(nn.Cell):
+    """uint8 BGR images [N, H, W, 3] -> float32 [N, 3, H, W], (x - mean) / std.
+
+    Args:
+        channels: "BGR" or "RGB", the order that the network was trained with.
+        mean, std: three numbers each, in units of 0..255 and in the order of `channels`.
+    """
+
+    def __init__(self, channels: str, mean: Sequence[float], std: Sequence[float]):
+        super().__init__()
+        self.reverse = channels == "RGB"
+        self.scale = Tensor([[[[1.0 / value]] for value in std]])
+        self.shift = Tensor([[[[-m / s]] for m, s in zip(mean, std)]])
+
+    def construct(self, images: Tensor) -> Tensor:
+        x = images.astype("float32").transpose(0, 3, 1, 2)
+        if self.reverse:
+            x = ops.flip(x, (1,))
+        return x * self.scale + self.shift
+
+
+def freeze_statistics(cell: nn.Cell) -> None:
+    """Let each BatchNorm in `cell` use its moving statistics in training too, and leave them as they are."""
+    for _, inner in cell.cells_and_names():
+        if isinstance(inner, nn.BatchNorm2d):
+            inner.use_batch_statistics = False

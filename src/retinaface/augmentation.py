@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An annotated image -> a training input: random crop, colours, square, random resampling, mirror.
+
+    image, record = augment_sample(read_image(path), record, Augmentation(image_size=840), np.random.default_rng(0))
+
+Images are uint8 BGR [H, W, 3]. Boxes and landmarks of the Record are pixels, first of the image, then of the input.
+"""
+from dataclasses import dataclass, replace
+from typing import Optional
+
+import cv2
+import numpy as np
+
+from dependency.centernet.src.lib.datasets.dataset.coco_hp import Record
+from dependency.centernet.src.lib.utils.augment import flip_boxes, flip_landmarks, to_window
+from dependency.extd.utils.augmentations import Window
+from src.retinaface.config import MEAN
+
+# Sides of SCRFD's crops (Guo et al. 2021, section 4.1, "sample redistribution"): over 1 small faces become more.
+REDISTRIBUTION = (0.3, 0.45, 0.6, 0.8, 1.0, 1.2, 1.4, 1.6, 1.8, 2.0)
+CROP_TRIALS = 250
+# The reference's crops: this share of them smaller than the image's shorter side, down to this scale.
+REFERENCE_CROPPED, REFERENCE_SMALLEST = 0.8, 0.3
+# A face that the resized crop shows this large or smaller, in pixels, is nothing to learn from.
+SMALLEST_FACE = 1.0
+# Pixels may be 0..255, OpenCV's hue is 0..179.
+BRIGHTNESS, CONTRAST, SATURATION, HUE, HUES = 32, (0.5, 1.5), (0.5, 1.5), 18, 180
+VALUES = np.arange(256, dtype=np.float32)
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How an image becomes a training input.
+
+    image_size: side of the input in pixels.
+    crop_choice: sides of the random squares as shares of the shorter image side; a square larger than the image is
+        filled up with the mean colour. None: the reference's, uniform from 0.3 to 1, and 1 in a fifth of the cases.
+    flip: probability of mirroring.
+    color_distort: random brightness, contrast, saturation and hue.
+    """
+    image_size: int = 840
+    crop_choice: Optional[tuple[float, ...]] = None
+    flip: float = 0.5
+    color_distort: bool = True
+
+
+def augment_sample(image: np.ndarray, record: Record, plan: Augmentation,
+                   rng: np.random.Generator) -> tuple[np.ndarray, Record]:
+    """A random square of the image as the network's input, and the faces in it.
+
+    Faces that the square cuts through the middle, and faces of a pixel, are marked ignored; faces out of sight are
+    left out. Boxes are cut at the border, landmarks may lie behind it.
+
+    Returns:
+        uint8 BGR [S, S, 3], and the Record in its pixels.
+    """
+    size = plan.image_size
+    window = choose_crop(record.boxes[~record.ignore], image.shape[:2], plan.crop_choice, rng)
+    image = _cut_out(image, window)
+    if plan.color_distort:
+        image = distort_colours(image, rng)
+    image = _resample(_fill_square(image, window), size, rng)
+    faces = _seen(record, window, size)
+    if rng.random() < plan.flip:
+        image = cv2.flip(image, 1)
+        landmarks, visibility = flip_landmarks(faces.landmarks, faces.visibility, size)
+        faces = replace(faces, boxes=flip_boxes(faces.boxes, size), landmarks=landmarks, visibility=visibility)
+    return image, faces
+
+
+def choose_crop(faces: np.ndarray, shape: tuple[int, int], crop_choice: Optional[tuple[float, ...]],
+                rng: np.random.Generator) -> Window:
+    """A random square that holds at least one face from end to end; of whole pixels, it may stick out of the image.
+
+    The reference collects two such squares and tosses a coin, which is the same as taking the first. When none of
+    250 squares holds a face it is the whole image, at the square's top left.
+
+    Args:
+        faces: [N, 4] xyxy image pixels; what lies outside the image need not be seen.
+        shape: height and width of the image.
+        crop_choice: see `Augmentation`.
+    """
+    height, width = shape
+    faces = faces.clip(0, (width, height, width, height))
+    if crop_choice:
+        scales = rng.choice(crop_choice, CROP_TRIALS)
+    else:
+        cropped = rng.random(CROP_TRIALS) < REFERENCE_CROPPED
+        scales = np.where(cropped, rng.uniform(REFERENCE_SMALLEST, 1, CROP_TRIALS), 1.0)
+    sides = np.maximum(1, (scales * min(height, width)).astype(int))
+    spare = np.array([width, height])[None] - sides[:, None]
+    corners = rng.integers(np.minimum(spare, 0), np.maximum(spare, 0), endpoint=True)
+    inside = ((faces[None, :, :2] >= corners[:, None]).all(axis=2)
+              & (faces[None, :, 2:] <= (corners + sides[:, None])[:, None]).all(axis=2))
+    accepted = np.flatnonzero(inside.any(axis=1))
+    if len(accepted) == 0:
+        return Window(0, 0, max(height, width))
+    first = accepted[0]
+    return Window(int(corners[first, 0]), int(corners[first, 1]), int(sides[first]))
+
+
+def distort_colours(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Brightness, contrast, saturation and hue, each with probability 1/2; contrast comes second or last.
+
+    The photometric distortion of SSD (Liu et al. 2016) in the ranges of the PyTorch RetinaFace. All four map a
+    channel's value to another, so that each is one table of 256 entries.
+    """
+    contrast_last = rng.random() < 0.5
+    used = rng.random(4) < 0.5
+    shift, gain, saturation, hue = (rng.uniform(-BRIGHTNESS, BRIGHTNESS), rng.uniform(*CONTRAST),
+                                    rng.uniform(*SATURATION), int(rng.integers(-HUE, HUE, endpoint=True)))
+    if used[0]:
+        image = cv2.LUT(image, _table(VALUES + shift))
+    if used[1] and not contrast_last:
+        image = cv2.LUT(image, _table(VALUES * gain))
+    if used[2] or used[3]:
+        same = _table(VALUES)
+        tables = ((VALUES + hue) % HUES if used[3] else same, VALUES * saturation if used[2] else same, same)
+        table = np.stack([_table(each) for each in tables], axis=-1)[None]
+        image = cv2.cvtColor(cv2.LUT(cv2.cvtColor(image, cv2.COLOR_BGR2HSV), table), cv2.COLOR_HSV2BGR)
+    if used[1] and contrast_last:
+        image = cv2.LUT(image, _table(VALUES * gain))
+    return image
+
+
+def _table(values: np.ndarray) -> np.ndarray:
+    return np.clip(np.rint(values), 0, 255).astype(np.uint8)
+
+
+def _cut_out(image: np.ndarray, window: Window) -> np.ndarray:
+    """The part of the image that the window shows."""
+    x, y, side = window
+    return image[max(0, y):y + side, max(0, x):x + side]
+
+
+def _fill_square(part: np.ndarray, window: Window) -> np.ndarray:
+    """The window's square, the mean colour where there is no image; after the colours so that it stays the mean."""
+    left, top = max(0, -window.x), max(0, -window.y)
+    bottom, right = window.side - top - part.shape[0], window.side - left - part.shape[1]
+    return cv2.copyMakeBorder(part, top, bottom, left, right, cv2.BORDER_CONSTANT, value=MEAN)
+
+
+def _resample(image: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
+    """To [size, size, 3] by one of OpenCV's five interpolations, so that the network trusts none of their traces."""
+    ways = (cv2.INTER_LINEAR, cv2.INTER_CUBIC, cv2.INTER_AREA, cv2.INTER_NEAREST, cv2.INTER_LANCZOS4)
+    return cv2.resize(image, (size, size), interpolation=ways[rng.integers(len(ways))])
+
+
+def _seen(record: Record, window: Window, size: int) -> Record:
+    """The faces in the window, in pixels of the input."""
+    boxes = to_window(record.boxes.reshape(-1, 2, 2), window, size).reshape(-1, 4)
+    centres = (boxes[:, :2] + boxes[:, 2:]) / 2
+    centred = ((centres >= 0) & (centres < size)).all(axis=1)
+    boxes = boxes.clip(0, size)
+    extent = boxes[:, 2:] - boxes[:, :2]
+    ignore = record.ignore | ~centred | (extent <= SMALLEST_FACE).any(axis=1)
+    kept = (extent > 0).all(axis=1)
+    return replace(record, boxes=boxes[kept], landmarks=to_window(record.landmarks[kept], window, size),
+                   visibility=record.visibility[kept], ignore=ignore[kept], height=size, width=size)

@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Weights of other origins as tensors of our RetinaFace, with the card that tells how to use them.
+
+    converted = convert("mobilenet0.25_Final.pth");  print(converted.report.format())
+    tensors = backbone_tensors("resnet50-19c8e357.pth", "resnet50")
+
+Sources, recognised by what the file holds: detectors of Pytorch_Retinaface, of mindface, of the model zoo (their
+training checkpoints too) and of this project; ImageNet backbones ResNet-50 (torchvision, mindcv, model zoo) and
+MobileNetV1 x0.25.
+"""
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Optional, Union
+
+import numpy as np
+
+from dependency.errors import InputError
+from src.common import checkpoint
+from src.common.checkpoint import load_report
+from src.common.converted import TORCHVISION_INPUT, Converted, change_input, is_onnx
+from src.common.log import LOGGER
+from src.common.torch_file import is_torch_file, read_tensors
+from src.retinaface.layers import BACKBONE, BACKBONES, NETWORK_INPUT, backbone_of, tensor_shapes
+from src.retinaface.torch_names import from_torch, our_name, own_names
+
+OPTIONS = ("fold_input_norm",)
+_KNOWN = "a RetinaFace (ResNet-50 or MobileNetV1 x0.25), a ResNet-50 or a MobileNetV1 x0.25"
+
+
+def recognises(names: Iterable[str]) -> bool:
+    """True if tensors of these names (without prefixes of training) are a RetinaFace or a backbone of one."""
+    return backbone_of(our_name(name) for name in names) is not None
+
+
+def convert(source: Union[str, Path], part: str = "all", fold_input_norm: Optional[bool] = None) -> Converted:
+    """Read a file of weights.
+
+    ImageNet backbones were trained on RGB in another scale than the detector feeds. With `fold_input_norm` their first
+    layer is rewritten, so that their statistics hold from the first step; without it they are taken as they are, as
+    Pytorch_Retinaface and the model zoo do.
+
+    Args:
+        source: a .pth or .ckpt file.
+        part: "all", or "backbone" for the tensors of `base.` alone.
+        fold_input_norm: None folds ImageNet backbones; detectors have our input already.
+
+    Raises:
+        InputError: unreadable, of another model, or a tensor missing, unknown, of another shape or not finite.
+    """
+    path = Path(source)
+    tensors, card, framework = _read(path)
+    backbone = backbone_of(tensors)
+    if backbone is None:
+        raise InputError(f"{path}: not {_KNOWN} (its first tensor is {next(iter(tensors), None)}); give one of these")
+    alone = all(name.startswith(BACKBONE) for name in tensors)
+    part = "backbone" if alone else part
+    if part == "backbone":
+        tensors = {name: value for name, value in tensors.items() if name.startswith(BACKBONE)}
+    report = load_report(tensor_shapes(backbone, part), tensors)
+    report.require(path, card)
+    _require_finite(path, tensors)
+    imagenet = alone and card is None
+    fed = TORCHVISION_INPUT if imagenet else (card or {}).get("input", NETWORK_INPUT)
+    tensors, fed = _fold(path, tensors, fed, imagenet, part, fold_input_norm)
+    origin = f"{'ImageNet' if imagenet else 'RetinaFace'} {backbone} ({framework})"
+    return Converted(tensors, _card(path, card, backbone, fed, part), report, origin)
+
+
+def backbone_tensors(path: Union[str, Path], backbone: str = "resnet50",
+                     fold_input_norm: Optional[bool] = None) -> dict[str, np.ndarray]:
+    """The tensors `base.*` for `--pretrain_path`, of a backbone or of a whole detector.
+
+    Args:
+        path: whatever `convert` reads.
+        backbone: the one that the network has.
+        fold_input_norm: see `convert`.
+
+    Raises:
+        InputError: as `convert`, or the file holds the other backbone.
+    """
+    converted = convert(path, "backbone", fold_input_norm)
+    given = converted.card["options"]["backbone"]
+    if given != backbone:
+        raise InputError(f"{path}: holds the backbone {given}, the network has {backbone}; give weights of "
+                         f"{backbone}, or --backbone={given}")
+    LOGGER.info("load backbone %s: %s, %s", path, converted.origin, converted.report.format())
+    return converted.tensors
+
+
+def _read(path: Path) -> tuple[dict[str, np.ndarray], Optional[dict[str, Any]], str]:
+    """(tensors under our names, card if the file has one, "PyTorch" or "MindSpore")."""
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; give a .pth or .ckpt")
+    if is_torch_file(path):
+        return from_torch(checkpoint.strip_prefix(read_tensors(path))), None, "PyTorch"
+    if is_onnx(path):
+        raise InputError(f"{path}: an ONNX file; RetinaFace's weights are read from a .pth or .ckpt")
+    read = checkpoint.load(path)
+    model = (read.card or {}).get("model", "retinaface")
+    if model != "retinaface":
+        raise InputError(f"{path}: the file's card says model {model}, not retinaface; give --model {model} or another "
+                         "checkpoint")
+    return own_names(checkpoint.network_tensors(read)), read.card, "MindSpore"
+
+
+def _card(path: Path, card: Optional[dict[str, Any]], backbone: str, fed: dict[str, Any], part: str) -> dict[str, Any]:
+    """What the tensors are: the file's own card where it has one, completed."""
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    options = {**(card or {}).get("options", {}), "backbone": backbone}
+    found = {"model": "retinaface", "decoder": "retinaface", "source": f"{path.name}, sha256 {digest}", **(card or {}),
+             "options": options, "input": fed}
+    if part == "all":
+        return found
+    return {**{key: found[key] for key in ("model", "options", "input", "source")}, "part": "backbone"}
+
+
+def _require_finite(path: Path, tensors: dict[str, np.ndarray]) -> None:
+    """A .pth of the older layout has no checksum: damage may show as numbers that no training leaves."""
+    for name, value in tensors.items():
+        if not np.isfinite(value).all():
+            raise InputError(f"{path}: {name} holds numbers that are not finite: the file is damaged, or its training "
+                             "diverged; copy it again or give another")
+
+
+def _fold(path: Path, tensors: dict[str, np.ndarray], fed: dict[str, Any], imagenet: bool, part: str,
+          fold_input_norm: Optional[bool]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """(tensors, the input that they take): a backbone is rewritten for our input, a detector keeps its own.
+
+    Args:
+        fed: the input that the file's network was trained with. imagenet: it is an ImageNet classifier.
+    """
+    if fold_input_norm and not imagenet:
+        raise InputError(f"{path}: --fold_input_norm is for ImageNet backbones, which come with another input; this "
+                         "file's input is known; leave the option out")
+    if part == "all":
+        return tensors, dict(fed)
+    if fold_input_norm is False or fed == NETWORK_INPUT:
+        return tensors, dict(NETWORK_INPUT)
+    described = BACKBONES[backbone_of(tensors)]
+    return change_input(tensors, described.stem, described.stem_norm, fed, NETWORK_INPUT), dict(NETWORK_INPUT)

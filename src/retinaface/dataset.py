@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Training samples of RetinaFace: `Record` -> augmented image and what every anchor has to say.
+
+    samples = RetinaFaceSamples(records, image_dir, SampleOptions(image_size=840))
+    image, loc, conf, landm = samples(index, np.random.default_rng(0))
+
+    ds_train = create_dataset("data/widerface/train/label.txt", cfg, batch_size=8)      # the manual's, for Model.train
+"""
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Callable, Mapping, Sequence, Union
+
+import numpy as np
+
+from dependency.centernet.src.lib.datasets.dataset.coco_hp import Record
+from dependency.centernet.src.lib.utils.image import read_image
+from dependency.errors import InputError
+from src.common.loader import SamplePlan
+from src.common.training_data import training_records
+from src.retinaface.anchors import prior_box
+from src.retinaface.augmentation import Augmentation, augment_sample
+from src.retinaface.config import MEAN
+from src.retinaface.matching import IGNORED, match
+
+COLUMNS = ("image", "loc", "conf", "landm")
+# Names of the manual's dataset.
+DATASET_COLUMNS = ("image", "truths", "conf", "landm")
+
+
+
+@dataclass(frozen=True)
+class SampleOptions(Augmentation):
+    """How a Record becomes a sample; see `Augmentation` too.
+
+    match_thresh, variance, ignore_tiny: see `match`. clip: see `prior_box`.
+    min_face: faces whose longer side is below this, in pixels of the input, are ignored; 0 = none.
+    """
+    match_thresh: float = 0.35
+    variance: tuple[float, float] = (0.1, 0.2)
+    clip: bool = False
+    ignore_tiny: bool = True
+    min_face: float = 0.0
+
+    @classmethod
+    def of(cls, cfg: Mapping[str, Any]) -> "SampleOptions":
+        """The options that `cfg` names, with the defaults here for what it leaves out, as the manual's config does."""
+        found = {name: cfg[name] for name in cls.__dataclass_fields__ if name in cfg}
+        found["crop_choice"] = tuple(cfg.get("crop_choice") or ()) or None
+        if "variance" in found:
+            found["variance"] = tuple(found["variance"])
+        return cls(**found)
+
+
+class RetinaFaceSamples:
+    """Callable by the loader's workers; holds only records, never images."""
+
+    def __init__(self, records: Sequence[Record], image_dir: Union[str, Path], options: SampleOptions):
+        if options.image_size < 1:
+            raise InputError(f"--image_size: {options.image_size} is not a size; give a side in pixels, such as 840")
+        self.records, self.image_dir, self.options = records, Path(image_dir), options
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def describe(self, index: int) -> str:
+        """The image's name."""
+        return self.records[index].path
+
+    def __call__(self, index: int, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
+        """One sample: uint8 BGR image [S, S, 3]; loc [N, 4], conf [N], landm [N, 10] as `match` gives them."""
+        record, options = self.records[index], self.options
+        image, faces = augment_sample(read_image(self.image_dir / record.path), record, options, rng)
+        priors = prior_box(image.shape[:2], clip=options.clip)
+        return (image, *match(options.match_thresh, faces.boxes / options.image_size, priors, options.variance,
+                              face_labels(faces, options.min_face),
+                              faces.landmarks.reshape(-1, 10) / options.image_size, options.ignore_tiny))
+
+
+def face_labels(record: Record, min_face: float = 0.0) -> np.ndarray:
+    """[N] int32: 1 = all five landmarks are known, -1 = not, IGNORED = neither face nor background."""
+    longer = (record.boxes[:, 2:] - record.boxes[:, :2]).max(axis=1, initial=0)
+    labels = np.where((record.visibility > 0).all(axis=1), 1, -1)
+    return np.where(record.ignore | (longer < min_face), IGNORED, labels).astype(np.int32)
+
+
+def create_dataset(data_dir: Union[str, Path], cfg: Mapping[str, Any], batch_size: int = 32, repeat_num: int = 1,
+                   shuffle: bool = True, multiprocessing: bool = True, num_worker: int = 4,
+                   is_distribute: bool = False) -> Any:
+    """A `mindspore.dataset` of one epoch, repeated, as the manual's "How to use" builds it.
+
+    A sample depends on cfg['seed'], the epoch and the image alone, not on the number of workers. Every iterator over
+    the dataset starts with the first epoch's samples; give it `num_epochs`, as `Model.train` does, to go on.
+
+    Args:
+        data_dir: path of label.txt; the images are in images/ beside it.
+        cfg: `cfg_res50` or a dictionary like it; a key that `SampleOptions` knows and `cfg` does not has its default.
+        batch_size: images per step; what fills no batch is left out.
+        shuffle: another order in each epoch; False: the order of the file.
+        multiprocessing: worker processes instead of threads.
+        num_worker: their number, at most one per core.
+        is_distribute: share the images out among the devices that `mindspore.communication.init` joined.
+
+    Returns:
+        Columns image float32 [B, 3, S, S] BGR minus the mean, truths float32 [B, N, 4], conf int32 [B, N], landm
+        float32 [B, N, 10].
+    """
+    import mindspore.dataset as ds
+    label_path = Path(data_dir)
+    image_dir = label_path.parent / "images"
+    samples = RetinaFaceSamples(training_records(label_path, image_dir), image_dir, SampleOptions.of(cfg))
+    rank, group = _place(is_distribute)
+    if len(samples) == 0:
+        raise InputError(f"{label_path}: no image with a face; look at it with "
+                         f"`python -m src.tools.prepare_wider --annotation {label_path} --validate`")
+    plan = SamplePlan(len(samples), batch_size, 1, int(cfg.get("seed", 1)), rank, group)
+    source = _Source(samples, plan, shuffle)
+    workers = max(1, min(num_worker, os.cpu_count() or 1))
+    data = ds.GeneratorDataset(source, list(DATASET_COLUMNS), sampler=_epoch_sampler(len(source)),
+                               num_parallel_workers=workers, python_multiprocessing=multiprocessing and workers > 1,
+                               max_rowsize=-1)
+    return data.batch(batch_size, drop_remainder=True).repeat(repeat_num)
+
+
+class _Source:
+    """What GeneratorDataset calls: position, counted over all epochs -> columns."""
+
+    def __init__(self, samples: Callable, plan: SamplePlan, shuffle: bool):
+        self.samples, self.plan, self.shuffle = samples, plan, shuffle
+
+    def __len__(self) -> int:
+        return self.plan.steps_per_epoch * self.plan.batch
+
+    def __getitem__(self, position: int) -> tuple[np.ndarray, ...]:
+        epoch, index = self.plan.image(int(position))
+        if not self.shuffle:
+            place = int(position) % len(self)
+            index = (place * self.plan.group + self.plan.rank) % self.plan.count
+        image, *targets = self.samples(index, np.random.default_rng((self.plan.seed, epoch, index)))
+        # Channels first while they are bytes: a quarter of the memory traffic.
+        planes = np.ascontiguousarray(image.transpose(2, 0, 1)).astype(np.float32)
+        planes -= np.array(MEAN, np.float32)[:, None, None]
+        return (planes, *targets)
+
+
+def _epoch_sampler(per_epoch: int) -> Any:
+    """Positions of one epoch after the other: the only word that GeneratorDataset has of the epoch."""
+    import mindspore.dataset as ds
+
+    class EpochSampler(ds.Sampler):
+        """Positions 0, 1, ... in the first epoch, per_epoch, per_epoch + 1, ... in the second."""
+
+        def __init__(self):
+            super().__init__(per_epoch)
+            self.epoch = 0
+
+        def __iter__(self):
+            first = self.epoch * per_epoch
+            self.epoch += 1
+            return iter(range(first, first + per_epoch))
+
+    return EpochSampler()
+
+
+def _place(is_distribute: bool) -> tuple[int, int]:
+    if not is_distribute:
+        return 0, 1
+    from mindspore.communication import get_group_size, get_rank
+    return get_rank(), get_group_size()

@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From RetinaFace's raw output to faces.
+
+    rows = decode_retinaface((bbox, conf, landm), canvas.shape[:2], top_k=100000, score_threshold=0.02)
+
+Output of one image, float32: bbox [N, 4] and landm [N, 10] relative to the anchors, conf [N, 2] after the softmax
+(background, face). Rows are [M, 15] float32 in input pixels: box xyxy, score, then x y of left eye, right eye, nose,
+left and right mouth corner; best score first. Boxes are not clipped.
+"""
+from typing import Sequence
+
+import numpy as np
+
+from dependency.centernet.src.lib.detectors.base_detector import NonFiniteMaps
+from dependency.errors import InputError
+from src.retinaface.anchors import prior_box
+from src.retinaface.coding import decode_bbox, decode_landm
+
+VARIANCE = (0.1, 0.2)
+# Faces of exp(8) times their anchor have more pixels than any image: such a code means nothing, and must not overflow.
+MAX_LOG_SIZE = 8.0
+
+Output = Sequence[np.ndarray]
+
+
+def decode_retinaface(output: Output, shape: tuple[int, int], top_k: int, score_threshold: float = 0.0,
+                      peaks: bool = False, variance: Sequence[float] = VARIANCE, clip: bool = False) -> np.ndarray:
+    """Decode the anchors that are likely a face (Deng et al. 2019, section 4.2).
+
+    Args:
+        output: (bbox, conf, landm) of one image.
+        shape: (height, width) of the input; the anchors follow from it.
+        top_k: most rows returned.
+        score_threshold: only anchors with a higher score.
+        peaks: not for this model, which has no heatmap; must be False.
+        variance: scale of the codes of centre and size that the network was trained with.
+        clip: whether it was trained with anchors clipped to the image.
+
+    Raises:
+        NonFiniteMaps: the output holds NaN or infinity.
+        InputError: the output is not that of an input of this shape; `peaks`.
+    """
+    if peaks:
+        raise InputError("peaks: RetinaFace has no heatmap; give peaks=False")
+    bbox, conf, landm = output
+    priors = prior_box(shape, clip=clip)
+    if len(priors) != len(conf):
+        raise InputError(f"the network gave {len(conf)} anchors for an input of {shape[1]} x {shape[0]} pixels, which "
+                         f"has {len(priors)}; is this RetinaFace with anchors of stride 8, 16 and 32?")
+    scores = conf[:, 1]
+    if not np.isfinite(scores).all():
+        raise _non_finite("scores hold")
+    chosen = np.flatnonzero(scores > score_threshold)
+    chosen = chosen[np.argsort(-scores[chosen], kind="stable")[:top_k]]
+    bbox, landm, priors = bbox[chosen], landm[chosen], priors[chosen]
+    if not (np.isfinite(bbox).all() and np.isfinite(landm).all()):
+        raise _non_finite("boxes or landmarks hold")
+    bbox = np.concatenate([bbox[:, :2], np.minimum(bbox[:, 2:], MAX_LOG_SIZE / variance[1])], axis=1)
+    size = np.array(shape[::-1], np.float32)
+    boxes = decode_bbox(bbox, priors, variance) * np.tile(size, 2)
+    landmarks = decode_landm(landm, priors, variance) * np.tile(size, 5)
+    rows = np.concatenate([boxes, scores[chosen, None], landmarks], axis=1)
+    return rows.astype(np.float32, copy=False)
+
+
+def _non_finite(what: str) -> NonFiniteMaps:
+    return NonFiniteMaps(f"the network's {what} NaN or infinity: these weights diverged in training or are damaged; "
+                         "take an earlier checkpoint")

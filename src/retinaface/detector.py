@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What testing, export and prediction need to know of RetinaFace; imports no MindSpore until a cell is built.
+
+    cell = inference_cell(card)           # uint8 BGR [B, H, W, 3] -> bbox, conf (softmax), landm
+    rows = decoder(card)(output_of_one_image, canvas.shape[:2], top_k=1000)
+"""
+from collections.abc import Iterable
+from functools import partial
+from typing import Any, Callable
+
+import numpy as np
+
+from dependency.errors import InputError
+from src.retinaface.decoder import VARIANCE, decode_retinaface
+from src.retinaface.layers import NETWORK_INPUT, backbone_of
+from src.retinaface.torch_names import own_names
+
+__all__ = ["DEFAULT_CARD", "assumed_card", "check_options", "decoder", "inference_cell", "own_names"]
+
+DECODER = "retinaface"
+# The published results' protocol: hard suppression, no limit on the number of faces, nothing added to the image.
+# Anchors that one face lights up are not thinned before suppression, so top_k counts 20 rows a face there: the most
+# faces found in an image of WIDER val at this threshold are 3830.
+DETECT: dict[str, Any] = {
+    "test_size": "original", "nms": "hard", "nms_iou": 0.4, "top_k": 10000, "score_threshold": 0.02, "peaks": False,
+    "pad": "none", "fill": NETWORK_INPUT["mean"],
+}
+# What a checkpoint without a card is taken for: the manual's network.
+DEFAULT_CARD: dict[str, Any] = {
+    "model": "retinaface",
+    "options": {"backbone": "resnet50"},
+    "input": NETWORK_INPUT,
+    "decoder": DECODER,
+    "detect": DETECT,
+}
+
+
+def assumed_card(names: Iterable[str]) -> dict[str, Any]:
+    """The card of a checkpoint that has none: `DEFAULT_CARD` with the backbone that these (own) names belong to."""
+    backbone = backbone_of(names) or DEFAULT_CARD["options"]["backbone"]
+    return {**DEFAULT_CARD, "options": {**DEFAULT_CARD["options"], "backbone": backbone}}
+
+
+def inference_cell(card: dict[str, Any]) -> Any:
+    """The MindSpore cell (normalisation and network) that a card describes; see `RetinaFaceInference`."""
+    from src.retinaface.inference import RetinaFaceInference
+    return RetinaFaceInference(card)
+
+
+def decoder(card: dict[str, Any]) -> Callable[..., np.ndarray]:
+    """The card's decoder: (output of one image, (H, W), top_k, score_threshold, peaks) -> rows [M, 15].
+
+    The card's options may hold `variance` and `clip`, with which the network was trained.
+    """
+    if card["decoder"] != DECODER:
+        raise InputError(f"the checkpoint's card names decoder '{card['decoder']}': expected {DECODER}")
+    options = card.get("options", {})
+    return partial(decode_retinaface, variance=tuple(options.get("variance", VARIANCE)),
+                   clip=options.get("clip", False))
+
+
+def check_options(options: dict[str, Any]) -> None:
+    """InputError for an argument of `BaseDetector`, chosen by the user, that makes no sense for this model."""
+    if options.get("peaks"):
+        raise InputError("--peaks: RetinaFace has no heatmap whose peaks could be taken; leave it out")

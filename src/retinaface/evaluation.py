@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: Apache-2.0
+"""RetinaFace's `python eval.py`: find the faces of WIDER val with a checkpoint, save them if asked, score them.
+
+    ap = run(cfg, given)                  # {"easy": 0.9422, "medium": 0.9325, "hard": 0.89}; prints the same
+
+`cfg` holds the manual's options (src/retinaface/config.py), and any of `test_options.DETECTOR`, which win over the
+manual's where the user gave them. As in the manual's program boxes are cut to whole pixels before they are saved and
+scored: WIDER's own boxes are whole, and small faces count as found more often (hard AP + 0.003).
+"""
+import time
+from pathlib import Path, PurePosixPath
+from typing import Any, Sequence
+
+import numpy as np
+
+from dependency.centernet.src.lib.detectors.base_detector import BaseDetector, Faces
+from dependency.errors import InputError
+from dependency.evaluate.eval import evaluate
+from dependency.evaluate.ground_truth import GroundTruth, load_ground_truth
+from dependency.evaluate.prediction_io import write_prediction, write_predictions_json
+from dependency.evaluate.report import Report
+from src.common.log import LOGGER
+from src.common.sweep import MATS, detect_images, list_images, prediction_name
+from src.common.test_options import detector_options
+
+SHORT_SIDE = 1600
+LABELS = "label.txt"
+SCORE_DIGITS = 6
+JSON_NAME = "predict_%Y_%m_%d_%H_%M_%S.json"
+# The manual's lines.
+START_PREDICT, END_PREDICT = "Predict box starting", "Predict box done."
+START_EVAL, END_EVAL = "Eval starting", "Eval done."
+IMAGE = "im_detect: {done}/{total} forward_pass_time: {forward:.4f}s misc: {misc:.4f}s"
+
+
+def run(cfg: Any, given: set[str], batch_size: int = 1) -> dict[str, float]:
+    """Predict and score as the options say; prints the protocol and the three `Val AP` lines.
+
+    Args:
+        cfg: val_model, val_dataset_folder, val_origin_size, val_max_size, val_confidence_threshold,
+            val_nms_threshold, val_iou_threshold, val_save_result, val_predict_save_folder, val_gt_dir, predictions,
+            only_existing, device_target.
+        given: names of the options that the user set himself.
+        batch_size: most images of one size that go through the network together.
+
+    Returns:
+        average precision by subset; empty without ground truth, when only saving was possible.
+
+    Raises:
+        InputError: a file or folder is missing or damaged, options contradict each other.
+    """
+    gt = Path(cfg.val_gt_dir)
+    has_truth = any((gt / name).is_file() for name in MATS)
+    truth = load_ground_truth(gt) if has_truth or cfg.predictions or not cfg.val_save_result else None
+    if cfg.predictions:
+        return score(cfg.predictions, truth, cfg.val_iou_threshold, cfg.only_existing,
+                     f"saved predictions {cfg.predictions}")
+    images, data_dir = find_images(cfg, has_truth)
+    detector = load_detector(cfg, given)
+    found = predict(detector, images, data_dir, batch_size)
+    if cfg.val_save_result:
+        path = save(found, images, Path(cfg.val_predict_save_folder))
+        LOGGER.info("predictions are in %s and %s", path, path.with_suffix(""))
+    if truth is None:
+        LOGGER.warning("--val_gt_dir %s holds no %s: the predictions are saved, not scored", gt, MATS[0])
+        return {}
+    return score(found, truth, cfg.val_iou_threshold, cfg.only_existing,
+                 f"{Path(cfg.val_model).name}, {describe(detector)}")
+
+
+def find_images(cfg: Any, has_truth: bool) -> tuple[list[str], Path]:
+    """("<event>/<name>.jpg" of the ground truth or, without it, of label.txt; the folder that holds the events)."""
+    folder = Path(cfg.val_dataset_folder)
+    data_dir = folder / "images" if (folder / "images").is_dir() else folder
+    labels = folder / LABELS
+    if not has_truth and not labels.is_file():
+        raise InputError(f"no list of images: expected {Path(cfg.val_gt_dir) / MATS[0]} (--val_gt_dir) or {labels} "
+                         "(--val_dataset_folder)")
+    split = Path(cfg.val_gt_dir) if has_truth else labels
+    return list_images(split, data_dir, cfg.only_existing, ("--val_gt_dir", "--val_dataset_folder")), data_dir
+
+
+def load_detector(cfg: Any, given: set[str]) -> BaseDetector:
+    """The detector of `val_model`; the device starts now."""
+    if {"test_size", "val_origin_size"} <= given:
+        raise InputError("--test_size and --val_origin_size both say how large images are looked at; give one")
+    size = "original" if cfg.val_origin_size else (min(SHORT_SIDE, cfg.val_max_size), cfg.val_max_size)
+    manual = {"test_size": size, "score_threshold": cfg.val_confidence_threshold, "nms_iou": cfg.val_nms_threshold}
+    from src import models
+    from src.common.inference import Forward, build_detector
+    forward = Forward(models.recipe, "retinaface", cfg.device_target)
+    card = forward.load(cfg.val_model)
+    return build_detector(forward, card, **{**manual, **detector_options(cfg, given)})
+
+
+def predict(detector: BaseDetector, images: Sequence[str], data_dir: Path, batch_size: int = 1) -> dict[str, Faces]:
+    """The faces of every image by "<event>/<name>", boxes in whole pixels; logs the manual's line for each."""
+    watch = Stopwatch(detector.forward)
+    detector.forward = watch
+    passes = len(detector.test_scales) * (2 if detector.flip_test else 1)
+    found: dict[str, Faces] = {}
+    spent = 0.0
+    LOGGER.info(START_PREDICT)
+    for name, faces, seconds in detect_images(detector, images, data_dir, batch_size):
+        found[_key(name)] = whole_pixels(faces)
+        spent += seconds
+        forward = watch.seconds * passes / watch.images
+        LOGGER.info(IMAGE.format(done=len(found), total=len(images), forward=forward,
+                                 misc=max(0.0, spent / len(found) - forward)))
+    detector.forward = watch.forward
+    LOGGER.info(END_PREDICT)
+    return found
+
+
+def save(found: dict[str, Faces], images: Sequence[str], folder: Path) -> Path:
+    """Write `<folder>/predict_<time>.json` and the WIDER tree `<folder>/predict_<time>/<event>/<name>.txt`.
+
+    Returns:
+        the path of the JSON file.
+    """
+    path = folder / time.strftime(JSON_NAME)
+    for name in images:
+        write_prediction(path.with_suffix("") / prediction_name(name), name, found[_key(name)], SCORE_DIGITS)
+    write_predictions_json(path, found, SCORE_DIGITS)
+    return path
+
+
+def score(source: Any, truth: GroundTruth, iou: float, only_existing: bool, protocol: str) -> dict[str, float]:
+    """Evaluate what `evaluate` takes and print the result; average precision by subset."""
+    LOGGER.info(START_EVAL)
+    report = evaluate(source, truth, (iou,), only_predicted=only_existing)
+    print(format_result(report, protocol), flush=True)
+    LOGGER.info(END_EVAL)
+    return report.ap[iou]
+
+
+def format_result(report: Report, protocol: str) -> str:
+    """The protocol's line, then the manual's three."""
+    (iou, values), = report.ap.items()
+    scored = f"{report.scored} of {report.images} images scored, {report.detections} detections"
+    return "\n".join([f"protocol: {protocol}; IoU {iou:g}, {scored}",
+                      *(f"{subset.capitalize():<6} Val AP : {value:.4f}" for subset, value in values.items())])
+
+
+def describe(detector: BaseDetector) -> str:
+    """How a detector looks at an image, in a few words."""
+    size = detector.test_size
+    parts = [f"size {'/'.join(map(str, size)) if isinstance(size, tuple) else size}", f"pad {detector.pad}"]
+    if detector.test_scales != (1.0,):
+        parts.append(f"scales {','.join(f'{scale:g}' for scale in detector.test_scales)}")
+    if detector.flip_test:
+        parts.append("flipped too")
+    nms = detector.nms if detector.nms == "soft" else f"{detector.nms} {detector.nms_iou:g}"
+    return ", ".join([*parts, f"NMS {nms}", f"scores over {detector.score_threshold:g}", "boxes in whole pixels"])
+
+
+def whole_pixels(faces: Faces) -> Faces:
+    """The same faces, corners of the boxes without their fractions."""
+    return Faces(np.trunc(faces.boxes), faces.scores, faces.landmarks)
+
+
+class Stopwatch:
+    """A network that counts the seconds and images it took."""
+
+    def __init__(self, forward: Any):
+        self.forward = forward
+        self.seconds = 0.0
+        self.images = 0
+
+    def __call__(self, images: np.ndarray) -> Any:
+        start = time.perf_counter()
+        maps = self.forward(images)
+        self.seconds += time.perf_counter() - start
+        self.images += len(images)
+        return maps
+
+
+def _key(image: str) -> str:
+    return str(PurePosixPath(image).with_suffix(""))

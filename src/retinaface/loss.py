@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The loss of RetinaFace, and the cells that put it behind the network.
+
+    MultiBoxLoss(2, 29126, 7)(loc_data, loc_t, conf_data, conf_t, landm_data, landm_t) -> (loc, conf, landm)
+    RetinaFaceTerms(network, loss)(image, loc_t, conf_t, landm_t) -> (total, (loc, conf, landm))
+    TrainingWrapper(RetinaFaceWithLossCell(network, loss, cfg), optimizer)      # for mindspore.train.Model
+
+Targets come from `matching.match`, B images with N anchors each: loc_t [B, N, 4], conf_t int32 [B, N] (1 face with
+landmarks, -1 face without, 0 background, -2 neither), landm_t [B, N, 10].
+"""
+from typing import Any, Optional, Sequence
+
+import mindspore as ms
+from mindspore import Tensor, nn, ops
+
+from dependency.errors import InputError
+from src.common.normalise import Normalise
+from src.retinaface.anchors import square_side
+from src.retinaface.config import MEAN, STD
+from src.retinaface.matching import BACKGROUND, IGNORED
+
+TERMS = ("loc", "conf", "landm")
+
+
+class MultiBoxLoss(nn.Cell):
+    """Box, class and landmark loss with hard negative mining (Deng et al. 2019, section 3.2; Liu et al. 2016, SSD).
+
+    loc: smooth L1 over the anchors of faces; conf: cross entropy over these and the hardest background anchors of the
+    image; both divided by the number of anchors with a face in the batch. landm: smooth L1 over the anchors of faces
+    with landmarks, divided by their number. An image without a face adds nothing.
+
+    Args:
+        num_classes: 2, background and face.
+        num_boxes: anchors of an image, `anchor_count(image_size)`.
+        neg_pre_positive: background anchors mined for every anchor with a face.
+        batch_size: not needed, the data tell; taken for the sake of older scripts.
+    """
+
+    def __init__(self, num_classes: int, num_boxes: int, neg_pre_positive: int, batch_size: Optional[int] = None):
+        super().__init__()
+        del batch_size
+        self.num_classes = num_classes
+        self.num_boxes = num_boxes
+        self.neg_pre_positive = neg_pre_positive
+
+    def construct(self, loc_data: Tensor, loc_t: Tensor, conf_data: Tensor, conf_t: Tensor, landm_data: Tensor,
+                  landm_t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        _check_shapes(loc_data.shape, loc_t.shape, conf_data.shape, self.num_boxes, self.num_classes)
+        has_face = ops.logical_and(conf_t != BACKGROUND, conf_t != IGNORED)
+        face = has_face.astype("float32")
+        has_landmarks = (conf_t > BACKGROUND).astype("float32")
+        faces = face.sum().clip(1.0, None)
+        loss_loc = (_smooth_l1(loc_data, loc_t) * face).sum() / faces
+        loss_landm = (_smooth_l1(landm_data, landm_t) * has_landmarks).sum() / has_landmarks.sum().clip(1.0, None)
+        logits = conf_data.astype("float32")
+        entropy = _log_sum_exp(logits) - ops.where(has_face, logits[..., 1], logits[..., 0])
+        mined = self._mine(ops.stop_gradient(entropy), conf_t == BACKGROUND, face.sum(axis=1, keepdims=True))
+        loss_conf = (entropy * (face + mined)).sum() / faces
+        return loss_loc, loss_conf, loss_landm
+
+    def _mine(self, entropy: Tensor, is_background: Tensor, faces: Tensor) -> Tensor:
+        """[B, N] weights of the mined background anchors: 1 or 0; equally hard ones on the brink share what is left.
+
+        Padding gives thousands of anchors the very same entropy, so that a bare threshold would take them all.
+        """
+        count = entropy.shape[1]
+        background = is_background.astype("float32")
+        wanted = ops.minimum(self.neg_pre_positive * faces, count - 1)
+        entropy = ops.where(is_background, entropy, ops.full_like(entropy, -1.0))
+        ranked, _ = ops.topk(entropy, count, -1)
+        brink = ops.gather_elements(ranked, 1, (wanted - 1).clip(0.0, None).astype("int32"))
+        harder = (entropy > brink).astype("float32")
+        level = (entropy == brink).astype("float32") * background
+        left = wanted - harder.sum(axis=1, keepdims=True)
+        return harder + level * left / level.sum(axis=1, keepdims=True).clip(1.0, None)
+
+
+class RetinaFaceWithLossCell(nn.Cell):
+    """Normalised images and targets -> the weighted sum of the three losses.
+
+    The weights of the network get the prefix `network.`, as in checkpoints of the reference.
+
+    Args:
+        network: image [B, 3, S, S] -> (loc [B, N, 4], conf logits [B, N, 2], landm [B, N, 10]).
+        multibox_loss: a `MultiBoxLoss`.
+        config: a mapping with loc_weight, class_weight and landm_weight.
+    """
+
+    def __init__(self, network: nn.Cell, multibox_loss: nn.Cell, config: Any):
+        super().__init__()
+        self.network = network
+        self.multibox_loss = multibox_loss
+        self.term_weights = tuple(float(config[f"{name}_weight"]) for name in ("loc", "class", "landm"))
+
+    def construct(self, img: Tensor, loc_t: Tensor, conf_t: Tensor, landm_t: Tensor) -> Tensor:
+        loc, conf, landm = self.network(img)
+        return _weighted(self.multibox_loss(loc, loc_t, conf, conf_t, landm, landm_t), self.term_weights)
+
+
+class RetinaFaceTerms(nn.Cell):
+    """uint8 BGR images [B, S, S, 3] and targets -> (total loss, its three terms); normalisation runs in the graph.
+
+    Args:
+        network, multibox_loss: as for `RetinaFaceWithLossCell`; the weights keep the network's own names.
+        term_weights: of loc, conf and landm in the total.
+    """
+
+    def __init__(self, network: nn.Cell, multibox_loss: nn.Cell, term_weights: Sequence[float] = (2.0, 1.0, 1.0)):
+        super().__init__(auto_prefix=False)
+        self.normalise = Normalise("BGR", MEAN, STD)
+        self.network = network
+        self.multibox_loss = multibox_loss
+        self.term_weights = tuple(map(float, term_weights))
+
+    def construct(self, image: Tensor, loc_t: Tensor, conf_t: Tensor, landm_t: Tensor) -> tuple[Tensor, tuple]:
+        loc, conf, landm = self.network(self.normalise(image))
+        terms = self.multibox_loss(loc, loc_t, conf, conf_t, landm, landm_t)
+        return _weighted(terms, self.term_weights), terms
+
+
+class TrainingWrapper(nn.Cell):
+    """One optimiser step for `mindspore.train.Model`; returns the loss.
+
+    It trains what the optimiser holds, under whatever names: the optimiser may be built before or after the network
+    was put behind its loss.
+
+    Args:
+        network: (*batch) -> scalar loss.
+        optimizer: over weights of `network`.
+        sens: the gradients are multiplied by it; the optimiser's loss_scale should be the same.
+
+    Raises:
+        InputError: the optimiser holds the weights of another network object.
+    """
+
+    def __init__(self, network: nn.Cell, optimizer: nn.Optimizer, sens: float = 1.0):
+        super().__init__(auto_prefix=False)
+        own = {id(parameter) for parameter in network.get_parameters()}
+        if not all(id(parameter) in own for parameter in optimizer.parameters):
+            raise InputError("TrainingWrapper: the optimiser was built from the weights of another network, so nothing "
+                             "would be trained; build the network first, then "
+                             "opt = nn.SGD(net.trainable_params(), ...)")
+        self.network = network
+        self.optimizer = optimizer
+        self.weights = optimizer.parameters
+        self.sens = sens
+        self.reducer = _reducer(optimizer.parameters)
+
+    def forward(self, batch: tuple) -> tuple[Tensor, Tensor]:
+        loss = self.network(*batch)
+        return loss * self.sens, loss
+
+    def construct(self, *batch) -> Tensor:
+        results, grads = ms.value_and_grad(self.forward, None, self.weights, has_aux=True)(batch)
+        if self.reducer is not None:
+            grads = self.reducer(grads)
+        self.optimizer(grads)
+        return results[1]
+
+
+def _weighted(terms: tuple, weights: tuple) -> Tensor:
+    total = 0.0
+    for term, weight in zip(terms, weights):
+        total = total + term * weight
+    return total
+
+
+def _smooth_l1(prediction: Tensor, target: Tensor) -> Tensor:
+    """[B, N, C] twice -> [B, N], summed over C (Girshick 2015, equation 3)."""
+    return ops.smooth_l1_loss(prediction.astype("float32"), target, beta=1.0, reduction="none").sum(axis=-1)
+
+
+def _log_sum_exp(logits: Tensor) -> Tensor:
+    """[B, N, C] -> [B, N], each row relative to its own largest, so that none underflows to log(0)."""
+    largest = ops.stop_gradient(logits.max(axis=-1, keepdims=True))
+    return ops.log(ops.exp(logits - largest).sum(axis=-1)) + largest.squeeze(-1)
+
+
+def _reducer(parameters: Any) -> Optional[nn.Cell]:
+    """Averages gradients over the devices of a data parallel run."""
+    if ms.get_auto_parallel_context("parallel_mode") not in ("data_parallel", "hybrid_parallel"):
+        return None
+    return nn.DistributedGradReducer(parameters, mean=ms.get_auto_parallel_context("gradients_mean"),
+                                     degree=ms.get_auto_parallel_context("device_num"))
+
+
+@ops.constexpr
+def _check_shapes(loc: tuple, target: tuple, conf: tuple, num_boxes: int, num_classes: int) -> None:
+    """Raise while the graph is built where predictions, targets and num_boxes belong to different image sizes."""
+    if conf[-1] != num_classes:
+        raise InputError(f"MultiBoxLoss: num_classes is {num_classes}, but the network tells {conf[-1]} classes apart")
+    for name, count in (("the network gives", loc[1]), ("the targets have", target[1])):
+        if count != num_boxes:
+            raise InputError(f"MultiBoxLoss: num_boxes is {_of_size(num_boxes)}, but {name} {_of_size(count)} anchors; "
+                             f"set cfg['num_anchor'] = {count}, or change cfg['image_size']")
+
+
+def _of_size(count: int) -> str:
+    side = square_side(count)
+    return f"{count} (image_size {side})" if side else f"{count} (no image_size)"

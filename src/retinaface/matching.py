@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which anchor has to find which face.
+
+    loc, conf, landm = match(0.35, boxes, prior_box((840, 840)), (0.1, 0.2), labels, landms)
+
+Boxes and landmarks are shares of the input's width and height. A label is 1 (face with landmarks), -1 (face without)
+or IGNORED; an anchor's class is one of these or 0, background.
+"""
+import heapq
+from typing import Sequence
+
+import numpy as np
+
+from src.retinaface.coding import bbox_encode, landmark_encode
+
+BACKGROUND = 0
+# Neither face nor background: takes no part in any loss.
+IGNORED = -2
+# A face that overlaps no anchor by this much gets none.
+GATE = 0.2
+
+
+class _Overlaps:
+    """IoU of one face at a time with all anchors.
+
+    A row of 29126 float32 and its few scratch rows stay in the processor's cache; the matrix of 2000 faces would
+    take 233 MB.
+    """
+
+    def __init__(self, boxes: np.ndarray, priors: np.ndarray):
+        centres, halves = priors[:, :2].T, priors[:, 2:].T / 2
+        self.low, self.high = np.ascontiguousarray(centres - halves), np.ascontiguousarray(centres + halves)
+        self.anchor_area = np.prod(self.high - self.low, axis=0)
+        self.boxes = boxes
+        self.face_area = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
+        self.intersection, self.side, self.scratch, self.iou = np.empty((4, len(priors)), np.float32)
+
+    def row(self, face: int) -> np.ndarray:
+        """[N] IoU; overwritten by the next call."""
+        self._extent(face, 0, self.intersection)
+        self._extent(face, 1, self.side)
+        self.intersection *= self.side
+        np.subtract(self.anchor_area, self.intersection, out=self.scratch)
+        self.scratch += self.face_area[face]
+        return np.divide(self.intersection, self.scratch, out=self.iou)
+
+    def ambiguous(self, face: int, best: float) -> np.ndarray:
+        """[N] bool: anchors that must not learn that this face is background; for the face of the last `row`.
+
+        They overlap it at least half as well as the best anchor does (GATE at most), or lie half inside it.
+        """
+        near = self.iou >= max(min(GATE, best / 2), np.finfo(np.float32).tiny)
+        return near | (self.intersection >= self.anchor_area / 2)
+
+    def _extent(self, face: int, axis: int, out: np.ndarray) -> None:
+        low, high = self.boxes[face, axis], self.boxes[face, 2 + axis]
+        np.minimum(self.high[axis], high, out=out)
+        out -= np.maximum(self.low[axis], low, out=self.scratch)
+        np.maximum(out, 0, out=out)
+
+
+def match(threshold: float, boxes: np.ndarray, priors: np.ndarray, variances: Sequence[float], labels: np.ndarray,
+          landms: np.ndarray, ignore_tiny: bool = True, parity: bool = False) -> tuple[np.ndarray, ...]:
+    """Targets of one image.
+
+    An anchor belongs to the face that it overlaps most, if by `threshold`. Besides, every face gets the anchor that
+    overlaps it best, if by GATE; of two faces with the same best anchor the nearer one gets it, and the other its
+    next best.
+
+    Args:
+        threshold: least IoU of anchor and face.
+        boxes: [G, 4] xyxy, shares of the input.
+        priors: [N, 4] as `prior_box` gives them.
+        variances: of the coding, (0.1, 0.2).
+        labels: [G] 1, -1 or IGNORED; anchors on a face to ignore are no background.
+        landms: [G, 10] x, y of five points, shares of the input; unused where the label is not 1.
+        ignore_tiny: treat faces that are too small for any anchor like faces to ignore; else they are background.
+        parity: the reference's matching: faces in the order of the file rob each other of their best anchor, even
+            those too small for it, nothing is ignored (faces labelled IGNORED are background), and targets are
+            encoded for background anchors too.
+
+    Returns:
+        loc float32 [N, 4], conf int32 [N], landm float32 [N, 10]; loc and landm are 0 where the anchor has no face.
+    """
+    boxes, labels, landms = (np.asarray(boxes, np.float32).reshape(-1, 4), np.asarray(labels, np.int32),
+                             np.asarray(landms, np.float32).reshape(-1, 10))
+    if parity:
+        kept = labels != IGNORED
+        boxes, labels, landms = boxes[kept], labels[kept], landms[kept]
+    count = len(priors)
+    loc, conf, landm = np.zeros((count, 4), np.float32), np.zeros(count, np.int32), np.zeros((count, 10), np.float32)
+    if len(boxes) == 0:
+        return loc, conf, landm
+    overlaps = _Overlaps(boxes, priors)
+    if parity:
+        owner, conf = _assign_as_reference(overlaps, labels, threshold)
+        encoded = np.arange(count) if conf.any() else np.array([], np.intp)
+    else:
+        owner, conf = _assign(overlaps, labels, threshold, ignore_tiny)
+        encoded = np.flatnonzero((conf != BACKGROUND) & (conf != IGNORED))
+    faces, anchors = owner[encoded], priors[encoded]
+    loc[encoded] = bbox_encode(boxes[faces], anchors, variances)
+    landm[encoded] = landmark_encode(landms[faces], anchors, variances)
+    return loc, conf, landm
+
+
+def _assign(overlaps: _Overlaps, labels: np.ndarray, threshold: float,
+            ignore_tiny: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Face and class of every anchor, [N] each; the face means nothing where the class is background or IGNORED."""
+    count = len(overlaps.iou)
+    owner, best, ignored = np.zeros(count, np.intp), np.zeros(count, np.float32), np.zeros(count, bool)
+    claims = []
+    for face, label in enumerate(labels):
+        row = overlaps.row(face)
+        nearest = int(row.argmax())
+        if label != IGNORED and row[nearest] >= GATE:
+            claims.append((-float(row[nearest]), face, nearest))
+            better = row > best
+            owner[better] = face
+            np.maximum(best, row, out=best)
+        elif label == IGNORED or ignore_tiny:
+            ignored |= overlaps.ambiguous(face, row[nearest])
+    owners = _settle(overlaps, claims)
+    forced = np.fromiter(owners, np.intp, len(owners))
+    owner[forced] = np.fromiter(owners.values(), np.intp, len(owners))
+    best[forced] = 1
+    conf = np.where(best >= threshold, labels[owner], np.where(ignored, IGNORED, BACKGROUND)).astype(np.int32)
+    return owner, conf
+
+
+def _settle(overlaps: _Overlaps, claims: list[tuple[float, int, int]]) -> dict[int, int]:
+    """Give every face one anchor, the best overlaps first.
+
+    Args:
+        claims: (minus IoU, face, its best anchor).
+
+    Returns:
+        {anchor: face}, without the faces for which no free anchor with an IoU of GATE is left.
+    """
+    owners: dict[int, int] = {}
+    taken = np.zeros(len(overlaps.iou), bool)
+    heapq.heapify(claims)
+    while claims:
+        _, face, anchor = heapq.heappop(claims)
+        if not taken[anchor]:
+            owners[anchor] = face
+            taken[anchor] = True
+            continue
+        row = overlaps.row(face)
+        row[taken] = 0
+        anchor = int(row.argmax())
+        if row[anchor] >= GATE:
+            heapq.heappush(claims, (-float(row[anchor]), face, anchor))
+    return owners
+
+
+def _assign_as_reference(overlaps: _Overlaps, labels: np.ndarray, threshold: float) -> tuple[np.ndarray, np.ndarray]:
+    """Face and class of every anchor as the reference gives them."""
+    count, faces = len(overlaps.iou), len(labels)
+    owner, best = np.zeros(count, np.intp), np.full(count, -1, np.float32)
+    nearest, reached = np.zeros(faces, np.intp), np.zeros(faces, np.float32)
+    for face in range(faces):
+        row = overlaps.row(face)
+        nearest[face] = row.argmax()
+        reached[face] = row[nearest[face]]
+        better = row > best
+        owner[better] = face
+        np.maximum(best, row, out=best)
+    if (reached < GATE).all():
+        return owner, np.zeros(count, np.int32)
+    best[nearest[reached >= GATE]] = 2
+    # Of several faces with this best anchor the last one stays.
+    for face in range(faces):
+        owner[nearest[face]] = face
+    return owner, np.where(best >= threshold, labels[owner], BACKGROUND).astype(np.int32)

@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What training needs to know of RetinaFace: samples, network with loss, card.
+
+    samples = build_samples(cfg)                # callable by the loader; .describe(index)
+    loss_cell = build_loss_cell(cfg, network)   # construct(*columns) -> (total, terms)
+"""
+import os
+import random
+from pathlib import Path
+from typing import Any
+
+import mindspore as ms
+import numpy as np
+from mindspore import Tensor
+
+from dependency.errors import InputError
+from src.common import log
+from src.common.log import LOGGER
+from src.common.run_settings import RunSettings
+from src.common.training_data import training_records
+from src.retinaface.anchors import anchor_count
+from src.retinaface.batch_picture import batch_picture
+from src.retinaface.convert import backbone_tensors
+from src.retinaface.dataset import COLUMNS, RetinaFaceSamples, SampleOptions
+from src.retinaface.detector import DEFAULT_CARD
+from src.retinaface.inference import build_backbone
+from src.retinaface.loss import TERMS, MultiBoxLoss, RetinaFaceTerms
+from src.retinaface.lr_schedule import adjust_learning_rate
+from src.retinaface.network import RetinaFace
+
+BACKBONE_PREFIX = "base."
+CLASSES = 2
+
+__all__ = ["BACKBONE_PREFIX", "COLUMNS", "TERMS", "batch_picture", "build_card", "build_loss_cell", "build_network",
+           "build_samples", "run_settings", "setup_seed"]
+
+
+def setup_seed(seed: int) -> None:
+    """Seed every generator that a training might draw from: Python's, NumPy's, MindSpore's and its data sets'.
+
+    The project's own samples draw from generators of their own, seeded by (seed, epoch, image).
+    """
+    random.seed(seed)
+    np.random.seed(seed)
+    ms.set_seed(seed)
+    ms.dataset.config.set_seed(seed)
+
+
+def run_settings(cfg: Any, rank: int, group: int) -> RunSettings:
+    """The options in the names that the training program knows."""
+    folder = Path(cfg.ckpt_path)
+
+    def rates(steps_per_epoch: int) -> list[float]:
+        return adjust_learning_rate(cfg.initial_lr, cfg.gamma, (cfg.decay1, cfg.decay2), steps_per_epoch, cfg.epoch,
+                                    cfg.warmup_epoch, cfg.lr_type)
+
+    return RunSettings(
+        batch=cfg.batch_size, epochs=cfg.epoch, seed=cfg.seed, workers=min(cfg.num_workers, os.cpu_count() or 1),
+        rates=rates, optimizer=cfg.optim, weight_decay=cfg.weight_decay, momentum=cfg.momentum,
+        backbone_lr=cfg.backbone_lr, loss_scale=cfg.loss_scale, clip_norm=cfg.clip_norm, ema_decay=cfg.ema_decay,
+        resume=cfg.resume_net or "", folder=folder / f"ckpt_{rank}" if group > 1 else folder, log_name="train",
+        prefix="RetinaFace", own_folder=False, step_in_epoch=True, checkpoint_every=cfg.save_checkpoint_steps,
+        keep=cfg.keep_checkpoint_max, iteration_line=log.LOSS_MONITOR, log_every=cfg.log_interval)
+
+
+def build_samples(cfg: Any) -> RetinaFaceSamples:
+    """The training samples that the options name; images without a usable face are left out.
+
+    Raises:
+        InputError: a path does not exist, an annotation is bad, an annotated image is missing.
+    """
+    path = Path(cfg.training_dataset)
+    image_dir = Path(cfg.img_dir) if cfg.img_dir else path.parent / "images"
+    return RetinaFaceSamples(training_records(path, image_dir, cfg.only_existing), image_dir, SampleOptions.of(cfg))
+
+
+def build_network(cfg: Any) -> RetinaFace:
+    """The network with its initial weights, and the pretrained backbone unless --pretrain 0 or --resume_net.
+
+    Raises:
+        InputError: the backbone's checkpoint is absent, damaged, or of another network.
+    """
+    backbone = build_backbone(cfg.backbone, cfg.seed)
+    if cfg.backbone_bn == "frozen":
+        backbone.freeze_statistics()
+    network = RetinaFace("train", backbone, seed=cfg.seed)
+    if not cfg.pretrain or cfg.resume_net:
+        if not cfg.resume_net:
+            LOGGER.warning("no pretrained backbone: training starts from random weights")
+        return network
+    if not Path(cfg.pretrain_path).is_file():
+        raise InputError(f"--pretrain_path: no file '{cfg.pretrain_path}'; convert one: python -m src.tools.convert "
+                         f"resnet50-19c8e357.pth {cfg.pretrain_path}; or start from random weights: --pretrain 0")
+    parameters = dict(network.parameters_and_names())
+    for name, value in backbone_tensors(cfg.pretrain_path, cfg.backbone).items():
+        parameters[name].set_data(Tensor(value, ms.float32))
+    LOGGER.info("load pre-trained backbone %s into network", cfg.pretrain_path)
+    return network
+
+
+def build_loss_cell(cfg: Any, network: RetinaFace) -> RetinaFaceTerms:
+    """Network and loss in one cell.
+
+    Raises:
+        InputError: --num_anchor is given and does not follow from --image_size.
+    """
+    anchors = anchor_count(cfg.image_size)
+    if cfg.num_anchor not in (0, anchors):
+        raise InputError(f"--num_anchor {cfg.num_anchor}: images of {cfg.image_size} x {cfg.image_size} pixels have "
+                         f"{anchors} anchors; give --num_anchor {anchors}, or leave it out")
+    loss = MultiBoxLoss(CLASSES, anchors, cfg.neg_pos_ratio)
+    return RetinaFaceTerms(network, loss, (cfg.loc_weight, cfg.class_weight, cfg.landm_weight))
+
+
+def build_card(cfg: Any) -> dict[str, Any]:
+    """What test, eval, export and predict need to know of the checkpoints of this run."""
+    return {**DEFAULT_CARD, "options": {"backbone": cfg.backbone, "variance": cfg.variance, "clip": cfg.clip},
+            "train": dict(cfg)}

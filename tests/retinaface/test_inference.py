@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The converted network computes what the PyTorch original computes, at any size, in one graph or one a size."""
+import numpy as np
+import pytest
+
+from dependency.errors import InputError
+from src.common import checkpoint, device
+from src.retinaface.layers import NETWORK_INPUT
+from tests.retinaface.reference_network import NumpyOperators, TorchOperators, forward
+from tests.retinaface.weights import pytorch, random_tensors
+
+SIZES = ((64, 64), (66, 50), (97, 131))
+BOTH = [pytest.param("resnet50", marks=pytest.mark.slow), "mobilenet025"]
+
+
+def inference(ms, backbone, tensors, fed=NETWORK_INPUT):
+    from src.retinaface.inference import RetinaFaceInference
+    cell = RetinaFaceInference({"options": {"backbone": backbone}, "input": fed})
+    for name, parameter in cell.network.parameters_and_names():
+        parameter.set_data(ms.Tensor(tensors[name]))
+    return cell
+
+
+def photo(height, width, count=1):
+    return np.random.default_rng(height).integers(0, 256, (count, height, width, 3), dtype=np.uint8)
+
+
+def normalised(images):
+    return (images.astype(np.float32) - np.array(NETWORK_INPUT["mean"], np.float32)).transpose(0, 3, 1, 2)
+
+
+def softmax(logits):
+    shares = np.exp(logits - logits.max(-1, keepdims=True))
+    return shares / shares.sum(-1, keepdims=True)
+
+
+def assert_same(given, reference):
+    bbox, logits, landm = reference
+    for ours, theirs in zip(given, (bbox, softmax(logits), landm)):
+        assert ours.shape == theirs.shape and theirs.std() > 0.05
+        np.testing.assert_allclose(ours, theirs, atol=1e-4)
+
+
+@pytest.fixture(scope="module", params=BOTH)
+def backbone(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def tensors(backbone):
+    return random_tensors(backbone)
+
+
+@pytest.fixture(scope="module")
+def references(tensors):
+    """By size: what the network must give for `photo(*size)`."""
+    theirs = pytorch(tensors)
+    return {size: forward(theirs, normalised(photo(*size)) / 60, NumpyOperators()) for size in SIZES}
+
+
+@pytest.fixture(scope="module")
+def fed():
+    """Pixels in small units, so that random weights are not saturated."""
+    return {**NETWORK_INPUT, "std": [60.0, 60.0, 60.0]}
+
+
+def test_one_graph_for_all_sizes_computes_what_numpy_computes(ms, backbone, tensors, references, fed):
+    cell = inference(ms, backbone, tensors, fed)
+    cell.set_inputs(device.dynamic_images(ms))
+    for size in SIZES:
+        assert_same([each.asnumpy() for each in cell(ms.Tensor(photo(*size)))], references[size])
+    batch = photo(66, 50, 3)
+    together = [each.asnumpy() for each in cell(ms.Tensor(batch))]
+    for index in range(3):
+        single = [each.asnumpy() for each in cell(ms.Tensor(batch[index:index + 1]))]
+        for whole, one in zip(together, single):
+            np.testing.assert_allclose(whole[index:index + 1], one, atol=1e-4)
+    assert len(cell.compile_cache) == 1
+
+
+def test_a_graph_a_size_computes_what_numpy_computes(ms, backbone, tensors, references, fed):
+    cell = inference(ms, backbone, tensors, fed)
+    for size in SIZES:
+        assert_same([each.asnumpy() for each in cell(ms.Tensor(photo(*size)))], references[size])
+
+
+def test_pytorch_computes_it_too(tensors, references):
+    """The NumPy reference against the framework that the weights come from."""
+    torch = pytest.importorskip("torch")
+    theirs = pytorch(tensors)
+    for size in SIZES:
+        with torch.no_grad():
+            found = forward(theirs, normalised(photo(*size)) / 60, TorchOperators(torch))
+        for ours, expected in zip(found, references[size]):
+            np.testing.assert_allclose(ours, expected, atol=1e-4)
+
+
+def test_the_released_network_finds_what_the_reference_computes(ms, shared_data):
+    """The published weights on a photograph, by their own names."""
+    import cv2
+
+    from src.common.torch_file import read_tensors
+    from src.retinaface.convert import convert
+    path = shared_data / "weights" / "RetinaFace_mobilenet025.pth"
+    image = cv2.imread(str(min((shared_data / "photos").glob("*.jpg"))))
+    scale = 300 / image.shape[1]
+    image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)[None]
+    converted = convert(path)
+    cell = inference(ms, "mobilenet025", converted.tensors, converted.card["input"])
+    bbox, conf, landm = (each.asnumpy() for each in cell(ms.Tensor(image)))
+    assert conf[..., 1].max() > 0.9
+    assert_same((bbox, conf, landm), forward(read_tensors(path), normalised(image), NumpyOperators()))
+
+
+@pytest.mark.parametrize("change, message", [
+    ({"options": {"backbone": "vgg16"}}, "no backbone 'vgg16': expected one of resnet50, mobilenet025"),
+    ({"input": {**NETWORK_INPUT, "channels": "GBR"}}, "GBR.*BGR or RGB"),
+])
+def test_a_card_that_makes_no_sense_is_refused(ms, change, message):
+    from src.retinaface.inference import RetinaFaceInference
+    with pytest.raises(InputError, match=message):
+        RetinaFaceInference({"options": {"backbone": "mobilenet025"}, "input": NETWORK_INPUT, **change})
+
+
+def test_a_checkpoint_of_the_other_backbone_does_not_fit(ms):
+    from src.retinaface.inference import RetinaFaceInference
+    cell = RetinaFaceInference({"options": {"backbone": "mobilenet025"}, "input": NETWORK_INPUT})
+    shapes = {name: tuple(parameter.shape) for name, parameter in cell.network.parameters_and_names()}
+    with pytest.raises(InputError, match="(?s)missing: base.stage1.*unexpected: base.conv1.weight"):
+        checkpoint.load_report(shapes, random_tensors("resnet50")).require("r50.ckpt")

@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which model a command line means."""
+import pytest
+
+from dependency.errors import InputError
+from src import models
+
+
+@pytest.mark.parametrize("argv, name", [
+    ([], "retinaface"), (["--is_distributed"], "retinaface"), (["--device_target", "CPU"], "retinaface"),
+    (["--batch_size=4"], "retinaface"), (["--lr=5e-4", "--per_batch_size=8"], "centerface"),
+    (["--annot_path", "train.json", "--weight_decay=0"], "centerface"),
+    (["--model=centerface", "--seed", "3"], "centerface"), (["--model", "retinaface", "--seed=3"], "retinaface")])
+def test_the_manuals_commands_name_their_model(argv, name):
+    found, rest = models.select(argv, default="retinaface")
+    assert found == name and rest == [word for word in argv if word not in (
+        "--model=centerface", "--model", "retinaface")]
+
+
+def test_a_configuration_file_names_the_model(tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text("model: centerface\nseed: 3\n")
+    assert models.select([f"--config_path={path}"], "retinaface")[0] == "centerface"
+    path.write_text("per_batch_size: 3\n")
+    assert models.select(["--config_path", str(path)], "retinaface")[0] == "centerface"
+
+
+@pytest.mark.parametrize("argv, message", [
+    (["--lr=1", "--batch_size=2"], "--lr of centerface; --batch_size of retinaface; say which with --model"),
+    (["--model=yolo"], "no model 'yolo': expected one of centerface, retinaface")])
+def test_what_cannot_be_meant(argv, message):
+    with pytest.raises(InputError, match=message):
+        models.select(argv, "retinaface")
+
+
+@pytest.mark.parametrize("name", models.MODELS)
+def test_a_configuration_written_beside_checkpoints_is_read_back(tmp_path, name):
+    from src.common.config import parse
+    import yaml
+    path = tmp_path / "config.yaml"
+    cfg, _ = parse(models.options(name), ["--seed=7"], "")
+    path.write_text(yaml.safe_dump({"model": name, **cfg}))
+    model, argv = models.select([f"--config_path={path}"], "retinaface")
+    again, _ = parse(models.options(model), argv, "")
+    assert model == name and {**again, "config_path": ""} == cfg
