@@ -64,7 +64,7 @@ def test_an_unfinished_tree_of_a_sweep_is_left_out(entry, split, capsys):
 
 
 @pytest.mark.parametrize("arguments, message", [
-    ([], "python eval.py --pred"), (["{p}"], "python eval.py --pred"), (["{p}/none", "{g}"], "no such folder"),
+    (["--iou_thresh=0.5"], "python eval.py --pred"), (["{p}"], "python eval.py --pred"), (["{p}/none", "{g}"], "no such folder"),
     (["{p}", "{p}"], "wider_face_val.mat"), (["{p}/9/0--Parade", "{g}"], "holds no prediction"),
     (["--sweep", "{p}/9", "-g", "{g}"], "named by an epoch"),
 ])
@@ -82,3 +82,24 @@ def test_thresholds_outside_0_to_1_are_refused(entry, split, capsys, value):
 
 def test_epochs_are_read_from_folder_names():
     assert [epoch_of(name) for name in ("125", "0-125_24750", "best")] == [125, 125, None]
+
+
+@pytest.mark.parametrize("arguments, message", [
+    ([], "no wider_face_val.mat"), (["--val_gt_dir={g}", "--val_model=nowhere.ckpt"], "no folder data/widerface/val"),
+    (["--val_modle=x"], "did you mean --val_model"), (["--model=centerface"], "tested by test.py"),
+    (["--val_origin_size=1", "--pad=everywhere"], "--pad: 'everywhere' is not one of")])
+def test_without_predictions_it_is_retinafaces_evaluation(entry, split, arguments, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=message):
+        entry.main([part.format(g=split.gt) for part in arguments])
+
+
+def test_the_report_names_what_is_missed(entry, split, tmp_path, capsys):
+    folder = tmp_path / "report"
+    trees = [str(split.sweep / epoch) for epoch in ("9", "100")]
+    assert entry.main(["--pred", *trees, "--gt", str(split.gt), "--report", str(folder),
+                       "--image_dir", str(split.images)]) == 0
+    analysis = json.loads((folder / "analysis.json").read_text())
+    assert [run["name"] for run in analysis["runs"]] == ["9", "100"]
+    page = (folder / "index.html").read_text(encoding="utf-8")
+    assert "0--Parade" in page and "data:image/jpeg" in page and str(folder / "index.html") in capsys.readouterr().out

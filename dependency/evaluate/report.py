@@ -7,7 +7,7 @@
 """
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Optional
 
 import numpy as np
 
@@ -58,8 +58,14 @@ def format_report(report: Report) -> str:
     return "\n".join(lines)
 
 
-def report_to_dict(report: Report, curves: bool = False) -> dict[str, Any]:
-    """The report as plain JSON values; NaN becomes None, and the curves are there only if asked for."""
+def report_to_dict(report: Report, curves: bool = False, points: Optional[int] = None) -> dict[str, Any]:
+    """The report as plain JSON values; NaN becomes None.
+
+    Args:
+        report: the result.
+        curves: take the curves along.
+        points: at most so many points a curve (see `thin_curve`), rounded to 5 decimals; all of them when None.
+    """
     result = {
         "pred": report.pred, "gt": report.gt, "protocol": report.protocol,
         "ap": {f"{iou:g}": {subset: None if math.isnan(value) else value for subset, value in values.items()}
@@ -68,10 +74,21 @@ def report_to_dict(report: Report, curves: bool = False) -> dict[str, Any]:
         "missing": list(report.missing), "detections": report.detections, "warnings": list(report.warnings)}
     if curves:
         result["curves"] = {
-            f"{iou:g}": {subset: {"recall": curve[:, 0].tolist(), "precision": curve[:, 1].tolist()}
-                         for subset, curve in values.items() if np.isfinite(curve).all()}
+            f"{iou:g}": {subset: _curve_to_dict(curve, points) for subset, curve in values.items()
+                         if np.isfinite(curve).all()}
             for iou, values in report.curves.items()}
     return result
+
+
+def thin_curve(curve: np.ndarray, points: int) -> np.ndarray:
+    """At most `points` of the [T, 2] points of a curve, evenly along its line, so that it looks the same when drawn."""
+    along = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(curve, axis=0), axis=1))])
+    return curve[np.unique(np.searchsorted(along, np.linspace(0, along[-1], points)))]
+
+
+def _curve_to_dict(curve: np.ndarray, points: Optional[int]) -> dict[str, list[float]]:
+    chosen = curve if points is None else thin_curve(curve, points).round(5)
+    return {"recall": chosen[:, 0].tolist(), "precision": chosen[:, 1].tolist()}
 
 
 def _fate(report: Report) -> str:

@@ -61,6 +61,36 @@ def test_convert_leaves_nothing_after_an_error(tmp_path, capsys):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bad.pth"]
 
 
+def test_convert_recognises_the_model(tmp_path, pth, capsys):
+    """One command for both models; an option that only one has is refused for the other."""
+    from tests.retinaface.weights import pytorch, random_tensors
+    tensors = random_tensors("mobilenet025")
+    write_zip(tmp_path / "mobilenet0.25_Final.pth", pytorch(tensors))
+    backbone = {name: value for name, value in tensors.items() if name.startswith("base.")}
+    write_legacy(tmp_path / "pretrain.tar", pytorch(backbone, "module."))
+    out = tmp_path / "out.ckpt"
+    assert convert.main([str(tmp_path / "mobilenet0.25_Final.pth"), str(out)]) == 0
+    assert "source: RetinaFace mobilenet025 (PyTorch)\n253 matched, 0 missing, 0 unexpected" in capsys.readouterr().out
+    assert checkpoint.load(out).card["model"] == "retinaface"
+    stems = []
+    for extra in ([], ["--no-fold_input_norm"], ["--fold_input_norm"]):
+        assert convert.main([str(tmp_path / "pretrain.tar"), str(out), *extra]) == 0
+        stems.append(checkpoint.load(out).tensors["base.stage1.0.0.weight"])
+    assert "source: ImageNet mobilenet025 (PyTorch)\n135 matched" in capsys.readouterr().out
+    np.testing.assert_array_equal(stems[1], backbone["base.stage1.0.0.weight"])
+    np.testing.assert_array_equal(stems[0], stems[2])
+    assert not np.array_equal(stems[0], stems[1])
+    for args, message in (([pth, "--fold_input_norm"], "--fold_input_norm is not for"),
+                          ([tmp_path / "pretrain.tar", "--unfold", tmp_path], "--unfold is not for"),
+                          ([tmp_path / "none.pth"], "no such file")):
+        with pytest.raises(InputError, match=message):
+            convert.main([str(args[0]), str(tmp_path / "new.ckpt"), *map(str, args[1:])])
+    write_zip(tmp_path / "other.pth", {"encoder.weight": np.ones((2, 2), np.float32)})
+    with pytest.raises(InputError, match="weights of no network known here .its first tensor is encoder.weight"):
+        convert.main([str(tmp_path / "other.pth"), str(tmp_path / "new.ckpt")])
+    assert not (tmp_path / "new.ckpt").exists()
+
+
 @pytest.mark.parametrize("script", ["convert_weight_mobilenetv2.py", "torch_to_ms_mobilenetv2.py"])
 @pytest.mark.parametrize("cwd, prefix", [(ROOT / "src", ""), (ROOT, "src/")])
 def test_manual_command(tmp_path, pth, script, cwd, prefix):
