@@ -27,6 +27,9 @@ from dependency.evaluate import box_overlaps, overlaps
 boxes = np.random.default_rng(0).uniform(0, 50, (80, 4))
 assert box_overlaps.__file__.startswith(ROOT) and overlaps.kernels() is box_overlaps
 assert (overlaps.box_overlaps(boxes, boxes) == overlaps.numpy_overlaps(boxes, boxes, 1.0)).all()
+from dependency.evaluate import prediction_io, prediction_rows
+assert prediction_rows.__file__.startswith(ROOT) and prediction_io.kernels() is prediction_rows
+assert prediction_rows.parse_official(b"a.jpg\\n1\\n1 2 3 4 .5\\n")[0].tolist() == [[1, 2, 3, 4, .5]]
 """
 
 

@@ -6,6 +6,8 @@ import sys
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from dependency.centernet.src.lib.external import nms_numpy, suppress
 from dependency.errors import InputError
@@ -34,6 +36,19 @@ def random_rows(rng, count, columns=15):
         rows[:, 4] = (rows[:, 4] * 5).round() / 5
         rows[rng.integers(count, size=count // 3), :4] = rows[0, :4]
     return rows
+
+
+# Boxes on half pixels that touch, coincide, miss each other by little, are turned inside out; few scores, so many ties.
+ROW = st.builds(lambda x, y, w, h, score: [x / 2, y / 2, (x + w) / 2, (y + h) / 2, score],
+                st.integers(0, 60), st.integers(0, 60), st.integers(-4, 40), st.integers(-4, 40),
+                st.sampled_from([-0.5, -0.0, 0.0, 0.0005, 0.25, 0.5, 0.5000001, 0.9, 1.0]))
+ROWS = st.lists(ROW, max_size=70).map(lambda rows: numbered(np.array(rows, np.float32).reshape(-1, 5)))
+
+
+def numbered(rows):
+    """Rows with their number in two more columns, which tells equal ones apart."""
+    number = np.arange(len(rows))
+    return np.column_stack([rows, number, number]).astype(np.float32)
 
 
 def plain_overlap(a, b):
@@ -139,6 +154,77 @@ def test_nms_equals_the_definition(kernel):
         assert kernel.nms(rows, thresh) == expected
 
 
+def plain_nms(rows, thresh):
+    """Rows in order of score, each kept if it overlaps no kept one by `thresh`; areas and union in float32."""
+    one, kept = np.float32(1), []
+    area = (rows[:, 2] - rows[:, 0] + one) * (rows[:, 3] - rows[:, 1] + one)
+    for row in sorted(range(len(rows)), key=lambda index: (-rows[index, 4], index)):
+        for better in kept:
+            a, b = rows[better], rows[row]
+            width = min(a[2], b[2]) - max(a[0], b[0]) + one
+            height = min(a[3], b[3]) - max(a[1], b[1]) + one
+            inter = max(width, np.float32(0)) * max(height, np.float32(0))
+            if inter > 0 and float(inter / (area[better] + area[row] - inter)) >= thresh:
+                break
+        else:
+            kept.append(row)
+    return kept
+
+
+@settings(max_examples=150, deadline=None)
+@given(rows=ROWS, method=st.sampled_from([0, 1, 2]), sigma=st.sampled_from([0.1, 0.5, 3.0]),
+       nt=st.sampled_from([-0.5, 0.0, 0.3, 0.7]), threshold=st.sampled_from([-1.0, 0.0, 0.001, 0.3]))
+def test_soft_nms_has_the_bits_of_the_row_by_row_reading(rows, method, sigma, nt, threshold):
+    expected = plain_soft_nms(rows, sigma, nt, threshold, method).tobytes()
+    for module in (compiled(), nms_numpy):
+        assert module.soft_nms_rows(rows, sigma, nt, threshold, method).tobytes() == expected, module.__name__
+
+
+@settings(max_examples=150, deadline=None)
+@given(rows=ROWS, thresh=st.sampled_from([1e-6, 0.1, 0.3, 1 / 3, 0.5, 0.9, 1.0, 2.0]))
+def test_nms_keeps_what_the_row_by_row_reading_keeps(rows, thresh):
+    expected = plain_nms(rows, thresh)
+    for module in (compiled(), nms_numpy):
+        assert module.nms(rows, thresh) == expected, module.__name__
+
+
+def test_nms_computes_areas_and_union_in_float32(kernel):
+    rng, one = np.random.default_rng(8), np.float32(1)
+    for _ in range(300):
+        corners = rng.uniform(0, 10, (2, 2))
+        rows = np.column_stack([corners, corners + rng.uniform(20, 60, (2, 2)), [0.9, 0.8]]).astype(np.float32)
+        x1, y1, x2, y2 = rows[:, :4].T
+        area = (x2 - x1 + one) * (y2 - y1 + one)
+        inter = (x2.min() - x1.max() + one) * (y2.min() - y1.max() + one)
+        overlap = inter / (area[0] + area[1] - inter)
+        assert overlap.dtype == np.float32
+        assert kernel.nms(rows, float(overlap)) == [0]
+        assert kernel.nms(rows, float(np.nextafter(overlap, np.float32(2)))) == [0, 1]
+
+
+# A block holds 32 rows and blocks come in eights: sizes about these, and one of many blocks.
+@pytest.mark.parametrize("count", [31, 32, 33, 255, 256, 257, 2500])
+@pytest.mark.parametrize("layout", ["spread", "one place", "a line", "far apart", "equal scores"])
+def test_compiled_and_twin_agree_whatever_the_layout(count, layout):
+    rng = np.random.default_rng(count)
+    rows = numbered(random_rows(rng, count, 5))
+    if layout == "spread":
+        rows[:, :4] += rng.uniform(0, 2000, (count, 2)).astype(np.float32)[:, [0, 1, 0, 1]]
+    elif layout == "one place":
+        rows[:, :4] = rows[0, :4]
+    elif layout == "a line":
+        rows[:, [1, 3]] = (5, 25)
+        rows[:, [0, 2]] *= np.float32(20)
+    elif layout == "far apart":
+        rows[:, :4] += (10.0 ** rng.integers(1, 17, count)).astype(np.float32)[:, None]
+    else:
+        rows[:, 4] = 0.5
+    for method in (0, 1, 2):
+        assert (compiled().soft_nms_rows(rows, method=method).tobytes()
+                == nms_numpy.soft_nms_rows(rows, method=method).tobytes()), method
+    assert compiled().nms(rows, 0.3) == nms_numpy.nms(rows, 0.3)
+
+
 @pytest.mark.parametrize("method", [0, 1, 2])
 def test_twin_equals_compiled(method):
     fast, rng = compiled(), np.random.default_rng(20 + method)
@@ -188,13 +274,42 @@ def test_suppress_interface():
 
 
 @pytest.mark.parametrize("call, text", [
-    (lambda: suppress.nms(np.zeros((3, 4)), 0.5), "shape"), (lambda: suppress.nms(np.zeros(5), 0.5), "shape"),
+    (lambda: suppress.nms(np.zeros((3, 4)), 0.5), "nms: .*5 or more columns.*3, 4"),
+    (lambda: suppress.nms(np.zeros(5), 0.5), "5 or more columns"),
+    (lambda: suppress.nms(GOLDEN, 0), "thresh is 0.*0.3 to 0.5"),
     (lambda: suppress.soft_nms(GOLDEN, method=3), "method 3"),
-    (lambda: suppress.soft_nms(GOLDEN, sigma=0), "sigma"),
-    (lambda: suppress.soft_nms(np.where(GOLDEN == np.float32(.7), np.nan, GOLDEN)), "detection 2 of 4")])
+    (lambda: suppress.soft_nms(GOLDEN, sigma=0, method=2), "soft_nms: sigma is 0"),
+    (lambda: suppress.soft_nms(np.where(GOLDEN == np.float32(.7), np.nan, GOLDEN)),
+     "detection 2 of 4 holds nan.*weights")])
 def test_suppress_names_bad_input(call, text):
     with pytest.raises(InputError, match=text):
         call()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 2e18])
+@pytest.mark.parametrize("column", [0, 3, 4])
+def test_kernels_refuse_what_has_no_area(kernel, value, column):
+    rows = GOLDEN.copy()
+    rows[1, column] = value
+    for function in (lambda: kernel.nms(rows, 0.5), lambda: kernel.soft_nms_rows(rows),
+                     lambda: kernel.soft_nms(rows), lambda: kernel.soft_nms_merge(np.hstack([rows, rows]))):
+        with pytest.raises(ValueError, match="detection [0-3] of 4 holds"):
+            function()
+
+
+@pytest.mark.parametrize("thresh", [0, -0.5, np.nan])
+def test_kernels_refuse_a_threshold_that_everything_reaches(kernel, thresh):
+    with pytest.raises(ValueError, match="thresh is .*above 0"):
+        kernel.nms(GOLDEN, thresh)
+
+
+@pytest.mark.parametrize("sigma", [0, -1, 1e-60, np.nan])
+def test_kernels_refuse_a_gaussian_without_width(kernel, sigma):
+    for function in (kernel.soft_nms_rows, kernel.soft_nms):
+        with pytest.raises(ValueError, match="sigma is .*above 0"):
+            function(GOLDEN.copy(), sigma=sigma, method=2)
+    with pytest.raises(ValueError, match="sigma is .*above 0"):
+        kernel.soft_nms_merge(np.hstack([GOLDEN, GOLDEN]), sigma=sigma, method=2)
 
 
 def test_without_the_compiled_module_the_twin_is_used_and_said_once(monkeypatch, caplog):

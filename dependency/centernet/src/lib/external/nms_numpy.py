@@ -12,6 +12,8 @@ import math
 import numpy as np
 
 ONE = np.float32(1)
+# Larger boxes would have areas that float32 cannot hold.
+LIMIT = 1e18
 
 
 def nms(dets: np.ndarray, thresh: float) -> list[int]:
@@ -21,25 +23,26 @@ def nms(dets: np.ndarray, thresh: float) -> list[int]:
         kept row indices, best score first; equal scores keep their row order.
     """
     _check(dets, 5)
-    x1, y1, x2, y2 = np.ascontiguousarray(dets[:, :4].T)
+    if not thresh > 0:
+        raise ValueError(f"thresh is {thresh}: expected a value above 0, usually 0.3 to 0.5")
+    boxes = np.ascontiguousarray(dets[:, :4].T)
+    x1, y1, x2, y2 = boxes
     area = (x2 - x1 + ONE) * (y2 - y1 + ONE)
     order = np.argsort(-dets[:, 4], kind="stable")
     keep = []
     while order.size:
         best, order = order[0], order[1:]
         keep.append(int(best))
-        w = np.maximum(np.minimum(x2[order], x2[best]) - np.maximum(x1[order], x1[best]) + ONE, 0)
-        h = np.maximum(np.minimum(y2[order], y2[best]) - np.maximum(y1[order], y1[best]) + ONE, 0)
-        inter = w * h
-        with np.errstate(divide="ignore", invalid="ignore"):
-            overlap = inter / (area[best] + area[order] - inter)
-        order = order[~(overlap.astype(np.float64) >= thresh)]
+        touching, inter = _intersect(boxes[:, best], boxes[:, order])
+        overlap = inter / (area[best] + area[order[touching]] - inter)
+        order = np.delete(order, touching[overlap.astype(np.float64) >= thresh])
     return keep
 
 
 def soft_nms_rows(dets: np.ndarray, sigma: float = 0.5, Nt: float = 0.3, threshold: float = 0.001,
                   method: int = 0) -> np.ndarray:
     """Soft-NMS of float32 rows [N, >= 5], `dets` unchanged: a new array of the kept rows, all columns."""
+    _check_sigma(sigma, method)
     rows = np.array(_check(dets, 5), order="C")
     kept = len(rows)
     i = 0
@@ -81,6 +84,7 @@ def soft_nms_merge(boxes: np.ndarray, sigma: float = 0.5, Nt: float = 0.3, thres
     Columns 5 and 6 weigh the upper left and the lower right corner; a decayed box adds to the picked one with
     `(1 - weight) ** weight_exp`.
     """
+    _check_sigma(sigma, method)
     rows = np.array(_check(boxes, 7), order="C")
     kept = len(rows)
     i = 0
@@ -106,7 +110,17 @@ def _check(dets: np.ndarray, columns: int) -> np.ndarray:
     if getattr(dets, "dtype", None) != np.float32 or dets.ndim != 2 or dets.shape[1] < columns:
         raise ValueError(f"expected a float32 array [N, {columns} or more columns], got "
                          f"{getattr(dets, 'dtype', type(dets).__name__)} {getattr(dets, 'shape', '')}")
+    faulty = np.argwhere(~(np.abs(dets[:, :5]) < LIMIT))
+    if len(faulty):
+        row, column = faulty[0]
+        raise ValueError(f"detection {row} of {len(dets)} holds {dets[row, column]}: expected finite boxes and "
+                         "scores, at most 1e18; check the weights and the normalisation of the network that made it")
     return dets
+
+
+def _check_sigma(sigma: float, method: int) -> None:
+    if method == 2 and not np.float32(sigma) > 0:
+        raise ValueError(f"sigma is {sigma}: expected a value above 0, usually 0.5")
 
 
 def _swap_best(rows: np.ndarray, i: int, kept: int) -> None:
@@ -115,25 +129,31 @@ def _swap_best(rows: np.ndarray, i: int, kept: int) -> None:
         rows[[i, best]] = rows[[best, i]]
 
 
+def _intersect(picked: np.ndarray, columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Indices of the boxes `columns` [4, M] that touch the box `picked` [4], and the areas that they share with it."""
+    px1, py1, px2, py2 = picked
+    x1, y1, x2, y2 = columns
+    width = np.minimum(x2, px2) - np.maximum(x1, px1) + ONE
+    height = np.minimum(y2, py2) - np.maximum(y1, py1) + ONE
+    touching = np.flatnonzero((width > 0) & (height > 0))
+    return touching, width[touching] * height[touching]
+
+
 def _weights(picked: np.ndarray, others: np.ndarray, sigma: float, nt: float,
              method: int) -> tuple[np.ndarray, np.ndarray]:
     """Which of the rows `others` touch the row `picked`, and the float32 factor of their scores."""
-    px1, py1, px2, py2 = picked[:4]
-    x1, y1, x2, y2 = others[:, :4].T
-    iw = np.minimum(x2, px2) - np.maximum(x1, px1) + ONE
-    ih = np.minimum(y2, py2) - np.maximum(y1, py1) + ONE
-    touched = np.flatnonzero((iw > 0) & (ih > 0))
-    x1, y1, x2, y2 = others[touched, :4].T
-    inter = iw[touched] * ih[touched]
+    touching, inter = _intersect(picked[:4], others[:, :4].T)
+    x1, y1, x2, y2 = others[touching, :4].T
     area = ((x2 - x1).astype(np.float64) + 1) * ((y2 - y1).astype(np.float64) + 1)
+    px1, py1, px2, py2 = picked[:4]
     picked_area = (float(px2 - px1) + 1) * (float(py2 - py1) + 1)
     union = (picked_area + area.astype(np.float32).astype(np.float64) - inter).astype(np.float32)
     overlap = inter / union
     if method == 2:
         argument = -(overlap * overlap) / np.float32(sigma)
-        return touched, np.array([math.exp(value) for value in argument.tolist()], np.float32)
+        return touching, np.array([math.exp(value) for value in argument.tolist()], np.float32)
     lowered = (1.0 - overlap.astype(np.float64)).astype(np.float32) if method == 1 else np.float32(0)
-    return touched, np.where(overlap > np.float32(nt), lowered, ONE)
+    return touching, np.where(overlap > np.float32(nt), lowered, ONE)
 
 
 def _drop(rows: np.ndarray, dropped: np.ndarray, kept: int) -> int:

@@ -11,6 +11,7 @@ import importlib
 import logging
 from functools import lru_cache
 from types import ModuleType
+from typing import Union
 
 import numpy as np
 
@@ -43,9 +44,9 @@ def nms(dets: np.ndarray, thresh: float) -> np.ndarray:
         [K] int64 indices of the kept rows, best score first; equal scores keep their row order.
 
     Raises:
-        InputError: `dets` has another shape or a box or score that is not finite.
+        InputError: `dets` has another shape or a box or score that is not finite; thresh not positive.
     """
-    return np.array(kernels().nms(_rows(dets), float(thresh)), dtype=np.int64)
+    return np.array(_call("nms", dets, float(thresh)), dtype=np.int64)
 
 
 def soft_nms(dets: np.ndarray, sigma: float = 0.5, Nt: float = 0.3, threshold: float = 0.001,
@@ -64,23 +65,16 @@ def soft_nms(dets: np.ndarray, sigma: float = 0.5, Nt: float = 0.3, threshold: f
 
     Raises:
         InputError: `dets` has another shape or a box or score that is not finite; unknown method;
-            sigma not positive.
+            sigma not positive with method 2.
     """
     if method not in METHODS:
         raise InputError(f"soft-NMS method {method!r} is unknown: use one of {METHODS}")
-    if not sigma > 0:
-        raise InputError(f"soft-NMS sigma is {sigma}: use a value above 0, usually 0.5")
-    return kernels().soft_nms_rows(_rows(dets), sigma, Nt, threshold, method)
+    return _call("soft_nms_rows", dets, sigma, Nt, threshold, method)
 
 
-def _rows(dets: np.ndarray) -> np.ndarray:
-    """`dets` as float32 rows, checked."""
-    rows = np.asarray(dets, dtype=np.float32)
-    if rows.ndim != 2 or rows.shape[1] < 5:
-        raise InputError(f"detections have shape {rows.shape}: expected [N, 5 or more], rows of "
-                         "x1 y1 x2 y2 score")
-    finite = np.isfinite(rows[:, :5]).all(axis=1)
-    if not finite.all():
-        raise InputError(f"detection {int(np.argmin(finite))} of {len(rows)} is not finite: check the "
-                         "weights and the normalisation of the network that made it")
-    return rows
+def _call(function: str, dets: np.ndarray, *options: float) -> Union[list, np.ndarray]:
+    """A function of the kernel, which checks what it gets, on float32 rows."""
+    try:
+        return getattr(kernels(), function)(np.asarray(dets, dtype=np.float32), *options)
+    except ValueError as error:
+        raise InputError(f"{function.replace('_rows', '')}: {error}") from error
