@@ -44,7 +44,7 @@ def train(name: str, cfg, rank: int, group: int) -> None:
 
     model = models.training(name)
     run_as = model.run_settings(cfg, rank, group)
-    log.setup(run_as.folder, rank, name=run_as.log_name)
+    log.setup(rank, keep=True)
     LOGGER.info("training %s", name)
     samples = model.build_samples(cfg)
     plan = SamplePlan(len(samples), run_as.batch, run_as.epochs, run_as.seed, rank, group)
@@ -59,14 +59,15 @@ def train(name: str, cfg, rank: int, group: int) -> None:
                      run_as.ema_decay, device.gradient_reducer(optimizer.parameters, group))
     position = load_state(Path(run_as.resume), step, network) if run_as.resume else None
     first_step = plan.first_step(position)
+    loader = create_loader(samples, model.COLUMNS, plan, first_step, run_as.workers)
     naming = run_as.naming(plan.steps_per_epoch)
     card = {**model.build_card(cfg), "versions": device.versions(), "command": sys.argv}
+    log.write_to(run_as.folder / f"{run_as.log_name}_rank_{rank}.log")
     if rank == 0:
         with atomic_write(run_as.folder / f"{naming.beside}config.yaml") as file:
             yaml.safe_dump({"model": name, **cfg}, file, sort_keys=False)
     LOGGER.info("args.steps_per_epoch = %d args.ckpt_interval = %d, first step %d of %d, outputs in %s",
                 plan.steps_per_epoch, run_as.checkpoint_every, first_step, len(rates), run_as.folder)
-    loader = create_loader(samples, model.COLUMNS, plan, first_step, run_as.workers)
     Trainer(step, network, plan, rates, card, model.TERMS, run_as, naming, samples.describe,
             model.batch_picture).fit(loader, first_step)
 

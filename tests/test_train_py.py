@@ -58,6 +58,8 @@ def test_a_run_of_four_epochs_equals_two_and_two(data, tmp_path):
                  "epoch[4], loss:", "==========end training==============="):
         assert part in done.stdout
     assert last(tmp_path / "whole").name == "0-4_8.ckpt"
+    (written,) = (tmp_path / "whole").glob("*/*_rank_0.log")
+    assert "Loaded train 5 samples" in written.read_text() and "end training" in written.read_text()
     first = [word for word in options if word != "--max_epoch=4"]
     train(data, tmp_path / "half", *first, "--max_epoch=2")
     train(data, tmp_path / "rest", *options, f"--resume={last(tmp_path / 'half')}")
@@ -95,6 +97,7 @@ def test_bad_options_are_one_clear_line(data, tmp_path, options, parts):
     assert message.startswith("error: ") and "Traceback" not in done.stderr
     for part in parts:
         assert part in message
+    assert not (tmp_path / "out").exists(), "a mistyped command leaves nothing behind"
 
 
 def test_empty_annotations(data, tmp_path):

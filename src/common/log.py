@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """The project's logger and the log line formats that the manuals promise.
 
-`setup(folder, rank)` once in a program's main; everywhere else `from src.common.log import LOGGER`.
+`setup()` once in a program's main; everywhere else `from src.common.log import LOGGER`.
 """
 import logging
 import sys
+from logging.handlers import MemoryHandler
 from pathlib import Path
-from typing import Optional
 
 LOGGER = logging.getLogger("facedet")
-RECORD_FORMAT = "%(asctime)s:%(levelname)s:%(message)s"
+FORMATTER = logging.Formatter("%(asctime)s:%(levelname)s:%(message)s")
+KEPT_LINES = 1000
 
 # CenterFace manual, "Training": the lines of device0/train.log.
 ITERATION = ("epoch:{epoch}, iter:{iteration}, average_loss:loss:{average:.6f}, loss:{loss}, "
@@ -24,8 +25,8 @@ START_TEST = "==========start eval==============="
 END_TEST = "==========end testing==============="
 
 
-def setup(folder: Optional[Path] = None, rank: int = 0, name: str = "run") -> logging.Logger:
-    """Send log lines to the console (rank 0 only) and, with `folder`, to `<folder>/<name>_rank_<rank>.log`."""
+def setup(rank: int = 0, keep: bool = False) -> logging.Logger:
+    """Send log lines to the console (rank 0 only); with `keep` also hold them for `write_to`."""
     LOGGER.setLevel(logging.INFO)
     LOGGER.propagate = False
     for handler in list(LOGGER.handlers):
@@ -34,10 +35,24 @@ def setup(folder: Optional[Path] = None, rank: int = 0, name: str = "run") -> lo
     handlers: list[logging.Handler] = []
     if rank == 0:
         handlers.append(logging.StreamHandler(sys.stdout))
-    if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
-        handlers.append(logging.FileHandler(folder / f"{name}_rank_{rank}.log", encoding="utf-8"))
+    if keep:
+        handlers.append(MemoryHandler(KEPT_LINES, flushLevel=logging.CRITICAL + 1, flushOnClose=False))
     for handler in handlers:
-        handler.setFormatter(logging.Formatter(RECORD_FORMAT))
+        handler.setFormatter(FORMATTER)
         LOGGER.addHandler(handler)
     return LOGGER
+
+
+def write_to(path: Path) -> None:
+    """From now on write log lines to this file too, those kept since `setup` first; its folder is created.
+
+    A program calls it when it is sure to have something to do, so that a mistyped command leaves no folder behind.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file = logging.FileHandler(path, encoding="utf-8")
+    file.setFormatter(FORMATTER)
+    for handler in [handler for handler in LOGGER.handlers if isinstance(handler, MemoryHandler)]:
+        handler.setTarget(file)
+        handler.flush()
+        LOGGER.removeHandler(handler)
+    LOGGER.addHandler(file)
