@@ -12,23 +12,23 @@ images of WIDER FACE val.
 import io
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Union
+from typing import NamedTuple, Sequence, Union
 
 import numpy as np
-from scipy.io import loadmat, savemat
 
 from dependency.errors import InputError
+from dependency.evaluate.mat_file import Matrices, read_mat
 from dependency.files import atomic_write
 
 SUBSETS = ("easy", "medium", "hard")
 WHOLE = ("wider_face_val.mat", "val.mat")
 SOURCE = ("the files come with the official evaluation code, eval_tools.zip (folder ground_truth), at "
           "http://shuoyang1213.me/WIDERFACE")
+KINDS = {"event_list": "one text per event", "file_list": "one text per image"}
 HEADER = b"MATLAB 5.0 MAT-file, WIDER FACE ground truth".ljust(116)
 
 
-@dataclass(frozen=True)
-class TruthImage:
+class TruthImage(NamedTuple):
     """One image of the ground truth.
 
     event, name: folder and file name without suffix.
@@ -62,21 +62,20 @@ def load_ground_truth(gt_dir: Union[str, Path]) -> GroundTruth:
     if folder.suffix != ".mat":
         whole = next((folder / name for name in WHOLE if (folder / name).is_file()), folder / WHOLE[0])
     folder = whole.parent
-    names, boxes = _read(whole, "file_list"), _read(whole, "face_bbx_list")
-    events = _events(whole)
-    kept = {subset: _read(folder / f"wider_{subset}_val.mat", "gt_list") for subset in SUBSETS}
-    for table in (boxes, *kept.values()):
-        if len(events) != len(names) or list(map(len, table)) != list(map(len, names)):
+    events, names, matrices = _read(whole, ("event_list", "file_list", "face_bbx_list"))
+    places = [(event, name) for event, of_event in zip(events, names) for name in of_event]
+    if len(set(places)) < len(places):
+        double = next(place for place in places if places.count(place) > 1)
+        raise InputError(f"{whole}: lists {'/'.join(double)} twice; {SOURCE}")
+    counted = {subset: _read(folder / f"wider_{subset}_val.mat", ("gt_list",))[0] for subset in SUBSETS}
+    for table in (matrices, *counted.values()):
+        if table.groups != list(map(len, names)):
             raise InputError(f"{folder}: the files do not list the same images: take all four from one "
                              f"place; {SOURCE}")
-    images = []
-    for e, event in enumerate(events):
-        for i, name in enumerate(names[e]):
-            lists = {subset: table[e][i] for subset, table in kept.items()}
-            images.append(_image(event, _string(name), boxes[e][i], lists, folder))
-    if not images:
-        raise InputError(f"{whole}: lists no image; {SOURCE}")
-    return GroundTruth(images, folder)
+    boxes = _boxes(places, matrices, folder)
+    kept = [_indices(places, counted[subset], boxes, folder / f"wider_{subset}_val.mat") for subset in SUBSETS]
+    return GroundTruth([TruthImage(*place, rows, dict(zip(SUBSETS, lists)))
+                        for place, rows, *lists in zip(places, boxes, *kept)], folder)
 
 
 def load_image_list(path: Union[str, Path]) -> list[tuple[str, list[str]]]:
@@ -85,9 +84,7 @@ def load_image_list(path: Union[str, Path]) -> list[tuple[str, list[str]]]:
     Raises:
         InputError: the file is missing or is not such a MATLAB file.
     """
-    path = Path(path)
-    return [(event, [_string(name) for name in names])
-            for event, names in zip(_events(path), _read(path, "file_list"))]
+    return list(zip(*_read(Path(path), ("event_list", "file_list"))))
 
 
 def write_ground_truth(folder: Union[str, Path], events: list) -> None:
@@ -114,49 +111,59 @@ def write_ground_truth(folder: Union[str, Path], events: list) -> None:
         _write(Path(folder) / f"wider_{subset}_val.mat", {**shared, "gt_list": lists})
 
 
-def _image(event: str, name: str, boxes: np.ndarray, lists: dict[str, np.ndarray],
-           folder: Path) -> TruthImage:
-    """One checked image; `lists` are 1-based as in the files."""
-    if boxes.size and boxes.shape[1:] != (4,):
-        raise InputError(f"{folder}: the boxes of {event}/{name} have shape {boxes.shape}, expected [N, 4]; "
-                         f"{SOURCE}")
-    boxes = boxes.astype(np.float64).reshape(-1, 4)
-    kept = {subset: index.astype(np.int64).ravel() - 1 for subset, index in lists.items()}
-    for subset, index in kept.items():
-        if index.size and not 0 <= index.min() <= index.max() < len(boxes):
-            raise InputError(f"{folder}/wider_{subset}_val.mat: {event}/{name} counts a box that is not "
-                             f"among its {len(boxes)}; {SOURCE}")
-    return TruthImage(event, name, boxes, kept)
+def _boxes(places: list[tuple[str, str]], matrices: Matrices, folder: Path) -> list[np.ndarray]:
+    """Per image [N, 4] float64, all parts of one array."""
+    counts = np.where(matrices.columns > 0, matrices.rows, 0)
+    wrong = (counts > 0) & (matrices.columns != 4)
+    if wrong.any():
+        image = wrong.argmax()
+        raise InputError(f"{folder}: the boxes of {'/'.join(places[image])} have shape ({matrices.rows[image]}, "
+                         f"{matrices.columns[image]}), expected [N, 4]; {SOURCE}")
+    if not np.isfinite(matrices.values).all():
+        raise InputError(f"{folder}: a box is not finite; {SOURCE}")
+    # The file holds the columns one after the other: x of all boxes of an image, then y, ...
+    row = np.arange(counts.sum()) + np.repeat(3 * (np.cumsum(counts) - counts), counts)
+    boxes = matrices.values[row[:, None] + np.repeat(counts, counts)[:, None] * np.arange(4)]
+    return _split(boxes, counts)
 
 
-def _read(path: Path, key: str) -> list[list[np.ndarray]]:
-    """The cell array of cell arrays `key`: per event a list of one array per image."""
-    events = _matlab(path, key).ravel()
-    if any(event.dtype != object for event in events if event.size):
-        raise InputError(f"{path}: `{key}` does not hold one cell per image; {SOURCE}")
-    return [list(event.ravel()) for event in events]
+def _indices(places: list[tuple[str, str]], matrices: Matrices, boxes: list[np.ndarray],
+             path: Path) -> list[np.ndarray]:
+    """Per image the 0-based indices of the boxes that count; 1-based in the file."""
+    counts = matrices.rows * matrices.columns
+    index = matrices.values.astype(np.int64) - 1
+    wrong = (index < 0) | (index >= np.repeat(list(map(len, boxes)), counts))
+    if wrong.any():
+        image = np.searchsorted(np.cumsum(counts), wrong.argmax(), side="right")
+        raise InputError(f"{path}: {'/'.join(places[image])} counts a box that is not among its "
+                         f"{len(boxes[image])}; {SOURCE}")
+    return _split(index, counts)
 
 
-def _events(path: Path) -> list[str]:
-    return [_string(event) for event in _matlab(path, "event_list").ravel()]
+def _split(values: np.ndarray, sizes: np.ndarray) -> list[np.ndarray]:
+    ends = np.cumsum(sizes).tolist()
+    return [values[start:end] for start, end in zip([0, *ends], ends)]
 
 
-def _matlab(path: Path, key: str) -> np.ndarray:
+def _read(path: Path, keys: Sequence[str]) -> list:
+    """The cell arrays of a file; `event_list` holds a text for each event, the others a cell for each image."""
     if not path.is_file():
         raise InputError(f"no {path.name} in {path.parent}: expected {WHOLE[0]} (or {WHOLE[1]}), "
                          f"{', '.join(f'wider_{subset}_val.mat' for subset in SUBSETS)}; {SOURCE}")
     try:
-        content = loadmat(path, variable_names=[key])
-    except Exception as error:      # damaged files: ValueError, TypeError, zlib.error, struct.error, ...
-        raise InputError(f"{path}: cannot be read as a MATLAB file ({error}); {SOURCE}") from error
-    if key not in content or content[key].dtype != object:
-        raise InputError(f"{path}: has no cell array `{key}`, so it is not a WIDER FACE ground truth; "
-                         f"{SOURCE}")
-    return content[key]
-
-
-def _string(cell: np.ndarray) -> str:
-    return str(cell.ravel()[0]) if cell.size else ""
+        content = read_mat(path, keys)
+    except ValueError as error:
+        raise InputError(f"{path}: cannot be read as a MATLAB file of WIDER FACE ({error}); {SOURCE}") from error
+    for key in keys:
+        if key not in content:
+            raise InputError(f"{path}: has no cell array `{key}`, so it is not a WIDER FACE ground truth; "
+                             f"{SOURCE}")
+        texts, numbers = key in ("event_list", "file_list"), isinstance(content[key], Matrices)
+        if texts == numbers or texts and any(isinstance(cell, str) != (key == "event_list") for cell in content[key]):
+            raise InputError(f"{path}: `{key}` does not hold {KINDS.get(key, 'one matrix per image')}; {SOURCE}")
+        if len(content[key]) != len(content[keys[0]]):
+            raise InputError(f"{path}: {keys[0]} and {key} differ in length; {SOURCE}")
+    return [content[key] for key in keys]
 
 
 def _cells(values: list) -> np.ndarray:
@@ -182,6 +189,8 @@ def _one_based(event: str, image: tuple, column: int) -> np.ndarray:
 
 
 def _write(path: Path, content: dict[str, np.ndarray]) -> None:
+    from scipy.io import savemat    # slow to import, and reading does without
+
     buffer = io.BytesIO()
     savemat(buffer, content, do_compression=True)
     data = buffer.getvalue()

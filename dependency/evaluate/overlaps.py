@@ -3,6 +3,7 @@
 
     iou = box_overlaps(boxes, faces)                 # [N, K]
     index, iou = best_overlaps(boxes, faces)         # only the best face of every box
+    index, iou = best_overlaps_in_groups(boxes, first_box, faces, first_face)      # image by image
 
 Boxes are xyxy pixels, computed in float64.  `offset` is added to every width and height: 1 (the WIDER FACE
 toolbox and all its ports) counts pixels inclusively, 0 is the plain geometric overlap.  Both ways give the
@@ -12,7 +13,7 @@ import importlib
 import logging
 from functools import lru_cache
 from types import ModuleType
-from typing import Optional
+from typing import Optional, Sequence
 
 import numpy as np
 
@@ -50,27 +51,54 @@ def best_overlaps(boxes: np.ndarray, query: np.ndarray, offset: float = 1.0) -> 
         offset: added to widths and heights; 1 counts pixels inclusively.
 
     Returns:
-        [N] intp index of the query box (0 when none is touched) and [N] float64 overlap.
+        [N] int64 index of the query box (0 when none is touched) and [N] float64 overlap.
 
     Raises:
         InputError: an array of another shape, or no query box.
     """
-    boxes, query = _boxes(boxes, "boxes"), _boxes(query, "query")
     if not len(query):
         raise InputError("best_overlaps needs at least one query box, got none: leave out images "
                          "without faces")
+    return best_overlaps_in_groups(boxes, [0, len(boxes)], query, [0, len(query)], offset)
+
+
+def best_overlaps_in_groups(boxes: np.ndarray, first_box: Sequence[int], query: np.ndarray,
+                            first_query: Sequence[int], offset: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+    """`best_overlaps` for many images in one call: boxes see the query boxes of their own group only.
+
+    Args:
+        boxes: [N, 4] xyxy pixels, group after group.
+        first_box: [G + 1] where each group of boxes begins, and N.
+        query: [K, 4] xyxy pixels, group after group.
+        first_query: [G + 1] where each group of query boxes begins, and K.
+        offset: added to widths and heights; 1 counts pixels inclusively.
+
+    Returns:
+        [N] int64 index among all query boxes: the first of the group's when none is touched, -1 where the
+        group has none; and [N] float64 overlap.
+
+    Raises:
+        InputError: an array of another shape, or groups that do not cover it.
+    """
+    boxes, query = _boxes(boxes, "boxes"), _boxes(query, "query")
+    first_box, first_query = _groups(first_box, boxes, "boxes"), _groups(first_query, query, "query boxes")
+    if len(first_box) != len(first_query):
+        raise InputError(f"{len(first_box) - 1} groups of boxes, {len(first_query) - 1} of query boxes: "
+                         "expected as many of both")
     compiled = kernels()
-    if compiled:
-        return compiled.best_overlaps(boxes, query, offset)
-    return numpy_best_overlaps(boxes, query, offset)
+    if compiled is not None:
+        return compiled.best_overlaps_in_groups(boxes, first_box, query, first_query, offset)
+    return numpy_best_overlaps(boxes, first_box, query, first_query, offset)
 
 
 @lru_cache(maxsize=None)
 def kernels() -> Optional[ModuleType]:
     """The compiled module, or None, which is logged once."""
     try:
-        return importlib.import_module("dependency.evaluate.box_overlaps")
-    except ImportError as error:
+        module = importlib.import_module("dependency.evaluate.box_overlaps")
+        module.best_overlaps_in_groups              # absent where it was built from older sources
+        return module
+    except (ImportError, AttributeError) as error:
         LOGGER.warning("compiled box overlaps not found (%s): NumPy is used, with equal results; to build "
                        "them: python dependency/evaluate/setup.py install", error)
         return None
@@ -78,8 +106,56 @@ def kernels() -> Optional[ModuleType]:
 
 def numpy_overlaps(boxes: np.ndarray, query: np.ndarray, offset: float) -> np.ndarray:
     """The NumPy twin of `box_overlaps`; float64 arrays."""
-    x1, y1, x2, y2 = query.T
-    left, top, right, bottom = boxes.T[:, :, None]
+    return _overlap(boxes.T[:, :, None], query.T[:, None, :], offset)
+
+
+def numpy_best_overlaps(boxes: np.ndarray, first_box: np.ndarray, query: np.ndarray, first_query: np.ndarray,
+                        offset: float) -> tuple[np.ndarray, np.ndarray]:
+    """The NumPy twin of `best_overlaps_in_groups`; float64 and int64 arrays.
+
+    In each group a box is compared with the query boxes between two positions in their order by left edge: those
+    that can reach it.  Such pairs are computed for many boxes at once, block by block.
+    """
+    index, best = np.full(len(boxes), -1, np.int64), np.zeros(len(boxes))
+    order, low, high = (np.zeros(size, np.int64) for size in (len(query), len(boxes), len(boxes)))
+    bounds = zip(*(part.tolist() for part in (first_box[:-1], first_box[1:], first_query[:-1], first_query[1:])))
+    for begin, end, first, last in bounds:
+        if begin == end or first == last:
+            continue
+        index[begin:end] = first
+        order[first:last] = query[first:last, 0].argsort() + first
+        left, _, right, _ = query[order[first:last]].T
+        # One pixel more than needed, so that rounding leaves no neighbour out.
+        low[begin:end] = first + np.maximum.accumulate(right).searchsorted(boxes[begin:end, 0] - offset - 1)
+        high[begin:end] = first + left.searchsorted(boxes[begin:end, 2] + offset + 1, side="right")
+    counts = np.maximum(high - low, 0)
+    rows = np.flatnonzero(counts)
+    ends = np.cumsum(counts[rows])
+    start = 0
+    while start < len(rows):
+        stop = max(start + 1, np.searchsorted(ends, (ends[start - 1] if start else 0) + BLOCK))
+        _best_of_pairs(boxes, query, order, rows[start:stop], low, counts, offset, index, best)
+        start = stop
+    return index, best
+
+
+def _best_of_pairs(boxes: np.ndarray, query: np.ndarray, order: np.ndarray, rows: np.ndarray, low: np.ndarray,
+                   counts: np.ndarray, offset: float, index: np.ndarray, best: np.ndarray) -> None:
+    """Fill `index` and `best` of some rows, each with its `counts` query boxes from place `low` of `order` on."""
+    counts = counts[rows]
+    first = np.cumsum(counts) - counts
+    choice = order[np.arange(counts.sum()) + np.repeat(low[rows] - first, counts)]
+    overlaps = _overlap(boxes[np.repeat(rows, counts)].T, query[choice].T, offset)
+    best[rows] = np.maximum.reduceat(overlaps, first)
+    choice[overlaps < np.repeat(best[rows], counts)] = len(query)
+    found = rows[best[rows] > 0]
+    index[found] = np.minimum.reduceat(choice, first)[best[rows] > 0]
+
+
+def _overlap(boxes: np.ndarray, query: np.ndarray, offset: float) -> np.ndarray:
+    """Overlap of [4, ...] boxes with [4, ...] query boxes of a shape that goes with theirs."""
+    left, top, right, bottom = boxes
+    x1, y1, x2, y2 = query
     width = np.minimum(right, x2) - np.maximum(left, x1) + offset
     height = np.minimum(bottom, y2) - np.maximum(top, y1) + offset
     inter = width * height
@@ -89,15 +165,11 @@ def numpy_overlaps(boxes: np.ndarray, query: np.ndarray, offset: float) -> np.nd
     return result
 
 
-def numpy_best_overlaps(boxes: np.ndarray, query: np.ndarray, offset: float) -> tuple[np.ndarray, np.ndarray]:
-    """The NumPy twin of `best_overlaps`; float64 arrays, block by block."""
-    index, best = np.zeros(len(boxes), np.intp), np.zeros(len(boxes))
-    rows = max(1, BLOCK // len(query))
-    for start in range(0, len(boxes), rows):
-        overlaps = numpy_overlaps(boxes[start:start + rows], query, offset)
-        index[start:start + rows] = overlaps.argmax(axis=1)
-        best[start:start + rows] = overlaps.max(axis=1)
-    return index, best
+def _groups(first: Sequence[int], boxes: np.ndarray, name: str) -> np.ndarray:
+    first = np.ascontiguousarray(first, np.int64)
+    if first.ndim != 1 or not len(first) or first[0] != 0 or first[-1] != len(boxes) or (np.diff(first) < 0).any():
+        raise InputError(f"the groups of {len(boxes)} {name} are not 0 to {len(boxes)}, rising")
+    return first
 
 
 def _boxes(boxes: np.ndarray, name: str) -> np.ndarray:

@@ -1,18 +1,27 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Detections as WIDER FACE text files, one per image: the one writer and the one reader of the project.
+"""Detections as files: WIDER FACE's text, one per image, and RetinaFace's JSON, one for all.
 
     write_prediction(folder / event / f"{name}.txt", f"{event}/{name}.jpg", faces)
     rows = read_prediction(path)                     # [N, 5] x y w h score
+    write_predictions_json(path, {f"{event}/{name}": faces})
+    rows = read_predictions_json(path)[f"{event}/{name}"]
 
     0--Parade/0_Parade_marchingband_1_20.jpg         the image
     2                                                how many rows follow
     646.3 189.1 42.1 51.8 0.747                      left, top, width, height in pixels, score; w = x2 - x1
     157.4 408.6 43.1 54.1 0.667
+
+    {"0--Parade": {"0_Parade_marchingband_1_20": {"img_path": "0--Parade/0_Parade_marchingband_1_20.jpg",
+                                                  "bboxes": [[646.3, 189.1, 42.1, 51.8, 0.747]]}}}
 """
+import importlib
+import json
 import logging
+from functools import lru_cache
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Optional, Union
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Mapping, NamedTuple, Optional, Union
 
 import numpy as np
 
@@ -27,9 +36,22 @@ ROW = "a row is `x y w h score` in pixels, five finite numbers or more"
 
 
 class Prediction(NamedTuple):
-    """One file: `rows` [N, 5] float64 x y w h score in file order, and `count`, what its header says."""
+    """The detections of one image.
+
+    rows: [N, 5] float64 x y w h score, in the source's order.
+    count: how many the source says there are; None for a text file without count line.
+    rising: a row has a higher score than the one before it.
+    negative: a width or height is below 0.
+    """
     rows: np.ndarray
     count: Optional[int]
+    rising: bool
+    negative: bool
+
+
+def describe(rows: np.ndarray, count: Optional[int]) -> Prediction:
+    """Rows [N, 5] x y w h score as a `Prediction`."""
+    return Prediction(rows, count, bool((rows[1:, 4] > rows[:-1, 4]).any()), bool((rows[:, 2:4] < 0).any()))
 
 
 def write_prediction(path: Union[str, Path], name: str, faces: "Faces", score_digits: int = 3) -> None:
@@ -44,16 +66,69 @@ def write_prediction(path: Union[str, Path], name: str, faces: "Faces", score_di
     Raises:
         InputError: a box or score is not finite.
     """
-    boxes, scores = np.asarray(faces.boxes, np.float64).reshape(-1, 4), np.asarray(faces.scores, np.float64)
-    order = np.argsort(-scores, kind="stable")
-    rows = np.column_stack([boxes[:, :2], boxes[:, 2:] - boxes[:, :2], scores])[order]
-    if not np.isfinite(rows).all():
-        raise InputError(f"{path}: the detections of {name} are not finite: check the checkpoint "
-                         "and its normalisation")
+    rows = _best_first(rows_of(faces, name))
     line = f"%.1f %.1f %.1f %.1f %.{score_digits}f\n"
     with atomic_write(path) as file:
         file.write(f"{name}\n{len(rows)}\n")
         file.write("".join([line % tuple(row) for row in rows.tolist()]))
+
+
+def write_predictions_json(path: Union[str, Path], predictions: Mapping[str, Any], score_digits: int = 3,
+                           suffix: str = ".jpg") -> None:
+    """Write all images' faces as RetinaFace's JSON, one line an image, whole or not at all.
+
+    Args:
+        path: the file; its folder is created.
+        predictions: "event/image" (no suffix) -> what `rows_of` takes; images without faces are written too.
+        score_digits: as `write_prediction`, whose numbers these are: both files give the same AP.
+        suffix: of the images, for `img_path`.
+
+    Raises:
+        InputError: a name without an event, or a box or score that is not finite.
+    """
+    form = f"[%.1f, %.1f, %.1f, %.1f, %.{score_digits}f]"
+    events: dict[str, list[str]] = {}
+    for key, faces in predictions.items():
+        event, _, name = key.rpartition("/")
+        if not event or not name:
+            raise InputError(f"{path}: the image `{key}` has no event: name it <event>/<image>, without suffix")
+        rows = ", ".join([form % tuple(row) for row in _best_first(rows_of(faces, key)).tolist()])
+        events.setdefault(event, []).append(
+            f'{json.dumps(name)}: {{"img_path": {json.dumps(key + suffix)}, "bboxes": [{rows}]}}')
+    lines = [f"{json.dumps(event)}: {{\n" + ",\n".join(images) + "\n}" for event, images in events.items()]
+    with atomic_write(path) as file:
+        file.write("{\n" + ",\n".join(lines) + "\n}\n")
+
+
+def rows_of(faces: Any, name: str) -> np.ndarray:
+    """One image's detections in memory as the rows that files hold.
+
+    Args:
+        faces: `Faces`, or anything like it, or an array [N, 5 or more] x1 y1 x2 y2 score; boxes in pixels.
+        name: of the image, for messages.
+
+    Returns:
+        [N, 5] float64 x y w h score, in the same order.
+
+    Raises:
+        InputError: another shape, or a number that is not finite.
+    """
+    try:
+        if hasattr(faces, "boxes"):
+            table = np.column_stack([np.asarray(faces.boxes, np.float64).reshape(-1, 4),
+                                     np.asarray(faces.scores, np.float64)])
+        else:
+            table = np.asarray(faces, np.float64)
+            table = table if table.size else np.empty((0, 5))
+        rows = np.concatenate([table[:, :2], table[:, 2:4] - table[:, :2], table[:, 4:5]], axis=1)
+    except (ValueError, TypeError, IndexError) as error:
+        raise InputError(f"the detections of {name} are no rows ({error}): expected `Faces`, or an array [N, 5] "
+                         "x1 y1 x2 y2 score") from error
+    if rows.shape[1] != 5:
+        raise InputError(f"the detections of {name} have shape {table.shape}: expected [N, 5] x1 y1 x2 y2 score")
+    if not np.isfinite(rows).all():
+        raise InputError(f"the detections of {name} are not finite: check the checkpoint and its normalisation")
+    return rows
 
 
 def read_prediction(path: Union[str, Path]) -> np.ndarray:
@@ -81,12 +156,56 @@ def parse_prediction(content: bytes, path: Union[str, Path]) -> Prediction:
     Raises:
         InputError: as `read_prediction`.
     """
+    compiled = kernels()
+    parsed = compiled.parse_official(content) if compiled else None
+    return Prediction(*parsed) if parsed else _parse_any(content, path)
+
+
+def read_predictions_json(path: Union[str, Path]) -> dict[str, np.ndarray]:
+    """Read RetinaFace's JSON; the keys name the images, `img_path` is not looked at.
+
+    Returns:
+        "event/image" -> [N, 5] float64 x y w h score, in file order; columns after the fifth are left out.
+
+    Raises:
+        InputError: not such a JSON file, a name that stands twice, or a row that is short, not a number or
+            not finite; the message has file, image and row.
+    """
+    layout = 'expected {"<event>": {"<image>": {"img_path": ..., "bboxes": [[x, y, w, h, score], ...]}}}'
+    try:
+        events = json.loads(Path(path).read_bytes(), object_pairs_hook=_unique)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: cannot be read as JSON ({error}); {layout}") from error
+    rows = {}
+    for event, images in (events.items() if isinstance(events, dict) else [("the file", None)]):
+        if not isinstance(images, dict):
+            raise InputError(f"{path}: {event} holds no images; {layout}")
+        for name, entry in images.items():
+            boxes = entry.get("bboxes") if isinstance(entry, dict) else None
+            if not isinstance(boxes, list):
+                raise InputError(f"{path}: {event}/{name} has no list `bboxes`; {layout}")
+            rows[f"{event}/{name}"] = _json_rows(boxes, f"{path}: {event}/{name}")
+    return rows
+
+
+@lru_cache(maxsize=None)
+def kernels() -> Optional[ModuleType]:
+    """The compiled parser, or None, which is logged once."""
+    try:
+        return importlib.import_module("dependency.evaluate.prediction_rows")
+    except ImportError as error:
+        LOGGER.warning("compiled reader of predictions not found (%s): Python is used, with equal results; to "
+                       "build it: python dependency/evaluate/setup.py install", error)
+        return None
+
+
+def _parse_any(content: bytes, path: Union[str, Path]) -> Prediction:
     lines = content.removeprefix(b"\xef\xbb\xbf").splitlines()
     tokens = list(map(bytes.split, lines))
     start, count = _header(tokens, path)
     table = [row for row in tokens[start:] if row]
     if not table:
-        return Prediction(np.empty((0, 5)), count)
+        return describe(np.empty((0, 5)), count)
     widths = set(map(len, table))
     try:
         if widths != {5}:
@@ -98,7 +217,34 @@ def parse_prediction(content: bytes, path: Union[str, Path]) -> Prediction:
         raise _bad_row(tokens, start, path) from None
     if not np.isfinite(rows).all():
         raise _bad_row(tokens, start, path)
-    return Prediction(rows, count)
+    return describe(rows, count)
+
+
+def _best_first(rows: np.ndarray) -> np.ndarray:
+    return rows[np.argsort(-rows[:, 4], kind="stable")]
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"`{next(name for name in names if names.count(name) > 1)}` stands twice")
+    return values
+
+
+def _json_rows(boxes: list, place: str) -> np.ndarray:
+    rows = np.empty((len(boxes), 5))
+    for number, row in enumerate(boxes):
+        numbers = isinstance(row, list) and len(row) >= 5 and all(type(value) in (int, float) for value in row[:5])
+        try:
+            rows[number] = row[:5] if numbers else np.nan
+        except OverflowError:                       # whole numbers have no end in JSON
+            rows[number] = np.nan
+        if not np.isfinite(rows[number]).all():
+            text = json.dumps(row)
+            raise InputError(f"{place}, row {number + 1}: {text if len(text) <= 60 else text[:57] + '...'} is not "
+                             f"a detection: {ROW}")
+    return rows
 
 
 def _header(tokens: list[list[bytes]], path: Union[str, Path]) -> tuple[int, Optional[int]]:

@@ -42,7 +42,8 @@ def test_cost_of_a_process(tmp_path):
     code = ("import json, time\nblock = bytearray(60 << 20)\nwhile time.process_time() < 0.3: pass\n"
             f"print(json.dumps({AP}))")
     cost = measure(["-c", code, "benchmarks.literal_port"], tmp_path, 2)
-    assert 0.3 <= cost.cpu < 2 and cost.wall >= 0.25 and 60 < cost.memory < 160 and cost.ap == AP
+    # The system counts the parent's memory at the start too, and pytest may be large: no upper bound.
+    assert 0.3 <= cost.cpu < 2 and cost.wall >= 0.25 and cost.memory > 60 and cost.ap == AP
     with pytest.raises(InputError, match="ended with 3: no luck"):
         measure(["-c", "import sys; print('no luck'); sys.exit(3)"], tmp_path, 1)
 

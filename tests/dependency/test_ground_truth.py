@@ -4,6 +4,7 @@ from itertools import groupby
 
 import numpy as np
 import pytest
+from scipy.io import savemat
 
 from dependency.errors import InputError
 from dependency.evaluate.ground_truth import SUBSETS, load_ground_truth, load_image_list, write_ground_truth
@@ -74,3 +75,42 @@ def test_real_ground_truth(shared_data):
     assert len({image.event for image in truth.images}) == 61 and len(truth.images) == 3226
     assert sum(len(image.boxes) for image in truth.images) == 39708
     assert load_image_list(folder / "wider_face_val.mat")[0][0] == truth.images[0].event == "0--Parade"
+
+
+@pytest.mark.parametrize("change, text", [
+    ({"face_bbx_list": [[np.zeros((1, 5))] * 2, [np.zeros((1, 4))]]}, r"boxes of 0--A/a have shape \(1, 5\)"),
+    ({"face_bbx_list": [[np.zeros((1, 4)), np.full((1, 4), np.nan)], [np.zeros((1, 4))]]}, "not finite"),
+    ({"face_bbx_list": [[np.zeros((1, 4))] * 3, [np.zeros((1, 4))]]}, "do not list the same images"),
+    ({"file_list": [["a", "a"], ["c"]]}, "lists 0--A/a twice"),
+    ({"file_list": [[], []], "face_bbx_list": [[], []]}, "`file_list` does not hold one text per image"),
+    ({"event_list": ["0--A"]}, "event_list and file_list differ in length"),
+    ({"event_list": [["0--A"], ["1--B"]]}, "`event_list` does not hold one text per event"),
+    ({"file_list": ["a", "c"]}, "`file_list` does not hold one text per image"),
+    ({"face_bbx_list": [["a", "b"], ["c"]]}, "`face_bbx_list` does not hold one matrix per image"),
+])
+def test_what_a_ground_truth_must_hold(folder, change, text):
+    content = {"event_list": ["0--A", "1--B"], "file_list": [["a", "b"], ["c"]],
+               "face_bbx_list": [[np.zeros((1, 4))] * 2, [np.zeros((1, 4))]], **change}
+
+    def cells(value):
+        if not isinstance(value, list):
+            return value
+        column = np.empty((len(value), 1), object)
+        for row, part in enumerate(value):
+            column[row, 0] = cells(part)
+        return column
+
+    savemat(folder / "wider_face_val.mat", {key: cells(value) for key, value in content.items()})
+    with pytest.raises(InputError, match=f"{text}.*eval_tools.zip"):
+        load_ground_truth(folder)
+
+
+def test_a_counted_box_must_exist(folder):
+    lists = np.empty((2, 1), object)
+    for row, values in enumerate(([[1], [2]], [[1]])):
+        lists[row, 0] = np.empty((len(values), 1), object)
+        for image, value in enumerate(values):
+            lists[row, 0][image, 0] = np.uint16(value)
+    savemat(folder / "wider_hard_val.mat", {"gt_list": lists})
+    with pytest.raises(InputError, match="wider_hard_val.mat: 0--A/b counts a box that is not among its 1"):
+        load_ground_truth(folder)

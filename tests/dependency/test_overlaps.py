@@ -2,6 +2,7 @@
 """Box overlaps: known values, both implementations against each other, the best face against the matrix."""
 import logging
 import sys
+import types
 
 import numpy as np
 import pytest
@@ -54,9 +55,57 @@ def test_compiled_equals_numpy():
         for offset in (0.0, 1.0):
             np.testing.assert_array_equal(fast.box_overlaps(boxes, query, offset),
                                           overlaps.numpy_overlaps(boxes, query, offset))
-            for one, other in zip(fast.best_overlaps(boxes, query, offset),
-                                  overlaps.numpy_best_overlaps(boxes, query, offset)):
-                np.testing.assert_array_equal(one, other)
+
+
+def random_groups(rng):
+    """Boxes and query boxes of a few images, some without the one, the other or both; query boxes stand double."""
+    sizes = rng.integers(0, 12, (rng.integers(1, 7), 2)) * rng.integers(0, 2, (1, 2))
+    sizes = np.maximum(sizes, rng.integers(0, 2, sizes.shape))
+    first_box, first_query = (np.concatenate([[0], np.cumsum(column)]) for column in (sizes[:, 0], 2 * sizes[:, 1]))
+    single = random_boxes(rng, sizes[:, 1].sum()).round()
+    query = np.concatenate([np.empty((0, 4)), *(np.tile(part, (2, 1))
+                                                for part in np.split(single, np.cumsum(sizes[:-1, 1])))])
+    return random_boxes(rng, first_box[-1]).round(), first_box, query, first_query
+
+
+@pytest.mark.parametrize("block", [1, 7, 1 << 16])
+def test_best_of_a_group_is_the_first_maximum_of_its_matrix(way, monkeypatch, block):
+    monkeypatch.setattr(overlaps, "BLOCK", block)
+    rng, ties = np.random.default_rng(4), 0
+    for _ in range(200):
+        boxes, first_box, query, first_query = random_groups(rng)
+        offset = float(rng.integers(2))
+        index, best = way.best_overlaps_in_groups(boxes, first_box, query, first_query, offset)
+        assert index.dtype == np.int64 and best.dtype == np.float64
+        for g in range(len(first_box) - 1):
+            rows, faces = slice(*first_box[g:g + 2]), slice(*first_query[g:g + 2])
+            if faces.start == faces.stop:
+                assert (index[rows] == -1).all() and not best[rows].any()
+                continue
+            matrix = way.box_overlaps(boxes[rows], query[faces], offset)
+            np.testing.assert_array_equal(index[rows], matrix.argmax(axis=1) + faces.start)
+            np.testing.assert_array_equal(best[rows], matrix.max(axis=1))
+            ties += np.count_nonzero(best[rows])
+    assert ties > 300                               # every touched query box has an equal
+
+
+def test_crowds_and_far_away_boxes(way):
+    rng = np.random.default_rng(5)
+    for scale in (1.0, 1e-3, 1e9, 1e17):
+        boxes, query = random_boxes(rng, 300) * scale, random_boxes(rng, 200) * scale
+        query[0] = [-50 * scale, 0, 500 * scale, 500 * scale]       # reaches all
+        matrix = way.box_overlaps(boxes, query)
+        index, best = way.best_overlaps(boxes, query)
+        np.testing.assert_array_equal(index, matrix.argmax(axis=1))
+        np.testing.assert_array_equal(best, matrix.max(axis=1))
+
+
+@pytest.mark.parametrize("first_box, first_query, text", [
+    ([0, 2], [0, 1, 1], "1 groups of boxes, 2 of"), ([0, 1], [0, 1], "groups of 2 boxes"), ([], [0, 1], "2 boxes"),
+    ([0, 3, 2], [0, 0, 1], "rising"), ([0, 2], [0, 2], "groups of 1 query boxes")])
+def test_groups_must_cover_the_boxes(first_box, first_query, text):
+    with pytest.raises(InputError, match=text):
+        overlaps.best_overlaps_in_groups(np.zeros((2, 4)), first_box, np.zeros((1, 4)), first_query)
 
 
 def test_best_is_the_first_maximum_of_the_matrix(way, monkeypatch):
@@ -86,8 +135,9 @@ def test_best_needs_a_query():
         overlaps.best_overlaps(np.zeros((2, 4)), np.zeros((0, 4)))
 
 
-def test_fallback_is_said_once(monkeypatch, caplog):
-    monkeypatch.setitem(sys.modules, "dependency.evaluate.box_overlaps", None)
+@pytest.mark.parametrize("stand_in", [None, types.ModuleType("box_overlaps")], ids=["not built", "built long ago"])
+def test_fallback_is_said_once(monkeypatch, caplog, stand_in):
+    monkeypatch.setitem(sys.modules, "dependency.evaluate.box_overlaps", stand_in)
     monkeypatch.setattr(logging.getLogger("facedet"), "propagate", True)
     overlaps.kernels.cache_clear()
     try:

@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The WIDER FACE protocol on arrays: which row finds which face, and the curves that follow.
+
+    scores, remark = scale_scores(raw_scores)               # one array per image, 0..1 over the whole set
+    matches = match(images, boxes, scores)
+    points = curve(matches, 0.5, face_flags(images, "hard"))
+    average_precision(points)
+
+Boxes are xywh pixels, rows stand in file order, image after image; "row" and "face" are indices into the rows
+and faces of all images, one after the other.  The face that a row overlaps most depends on neither threshold
+nor subset, so a row is matched once, and every curve is counted from the matches.
+"""
+from itertools import accumulate
+from typing import NamedTuple, Optional, Sequence
+
+import numpy as np
+
+from dependency.errors import InputError
+from dependency.evaluate.ground_truth import TruthImage
+from dependency.evaluate.overlaps import best_overlaps_in_groups
+
+THRESHOLDS = 1 - (np.arange(1000) + 1) / 1000       # the last one is exactly 0
+
+
+class Matches(NamedTuple):
+    """The rows of all images that hold a face, in order; an image without any face adds no proposal (as official).
+
+    row: [R] int64 index among all rows, those that are absent here too.
+    image: [R] int64 index of the row's image.
+    face: [R] int64 index among all faces: the one that the row overlaps most, the first on ties.
+    overlap: [R] float64 overlap with it.
+    first_bin: [R] int64 index of the first (highest) score threshold that takes the row, 1000 where none does.
+    """
+    row: np.ndarray
+    image: np.ndarray
+    face: np.ndarray
+    overlap: np.ndarray
+    first_bin: np.ndarray
+
+
+def scale_scores(scores: Sequence[np.ndarray]) -> tuple[list[np.ndarray], Optional[str]]:
+    """Scores of the whole set mapped to 0..1 by their true ends, and a remark where that cannot be done.
+
+    Raises:
+        InputError: the ends are further apart than float64 reaches.
+    """
+    sizes, values = list(map(len, scores)), np.concatenate([np.empty(0), *scores])
+    if not len(values):
+        return list(scores), "there is no detection in any file"
+    low, high = values.min(), values.max()
+    if low == high:
+        return [np.ones(size) for size in sizes], f"all scores are {low:g}, so all count as 1"
+    if not np.isfinite(float(high) - float(low)):
+        raise InputError(f"scores from {low:g} to {high:g} cannot be scaled to 0..1: expected probabilities")
+    values -= low
+    values /= high - low
+    return [values[end - size:end] for size, end in zip(sizes, accumulate(sizes))], None
+
+
+def match(images: Sequence[TruthImage], boxes: Sequence[np.ndarray], scores: Sequence[np.ndarray]) -> Matches:
+    """Give every row the face that it overlaps most, and the first threshold that takes it.
+
+    Args:
+        images: the ground truth of every image.
+        boxes: per image [N, 4 or more] xywh pixels, in file order; further columns are left out.
+        scores: per image [N], scaled to 0..1 over the set.
+    """
+    faces = [image.boxes for image in images]
+    first_row = _first(scores)
+    image = np.repeat(np.arange(len(images)), np.diff(first_row))
+    face, overlap = best_overlaps_in_groups(_corners(boxes), first_row, _corners(faces), _first(faces))
+    first_bin = _first_threshold(_best_from_here(np.concatenate([np.empty(0), *scores]), image, first_row))
+    every = Matches(np.arange(len(face)), image, face, overlap, first_bin)
+    known = face >= 0
+    return every if known.all() else Matches(*(column[known] for column in every))
+
+
+def face_flags(images: Sequence[TruthImage], subset: str) -> np.ndarray:
+    """[F] bool: which of all faces count in the subset; rows on the others are neutral."""
+    first_face = _first([image.boxes for image in images])
+    kept = [image.kept[subset] for image in images]
+    flags = np.zeros(first_face[-1], bool)
+    flags[np.concatenate([np.empty(0, np.int64), *kept]) + np.repeat(first_face[:-1], list(map(len, kept)))] = True
+    return flags
+
+
+def outcomes(matches: Matches, iou: float, kept: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What each row is at an IoU threshold.
+
+    Args:
+        matches: [R] rows.
+        iou: overlap that counts as found.
+        kept: [F] bool, which faces count (see `face_flags`).
+
+    Returns:
+        proposal [R] bool: the row enters the precision, which one on an ignored face does not;
+        hit [R] bool: it is the first row on a face that counts, all others are false alarms.
+    """
+    matched = matches.overlap >= iou
+    rows = np.flatnonzero(matched)[::-1]            # backwards, so that the first row on a face is what stays
+    first = np.full(len(kept), -1)
+    first[matches.face[rows]] = rows
+    hit = np.zeros(len(matched), bool)
+    hit[first[kept & (first >= 0)]] = True
+    return ~matched | kept[matches.face], hit
+
+
+def curve(matches: Matches, iou: float, kept: np.ndarray) -> np.ndarray:
+    """[1000, 2] float64 recall and precision from the strictest score threshold down; arguments as `outcomes`.
+
+    Recall is NaN where no face counts.  Precision is 1 before the first proposal: recall is 0 there, so the
+    area does not change.
+    """
+    proposals, found = (
+        np.cumsum(np.bincount(matches.first_bin[rows], minlength=len(THRESHOLDS) + 1)[:-1])
+        for rows in outcomes(matches, iou, kept))
+    faces = np.count_nonzero(kept)
+    recall = found / faces if faces else np.full(len(found), np.nan)
+    precision = np.divide(found, proposals, out=np.ones(len(found)), where=proposals > 0)
+    return np.column_stack([recall, precision])
+
+
+def average_precision(points: np.ndarray) -> float:
+    """Area under the monotone envelope of a [T, 2] recall-precision curve (PASCAL VOC 2010 and later)."""
+    recall = np.concatenate([[0.0], points[:, 0], [1.0]])
+    precision = np.concatenate([[0.0], points[:, 1], [0.0]])
+    if np.isnan(recall).any():
+        return float("nan")
+    envelope = np.maximum.accumulate(precision[::-1])[::-1]
+    step = np.flatnonzero(recall[1:] != recall[:-1])
+    return float(np.sum((recall[step + 1] - recall[step]) * envelope[step + 1]))
+
+
+def _first_threshold(scores: np.ndarray) -> np.ndarray:
+    """Index of the first (highest) threshold that each score reaches; compared as floats, never rounded."""
+    return len(THRESHOLDS) - np.searchsorted(THRESHOLDS[::-1], scores, side="right")
+
+
+def _best_from_here(scores: np.ndarray, image: np.ndarray, first_row: np.ndarray) -> np.ndarray:
+    """The best score from each row to the last of its image.
+
+    A threshold takes all rows of an image up to the last one that reaches it, so this is what decides.
+    """
+    rising = np.flatnonzero((scores[1:] > scores[:-1]) & (image[1:] == image[:-1]))
+    scores = scores.copy() if len(rising) else scores
+    for index in set(image[rising].tolist()):
+        part = slice(first_row[index], first_row[index + 1])
+        scores[part] = np.maximum.accumulate(scores[part][::-1])[::-1]
+    return scores
+
+
+def _first(parts: Sequence[np.ndarray]) -> np.ndarray:
+    """[I + 1] int64: where each image's part begins when all stand one after the other, and their end."""
+    return np.array([0, *accumulate(map(len, parts))], np.int64)
+
+
+def _corners(boxes: Sequence[np.ndarray]) -> np.ndarray:
+    """[N, 4] xyxy of all boxes, given per image as xywh."""
+    corners = np.concatenate([np.empty((0, 4)), *(of_image[:, :4] for of_image in boxes)])
+    for side in (0, 1):
+        corners[:, side + 2] += corners[:, side]
+    return corners

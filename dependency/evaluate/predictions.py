@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Predictions from wherever they are, brought to the images of the ground truth.
+
+    gathered = gather("output/centerface/999", truth.images)        # a tree of WIDER text files
+    gathered = gather("predict_2026_11_22.json", truth.images)      # RetinaFace's file
+    gathered = gather({"0--Parade/0_Parade_1": faces}, truth.images)
+
+What belongs to no image of the ground truth is reported and takes no part, not even in the range of scores.
+The path, the JSON keys or the mapping's keys decide which image rows belong to; first lines of text files and
+`img_path` are not compared with them, and the count line is reported when wrong and not obeyed.  Rows keep
+their order, since the protocol takes them in that order.  A negative width or height is reported and stays: the
+protocol adds 1 to each side, and what is then not above 0 overlaps nothing, so the row is a false alarm.
+"""
+import os
+from pathlib import Path
+from typing import Any, Callable, Mapping, NamedTuple, Optional, Sequence, Union
+
+import numpy as np
+
+from dependency.errors import InputError
+from dependency.evaluate.ground_truth import TruthImage
+from dependency.evaluate.prediction_io import Prediction, describe, parse_prediction, read_predictions_json, rows_of
+
+Source = Union[str, Path, Mapping[str, Any]]
+
+
+class Gathered(NamedTuple):
+    """Predictions by image of the ground truth.
+
+    name: the folder or file, for messages and reports.
+    rows: per image [N, 5] float64 x y w h score in the source's order; None where there are none.
+    missing: the `event/image` of the images without predictions (an image with an empty list is not missing).
+    remarks: what was odd, one sentence each.
+    """
+    name: str
+    rows: list[Optional[np.ndarray]]
+    missing: list[str]
+    remarks: list[str]
+
+
+def gather(source: Source, images: Sequence[TruthImage]) -> Gathered:
+    """Read the predictions of every image.
+
+    Args:
+        source: a folder of `<event>/<image>.txt`; a `.json` file (see `read_predictions_json`); or a mapping
+            "event/image" (no suffix) -> `Faces`, or rows [N, 5 or more] x1 y1 x2 y2 score in pixels.
+        images: the ground truth.
+
+    Raises:
+        InputError: there is no such source, nothing in it belongs to an image, or a row is damaged (with file
+            and line, or event, image and row).
+    """
+    if isinstance(source, Mapping):
+        name, expected = "predictions in memory", "keys <event>/<image> without suffix"
+        found, stray = _from_mapping({key: rows_of(faces, key) for key, faces in source.items()}, images)
+    elif Path(source).suffix == ".json" and not Path(source).is_dir():
+        name, expected = str(source), "{event: {image: {\"bboxes\": ...}}} without suffix"
+        found, stray = _from_mapping(read_predictions_json(source), images)
+    else:
+        name, expected = str(source), "<event>/<image>.txt"
+        found, stray = _from_tree(Path(source), images)
+    missing = [f"{image.event}/{image.name}" for image, prediction in zip(images, found) if prediction is None]
+    if len(missing) == len(images):
+        raise InputError(f"{name} holds no prediction: expected {expected}, such as {missing[0]}, found "
+                         f"{', '.join(stray[:3]) or 'nothing'}; give the folder that holds the event folders, or "
+                         "the .json file")
+    rows = [None if prediction is None else prediction.rows for prediction in found]
+    return Gathered(name, rows, missing, _remarks(images, found, stray))
+
+
+def _from_tree(folder: Path, images: Sequence[TruthImage]) -> tuple[list[Optional[Prediction]], list[str]]:
+    """The file of every image, and what else the folder holds."""
+    if not folder.is_dir():
+        raise InputError(f"predictions {folder}: no such folder; give the --save_dir of the test "
+                         "(with the epoch's folder)")
+    files = {event: set(os.listdir(folder / event)) if (folder / event).is_dir() else set()
+             for event in {image.event for image in images}}
+    found: list[Optional[Prediction]] = []
+    for image in images:
+        file = f"{image.name}.txt"
+        if file not in files[image.event]:
+            found.append(None)
+            continue
+        files[image.event].remove(file)
+        path = f"{folder}/{image.event}/{file}"
+        with open(path, "rb", 0) as opened:         # unbuffered: half the time for thousands of small files
+            found.append(parse_prediction(opened.read(), path))
+    stray = sorted(name for name in os.listdir(folder) if name not in files)
+    return found, stray + sorted(f"{event}/{name}" for event, names in files.items() for name in names)
+
+
+def _from_mapping(rows: dict[str, np.ndarray],
+                  images: Sequence[TruthImage]) -> tuple[list[Optional[Prediction]], list[str]]:
+    names = [f"{image.event}/{image.name}" for image in images]
+    found = [describe(rows[name], len(rows[name])) if name in rows else None for name in names]
+    return found, sorted(rows.keys() - set(names))
+
+
+def _remarks(images: Sequence[TruthImage], found: Sequence[Optional[Prediction]], stray: list[str]) -> list[str]:
+    """One sentence for each kind of oddity."""
+    def those(odd: Callable[[Prediction], bool]) -> list[str]:
+        return [f"{image.event}/{image.name}" for image, prediction in zip(images, found)
+                if prediction is not None and odd(prediction)]
+
+    kinds = [("images: the count line disagrees with the rows; all rows are used",
+              those(lambda prediction: prediction.count not in (None, len(prediction.rows)))),
+             ("images: the rows are not sorted by score; the protocol takes them in their order",
+              those(lambda prediction: prediction.rising)),
+             ("images: a width or height is negative; from -1 down the row is a false alarm",
+              those(lambda prediction: prediction.negative)),
+             ("images: the file holds neither count nor rows; it counts as no detections",
+              those(lambda prediction: prediction.count is None and not len(prediction.rows))),
+             ("files, folders or entries belong to no image of the ground truth; they are ignored", stray)]
+    return [f"{len(names)} {text}, first: {', '.join(names[:3])}" for text, names in kinds if names]
