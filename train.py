@@ -27,9 +27,9 @@ from src.common.log import LOGGER
 def main(argv: Optional[list[str]] = None) -> int:
     name, argv = models.select(sys.argv[1:] if argv is None else argv, default="retinaface")
     cfg, _ = config.parse(models.options(name), argv, __doc__, prog="train.py")
-    ms = device.setup(cfg.device_target)
+    device.setup(cfg.device_target)
     rank, group = device.connect(cfg.is_distributed)
-    ms.set_seed(cfg.seed)
+    device.setup_seed(cfg.seed)
     train(name, cfg, rank, group)
     return 0
 

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Writing files that must never be seen half written."""
 import os
-import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Iterator, Union
@@ -20,6 +19,7 @@ def atomic_write(path: Union[str, Path], mode: str = "w") -> Iterator[IO]:
 
     A crash, a kill or a full disk at any moment leaves the former file or the new one, nothing between.
     """
+    import tempfile         # here, because its import takes longer than many programs that write nothing want to spend
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")

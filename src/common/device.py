@@ -82,6 +82,21 @@ def setup(target: str = "auto", device_id: Optional[int] = None, pynative: bool 
     return ms
 
 
+def setup_seed(seed: int) -> None:
+    """Seed every generator that a training might draw from: Python's, NumPy's, MindSpore's and its data sets'.
+
+    The project's own weights and samples draw from generators of their own, seeded by (seed, epoch, image).
+    """
+    import random
+
+    import mindspore as ms
+    import numpy as np
+    random.seed(seed)
+    np.random.seed(seed)
+    ms.set_seed(seed)
+    ms.dataset.config.set_seed(seed)
+
+
 def connect(is_distributed: bool) -> tuple[int, int]:
     """(rank, number of devices). Joins the others when told to, or when msrun started this process."""
     if not is_distributed and not os.environ.get("MS_WORKER_NUM"):

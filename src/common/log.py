@@ -5,12 +5,10 @@
 """
 import logging
 import sys
-from logging.handlers import MemoryHandler
 from pathlib import Path
 
 LOGGER = logging.getLogger("facedet")
 FORMATTER = logging.Formatter("%(asctime)s:%(levelname)s:%(message)s")
-KEPT_LINES = 1000
 
 # CenterFace manual, "Training": the lines of device0/train.log.
 ITERATION = ("epoch:{epoch}, iter:{iteration}, average_loss:loss:{average:.6f}, loss:{loss}, "
@@ -25,6 +23,17 @@ START_TEST = "==========start eval==============="
 END_TEST = "==========end testing==============="
 
 
+class KeptLines(logging.Handler):
+    """Holds log lines until there is a file for them."""
+
+    def __init__(self):
+        super().__init__()
+        self.records: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.records.append(record)
+
+
 def setup(rank: int = 0, keep: bool = False) -> logging.Logger:
     """Send log lines to the console (rank 0 only); with `keep` also hold them for `write_to`."""
     LOGGER.setLevel(logging.INFO)
@@ -36,7 +45,7 @@ def setup(rank: int = 0, keep: bool = False) -> logging.Logger:
     if rank == 0:
         handlers.append(logging.StreamHandler(sys.stdout))
     if keep:
-        handlers.append(MemoryHandler(KEPT_LINES, flushLevel=logging.CRITICAL + 1, flushOnClose=False))
+        handlers.append(KeptLines())
     for handler in handlers:
         handler.setFormatter(FORMATTER)
         LOGGER.addHandler(handler)
@@ -51,8 +60,8 @@ def write_to(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     file = logging.FileHandler(path, encoding="utf-8")
     file.setFormatter(FORMATTER)
-    for handler in [handler for handler in LOGGER.handlers if isinstance(handler, MemoryHandler)]:
-        handler.setTarget(file)
-        handler.flush()
-        LOGGER.removeHandler(handler)
+    for kept in [handler for handler in LOGGER.handlers if isinstance(handler, KeptLines)]:
+        for record in kept.records:
+            file.handle(record)
+        LOGGER.removeHandler(kept)
     LOGGER.addHandler(file)

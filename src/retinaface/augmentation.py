@@ -14,7 +14,7 @@ import numpy as np
 from dependency.centernet.src.lib.datasets.dataset.coco_hp import Record
 from dependency.centernet.src.lib.utils.augment import flip_boxes, flip_landmarks, to_window
 from dependency.extd.utils.augmentations import Window
-from src.retinaface.config import MEAN
+from src.retinaface.layers import NETWORK_INPUT
 
 # Sides of SCRFD's crops (Guo et al. 2021, section 4.1, "sample redistribution"): over 1 small faces become more.
 REDISTRIBUTION = (0.3, 0.45, 0.6, 0.8, 1.0, 1.2, 1.4, 1.6, 1.8, 2.0)
@@ -137,7 +137,7 @@ def _fill_square(part: np.ndarray, window: Window) -> np.ndarray:
     """The window's square, the mean colour where there is no image; after the colours so that it stays the mean."""
     left, top = max(0, -window.x), max(0, -window.y)
     bottom, right = window.side - top - part.shape[0], window.side - left - part.shape[1]
-    return cv2.copyMakeBorder(part, top, bottom, left, right, cv2.BORDER_CONSTANT, value=MEAN)
+    return cv2.copyMakeBorder(part, top, bottom, left, right, cv2.BORDER_CONSTANT, value=NETWORK_INPUT["mean"])
 
 
 def _resample(image: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:

@@ -11,17 +11,13 @@ from easydict import EasyDict
 from src.common.config import Option, Table, defaults_of
 from src.common.device import TARGETS
 from src.common.lr_schedule import SCHEDULES
+from src.retinaface.layers import BACKBONES
 
-# BGR, in 0..255; nothing is divided by a deviation.
-MEAN = [104.0, 117.0, 123.0]
-STD = [1.0, 1.0, 1.0]
-
-BACKBONES = ("resnet50", "mobilenet025")
 LR_TYPES = ("dynamic_lr", "standard_lr", *SCHEDULES)
 
 OPTIONS: Table = {
     "Network and anchors": {
-        "backbone": Option("resnet50", "network that looks at the image", choices=BACKBONES),
+        "backbone": Option("resnet50", "network that looks at the image", choices=tuple(BACKBONES)),
         "variance": Option([0.1, 0.2], "scale of the box codes: centre, size"),
         "clip": Option(False, "clip the anchors to the image"),
         "match_thresh": Option(0.35, "overlap from which an anchor learns a face"),
@@ -105,7 +101,7 @@ OPTIONS: Table = {
     },
 }
 
-# What the smaller network was trained with by its authors; given to `parse` as defaults with --backbone mobilenet025.
+# What the smaller network was trained with by its authors.
 MOBILENET = {"backbone": "mobilenet025", "image_size": 640, "pretrain_path": "./data/mobilenet025_pretrain.ckpt"}
 
 cfg_res50: EasyDict = defaults_of(OPTIONS)

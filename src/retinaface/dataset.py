@@ -20,7 +20,7 @@ from src.common.loader import SamplePlan
 from src.common.training_data import training_records
 from src.retinaface.anchors import prior_box
 from src.retinaface.augmentation import Augmentation, augment_sample
-from src.retinaface.config import MEAN
+from src.retinaface.layers import NETWORK_INPUT
 from src.retinaface.matching import IGNORED, match
 
 COLUMNS = ("image", "loc", "conf", "landm")
@@ -139,7 +139,7 @@ class _Source:
         image, *targets = self.samples(index, np.random.default_rng((self.plan.seed, epoch, index)))
         # Channels first while they are bytes: a quarter of the memory traffic.
         planes = np.ascontiguousarray(image.transpose(2, 0, 1)).astype(np.float32)
-        planes -= np.array(MEAN, np.float32)[:, None, None]
+        planes -= np.array(NETWORK_INPUT["mean"], np.float32)[:, None, None]
         return (planes, *targets)
 
 

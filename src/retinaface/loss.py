@@ -16,7 +16,7 @@ from mindspore import Tensor, nn, ops
 from dependency.errors import InputError
 from src.common.normalise import Normalise
 from src.retinaface.anchors import square_side
-from src.retinaface.config import MEAN, STD
+from src.retinaface.layers import NETWORK_INPUT
 from src.retinaface.matching import BACKGROUND, IGNORED
 
 TERMS = ("loc", "conf", "landm")
@@ -107,7 +107,7 @@ class RetinaFaceTerms(nn.Cell):
 
     def __init__(self, network: nn.Cell, multibox_loss: nn.Cell, term_weights: Sequence[float] = (2.0, 1.0, 1.0)):
         super().__init__(auto_prefix=False)
-        self.normalise = Normalise("BGR", MEAN, STD)
+        self.normalise = Normalise(**NETWORK_INPUT)
         self.network = network
         self.multibox_loss = multibox_loss
         self.term_weights = tuple(map(float, term_weights))

@@ -5,12 +5,10 @@
     loss_cell = build_loss_cell(cfg, network)   # construct(*columns) -> (total, terms)
 """
 import os
-import random
 from pathlib import Path
 from typing import Any
 
 import mindspore as ms
-import numpy as np
 from mindspore import Tensor
 
 from dependency.errors import InputError
@@ -32,18 +30,7 @@ BACKBONE_PREFIX = "base."
 CLASSES = 2
 
 __all__ = ["BACKBONE_PREFIX", "COLUMNS", "TERMS", "batch_picture", "build_card", "build_loss_cell", "build_network",
-           "build_samples", "run_settings", "setup_seed"]
-
-
-def setup_seed(seed: int) -> None:
-    """Seed every generator that a training might draw from: Python's, NumPy's, MindSpore's and its data sets'.
-
-    The project's own samples draw from generators of their own, seeded by (seed, epoch, image).
-    """
-    random.seed(seed)
-    np.random.seed(seed)
-    ms.set_seed(seed)
-    ms.dataset.config.set_seed(seed)
+           "build_samples", "run_settings"]
 
 
 def run_settings(cfg: Any, rank: int, group: int) -> RunSettings:

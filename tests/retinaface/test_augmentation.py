@@ -5,7 +5,7 @@ import pytest
 
 from dependency.centernet.src.lib.datasets.dataset.coco_hp import Record
 from src.retinaface.augmentation import REDISTRIBUTION, Augmentation, augment_sample, choose_crop, distort_colours
-from src.retinaface.config import MEAN
+from src.retinaface.layers import NETWORK_INPUT
 
 # Colours (BGR) of the five landmarks' squares.
 MARKS = ((255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0), (0, 255, 255))
@@ -106,14 +106,14 @@ def test_outside_the_image_is_the_mean(color_distort):
         x1, y1, x2, y2 = np.array((-20, -20, 20, 20)) + found.boxes[0]
         ys, xs = np.mgrid[:200, :200] + 0.5
         outside = (xs < x1 - 5) | (xs > x2 + 5) | (ys < y1 - 5) | (ys > y2 + 5)
-        assert outside.sum() > 20000 and (seen[outside] == np.array(MEAN, np.uint8)).all()
+        assert outside.sum() > 20000 and (seen[outside] == np.array(NETWORK_INPUT["mean"], np.uint8)).all()
 
 
 def test_the_whole_image_lies_at_the_top_left():
     image = np.full((100, 200, 3), 250, np.uint8)
     seen, found = augment_sample(image, record([(0, 0, 200, 100)]), Augmentation(100, None, 0.0, False),
                                  np.random.default_rng(0))
-    assert (seen[:45] == 250).all() and (seen[55:] == np.array(MEAN, np.uint8)).all()
+    assert (seen[:45] == 250).all() and (seen[55:] == np.array(NETWORK_INPUT["mean"], np.uint8)).all()
     np.testing.assert_allclose(found.boxes, [(0, 0, 100, 50)])
 
 
