@@ -55,6 +55,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--image_dir", metavar="DIR", help="WIDER_val/images, for the pictures of the report")
     parser.add_argument("--flags", metavar="FILE", default="", help="faces' attributes, wider_face_val_bbx_gt.txt "
                                                                     "(default: those in the ground truth)")
+    parser.add_argument("--landmarks", metavar="FILE", default="", help="annotation with landmarks of images that are "
+                        "scored; the predictions must hold them too (test.py --save_landmarks 1)")
     parser.add_argument("--fold_files", metavar="DIR", help="fddb: also write the predictions as fold-01-out.txt ...")
     for kind in (*ap_table.SUBSETS, "sum"):
         parser.add_argument(f"--filter_{kind}", type=float, default=0.0, metavar="AP",
@@ -87,7 +89,24 @@ def main(argv: Optional[list[str]] = None) -> int:
         raise InputError(f"nothing to score: expected {USAGE}"
                          " (predicting and scoring in one go is test.py with --eval 1)")
     log.setup()
+    check_protocol(args, predictions)
     return score_fddb(args, predictions, gt) if args.protocol == "fddb" else score_wider(args, predictions, gt)
+
+
+def check_protocol(args: argparse.Namespace, predictions: list[Path]) -> None:
+    """InputError for an option that the protocol has no use for."""
+    fddb = args.protocol == "fddb"
+    filters = [f"filter_{kind}" for kind in (*ap_table.SUBSETS, "sum")]
+    useless = ["sweep", "report", *filters] if fddb else ["fold_files"]
+    useless += [] if args.report else ["image_dir", "flags", "landmarks"]
+    for name in useless:
+        if getattr(args, name):
+            raise InputError(f"--{name} has no meaning for --protocol {args.protocol}"
+                             f"{'' if args.report or fddb else ' without --report'}; leave it out")
+    if fddb and args.iou_thresh != list(IOU_THRESHOLDS):
+        raise InputError("--iou_thresh: FDDB's protocol has its own, 0.5; leave it out")
+    if args.fold_files and len(predictions) != 1:
+        raise InputError(f"--fold_files: expected one prediction tree, got {len(predictions)}")
 
 
 def score_wider(args: argparse.Namespace, predictions: list[Path], gt: str) -> int:
@@ -98,7 +117,8 @@ def score_wider(args: argparse.Namespace, predictions: list[Path], gt: str) -> i
     explained = None
     if args.report:
         from src.common.report_folder import ReportFolder
-        explained = ReportFolder(Path(args.report), truth, args.flags, Path(args.image_dir) if args.image_dir else None)
+        explained = ReportFolder(Path(args.report), truth, args.flags, Path(args.image_dir) if args.image_dir else None,
+                                 args.landmarks)
     reports, failed = scoring.score_trees(trees, truth, args.iou_thresh, explained.add if explained else None,
                                           allow_missing=args.allow_missing, only_predicted=args.only_predicted)
     floors = ap_table.subset_floors(args.filter_easy, args.filter_medium, args.filter_hard, args.filter_sum)
@@ -124,7 +144,7 @@ def score_fddb(args: argparse.Namespace, predictions: list[Path], gt: str) -> in
     if args.plot:
         fddb.plot_fddb(reports, args.plot)
     if args.fold_files:
-        fddb_files.write_fold_files(predictions[0], truth, args.fold_files, args.allow_missing)
+        fddb_files.write_fold_files(predictions[0], truth, args.fold_files, args.allow_missing or args.only_predicted)
     write_json(args.json, [fddb.fddb_to_dict(report, curves=True) for report in reports])
     return 0
 

@@ -29,8 +29,8 @@ def build_parser() -> argparse.ArgumentParser:
                         help="--batch_size and --ckpt_file, when not given by option")
     parser.add_argument("--ckpt_file", metavar="FILE", help="the trained checkpoint")
     parser.add_argument("--batch_size", type=int, metavar="INT", help="images at once (default: 1)")
-    parser.add_argument("--file_name", default="centerface", metavar="NAME",
-                        help="file to write, without its suffix (default: centerface)")
+    parser.add_argument("--file_name", metavar="NAME",
+                        help="file to write, without its suffix (default: the checkpoint's model, centerface)")
     parser.add_argument("--file_format", default="AIR", choices=FORMATS, help="default: AIR")
     parser.add_argument("--input_h", type=int, default=832, metavar="INT", help="image height (default: 832)")
     parser.add_argument("--input_w", type=int, default=832, metavar="INT", help="image width (default: 832)")

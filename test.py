@@ -33,7 +33,7 @@ def main(argv: Optional[list[str]] = None) -> int:
     def test(detector: Any, candidate: Candidate) -> None:
         folder = Path(cfg.save_dir) / candidate.folder
         test_images(detector, images, Path(cfg.data_dir), folder, candidate.path.name, cfg.score_digits,
-                    cfg.batch_size)
+                    cfg.batch_size, cfg.save_landmarks)
         if evaluation:
             evaluation.add(candidate, folder)
 

@@ -26,7 +26,7 @@ from src.common.log import LOGGER
 
 def main(argv: Optional[list[str]] = None) -> int:
     name, argv = models.select(sys.argv[1:] if argv is None else argv, default="retinaface")
-    cfg, _ = config.parse(models.options(name), argv, __doc__, prog="train.py")
+    cfg, _ = config.parse(models.options(name), argv, __doc__, prog="train.py", presets=models.presets(name))
     device.setup(cfg.device_target)
     rank, group = device.connect(cfg.is_distributed)
     device.setup_seed(cfg.seed)
@@ -45,7 +45,7 @@ def train(name: str, cfg, rank: int, group: int) -> None:
     model = models.training(name)
     run_as = model.run_settings(cfg, rank, group)
     log.setup(rank, keep=True)
-    LOGGER.info("training %s", name)
+    LOGGER.info("training %s on %s", name, device.describe(group))
     samples = model.build_samples(cfg)
     plan = SamplePlan(len(samples), run_as.batch, run_as.epochs, run_as.seed, rank, group)
     LOGGER.info("Finish loading dataset")
@@ -57,10 +57,11 @@ def train(name: str, cfg, rank: int, group: int) -> None:
     LOGGER.info("use %s optimizer", run_as.optimizer)
     step = TrainStep(model.build_loss_cell(cfg, network), optimizer, run_as.loss_scale, run_as.clip_norm,
                      run_as.ema_decay, device.gradient_reducer(optimizer.parameters, group))
-    position = load_state(Path(run_as.resume), step, network) if run_as.resume else None
-    first_step = plan.first_step(position)
-    loader = create_loader(samples, model.COLUMNS, plan, first_step, run_as.workers)
-    naming = run_as.naming(plan.steps_per_epoch)
+    own_names = models.recipe(name).own_names
+    position = load_state(Path(run_as.resume), step, network, own_names, run_as.names) if run_as.resume else None
+    first_step = plan.first_step(position, run_as.names)
+    loader = create_loader(samples, model.COLUMNS, plan, first_step, run_as.workers, run_as.names)
+    naming = run_as.naming(plan.steps_per_epoch, goes_on=position is not None)
     card = {**model.build_card(cfg), "versions": device.versions(), "command": sys.argv}
     log.write_to(run_as.folder / f"{run_as.log_name}_rank_{rank}.log")
     if rank == 0:
@@ -69,7 +70,7 @@ def train(name: str, cfg, rank: int, group: int) -> None:
     LOGGER.info("args.steps_per_epoch = %d args.ckpt_interval = %d, first step %d of %d, outputs in %s",
                 plan.steps_per_epoch, run_as.checkpoint_every, first_step, len(rates), run_as.folder)
     Trainer(step, network, plan, rates, card, model.TERMS, run_as, naming, samples.describe,
-            model.batch_picture).fit(loader, first_step)
+            model.build_picture(cfg)).fit(loader, first_step)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 
     recipe("centerface")      what using a model takes: DEFAULT_CARD, assumed_card, own_names, inference_cell, decoder,
                               check_options (no MindSpore needed)
-    options("centerface")     its table of training options (no MindSpore needed)
+    options("centerface")     its table of training options (no MindSpore needed); presets: defaults that go together
     training("centerface")    what training takes: COLUMNS, TERMS, build_samples, build_network, build_loss_cell,
                               build_card, batch_picture, run_settings, BACKBONE_PREFIX
     select(argv, default)     which model a command line means
@@ -16,7 +16,7 @@ from typing import Sequence
 import yaml
 
 from dependency.errors import InputError
-from src.common.config import Table, flat
+from src.common.config import Presets, Table, flat
 
 MODELS = ("centerface", "retinaface")
 
@@ -27,6 +27,10 @@ def recipe(name: str) -> ModuleType:
 
 def options(name: str) -> Table:
     return import_module(f"src.{_known(name)}.config").OPTIONS
+
+
+def presets(name: str) -> Presets:
+    return getattr(import_module(f"src.{_known(name)}.config"), "PRESETS", {})
 
 
 def training(name: str) -> ModuleType:

@@ -2,12 +2,15 @@
 """eval.py from the command line: one tree, several, a sweep."""
 import json
 
+import numpy as np
 import pytest
 
+from dependency.centernet.src.lib.datasets.dataset.coco_hp import Record
 from dependency.errors import InputError
+from src.common.annotation import write_label_txt
 from src.common.scoring import epoch_of
 from src.common.sweep import test_images
-from tests.small_wider import IMAGES, SquareDetector, make_split
+from tests.small_wider import BOX, IMAGES, SquareDetector, make_split
 from tests.test_test_py import script
 
 test_images.__test__ = False    # not a test, in spite of its name
@@ -103,3 +106,37 @@ def test_the_report_names_what_is_missed(entry, split, tmp_path, capsys):
     assert [run["name"] for run in analysis["runs"]] == ["9", "100"]
     page = (folder / "index.html").read_text(encoding="utf-8")
     assert "0--Parade" in page and "data:image/jpeg" in page and str(folder / "index.html") in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("arguments, message", [
+    (["--protocol=fddb", "--sweep", "{p}", "--gt={g}"], "--sweep has no meaning for --protocol fddb"),
+    (["--protocol=fddb", "--pred", "{p}", "--gt={g}", "--report=r"], "--report has no meaning"),
+    (["--protocol=fddb", "--pred", "{p}", "--gt={g}", "--iou_thresh=0.3"], "--iou_thresh: FDDB's protocol has its own"),
+    (["--protocol=fddb", "--pred", "{p}", "{p}", "--gt={g}", "--fold_files=f"], "expected one prediction tree, got 2"),
+    (["{p}", "{g}", "--fold_files=f"], "--fold_files has no meaning for --protocol wider"),
+    (["{p}", "{g}", "--image_dir=f"], "--image_dir has no meaning .* without --report")])
+def test_options_of_the_other_protocol_are_refused(entry, split, arguments, message):
+    with pytest.raises(InputError, match=message):
+        entry.main([part.format(p=split.sweep, g=split.gt) for part in arguments])
+
+
+def test_landmarks_are_scored_where_they_are_kept(entry, split, tmp_path):
+    """The detector's landmarks are the middle of its boxes: so are the annotated ones, shifted by 3 pixels."""
+    x, y, width, height = BOX
+    records = []
+    for name in IMAGES:
+        boxes = np.array([[x, y, x + width, y + height]], np.float32)
+        points = np.tile((boxes[:, None, :2] + boxes[:, None, 2:]) / 2, (1, 5, 1)) + np.float32(3)
+        records.append(Record(name, boxes, points, np.full((1, 5), 2, np.uint8), np.zeros(1, bool), 64, 96))
+    write_label_txt(tmp_path / "label.txt", records)
+    tree, report = tmp_path / "tree", tmp_path / "report"
+    arguments = ["--pred", str(tree), "--gt", str(split.gt), "--report", str(report), "--landmarks",
+                 str(tmp_path / "label.txt")]
+    test_images(SquareDetector(0), IMAGES, split.images, tree)
+    with pytest.raises(InputError, match="holds no landmarks: write .* --save_landmarks 1"):
+        entry.main(arguments)
+    test_images(SquareDetector(0), IMAGES, split.images, tree, landmarks=True)
+    assert entry.main(arguments) == 0
+    found = json.loads((report / "analysis.json").read_text())["runs"][0]["landmarks"]
+    assert found["faces"] == 3
+    assert found["nme"] == pytest.approx(np.hypot(3, 3) / np.sqrt(width * height), abs=0.03)

@@ -36,6 +36,10 @@ LOGGER = logging.getLogger("facedet")
 IOU_THRESHOLDS = (0.5, 0.4)
 
 
+class MissingPredictions(InputError):
+    """Some images have no prediction, and nothing was said of what that means."""
+
+
 class Scored(NamedTuple):
     """What a report was made of, for a closer look.
 
@@ -77,9 +81,10 @@ def score_set(pred: Source, gt: Union[str, Path, GroundTruth],
     truth = gt if isinstance(gt, GroundTruth) else load_ground_truth(gt)
     name, rows, missing, notes = gather(pred, truth.images)
     if missing and not (allow_missing or only_predicted):
-        raise InputError(f"{len(missing)} of {len(truth.images)} images have no prediction in {name}, first: "
-                         f"{', '.join(missing[:3])}; run the test over all images, or choose --allow_missing "
-                         "(they count as missed) or --only_predicted (they are left out)")
+        raise MissingPredictions(
+            f"{len(missing)} of {len(truth.images)} images have no prediction in {name}, first: "
+            f"{', '.join(missing[:3])}; run the test over all images, or choose --allow_missing "
+            "(they count as missed) or --only_predicted (they are left out)")
     used = [index for index, image_rows in enumerate(rows) if image_rows is not None or not only_predicted]
     images = [truth.images[index] for index in used]
     table = [np.empty((0, 5)) if rows[index] is None else rows[index] for index in used]

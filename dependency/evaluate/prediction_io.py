@@ -19,9 +19,9 @@ import json
 import logging
 from functools import lru_cache
 from itertools import chain
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Mapping, NamedTuple, Optional, Union
+from typing import TYPE_CHECKING, Any, Iterable, Mapping, NamedTuple, Optional, Union
 
 import numpy as np
 
@@ -29,9 +29,11 @@ from dependency.errors import InputError
 from dependency.files import atomic_write
 
 if TYPE_CHECKING:       # the detector needs OpenCV, scoring does not
+    from dependency.centernet.src.lib.datasets.dataset.coco_hp import Record
     from dependency.centernet.src.lib.detectors.base_detector import Faces
 
 LOGGER = logging.getLogger("facedet")
+LANDMARK_COLUMNS = 10
 ROW = "a row is `x y w h score` in pixels, five finite numbers or more"
 
 
@@ -54,7 +56,8 @@ def describe(rows: np.ndarray, count: Optional[int]) -> Prediction:
     return Prediction(rows, count, bool((rows[1:, 4] > rows[:-1, 4]).any()), bool((rows[:, 2:4] < 0).any()))
 
 
-def write_prediction(path: Union[str, Path], name: str, faces: "Faces", score_digits: int = 3) -> None:
+def write_prediction(path: Union[str, Path], name: str, faces: "Faces", score_digits: int = 3,
+                     landmarks: bool = False) -> None:
     """Write one image's faces, best score first, whole or not at all.
 
     Args:
@@ -62,15 +65,51 @@ def write_prediction(path: Union[str, Path], name: str, faces: "Faces", score_di
         name: the first line, `<event>/<image>.jpg`.
         faces: boxes are xyxy pixels.
         score_digits: decimals of the score; the published files have 3, more give a finer curve.
+        landmarks: add ten columns, x y of the five landmarks, which scoring boxes skips.
 
     Raises:
         InputError: a box or score is not finite.
     """
-    rows = _best_first(rows_of(faces, name))
-    line = f"%.1f %.1f %.1f %.1f %.{score_digits}f\n"
+    rows = rows_of(faces, name)
+    if landmarks:
+        rows = np.column_stack([rows, np.asarray(faces.landmarks, np.float64).reshape(-1, LANDMARK_COLUMNS)])
+    rows = _best_first(rows)
+    line = f"%.1f %.1f %.1f %.1f %.{score_digits}f{' %.1f' * LANDMARK_COLUMNS * landmarks}\n"
     with atomic_write(path) as file:
         file.write(f"{name}\n{len(rows)}\n")
         file.write("".join([line % tuple(row) for row in rows.tolist()]))
+
+
+def read_landmarks(tree: Union[str, Path], records: Iterable["Record"]) -> dict[str, np.ndarray]:
+    """Boxes, scores and landmarks that `write_prediction` kept of the images that have annotated landmarks.
+
+    Args:
+        tree: holds <event>/<image>.txt.
+        records: the annotated images, path "<event>/<image>.jpg".
+
+    Returns:
+        "event/image" -> [N, 15] float64: x1 y1 x2 y2, score, x y of five landmarks, pixels.
+
+    Raises:
+        InputError: a file is absent, or a row has no landmarks.
+    """
+    found = {}
+    for record in records:
+        if not (record.visibility > 0).any():
+            continue
+        name = str(PurePosixPath(record.path).with_suffix(""))
+        path = Path(tree) / f"{name}.txt"
+        if not path.is_file():
+            raise InputError(f"{path}: no such prediction, but {record.path} has annotated landmarks; predict this "
+                             "image too, or leave it out of the annotation")
+        rows = parse_prediction(path.read_bytes(), path).rows.copy()
+        lines = path.read_text(encoding="utf-8").splitlines()[2:]
+        table = [line.split()[5:5 + LANDMARK_COLUMNS] for line in lines if line.strip()]
+        if len(table) != len(rows) or any(len(row) < LANDMARK_COLUMNS for row in table):
+            raise InputError(f"{path}: holds no landmarks: write the predictions with test.py --save_landmarks 1")
+        rows[:, 2:4] += rows[:, :2]
+        found[name] = np.column_stack([rows, np.array(table, np.float64).reshape(-1, LANDMARK_COLUMNS)])
+    return found
 
 
 def write_predictions_json(path: Union[str, Path], predictions: Mapping[str, Any], score_digits: int = 3,

@@ -6,27 +6,27 @@
 """
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable
 
 import mindspore as ms
 from mindspore import Tensor, nn
 
 from dependency.errors import InputError
-from src.centerface import config
+from src.centerface import batch_picture, config
 from src.centerface.backbone import backbone_tensors
-from src.centerface.batch_picture import batch_picture
 from src.centerface.dataset import COLUMNS, Augmentation, CenterFaceSamples
 from src.centerface.losses import TERMS, CenterFaceLoss
 from src.centerface.network import CenterfaceMobilev2
 from src.common.log import LOGGER
 from src.common.lr_schedule import schedule
-from src.common.run_settings import RunSettings
+from src.common.run_settings import OptionNames, RunSettings
 from src.common.training_data import training_records
 from src.common.normalise import Normalise
 
 BACKBONE_PREFIX = "base."
+NAMES = OptionNames("--resume", "--lr", "--per_batch_size", "--max_epoch", "--annot_path", "--optimizer")
 
-__all__ = ["BACKBONE_PREFIX", "COLUMNS", "TERMS", "batch_picture", "build_card", "build_loss_cell", "build_network",
+__all__ = ["BACKBONE_PREFIX", "COLUMNS", "TERMS", "build_card", "build_loss_cell", "build_network", "build_picture",
            "build_samples", "run_settings"]
 
 
@@ -45,7 +45,7 @@ def run_settings(cfg: Any, rank: int, group: int) -> RunSettings:
         optimizer=cfg.optimizer, weight_decay=cfg.weight_decay, momentum=cfg.momentum, backbone_lr=cfg.backbone_lr,
         loss_scale=cfg.loss_scale, clip_norm=cfg.clip_norm, ema_decay=cfg.ema_decay, resume=cfg.resume,
         folder=Path(cfg.ckpt_path) / started, log_name=started, prefix=str(rank), checkpoint_every=cfg.ckpt_interval,
-        log_every=cfg.log_interval)
+        log_every=cfg.log_interval, names=NAMES)
 
 
 def build_samples(cfg: Any) -> CenterFaceSamples:
@@ -97,6 +97,12 @@ class CenterFaceWithLoss(nn.Cell):
 def build_loss_cell(cfg: Any, network: CenterfaceMobilev2) -> CenterFaceWithLoss:
     """Network and loss in one cell."""
     return CenterFaceWithLoss(network, CenterFaceLoss(cfg.hm_weight, cfg.wh_weight, cfg.off_weight, cfg.lm_weight))
+
+
+def build_picture(cfg: Any) -> Callable:
+    """(batch, path) -> the batch as a picture."""
+    del cfg
+    return batch_picture.batch_picture
 
 
 def build_card(cfg: Any) -> dict[str, Any]:

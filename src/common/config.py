@@ -28,6 +28,8 @@ class Option(NamedTuple):
 
 
 Table = dict[str, dict[str, Option]]
+# Option -> its value -> defaults of other options that go with it.
+Presets = dict[str, dict[Any, dict[str, Any]]]
 
 COMMON = {
     "config_path": Option("", "YAML file with values for any of these options; the command line wins over it"),
@@ -69,8 +71,8 @@ def convert(name: str, value: Any, option: Option) -> Any:
 
 
 def parse(table: Table, argv: Optional[list[str]], description: str, defaults: Optional[dict] = None,
-          prog: Optional[str] = None) -> tuple[EasyDict, set[str]]:
-    """Read the command line (and the YAML file it names).
+          prog: Optional[str] = None, presets: Optional[Presets] = None) -> tuple[EasyDict, set[str]]:
+    """Read the command line (and the YAML file it names); `presets` are defaults that depend on another option.
 
     Returns:
         (cfg, given): every option of the table, and the names that the user set himself.
@@ -94,6 +96,8 @@ def parse(table: Table, argv: Optional[list[str]], description: str, defaults: O
     given = {**from_file, **from_line}
     for name, value in given.items():
         cfg[name] = convert(name, value, options[name])
+    for name, by_value in (presets or {}).items():
+        cfg.update({other: value for other, value in by_value.get(cfg[name], {}).items() if other not in given})
     return cfg, set(given)
 
 

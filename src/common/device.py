@@ -47,7 +47,11 @@ def choose_target(target: str) -> str:
         raise InputError(f"--device_target: '{target}' is not one of {', '.join(TARGETS)}")
     if target != "auto":
         return target
-    return "Ascend" if any(Path("/dev").glob("davinci[0-9]*")) else "CPU"
+    if any(Path("/dev").glob("davinci[0-9]*")):
+        return "Ascend"
+    if os.environ.get("CUDA_VISIBLE_DEVICES"):
+        LOGGER.warning("CUDA_VISIBLE_DEVICES is set, but a GPU is not chosen by itself: give --device_target GPU")
+    return "CPU"
 
 
 def setup(target: str = "auto", device_id: Optional[int] = None, pynative: bool = False) -> ModuleType:
@@ -98,8 +102,9 @@ def setup_seed(seed: int) -> None:
 
 
 def connect(is_distributed: bool) -> tuple[int, int]:
-    """(rank, number of devices). Joins the others when told to, or when msrun started this process."""
-    if not is_distributed and not os.environ.get("MS_WORKER_NUM"):
+    """(rank, number of devices). Joins the others when told to, or when msrun or mpirun started this process."""
+    launched = os.environ.get("MS_WORKER_NUM") or int(os.environ.get("OMPI_COMM_WORLD_SIZE", 1)) > 1
+    if not is_distributed and not launched:
         return 0, 1
     import mindspore as ms
     from mindspore.communication import get_group_size, get_rank, init
@@ -118,6 +123,13 @@ def gradient_reducer(parameters: Any, group: int) -> Any:
         return None
     from mindspore import nn
     return nn.DistributedGradReducer(parameters, mean=True, degree=group)
+
+
+def describe(group: int = 1) -> str:
+    """The device in force, for the log."""
+    import mindspore as ms
+    target = ms.get_context("device_target")
+    return f"{group} x {target}" if group > 1 else target
 
 
 def is_cpu() -> bool:

@@ -3,8 +3,8 @@
 
     print(Export("MINDIR", (1, 832, 832, 3)).run(models.recipe, "0-140_27720.ckpt", "centerface"))
 
-The whole inference cell goes into the file: uint8 BGR images [B, H, W, 3] in, raw float32 maps
-[B, C, H / 4, W / 4] out.
+The whole inference cell goes into the file: uint8 BGR images [B, H, W, 3] in, raw float32 maps out
+(CenterFace: [B, C, H / 4, W / 4]; RetinaFace: a row for each anchor).
 """
 import json
 import tempfile
@@ -51,14 +51,15 @@ class Export:
                              "--file_format MINDIR (for Ascend 310, MindSpore Lite converts it)")
         self.file_format, self.shape, self.target = file_format, shape, target
 
-    def run(self, recipes: Callable[[str], Any], path: Union[str, Path], name: str,
+    def run(self, recipes: Callable[[str], Any], path: Union[str, Path], name: Optional[str] = None,
             model: str = "centerface") -> str:
         """Export a checkpoint to `<name>.air` or `<name>.mindir` with `<name>.json` beside it.
 
         Args:
             recipes: the recipe of a model's name.
             path: the checkpoint.
-            name: the file without its suffix; an existing one is replaced once the new one is proven.
+            name: the file without its suffix, None = the model's name; an existing one is replaced once the new one
+                is proven.
             model: what a checkpoint without a card is.
 
         Returns:
@@ -70,7 +71,7 @@ class Export:
         """
         forward = Forward(recipes, model, self.target)
         card = forward.load(path)
-        suffix = SUFFIXES[self.file_format]
+        suffix, name = SUFFIXES[self.file_format], name or card["model"]
         target = Path(name if name.lower().endswith(suffix) else name + suffix)
         images = sample_images(self.shape)
         expected = forward(images)

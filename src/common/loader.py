@@ -15,6 +15,7 @@ from typing import Any, Callable, Iterator, Optional, Sequence
 import numpy as np
 
 from dependency.errors import InputError
+from src.common.run_settings import OptionNames
 
 Sample = Callable[[int, np.random.Generator], tuple]
 
@@ -39,7 +40,7 @@ class SamplePlan:
         """Steps that every device makes in an epoch; at least 1, a set smaller than a batch is repeated in it."""
         return max(1, -(-self.count // self.group) // self.batch)
 
-    def first_step(self, position: Optional[dict[str, Any]]) -> int:
+    def first_step(self, position: Optional[dict[str, Any]], names: OptionNames = OptionNames()) -> int:
         """The step at which a checkpoint's run goes on (0 without one).
 
         Raises:
@@ -47,13 +48,13 @@ class SamplePlan:
         """
         if position is None:
             return 0
-        for name, option, mine in (("images", "annot_path", self.count), ("batch", "per_batch_size", self.batch),
-                                   ("group", "number of devices", self.group), ("seed", "seed", self.seed)):
+        for name, option, mine in (("images", names.annotations, self.count), ("batch", names.batch, self.batch),
+                                   ("group", "number of devices", self.group), ("seed", "--seed", self.seed)):
             if position[name] != mine:
-                raise InputError(f"--resume: the run had {name} {position[name]}, now it is {mine} ({option}): the "
-                                 "order of the data would change. Give the same value, or start anew from the weights "
-                                 "alone: "
-                                 "python -m src.tools.convert CKPT WEIGHTS.ckpt, then --resume WEIGHTS.ckpt")
+                raise InputError(f"{names.resume}: the run had {name} {position[name]}, now it is {mine} ({option}): "
+                                 "the order of the data would change. Give the same value, or start anew from the "
+                                 "weights alone: "
+                                 f"python -m src.tools.convert CKPT WEIGHTS.ckpt, then {names.resume} WEIGHTS.ckpt")
         return int(position["step"])
 
     def image(self, position: int) -> tuple[int, int]:
@@ -87,7 +88,7 @@ class _Source:
 
 
 def create_loader(sample: Sample, columns: Sequence[str], plan: SamplePlan, first_step: int = 0,
-                  workers: int = 0) -> Any:
+                  workers: int = 0, names: OptionNames = OptionNames()) -> Any:
     """A `mindspore.dataset` of the batches from step `first_step` to the end of the last epoch.
 
     Args:
@@ -98,13 +99,13 @@ def create_loader(sample: Sample, columns: Sequence[str], plan: SamplePlan, firs
     """
     import mindspore.dataset as ds
     if plan.count == 0:
-        raise InputError("the training set holds no image with a face: check --annot_path and --img_dir with "
-                         "`python -m src.tools.prepare_wider --validate`")
+        raise InputError("the training set holds no image with a face: check "
+                         f"{names.annotations} and --img_dir with `python -m src.tools.prepare_wider --validate`")
     workers = workers or min(8, os.cpu_count() or 1)
     source = _Source(sample, plan, first_step)
     if len(source) <= 0:
         raise InputError(f"nothing left to train: step {first_step} is the end of epoch {plan.max_epoch}; "
-                         "raise --max_epoch to go on")
+                         f"raise {names.epochs} to go on")
     data = ds.GeneratorDataset(source, [*columns, "index"], shuffle=False, num_parallel_workers=workers,
                                python_multiprocessing=workers > 2, max_rowsize=-1)
     return data.batch(plan.batch, drop_remainder=True)

@@ -12,8 +12,11 @@ from dependency.evaluate.analysis_text import format_analysis
 from dependency.evaluate.eval import Scored
 from dependency.evaluate.flags import find_flags, load_flags
 from dependency.evaluate.ground_truth import GroundTruth
+from dependency.evaluate.landmarks import landmark_nme
 from dependency.evaluate.page import write_page
+from dependency.evaluate.prediction_io import read_landmarks
 from dependency.evaluate.report import Report
+from src.common.annotation import read_annotations
 
 PAGE, DATA = "index.html", "analysis.json"
 
@@ -26,17 +29,26 @@ class ReportFolder:
         truth: the ground truth.
         flags: file with the faces' attributes; "" takes the ground truth's own, if it has any.
         image_dir: holds `<event>/<image>.jpg` for the pictures of the page.
+        landmarks: annotation file with landmarks of scored images; "" = none is scored.
     """
 
-    def __init__(self, folder: Path, truth: GroundTruth, flags: str = "", image_dir: Optional[Path] = None):
+    def __init__(self, folder: Path, truth: GroundTruth, flags: str = "", image_dir: Optional[Path] = None,
+                 landmarks: str = ""):
         self.folder = folder
         self.flags = load_flags(flags) if flags else find_flags(truth.folder)
         self.image_dir = image_dir
+        self.records = read_annotations(landmarks, on_problem="collect") if landmarks else []
         self.analyses: list[dict[str, Any]] = []
 
     def add(self, name: str, report: Report, scored: Scored) -> None:
-        """Analyse one tree at its first IoU threshold."""
-        self.analyses.append(analyse(report, scored, self.flags, name=name, iou=next(iter(report.ap))))
+        """Analyse one tree at its first IoU threshold.
+
+        Raises:
+            InputError: landmarks are to be scored, and the tree has none, or misses an image.
+        """
+        iou = next(iter(report.ap))
+        landmarks = landmark_nme(read_landmarks(report.pred, self.records), self.records, iou) if self.records else None
+        self.analyses.append(analyse(report, scored, self.flags, name=name, iou=iou, landmarks=landmarks))
 
     def write(self) -> str:
         """Write both files; the analysis as text for the console."""

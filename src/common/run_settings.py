@@ -4,13 +4,25 @@
     settings = models.training(name).run_settings(cfg, rank, group)
     rates = settings.rates(plan.steps_per_epoch)
 """
+import re
 from dataclasses import dataclass
 from itertools import chain, count
 from pathlib import Path
-from typing import Callable
+from typing import Callable, NamedTuple
 
+from dependency.errors import InputError
 from src.common import log
 from src.common.checkpoint import checkpoint_name
+
+
+class OptionNames(NamedTuple):
+    """What a model calls the options that shared code has to mention."""
+    resume: str = "--resume"
+    rate: str = "--lr"
+    batch: str = "--batch_size"
+    epochs: str = "--epochs"
+    annotations: str = "--annotations"
+    optimizer: str = "--optimizer"
 
 
 @dataclass(frozen=True)
@@ -43,6 +55,10 @@ class RunSettings:
     step_in_epoch: see `Naming`.
     checkpoint_every: steps between checkpoints (0 = an epoch); keep: newest ones that stay (0 = all).
     iteration_line: format of a step's log line, see `log.ITERATION`; log_every: steps between them.
+    names: of the model's options, for messages.
+
+    Raises:
+        InputError: a number that must be at least 1 is not.
     """
     batch: int
     epochs: int
@@ -66,17 +82,30 @@ class RunSettings:
     keep: int = 0
     iteration_line: str = log.ITERATION
     log_every: int = 1
+    names: OptionNames = OptionNames()
 
-    def naming(self, steps_per_epoch: int) -> Naming:
-        """The names of this run's files; in a shared folder a prefix that an earlier run used is not used again."""
+    def __post_init__(self) -> None:
+        for name, value in ((self.names.batch, self.batch), (self.names.epochs, self.epochs),
+                            ("--log_interval", self.log_every)):
+            if value < 1:
+                raise InputError(f"{name} {value}: expected at least 1")
+
+    def naming(self, steps_per_epoch: int, goes_on: bool) -> Naming:
+        """The names of this run's files; in a shared folder a prefix that an earlier run used is not used again.
+
+        Args:
+            steps_per_epoch: of the run.
+            goes_on: it continues the run of `resume`, whose prefix it then keeps in that run's folder.
+        """
         steps = steps_per_epoch if self.step_in_epoch else 0
         if self.own_folder:
             return Naming(self.prefix, steps)
         resumed = Path(self.resume)
-        if self.resume and resumed.resolve().parent == self.folder.resolve():
-            prefix = resumed.name.split("-")[0]
+        named = re.fullmatch(r"(.+)-\d+_\d+\.ckpt", resumed.name)
+        if goes_on and named and resumed.resolve().parent == self.folder.resolve():
+            prefix = named[1]
         else:
-            taken = {path.name.split("-")[0] for path in self.folder.glob("*.ckpt")}
+            taken = {path.name.split("-")[0] for path in self.folder.glob("*-*.*")}
             names = chain([self.prefix], (f"{self.prefix}_{number}" for number in count(1)))
             prefix = next(name for name in names if name not in taken)
         return Naming(prefix, steps, f"{prefix}-")

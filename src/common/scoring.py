@@ -17,8 +17,8 @@ from dependency.evaluate.report import Report, format_report, report_to_dict
 from src.common.ap_table import ApRow, find_best
 from src.common.log import LOGGER
 
-# "125", or "0-125_24750" where two checkpoints share an epoch.
-TREE_NAME = re.compile(r"(?:\d+-)?(\d+)(?:_(\d+))?")
+# "125", or "0-125_24750", "RetinaFace_1-100_402" where two checkpoints share an epoch.
+TREE_NAME = re.compile(r"(?:[^-]+-)?(\d+)(?:_(\d+))?")
 
 
 def find_trees(folders: Sequence[Path], truth: GroundTruth, sweep: bool = False) -> list[Path]:

@@ -154,7 +154,7 @@ def detect_images(detector: Any, images: Sequence[str], data_dir: Path,
 
 
 def test_images(detector: Any, images: Sequence[str], data_dir: Path, folder: Path, title: str = "test",
-                score_digits: int = 3, batch_size: int = 1) -> None:
+                score_digits: int = 3, batch_size: int = 1, landmarks: bool = False) -> None:
     """Find the faces of every image and write `<folder>/<event>/<name>.txt`.
 
     Args:
@@ -164,6 +164,7 @@ def test_images(detector: Any, images: Sequence[str], data_dir: Path, folder: Pa
         title: for the progress line.
         score_digits: decimals of the scores.
         batch_size: see `detect_images`.
+        landmarks: see `write_prediction`.
 
     Raises:
         InputError: an unreadable image; the folder holds predictions of other images.
@@ -174,7 +175,7 @@ def test_images(detector: Any, images: Sequence[str], data_dir: Path, folder: Pa
     events: dict[str, int] = {}
     with Progress(len(images), "images", title, bar=not verbose) as progress:
         for relative, faces, seconds in detect_images(detector, images, data_dir, batch_size):
-            write_prediction(folder / prediction_name(relative), relative, faces, score_digits)
+            write_prediction(folder / prediction_name(relative), relative, faces, score_digits, landmarks)
             progress.advance()
             event = events.setdefault(str(PurePosixPath(relative).parent), len(events))
             LOGGER.debug("img_path=%s", data_dir / relative)

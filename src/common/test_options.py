@@ -57,6 +57,8 @@ OPTIONS: Table = {
         "save_dir": Option("output/centerface", "predictions go to <save_dir>/<event>/<image>.txt, "
                                                 "of several checkpoints to <save_dir>/<epoch>/<event>/<image>.txt"),
         "score_digits": Option(3, "decimals of the scores in the files"),
+        "save_landmarks": Option(False, "add the landmarks to the files, ten columns behind the score: what eval.py "
+                                        "--landmarks scores"),
         "verbose": Option(False, "a line for every image, as in the manual"),
     },
     "Evaluation": {

@@ -19,6 +19,7 @@ from typing import Any, Callable, Optional, Sequence
 import numpy as np
 
 from dependency.errors import TrainingError
+from dependency.files import atomic_write
 from src.common import log
 from src.common.loader import SamplePlan, batches
 from src.common.log import LOGGER
@@ -26,6 +27,8 @@ from src.common.progress import Progress
 from src.common.run_settings import Naming, RunSettings
 from src.common.train_step import TrainStep
 from src.common.training_state import save_state
+
+METRICS = "metrics.jsonl"
 
 
 @dataclass
@@ -81,6 +84,7 @@ class Trainer:
         self.step.set_train(True)
         total = self.plan.max_epoch * self.plan.steps_per_epoch
         meter, done = self._meter(), first_step
+        self._forget_after(first_step)
         with stop, Progress(total - first_step, "steps", "training", bar=self.settings.log_every > 1) as progress:
             for batch in _guarded(batches(loader)):
                 loss, terms, finite = self._run(batch, done)
@@ -95,8 +99,9 @@ class Trainer:
                 if self._is_due(done, total) or stop.number:
                     self.save(done)
                 if stop.number:
-                    LOGGER.warning("stopped by %s after step %d of %d; go on with --resume %s",
-                                   signal.Signals(stop.number).name, done, total, self._path(done))
+                    LOGGER.warning("stopped by %s after step %d of %d; go on with %s %s",
+                                   signal.Signals(stop.number).name, done, total, self.settings.names.resume,
+                                   self._path(done))
                     return
         LOGGER.info(log.END_TRAINING)
 
@@ -111,11 +116,20 @@ class Trainer:
             self._drop_old(path)
         return path
 
+    def _forget_after(self, step: int) -> None:
+        """Leave out of the metrics what an interrupted run wrote after the checkpoint that this one goes on from."""
+        path = self.settings.folder / f"{self.naming.beside}{METRICS}"
+        if not path.is_file():
+            return
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+        with atomic_write(path) as file:
+            file.writelines(line for line in lines if json.loads(line)["step"] <= step)
+
     def _drop_old(self, newest: Path) -> None:
         """Of the checkpoints that this run wrote, leave the newest `keep`."""
         self.saved.append(newest)
         while 0 < self.settings.keep < len(self.saved):
-            self.saved.pop(0).unlink()
+            self.saved.pop(0).unlink(missing_ok=True)
 
     def _run(self, batch: tuple, done: int) -> tuple[float, list[float], bool]:
         loss, terms, finite = self.step(*batch[:-1])
@@ -133,7 +147,8 @@ class Trainer:
             self.picture(tuple(column.asnumpy() for column in batch), path)
             where = f" The batch is drawn in {path}."
         return (f"the loss is not finite at epoch {self._epoch(done + 1)}, step {done}: {shown}. Images of the batch: "
-                f"{', '.join(names)}.{where} Lower --lr, clip gradients (--clip_norm 10), or look for bad boxes: "
+                f"{', '.join(names)}.{where} Lower {self.settings.names.rate}, clip gradients "
+                "(--clip_norm 10), or look for bad boxes: "
                 "python -m src.tools.prepare_wider --validate")
 
     def _log_iteration(self, done: int, meter: EpochMeter, loss: float, finite: bool) -> None:
@@ -155,7 +170,7 @@ class Trainer:
             line = {"epoch": self._epoch(done), "step": done, "loss": meter.loss,
                     **dict(zip(self.terms, meter.means)), "skipped": meter.skipped, "lr": rate,
                     "images_per_second": speed, "seconds": seconds, "time": time.time()}
-            with (self.settings.folder / f"{self.naming.beside}metrics.jsonl").open("a", encoding="utf-8") as file:
+            with (self.settings.folder / f"{self.naming.beside}{METRICS}").open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
 
     def _meter(self) -> EpochMeter:

@@ -8,7 +8,7 @@ Plain names are the weights to use: the moving average where there is one. The w
 `raw.`; the optimiser's moments keep MindSpore's names.
 """
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, Callable, Optional
 
 import numpy as np
 from mindspore import Tensor, nn
@@ -16,9 +16,11 @@ from mindspore import Tensor, nn
 from dependency.errors import InputError
 from src.common import checkpoint
 from src.common.log import LOGGER
+from src.common.run_settings import OptionNames
 from src.common.train_step import TrainStep
 
 RAW_PREFIX = "raw."
+Renaming = Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]
 
 
 def save_state(path: Path, step: TrainStep, network: nn.Cell, card: dict[str, Any],
@@ -39,8 +41,15 @@ def save_state(path: Path, step: TrainStep, network: nn.Cell, card: dict[str, An
     checkpoint.save(path, tensors, card, position)
 
 
-def load_state(path: Path, step: TrainStep, network: nn.Cell) -> Optional[dict[str, Any]]:
+def load_state(path: Path, step: TrainStep, network: nn.Cell, own_names: Renaming = dict,
+               names: OptionNames = OptionNames()) -> Optional[dict[str, Any]]:
     """Put a checkpoint into network, optimiser and moving average.
+
+    Args:
+        path: the checkpoint.
+        step, network: what it was made from, or alike.
+        own_names: tensors -> those of the network under its own names (a recipe's `own_names`).
+        names: of the model's options, for messages.
 
     Returns:
         the position that `save_state` was given; None when the file holds weights only (a converted or a final
@@ -55,31 +64,25 @@ def load_state(path: Path, step: TrainStep, network: nn.Cell) -> Optional[dict[s
     values = {**read.bookkeeping, **read.tensors}
     missing = [name for name in state if name not in values]
     if len(missing) == len(state) or "step" not in read.bookkeeping:
-        load_weights(path, network)
+        _assign(dict(network.parameters_and_names()), _checked(path, network, read, own_names))
         LOGGER.warning("%s holds weights only, no state of the optimiser: training starts at epoch 1 from them", path)
         return None
     if missing:
-        raise InputError(f"--resume {path}: no value for {missing[0]} and {len(missing) - 1} more names of the "
-                         "optimiser: it was trained with another --optimizer; give the same one, or keep only the "
-                         f"weights: python -m src.tools.convert {path} WEIGHTS.ckpt")
+        raise InputError(f"{names.resume} {path}: no value for {missing[0]} and {len(missing) - 1} more names of the "
+                         f"optimiser: it was trained with another {names.optimizer}; give the same one, or keep only "
+                         f"the weights: python -m src.tools.convert {path} WEIGHTS.ckpt")
     average = step.ema_parameters()
     raw = {name[len(RAW_PREFIX):]: value for name, value in read.tensors.items() if name.startswith(RAW_PREFIX)}
     if bool(raw) != bool(average):
-        raise InputError(f"--resume {path}: it was trained {'with' if raw else 'without'} a moving average; "
+        raise InputError(f"{names.resume} {path}: it was trained {'with' if raw else 'without'} a moving average; "
                          f"{'give the same --ema_decay' if raw else 'leave out --ema_decay'}")
-    weights = _checked(path, network, read)
+    weights = _checked(path, network, read, own_names)
     _assign(dict(network.parameters_and_names()), raw or weights)
     _assign(average, weights)
     if average:
         state[step.ema_steps.name] = step.ema_steps
     _assign(state, values)
     return read.bookkeeping
-
-
-def load_weights(path: Path, network: nn.Cell) -> None:
-    """Put only the weights of a checkpoint into a network; every name and shape must fit."""
-    read = checkpoint.load(path)
-    _assign(dict(network.parameters_and_names()), _checked(path, network, read))
 
 
 def optimizer_state(step: TrainStep) -> dict[str, Any]:
@@ -89,9 +92,9 @@ def optimizer_state(step: TrainStep) -> dict[str, Any]:
             if id(parameter) not in trained and not parameter.name.startswith("learning_rate")}
 
 
-def _checked(path: Path, network: nn.Cell, read: checkpoint.Checkpoint) -> dict[str, np.ndarray]:
+def _checked(path: Path, network: nn.Cell, read: checkpoint.Checkpoint, own_names: Renaming) -> dict[str, np.ndarray]:
     shapes = {name: tuple(parameter.shape) for name, parameter in network.parameters_and_names()}
-    tensors = checkpoint.network_tensors(read)
+    tensors = own_names(checkpoint.network_tensors(read))
     checkpoint.load_report(shapes, tensors).require(path, read.card)
     return tensors
 

@@ -16,8 +16,6 @@ from dependency.centernet.src.lib.utils.augment import flip_boxes, flip_landmark
 from dependency.extd.utils.augmentations import Window
 from src.retinaface.layers import NETWORK_INPUT
 
-# Sides of SCRFD's crops (Guo et al. 2021, section 4.1, "sample redistribution"): over 1 small faces become more.
-REDISTRIBUTION = (0.3, 0.45, 0.6, 0.8, 1.0, 1.2, 1.4, 1.6, 1.8, 2.0)
 CROP_TRIALS = 250
 # The reference's crops: this share of them smaller than the image's shorter side, down to this scale.
 REFERENCE_CROPPED, REFERENCE_SMALLEST = 0.8, 0.3

@@ -8,34 +8,36 @@ import numpy as np
 from dependency.centernet.src.lib.detectors.base_detector import Faces
 from src.common.draw import contact_sheet, draw_faces, write_image
 from src.retinaface.anchors import prior_box
-from src.retinaface.coding import decode_bbox, decode_landm
+from src.retinaface.coding import VARIANCE, decode_bbox, decode_landm
 from src.retinaface.matching import BACKGROUND, IGNORED
 
-VARIANCE = (0.1, 0.2)
 GREY = 0.4
 
 
-def batch_picture(batch: Sequence[np.ndarray], path: Path, variance: Sequence[float] = VARIANCE) -> None:
+def batch_picture(batch: Sequence[np.ndarray], path: Path, variance: Sequence[float] = VARIANCE,
+                  clip: bool = False) -> None:
     """Draw every sample with the faces that its anchors learn, ignored anchors darkened, into a PNG.
 
     Args:
         batch: image [B, S, S, 3] uint8 BGR, loc, conf and landm as `match` gives them, stacked.
-        variance: of the coding.
+        variance: of the coding. clip: of the anchors.
     """
-    shown = [draw_faces(_darken(image, conf), target_faces(loc, conf, landm, image.shape[0], variance), scores=False)
-             for image, loc, conf, landm in zip(*batch[:4])]
+    shown = []
+    for image, loc, conf, landm in zip(*batch[:4]):
+        faces = target_faces(loc, conf, landm, image.shape[0], variance, clip)
+        shown.append(draw_faces(_darken(image, conf), faces, scores=False))
     write_image(path, contact_sheet(shown, columns=4, cell=320))
 
 
 def target_faces(loc: np.ndarray, conf: np.ndarray, landm: np.ndarray, size: int,
-                 variance: Sequence[float] = VARIANCE) -> Faces:
+                 variance: Sequence[float] = VARIANCE, clip: bool = False) -> Faces:
     """The different faces that a sample's targets describe, in pixels of the input of side `size`.
 
     Args:
         loc [N, 4], conf [N], landm [N, 10]: see `match`. Landmarks of faces without any are zeros.
     """
     has_face = (conf != BACKGROUND) & (conf != IGNORED)
-    priors = prior_box((size, size))[has_face]
+    priors = prior_box((size, size), clip=clip)[has_face]
     boxes = decode_bbox(loc[has_face], priors, variance) * size
     landmarks = decode_landm(landm[has_face], priors, variance).reshape(-1, 5, 2) * size
     landmarks[conf[has_face] < 0] = 0

@@ -14,6 +14,8 @@ from typing import Sequence
 import numpy as np
 
 POINTS = 5
+# Scale of the offsets: centre and landmarks, size.
+VARIANCE = (0.1, 0.2)
 # ln of a side of zero must stay finite.
 SMALLEST_RATIO = 1e-12
 

@@ -11,16 +11,23 @@ from easydict import EasyDict
 from src.common.config import Option, Table, defaults_of
 from src.common.device import TARGETS
 from src.common.lr_schedule import SCHEDULES
+from src.retinaface.coding import VARIANCE
 from src.retinaface.layers import BACKBONES
 
+# Sides of the crops: those of RetinaFace's PyTorch port, and SCRFD's (Guo et al. 2021, section 4.1, "sample
+# redistribution"), where over 1 small faces become more.
+CROPS = (0.3, 0.45, 0.6, 0.8, 1.0)
+REDISTRIBUTION = (0.3, 0.45, 0.6, 0.8, 1.0, 1.2, 1.4, 1.6, 1.8, 2.0)
 LR_TYPES = ("dynamic_lr", "standard_lr", *SCHEDULES)
 
 OPTIONS: Table = {
     "Network and anchors": {
         "backbone": Option("resnet50", "network that looks at the image", choices=tuple(BACKBONES)),
-        "variance": Option([0.1, 0.2], "scale of the box codes: centre, size"),
+        "variance": Option(list(VARIANCE), "scale of the box codes: centre, size"),
         "clip": Option(False, "clip the anchors to the image"),
         "match_thresh": Option(0.35, "overlap from which an anchor learns a face"),
+        "matching": Option("own", "own: the nearer face keeps an anchor that two want, faces to ignore are ignored; "
+                                  "reference: as in the reference's match", choices=("own", "reference")),
         "ignore_tiny": Option(True, "faces that no anchor overlaps by 0.2 are ignored; 0: background, as in the "
                                     "reference"),
         "num_anchor": Option(0, "number of anchors; it follows from --image_size (840: 29126) and is only checked"),
@@ -43,9 +50,9 @@ OPTIONS: Table = {
         "min_face": Option(8.0, "faces whose longer side is below this (input pixels) are ignored"),
     },
     "Augmentation": {
-        "crop_choice": Option([0.3, 0.45, 0.6, 0.8, 1.0], "sides of the random squares as shares of the shorter image "
-                                                          "side, up to 2.0; empty: uniform from 0.3 to 1, as the "
-                                                          "reference", kind=float),
+        "crop_choice": Option(list(CROPS), "sides of the random squares as shares of the shorter image side, up to 2.0 "
+                                           f"(SCRFD's: {','.join(map(str, REDISTRIBUTION))}); empty: uniform from 0.3 "
+                                           "to 1, as in the reference", kind=float),
         "color_distort": Option(True, "random brightness, contrast, saturation and hue"),
         "flip": Option(0.5, "probability of mirroring"),
     },
@@ -80,7 +87,8 @@ OPTIONS: Table = {
         "log_interval": Option(1, "steps between log lines; over 1 shows a progress bar on a terminal"),
     },
     "Evaluation": {
-        "val_model": Option("./checkpoint/ckpt_0/RetinaFace-100_536.ckpt", "checkpoint to evaluate"),
+        "val_model": Option("./checkpoint/ckpt_0/RetinaFace-100_536.ckpt", "checkpoint to evaluate; where this default "
+                                                                           "is absent, the newest in --ckpt_path"),
         "val_dataset_folder": Option("./data/widerface/val/", "holds images/<event>/<image>.jpg"),
         "val_origin_size": Option(False, "1: images as they are; 0: short side 1600, long side at most "
                                          "--val_max_size"),
@@ -101,9 +109,11 @@ OPTIONS: Table = {
     },
 }
 
-# What the smaller network was trained with by its authors.
-MOBILENET = {"backbone": "mobilenet025", "image_size": 640, "pretrain_path": "./data/mobilenet025_pretrain.ckpt"}
+# With --backbone mobilenet025 these are the defaults: what its authors trained it with.
+MOBILENET = {"image_size": 640, "pretrain_path": "./data/mobilenet025_pretrain.ckpt"}
+
+PRESETS = {"backbone": {"mobilenet025": MOBILENET}}
 
 cfg_res50: EasyDict = defaults_of(OPTIONS)
 cfg_res50.num_anchor = 29126
-cfg_mnet025: EasyDict = EasyDict({**cfg_res50, **MOBILENET, "num_anchor": 16800})
+cfg_mnet025: EasyDict = EasyDict({**cfg_res50, **MOBILENET, "backbone": "mobilenet025", "num_anchor": 16800})

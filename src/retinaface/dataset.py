@@ -20,6 +20,7 @@ from src.common.loader import SamplePlan
 from src.common.training_data import training_records
 from src.retinaface.anchors import prior_box
 from src.retinaface.augmentation import Augmentation, augment_sample
+from src.retinaface.coding import VARIANCE
 from src.retinaface.layers import NETWORK_INPUT
 from src.retinaface.matching import IGNORED, match
 
@@ -28,19 +29,34 @@ COLUMNS = ("image", "loc", "conf", "landm")
 DATASET_COLUMNS = ("image", "truths", "conf", "landm")
 
 
-
 @dataclass(frozen=True)
 class SampleOptions(Augmentation):
     """How a Record becomes a sample; see `Augmentation` too.
 
-    match_thresh, variance, ignore_tiny: see `match`. clip: see `prior_box`.
+    match_thresh, variance, ignore_tiny: see `match`. clip: see `prior_box`. matching: "own", or "reference" = `match`
+        with parity.
     min_face: faces whose longer side is below this, in pixels of the input, are ignored; 0 = none.
+
+    Raises:
+        InputError: a value out of its range.
     """
     match_thresh: float = 0.35
-    variance: tuple[float, float] = (0.1, 0.2)
+    variance: tuple[float, float] = VARIANCE
     clip: bool = False
     ignore_tiny: bool = True
-    min_face: float = 0.0
+    matching: str = "own"
+    min_face: float = 8.0
+
+    def __post_init__(self) -> None:
+        for good, name, value, expected in (
+                (self.image_size >= 1, "image_size", self.image_size, "a side in pixels, such as 840"),
+                (len(self.variance) == 2 and min(self.variance) > 0, "variance", self.variance, "two numbers over 0"),
+                (not self.crop_choice or 0 < min(self.crop_choice) and max(self.crop_choice) <= 2, "crop_choice",
+                 self.crop_choice, "shares of the shorter side over 0, up to 2"),
+                (0 < self.match_thresh <= 1, "match_thresh", self.match_thresh, "an overlap over 0, up to 1"),
+                (0 <= self.flip <= 1, "flip", self.flip, "a probability from 0 to 1")):
+            if not good:
+                raise InputError(f"--{name}: {value} is not {expected}")
 
     @classmethod
     def of(cls, cfg: Mapping[str, Any]) -> "SampleOptions":
@@ -56,8 +72,6 @@ class RetinaFaceSamples:
     """Callable by the loader's workers; holds only records, never images."""
 
     def __init__(self, records: Sequence[Record], image_dir: Union[str, Path], options: SampleOptions):
-        if options.image_size < 1:
-            raise InputError(f"--image_size: {options.image_size} is not a size; give a side in pixels, such as 840")
         self.records, self.image_dir, self.options = records, Path(image_dir), options
 
     def __len__(self) -> int:
@@ -74,7 +88,8 @@ class RetinaFaceSamples:
         priors = prior_box(image.shape[:2], clip=options.clip)
         return (image, *match(options.match_thresh, faces.boxes / options.image_size, priors, options.variance,
                               face_labels(faces, options.min_face),
-                              faces.landmarks.reshape(-1, 10) / options.image_size, options.ignore_tiny))
+                              faces.landmarks.reshape(-1, 10) / options.image_size, options.ignore_tiny,
+                              parity=options.matching == "reference"))
 
 
 def face_labels(record: Record, min_face: float = 0.0) -> np.ndarray:

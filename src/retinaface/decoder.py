@@ -14,9 +14,8 @@ import numpy as np
 from dependency.centernet.src.lib.detectors.base_detector import NonFiniteMaps
 from dependency.errors import InputError
 from src.retinaface.anchors import prior_box
-from src.retinaface.coding import decode_bbox, decode_landm
+from src.retinaface.coding import VARIANCE, decode_bbox, decode_landm
 
-VARIANCE = (0.1, 0.2)
 # Faces of exp(8) times their anchor have more pixels than any image: such a code means nothing, and must not overflow.
 MAX_LOG_SIZE = 8.0
 

@@ -11,7 +11,8 @@ from typing import Any, Callable
 import numpy as np
 
 from dependency.errors import InputError
-from src.retinaface.decoder import VARIANCE, decode_retinaface
+from src.retinaface.coding import VARIANCE
+from src.retinaface.decoder import decode_retinaface
 from src.retinaface.layers import NETWORK_INPUT, backbone_of
 from src.retinaface.torch_names import own_names
 

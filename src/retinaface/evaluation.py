@@ -9,16 +9,17 @@ scored: WIDER's own boxes are whole, and small faces count as found more often (
 """
 import time
 from pathlib import Path, PurePosixPath
-from typing import Any, Sequence
+from typing import Any, Optional, Sequence
 
 import numpy as np
 
 from dependency.centernet.src.lib.detectors.base_detector import BaseDetector, Faces
 from dependency.errors import InputError
-from dependency.evaluate.eval import evaluate
+from dependency.evaluate.eval import MissingPredictions, evaluate
 from dependency.evaluate.ground_truth import GroundTruth, load_ground_truth
 from dependency.evaluate.prediction_io import write_prediction, write_predictions_json
 from dependency.evaluate.report import Report
+from src.common.checkpoint import list_checkpoints
 from src.common.log import LOGGER
 from src.common.sweep import MATS, detect_images, list_images, prediction_name
 from src.common.test_options import detector_options
@@ -27,6 +28,12 @@ SHORT_SIDE = 1600
 LABELS = "label.txt"
 SCORE_DIGITS = 6
 JSON_NAME = "predict_%Y_%m_%d_%H_%M_%S.json"
+# Two options for the same thing.
+SAME = (("test_size", "val_origin_size", "how large images are looked at"),
+        ("test_size", "val_max_size", "how large images are looked at"),
+        ("val_origin_size", "val_max_size", "how large images are looked at"),
+        ("score_threshold", "val_confidence_threshold", "which detections are too weak"),
+        ("nms_iou", "val_nms_threshold", "which overlap is too much"))
 # The manual's lines.
 START_PREDICT, END_PREDICT = "Predict box starting", "Predict box done."
 START_EVAL, END_EVAL = "Eval starting", "Eval done."
@@ -56,16 +63,18 @@ def run(cfg: Any, given: set[str], batch_size: int = 1) -> dict[str, float]:
         return score(cfg.predictions, truth, cfg.val_iou_threshold, cfg.only_existing,
                      f"saved predictions {cfg.predictions}")
     images, data_dir = find_images(cfg, has_truth)
-    detector = load_detector(cfg, given)
-    found = predict(detector, images, data_dir, batch_size)
+    model = choose_model(cfg, given)
+    detector = load_detector(cfg, given, model)
+    path = Path(cfg.val_predict_save_folder) / time.strftime(JSON_NAME)
+    found = predict(detector, images, data_dir, batch_size, path.with_suffix("") if cfg.val_save_result else None)
     if cfg.val_save_result:
-        path = save(found, images, Path(cfg.val_predict_save_folder))
+        write_predictions_json(path, found, SCORE_DIGITS)
         LOGGER.info("predictions are in %s and %s", path, path.with_suffix(""))
     if truth is None:
         LOGGER.warning("--val_gt_dir %s holds no %s: the predictions are saved, not scored", gt, MATS[0])
         return {}
     return score(found, truth, cfg.val_iou_threshold, cfg.only_existing,
-                 f"{Path(cfg.val_model).name}, {describe(detector)}")
+                 f"{model.name}, {describe(detector)}")
 
 
 def find_images(cfg: Any, has_truth: bool) -> tuple[list[str], Path]:
@@ -80,21 +89,54 @@ def find_images(cfg: Any, has_truth: bool) -> tuple[list[str], Path]:
     return list_images(split, data_dir, cfg.only_existing, ("--val_gt_dir", "--val_dataset_folder")), data_dir
 
 
-def load_detector(cfg: Any, given: set[str]) -> BaseDetector:
-    """The detector of `val_model`; the device starts now."""
-    if {"test_size", "val_origin_size"} <= given:
-        raise InputError("--test_size and --val_origin_size both say how large images are looked at; give one")
+def choose_model(cfg: Any, given: set[str]) -> Path:
+    """`val_model`; where only its default is meant and absent, the newest checkpoint of `ckpt_path`.
+
+    Raises:
+        InputError: the default is meant, and there is no checkpoint.
+    """
+    path = Path(cfg.val_model)
+    if "val_model" in given or path.is_file():
+        return path
+    folders = [Path(cfg.ckpt_path), Path(cfg.ckpt_path) / "ckpt_0"]
+    found = [each for folder in folders if folder.is_dir() for each in list_checkpoints(folder)]
+    if not found:
+        raise InputError(f"no checkpoint: {path} does not exist, and {cfg.ckpt_path} holds none; "
+                         "give one by --val_model")
+    newest = max(found, key=lambda each: each.stat().st_mtime)
+    LOGGER.info("--val_model is not given: the newest checkpoint of %s is %s", cfg.ckpt_path, newest)
+    return newest
+
+
+def load_detector(cfg: Any, given: set[str], model: Path) -> BaseDetector:
+    """The detector of a checkpoint; the device starts now.
+
+    Raises:
+        InputError: two options say the same, or the checkpoint is of another model or backbone.
+    """
+    for one, other, what in SAME:
+        if {one, other} <= given:
+            raise InputError(f"--{one} and --{other} both say {what}; give one")
     size = "original" if cfg.val_origin_size else (min(SHORT_SIDE, cfg.val_max_size), cfg.val_max_size)
     manual = {"test_size": size, "score_threshold": cfg.val_confidence_threshold, "nms_iou": cfg.val_nms_threshold}
     from src import models
     from src.common.inference import Forward, build_detector
     forward = Forward(models.recipe, "retinaface", cfg.device_target)
-    card = forward.load(cfg.val_model)
+    card = forward.load(model)
+    if card["model"] != "retinaface":
+        raise InputError(f"{model} is a checkpoint of {card['model']}; test it with test.py --eval 1 (see --help)")
+    backbone = card["options"]["backbone"]
+    if "backbone" in given and cfg.backbone != backbone:
+        raise InputError(f"--backbone {cfg.backbone}: {model} has {backbone}; leave the option out, the file says it")
     return build_detector(forward, card, **{**manual, **detector_options(cfg, given)})
 
 
-def predict(detector: BaseDetector, images: Sequence[str], data_dir: Path, batch_size: int = 1) -> dict[str, Faces]:
-    """The faces of every image by "<event>/<name>", boxes in whole pixels; logs the manual's line for each."""
+def predict(detector: BaseDetector, images: Sequence[str], data_dir: Path, batch_size: int = 1,
+            tree: Optional[Path] = None) -> dict[str, Faces]:
+    """The faces of every image by "<event>/<name>", boxes in whole pixels; logs the manual's line for each.
+
+    With `tree` each image's are also written at once, as `<tree>/<event>/<name>.txt`.
+    """
     watch = Stopwatch(detector.forward)
     detector.forward = watch
     passes = len(detector.test_scales) * (2 if detector.flip_test else 1)
@@ -102,7 +144,9 @@ def predict(detector: BaseDetector, images: Sequence[str], data_dir: Path, batch
     spent = 0.0
     LOGGER.info(START_PREDICT)
     for name, faces, seconds in detect_images(detector, images, data_dir, batch_size):
-        found[_key(name)] = whole_pixels(faces)
+        found[_key(name)] = faces = whole_pixels(faces)
+        if tree:
+            write_prediction(tree / prediction_name(name), name, faces, SCORE_DIGITS)
         spent += seconds
         forward = watch.seconds * passes / watch.images
         LOGGER.info(IMAGE.format(done=len(found), total=len(images), forward=forward,
@@ -112,23 +156,14 @@ def predict(detector: BaseDetector, images: Sequence[str], data_dir: Path, batch
     return found
 
 
-def save(found: dict[str, Faces], images: Sequence[str], folder: Path) -> Path:
-    """Write `<folder>/predict_<time>.json` and the WIDER tree `<folder>/predict_<time>/<event>/<name>.txt`.
-
-    Returns:
-        the path of the JSON file.
-    """
-    path = folder / time.strftime(JSON_NAME)
-    for name in images:
-        write_prediction(path.with_suffix("") / prediction_name(name), name, found[_key(name)], SCORE_DIGITS)
-    write_predictions_json(path, found, SCORE_DIGITS)
-    return path
-
-
 def score(source: Any, truth: GroundTruth, iou: float, only_existing: bool, protocol: str) -> dict[str, float]:
     """Evaluate what `evaluate` takes and print the result; average precision by subset."""
     LOGGER.info(START_EVAL)
-    report = evaluate(source, truth, (iou,), only_predicted=only_existing)
+    try:
+        report = evaluate(source, truth, (iou,), only_predicted=only_existing)
+    except MissingPredictions as error:
+        raise InputError(f"{str(error).split('; ')[0]}; run over all images, or leave them out with "
+                         "--only_existing") from error
     print(format_result(report, protocol), flush=True)
     LOGGER.info(END_EVAL)
     return report.ap[iou]

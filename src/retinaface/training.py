@@ -5,8 +5,9 @@
     loss_cell = build_loss_cell(cfg, network)   # construct(*columns) -> (total, terms)
 """
 import os
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable
 
 import mindspore as ms
 from mindspore import Tensor
@@ -14,7 +15,7 @@ from mindspore import Tensor
 from dependency.errors import InputError
 from src.common import log
 from src.common.log import LOGGER
-from src.common.run_settings import RunSettings
+from src.common.run_settings import OptionNames, RunSettings
 from src.common.training_data import training_records
 from src.retinaface.anchors import anchor_count
 from src.retinaface.batch_picture import batch_picture
@@ -28,8 +29,10 @@ from src.retinaface.network import RetinaFace
 
 BACKBONE_PREFIX = "base."
 CLASSES = 2
+NAMES = OptionNames("--resume_net", "--initial_lr", "--batch_size", "--epoch", "--training_dataset", "--optim")
+HOW_TO_CONVERT = {"resnet50": "resnet50-19c8e357.pth", "mobilenet025": "mobilenetV1X0.25_pretrain.tar"}
 
-__all__ = ["BACKBONE_PREFIX", "COLUMNS", "TERMS", "batch_picture", "build_card", "build_loss_cell", "build_network",
+__all__ = ["BACKBONE_PREFIX", "COLUMNS", "TERMS", "build_card", "build_loss_cell", "build_network", "build_picture",
            "build_samples", "run_settings"]
 
 
@@ -47,7 +50,7 @@ def run_settings(cfg: Any, rank: int, group: int) -> RunSettings:
         backbone_lr=cfg.backbone_lr, loss_scale=cfg.loss_scale, clip_norm=cfg.clip_norm, ema_decay=cfg.ema_decay,
         resume=cfg.resume_net or "", folder=folder / f"ckpt_{rank}" if group > 1 else folder, log_name="train",
         prefix="RetinaFace", own_folder=False, step_in_epoch=True, checkpoint_every=cfg.save_checkpoint_steps,
-        keep=cfg.keep_checkpoint_max, iteration_line=log.LOSS_MONITOR, log_every=cfg.log_interval)
+        keep=cfg.keep_checkpoint_max, iteration_line=log.LOSS_MONITOR, log_every=cfg.log_interval, names=NAMES)
 
 
 def build_samples(cfg: Any) -> RetinaFaceSamples:
@@ -77,7 +80,8 @@ def build_network(cfg: Any) -> RetinaFace:
         return network
     if not Path(cfg.pretrain_path).is_file():
         raise InputError(f"--pretrain_path: no file '{cfg.pretrain_path}'; convert one: python -m src.tools.convert "
-                         f"resnet50-19c8e357.pth {cfg.pretrain_path}; or start from random weights: --pretrain 0")
+                         f"{HOW_TO_CONVERT[cfg.backbone]} {cfg.pretrain_path} --part backbone; or start from random "
+                         "weights: --pretrain 0")
     parameters = dict(network.parameters_and_names())
     for name, value in backbone_tensors(cfg.pretrain_path, cfg.backbone).items():
         parameters[name].set_data(Tensor(value, ms.float32))
@@ -97,6 +101,11 @@ def build_loss_cell(cfg: Any, network: RetinaFace) -> RetinaFaceTerms:
                          f"{anchors} anchors; give --num_anchor {anchors}, or leave it out")
     loss = MultiBoxLoss(CLASSES, anchors, cfg.neg_pos_ratio)
     return RetinaFaceTerms(network, loss, (cfg.loc_weight, cfg.class_weight, cfg.landm_weight))
+
+
+def build_picture(cfg: Any) -> Callable:
+    """(batch, path) -> the batch as a picture."""
+    return partial(batch_picture, variance=cfg.variance, clip=cfg.clip)
 
 
 def build_card(cfg: Any) -> dict[str, Any]:

@@ -30,7 +30,7 @@ def train(ms, tmp_path):
         (tmp_path / folder).mkdir(exist_ok=True)
         settings = small_settings(tmp_path / folder, plan, rates, **(settings or {}))
         trainer = Trainer(step, network, plan, rates, {"model": "small"}, ("square", "absolute"),
-                          settings, settings.naming(plan.steps_per_epoch),
+                          settings, settings.naming(plan.steps_per_epoch, bool(position)),
                           describe=lambda index: f"image_{index}.jpg")
         trainer.fit(create_loader(sample, ["x", "y"], plan, first, workers=1), first)
         return tmp_path / folder

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from dependency.centernet.src.lib.datasets.dataset.coco_hp import Record
-from src.retinaface.augmentation import REDISTRIBUTION, Augmentation, augment_sample, choose_crop, distort_colours
+from src.retinaface.augmentation import Augmentation, augment_sample, choose_crop, distort_colours
+from src.retinaface.config import REDISTRIBUTION
 from src.retinaface.layers import NETWORK_INPUT
 
 # Colours (BGR) of the five landmarks' squares.

@@ -9,9 +9,8 @@ from dependency.centernet.src.lib.datasets.dataset.coco_hp import Record
 from dependency.errors import InputError
 from src.common.training_data import training_records
 from src.retinaface.anchors import anchor_count, prior_box
-from src.retinaface.augmentation import REDISTRIBUTION
 from src.retinaface.coding import decode_bbox, decode_landm
-from src.retinaface.config import cfg_res50
+from src.retinaface.config import REDISTRIBUTION, cfg_res50
 from src.retinaface.dataset import (COLUMNS, DATASET_COLUMNS, RetinaFaceSamples, SampleOptions, create_dataset,
                                     face_labels)
 from src.retinaface.matching import IGNORED
@@ -161,9 +160,13 @@ def test_an_unreadable_image_is_named(widerface):
         samples_of(widerface)(0, np.random.default_rng(0))
 
 
-def test_a_size_below_one_pixel_is_named(widerface):
-    with pytest.raises(InputError, match="--image_size: 0 is not a size"):
-        samples_of(widerface, image_size=0)
+@pytest.mark.parametrize("option, message", [
+    ({"image_size": 0}, "--image_size: 0 is not a side in pixels"), ({"variance": (0.1,)}, "--variance: .* two numbers"),
+    ({"variance": (0, 0.2)}, "--variance"), ({"crop_choice": (-1.0,)}, "--crop_choice"),
+    ({"crop_choice": (30.0,)}, "--crop_choice"), ({"flip": 2}, "--flip"), ({"match_thresh": 0}, "--match_thresh")])
+def test_a_value_out_of_its_range_is_named(option, message):
+    with pytest.raises(InputError, match=message):
+        SampleOptions(**option)
 
 
 def epochs_of(dataset, count):

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """`python eval.py` of RetinaFace: log lines, saved files, AP, and what it says when something is missing."""
 import logging
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from dependency.centernet.src.lib.detectors.base_detector import BaseDetector, F
 from dependency.errors import InputError
 from dependency.evaluate.eval import evaluate
 from dependency.evaluate.prediction_io import read_prediction, read_predictions_json
+from src.common import checkpoint
 from src.common.config import defaults_of
 from src.retinaface import evaluation
 from src.retinaface.config import OPTIONS
@@ -31,7 +34,9 @@ def white_square(maps, shape, *_):
 @pytest.fixture
 def split(tmp_path):
     made = make_split(tmp_path)
-    made.cfg = EasyDict({**defaults_of(OPTIONS), "val_dataset_folder": str(tmp_path), "val_gt_dir": str(made.gt),
+    (tmp_path / "stub.ckpt").touch()
+    made.cfg = EasyDict({**defaults_of(OPTIONS), "val_model": str(tmp_path / "stub.ckpt"),
+                         "val_dataset_folder": str(tmp_path), "val_gt_dir": str(made.gt),
                          "val_predict_save_folder": str(tmp_path / "saved"), "device_target": "CPU"})
     return made
 
@@ -39,7 +44,7 @@ def split(tmp_path):
 @pytest.fixture
 def stub(monkeypatch):
     detector = BaseDetector(lambda images: (images,), white_square, "original", nms="hard", pad="none")
-    monkeypatch.setattr(evaluation, "load_detector", lambda cfg, given: detector)
+    monkeypatch.setattr(evaluation, "load_detector", lambda cfg, given, model: detector)
     return detector
 
 
@@ -112,18 +117,18 @@ def test_without_ground_truth_label_txt_names_the_images_and_nothing_is_scored(s
 def test_the_manuals_options_reach_the_detector_and_the_users_win(split, tmp_path):
     split.cfg.update(val_model=str(make_checkpoint(tmp_path / "a.ckpt")), val_confidence_threshold=0.3,
                      val_nms_threshold=0.25, val_max_size=2150)
-    found = evaluation.load_detector(split.cfg, {"val_max_size"})
+    found = evaluation.load_detector(split.cfg, {"val_max_size"}, Path(split.cfg.val_model))
     assert (found.test_size, found.score_threshold, found.nms_iou, found.pad) == ((1600, 2150), 0.3, 0.25, "none")
     split.cfg.val_max_size = 1000
-    assert evaluation.load_detector(split.cfg, set()).test_size == (1000, 1000)
+    assert evaluation.load_detector(split.cfg, set(), Path(split.cfg.val_model)).test_size == (1000, 1000)
     split.cfg.update(val_origin_size=True, pad="32", nms="vote", nms_iou=0.5)
-    found = evaluation.load_detector(split.cfg, {"val_origin_size", "pad", "nms", "nms_iou"})
+    found = evaluation.load_detector(split.cfg, {"val_origin_size", "pad", "nms", "nms_iou"}, Path(split.cfg.val_model))
     assert (found.test_size, found.nms, found.nms_iou, found.pad) == ("original", "vote", 0.5, "32")
     with pytest.raises(InputError, match="--test_size and --val_origin_size"):
-        evaluation.load_detector(split.cfg, {"test_size", "val_origin_size"})
+        evaluation.load_detector(split.cfg, {"test_size", "val_origin_size"}, Path(split.cfg.val_model))
     split.cfg.val_model = str(tmp_path / "absent.ckpt")
     with pytest.raises(InputError, match="absent.ckpt"):
-        evaluation.load_detector(split.cfg, set())
+        evaluation.load_detector(split.cfg, set(), Path(split.cfg.val_model))
 
 
 def test_a_checkpoint_is_evaluated_from_end_to_end(split, tmp_path, capsys):
@@ -143,3 +148,26 @@ def test_corners_lose_their_fractions():
 def test_scoring_saved_predictions_needs_no_mindspore():
     code = "import sys, src.retinaface.evaluation; assert 'mindspore' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=60)
+
+
+def test_without_a_model_the_newest_checkpoint_is_taken(split, tmp_path, monkeypatch, lines):
+    monkeypatch.chdir(tmp_path)
+    split.cfg.update(ckpt_path="checkpoint", val_model="checkpoint/ckpt_0/RetinaFace-100_536.ckpt")
+    with pytest.raises(InputError, match="checkpoint holds none; give one by --val_model"):
+        evaluation.choose_model(split.cfg, set())
+    for index, name in enumerate(("ckpt_0/RetinaFace-7_2.ckpt", "RetinaFace-3_2.ckpt")):
+        path = tmp_path / "checkpoint" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+        os.utime(path, (index, index))
+    assert evaluation.choose_model(split.cfg, set()) == Path("checkpoint/RetinaFace-3_2.ckpt")
+    assert evaluation.choose_model(split.cfg, {"val_model"}) == Path(split.cfg.val_model)
+
+
+def test_a_checkpoint_of_another_model_is_refused(split, tmp_path):
+    path = tmp_path / "centerface.ckpt"
+    from src.centerface.layers import tensor_shapes
+    checkpoint.save(path, {name: np.zeros(shape, np.float32) for name, shape in tensor_shapes(64).items()},
+                    {"model": "centerface", "options": {"head_conv": 64}})
+    with pytest.raises(InputError, match="checkpoint of centerface; test it with test.py"):
+        evaluation.load_detector(split.cfg, set(), path)

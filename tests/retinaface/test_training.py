@@ -33,11 +33,13 @@ def data(tmp_path):
 def test_a_run_of_four_epochs_equals_two_and_two(data):
     options = ["--lr_type=standard_lr", "--epoch=4", "--decay1=2", "--decay2=3", "--ema_decay=0.9"]
     done = train(data, *options)
-    for line in ("training retinaface", "epoch: 4 step: 2, loss is ", "epoch[4], loss:", "loc:"):
+    for line in ("training retinaface on CPU", "epoch: 4 step: 2, loss is ", "epoch[4], loss:", "loc:"):
         assert line in done.stdout
     whole = checkpoint.load(data / "checkpoint" / "RetinaFace-4_2.ckpt")
     assert [path.name for path in checkpoint.list_checkpoints(data / "checkpoint")] == ["RetinaFace-4_2.ckpt"]
     train(data, *options, "--epoch=2", "--ckpt_path=half")
+    done = train(data, *options, "--epoch=2", "--resume_net=half/RetinaFace-2_2.ckpt", status=2)
+    assert "raise --epoch to go on" in done.stderr
     train(data, *options, "--resume_net=half/RetinaFace-2_2.ckpt", "--ckpt_path=half")
     rest = checkpoint.load(data / "half" / "RetinaFace-4_2.ckpt")
     assert set(whole.tensors) == set(rest.tensors)
@@ -62,6 +64,8 @@ def test_a_few_steps_of_resnet50_lower_its_loss(data):
     (["--img_dir=nowhere"], "--img_dir"),
     (["--batch_sice=2"], "did you mean --batch_size?"),
     (["--per_batch_size=2"], "options of two models"),
+    (["--epoch=0"], "--epoch 0: expected at least 1"),
+    (["--crop_choice=30"], "--crop_choice"),
     (["--lr_type=step"], "--lr_type: 'step' is not one of"),
 ])
 def test_bad_input_is_one_clear_error(data, options, message):
@@ -81,3 +85,15 @@ def test_a_batch_as_a_picture(data):
     assert isinstance(faces, Faces) and len(faces) == 1
     x1, y1, x2, y2 = faces.boxes[0].astype(int)
     assert batch[0][0][y1 + 4:y2 - 4, (x1 + x2) // 2].mean() > 150, "the box lies on the bright ellipse"
+
+
+def test_options_that_go_with_the_small_backbone(data):
+    from src import models
+    from src.common.config import parse
+    cfg, _ = parse(models.options("retinaface"), ["--backbone=mobilenet025"], "", presets=models.presets("retinaface"))
+    assert cfg.image_size == 640 and "mobilenet" in cfg.pretrain_path
+    cfg, _ = parse(models.options("retinaface"), ["--backbone=mobilenet025", "--image_size=320"], "",
+                   presets=models.presets("retinaface"))
+    assert cfg.image_size == 320
+    done = train(data, "--pretrain=1", status=2)
+    assert "mobilenetV1X0.25_pretrain.tar" in done.stderr
