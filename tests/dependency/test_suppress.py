@@ -320,7 +320,7 @@ def test_without_the_compiled_module_the_twin_is_used_and_said_once(monkeypatch,
         with caplog.at_level(logging.WARNING, logger="facedet"):
             assert suppress.nms(GOLDEN, 0.5).tolist() == suppress.nms(GOLDEN, 0.5).tolist() == [0, 2]
         assert suppress.kernels() is nms_numpy
-        assert len(caplog.records) == 1 and "setup.py install" in caplog.text
+        assert len({id(record) for record in caplog.records}) == 1 and "setup.py install" in caplog.text
     finally:
         suppress.kernels.cache_clear()
 
