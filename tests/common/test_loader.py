@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 from dependency.errors import InputError
+from src.common.run_settings import OptionNames
 from src.common.loader import SamplePlan, batches, create_loader
 
 
@@ -53,8 +54,8 @@ def test_randomness_differs_between_epochs_of_one_image(ms):
 def test_nothing_to_train_on_is_an_error(ms):
     with pytest.raises(InputError, match="no image with a face.*--validate"):
         create_loader(sample, ["a"], SamplePlan(0, 4, 1))
-    with pytest.raises(InputError, match="nothing left to train.*--max_epoch"):
-        create_loader(sample, ["a"], SamplePlan(4, 4, 2), first_step=2)
+    with pytest.raises(InputError, match="nothing left to train.*raise --epoch to go on"):
+        create_loader(sample, ["a"], SamplePlan(4, 4, 2), first_step=2, names=OptionNames(epochs="--epoch"))
 
 
 def test_resume_with_other_data_is_refused():
