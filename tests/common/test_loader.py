@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 
 from dependency.errors import InputError
-from src.common.run_settings import OptionNames
 from src.common.loader import SamplePlan, batches, create_loader
+from src.common.run_settings import OptionNames
 
 
 def sample(index, rng):
