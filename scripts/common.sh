@@ -133,6 +133,15 @@ run_detached() {    # LOG COMMAND...
     return "$status"
 }
 
+# RetinaFace's launchers: the project's folder is where they work and log, in the background unless told otherwise.
+retinaface() {      # KIND (train, eval) VISIBLE_DEVICES COMMAND...
+    kind=$1 visible=$2
+    shift 2
+    cd "$ROOT" || exit
+    BACKGROUND=${BACKGROUND:-1}
+    run_logged "$kind/$kind.log" env "CUDA_VISIBLE_DEVICES=$visible" "$@"
+}
+
 # One of several processes. Sets PROCESSES; the first one's output is shown.
 start() {           # LOG COMMAND...
     log=$1

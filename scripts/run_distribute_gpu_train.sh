@@ -31,19 +31,17 @@ if [ -z "${LAUNCHER:-}" ]; then
     LAUNCHER=msrun
     ! command -v mpirun >/dev/null 2>&1 || LAUNCHER=mpirun
 fi
-cd "$ROOT" || exit
-BACKGROUND=${BACKGROUND:-1}
 set -- train.py --model=retinaface --is_distributed=1 "--device_target=$DEVICE_TARGET" "$@"
 case $LAUNCHER in
 mpirun)
-    run_logged train/train.log env "CUDA_VISIBLE_DEVICES=$visible" mpirun --allow-run-as-root -n "$number" \
-        --output-filename train/log_output --merge-stderr-to-stdout "$PYTHON" "$@"
+    retinaface train "$visible" mpirun --allow-run-as-root -n "$number" --output-filename train/log_output \
+        --merge-stderr-to-stdout "$PYTHON" "$@"
     ;;
 msrun)      # starts the first `python3` of PATH, so that of $PYTHON is put there
     PATH=$(dirname "$(command -v "$PYTHON")"):$PATH
-    run_logged train/train.log env "CUDA_VISIBLE_DEVICES=$visible" "$PYTHON" -m mindspore.parallel.cluster.run \
-        "--worker_num=$number" "--local_worker_num=$number" "--master_port=${MASTER_PORT:-8118}" \
-        --log_dir=train/msrun --join=True --tail_worker_log=0 python3 "$@"
+    retinaface train "$visible" "$PYTHON" -m mindspore.parallel.cluster.run "--worker_num=$number" \
+        "--local_worker_num=$number" "--master_port=${MASTER_PORT:-8118}" --log_dir=train/msrun --join=True \
+        --tail_worker_log=0 python3 "$@"
     ;;
 *) die "LAUNCHER '$LAUNCHER': expected mpirun or msrun" ;;
 esac

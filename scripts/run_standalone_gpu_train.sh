@@ -17,7 +17,4 @@ DEVICE_TARGET=${DEVICE_TARGET:-GPU}
 
 device=${ARG1:-0}
 need_number DEVICE_ID "$device"
-cd "$ROOT" || exit
-BACKGROUND=${BACKGROUND:-1}
-run_logged train/train.log env "CUDA_VISIBLE_DEVICES=$device" "$PYTHON" train.py --model=retinaface \
-    "--device_target=$DEVICE_TARGET" "$@"
+retinaface train "$device" "$PYTHON" train.py --model=retinaface "--device_target=$DEVICE_TARGET" "$@"
