@@ -63,7 +63,7 @@ def train(name: str, cfg, rank: int, group: int) -> None:
     loader = create_loader(samples, model.COLUMNS, plan, first_step, run_as.workers, run_as.names)
     naming = run_as.naming(plan.steps_per_epoch, goes_on=position is not None)
     card = {**model.build_card(cfg), "versions": device.versions(), "command": sys.argv}
-    log.write_to(run_as.folder / f"{run_as.log_name}_rank_{rank}.log")
+    log.write_to(run_as.folder / f"{naming.beside}{run_as.log_name}_rank_{rank}.log")
     if rank == 0:
         with atomic_write(run_as.folder / f"{naming.beside}config.yaml") as file:
             yaml.safe_dump({"model": name, **cfg}, file, sort_keys=False)

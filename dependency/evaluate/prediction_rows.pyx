@@ -53,6 +53,14 @@ cdef inline const char *_skip_blank(const char *at) noexcept nogil:
     return at
 
 
+cdef inline const char *_digits(const char *at, unsigned long long *mantissa) noexcept nogil:
+    """Append the decimal digits from `at` on to a number; gives their end."""
+    while _digit(at[0]):
+        mantissa[0] = mantissa[0] * 10 + (at[0] - 48)
+        at += 1
+    return at
+
+
 cdef const char *_number(const char *at, double *value) except? NULL:
     """Read one decimal number, correctly rounded; gives its end, or `at` itself where there is none."""
     cdef const char *start = at
@@ -64,16 +72,11 @@ cdef const char *_number(const char *at, double *value) except? NULL:
     if at[0] == 45 or at[0] == 43:
         at += 1
     first = at
-    while _digit(at[0]):
-        mantissa = mantissa * 10 + (at[0] - 48)
-        at += 1
+    at = _digits(first, &mantissa)
     digits = at - first
     if at[0] == 46:
-        at += 1
-        first = at
-        while _digit(at[0]):
-            mantissa = mantissa * 10 + (at[0] - 48)
-            at += 1
+        first = at + 1
+        at = _digits(first, &mantissa)
         decimals = at - first
     if digits + decimals == 0:
         return start
