@@ -18,6 +18,7 @@ import pytest
 from dependency.centernet.src.lib.utils.image import read_image
 from dependency.evaluate.prediction_io import write_prediction
 from tests.conftest import ROOT
+from tests.scripts.launchers import call, dry_run
 from tests.small_wider import IMAGES, SquareDetector, make_split
 
 LAUNCHERS = ["train_standalone", "train_distribute", "test", "test_distribute", "test_and_eval", "eval",
@@ -40,54 +41,6 @@ ARGUMENTS = {
                  ("--filter_easy", "0"), ("--filter_medium", "0"), ("--filter_hard", "0"),
                  ("--filter_sum", "0")],
 }
-VARIABLES = {"PYTHON", "DEVICE_ID", "DEVICE_NUM", "DEVICE_TARGET", "PARALLEL", "TASK_SET", "BACKGROUND"}
-FAKE_PYTHON = """#!/bin/sh
-case $1 in *hccl_tools.py) exec {python} "$@" ;; esac
-echo "called DEVICE_ID=$DEVICE_ID RANK_ID=$RANK_ID" "$@"
-echo "a warning" >&2
-{body}
-"""
-
-
-def call(script, *arguments, shell="sh", cwd=None, **variables):
-    command = ["busybox", "sh"] if shell == "busybox" else [shell]
-    clean = {name: value for name, value in os.environ.items() if name not in VARIABLES}
-    return subprocess.run([*command, str(script), *map(str, arguments)], cwd=cwd, env={**clean, **variables},
-                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=60)
-
-
-def dry_run(script, *arguments, **variables):
-    """The commands that would run, each as (options by name, words)."""
-    done = call(script, "--dry_run", *arguments, **variables)
-    assert done.returncode == 0, done.stderr
-    lines = [shlex.split(line) for line in done.stdout.splitlines()]
-    return [(dict(word.split("=", 1) for word in words if "=" in word), words) for words in lines]
-
-
-class Scripts:
-    """A copy of the launchers and a PYTHON of our own."""
-
-    def __init__(self, folder: Path):
-        self.here = folder / "a root" / "scripts"
-        shutil.copytree(ROOT / "scripts", self.here, ignore=lambda _, names: [
-            name for name in names if not name.endswith((".sh", ".py"))])
-        for name in ("src", "dependency"):
-            (self.here.parent / name).symlink_to(ROOT / name)
-        self.python = folder / "fake python"
-
-    def __call__(self, name, *arguments, body="true", **options):
-        self.python.write_text(FAKE_PYTHON.format(python=shlex.quote(sys.executable), body=body))
-        self.python.chmod(0o755)
-        return call(self.here / f"{name}.sh", *arguments, PYTHON=str(self.python), **options)
-
-    def make_data(self):
-        (self.here / "dataset" / "centerface").mkdir(parents=True)
-        (self.here.parent / "mobilenet_v2.ckpt").touch()
-
-
-@pytest.fixture
-def scripts(tmp_path):
-    return Scripts(tmp_path)
 
 
 def test_shellcheck_finds_nothing():
@@ -365,43 +318,3 @@ def test_eval_all_orders_the_epochs_and_names_the_best(tmp_path):
     assert done.stdout.index("my output/5\n") < done.stdout.index("my output/12\n")
     best = [line for line in done.stdout.splitlines() if line.startswith("best by")]
     assert len(best) == 4 and all(": 12 " in line for line in best)
-
-
-RETINAFACE = {"run_standalone_gpu_train": ["0"], "run_distribute_gpu_train": ["2", "4,5"],
-              "run_standalone_gpu_eval": ["1"]}
-
-
-@pytest.mark.parametrize("name", RETINAFACE)
-def test_the_retinaface_manuals_launchers_log_in_the_projects_folder(scripts, name, tmp_path):
-    """From any folder; the log is where the manual says; the status is the program's."""
-    kind = name.rsplit("_", 1)[1]
-    root = scripts.here.parent
-    for status in (0, 3):
-        done = scripts(name, *RETINAFACE[name], "--", "--seed", "a b", cwd=tmp_path, LAUNCHER="msrun", BACKGROUND="0",
-                       body=f"exit {status}")
-        assert done.returncode == status
-    lines = (root / kind / f"{kind}.log").read_text().splitlines()
-    called = [line for line in lines if line.startswith("called")]
-    assert len(called) == 2 and called[0].endswith("--model=retinaface --device_target=GPU --seed a b") or (
-        "--worker_num=2" in called[0] and called[0].endswith("--is_distributed=1 --device_target=GPU --seed a b"))
-
-
-@pytest.mark.parametrize("name", RETINAFACE)
-def test_the_retinaface_manuals_launchers_return_once_training_works(scripts, name, tmp_path):
-    done = scripts(name, *RETINAFACE[name], LAUNCHER="msrun", cwd=tmp_path,
-                   body="echo 'epoch: 1 step: 1, loss is 3.5'; exec sleep 30")
-    assert done.returncode == 0 and "goes on in the background as process" in done.stderr
-    folder = name.rsplit("_", 1)[1]
-    process = int((scripts.here.parent / folder / "run.pid").read_text())
-    os.kill(process, signal.SIGTERM)
-
-
-def test_distributed_retinaface_by_mpirun_and_msrun():
-    script = ROOT / "scripts" / "run_distribute_gpu_train.sh"
-    (by_mpi, words), = dry_run(script, LAUNCHER="mpirun")
-    assert by_mpi["CUDA_VISIBLE_DEVICES"] == "0,1,2,3" and words[words.index("-n") + 1] == "4"
-    assert words[words.index("mpirun") + 1] == "--allow-run-as-root" and "train.py" in words
-    (by_msrun, words), = dry_run(script, "2", "6,7", LAUNCHER="msrun")
-    assert by_msrun["--worker_num"] == "2" and by_msrun["CUDA_VISIBLE_DEVICES"] == "6,7"
-    done = call(script, "4", "0,1", "--dry_run")
-    assert done.returncode == 2 and "names 2 devices, DEVICE_NUM is 4" in done.stderr

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Calling the launchers of scripts/: as they are, or copies of them whose PYTHON tells how it was called."""
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.conftest import ROOT
+
+VARIABLES = {"PYTHON", "DEVICE_ID", "DEVICE_NUM", "DEVICE_TARGET", "PARALLEL", "TASK_SET", "BACKGROUND"}
+FAKE_PYTHON = """#!/bin/sh
+case $1 in *hccl_tools.py) exec {python} "$@" ;; esac
+echo "called DEVICE_ID=$DEVICE_ID RANK_ID=$RANK_ID" "$@"
+echo "a warning" >&2
+{body}
+"""
+
+
+def call(script, *arguments, shell="sh", cwd=None, **variables):
+    command = ["busybox", "sh"] if shell == "busybox" else [shell]
+    clean = {name: value for name, value in os.environ.items() if name not in VARIABLES}
+    return subprocess.run([*command, str(script), *map(str, arguments)], cwd=cwd, env={**clean, **variables},
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=60)
+
+
+def dry_run(script, *arguments, **variables):
+    """The commands that would run, each as (options by name, words)."""
+    done = call(script, "--dry_run", *arguments, **variables)
+    assert done.returncode == 0, done.stderr
+    lines = [shlex.split(line) for line in done.stdout.splitlines()]
+    return [(dict(word.split("=", 1) for word in words if "=" in word), words) for words in lines]
+
+
+class Scripts:
+    """A copy of the launchers and a PYTHON of our own."""
+
+    def __init__(self, folder: Path):
+        self.here = folder / "a root" / "scripts"
+        shutil.copytree(ROOT / "scripts", self.here, ignore=lambda _, names: [
+            name for name in names if not name.endswith((".sh", ".py"))])
+        for name in ("src", "dependency"):
+            (self.here.parent / name).symlink_to(ROOT / name)
+        self.python = folder / "fake python"
+
+    def __call__(self, name, *arguments, body="true", **options):
+        self.python.write_text(FAKE_PYTHON.format(python=shlex.quote(sys.executable), body=body))
+        self.python.chmod(0o755)
+        return call(self.here / f"{name}.sh", *arguments, PYTHON=str(self.python), **options)
+
+    def make_data(self):
+        (self.here / "dataset" / "centerface").mkdir(parents=True)
+        (self.here.parent / "mobilenet_v2.ckpt").touch()
