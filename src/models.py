@@ -30,7 +30,7 @@ def options(name: str) -> Table:
 
 
 def presets(name: str) -> Presets:
-    return getattr(import_module(f"src.{_known(name)}.config"), "PRESETS", {})
+    return import_module(f"src.{_known(name)}.config").PRESETS
 
 
 def training(name: str) -> ModuleType:

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The training options of CenterFace: names and defaults of the manual's train.py and config.py, and a few more."""
-from src.common.config import Option, Table
+from src.common.config import Option, Presets, Table
 from src.common.device import TARGETS
 from src.common.lr_schedule import SCHEDULES
 
@@ -79,3 +79,6 @@ OPTIONS: Table = {
         "is_distributed": Option(False, "several devices, started by msrun, mpirun or a rank table"),
     },
 }
+
+# No option's default depends on another's value here.
+PRESETS: Presets = {}

@@ -8,7 +8,7 @@ the table, as in the manual.
 """
 from easydict import EasyDict
 
-from src.common.config import Option, Table, defaults_of
+from src.common.config import Option, Presets, Table, defaults_of
 from src.common.device import TARGETS
 from src.common.lr_schedule import SCHEDULES
 from src.retinaface.coding import VARIANCE
@@ -112,7 +112,7 @@ OPTIONS: Table = {
 # With --backbone mobilenet025 these are the defaults: what its authors trained it with.
 MOBILENET = {"image_size": 640, "pretrain_path": "./data/mobilenet025_pretrain.ckpt"}
 
-PRESETS = {"backbone": {"mobilenet025": MOBILENET}}
+PRESETS: Presets = {"backbone": {"mobilenet025": MOBILENET}}
 
 cfg_res50: EasyDict = defaults_of(OPTIONS)
 cfg_res50.num_anchor = 29126

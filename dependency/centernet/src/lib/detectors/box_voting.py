@@ -9,6 +9,8 @@ than the best of them (Gidaris and Komodakis, ICCV 2015, section 4.3, without it
 """
 import numpy as np
 
+from dependency.evaluate.overlaps import box_overlaps
+
 
 def vote(rows: np.ndarray, overlap: float) -> np.ndarray:
     """Suppress duplicates; a row that stays is the mean of itself and those it removed, weighed by their scores.
@@ -22,20 +24,13 @@ def vote(rows: np.ndarray, overlap: float) -> np.ndarray:
     """
     rows = np.asarray(rows, np.float64)
     rows = rows[np.argsort(-rows[:, 4], kind="stable")]
-    x1, y1, x2, y2 = rows[:, :4].T
-    area = (x2 - x1 + 1) * (y2 - y1 + 1)
-    waiting = np.arange(len(rows))
+    columns = rows.shape[1]
     voted = []
-    while waiting.size:
-        best = waiting[0]
-        width = np.minimum(x2[waiting], x2[best]) - np.maximum(x1[waiting], x1[best]) + 1
-        height = np.minimum(y2[waiting], y2[best]) - np.maximum(y1[waiting], y1[best]) + 1
-        shared = width.clip(0) * height.clip(0)
-        joins = shared / (area[waiting] + area[best] - shared) >= overlap
+    while len(rows):
+        joins = box_overlaps(rows[:, :4], rows[:1, :4])[:, 0] >= overlap
         joins[0] = True
-        group = rows[waiting[joins]]
+        group, rows = rows[joins], rows[~joins]
         mean = (group * group[:, 4:5]).sum(axis=0) / group[:, 4].sum()
         mean[4] = group[0, 4]
         voted.append(mean)
-        waiting = waiting[~joins]
-    return np.array(voted, np.float32).reshape(-1, rows.shape[1])
+    return np.array(voted, np.float32).reshape(-1, columns)
