@@ -13,6 +13,7 @@ from typing import Any, Optional
 import numpy as np
 
 from dependency.evaluate.flags import FLAGS, LEVELS
+from dependency.evaluate.matching import corners
 from dependency.evaluate.overlaps import box_overlaps
 from dependency.evaluate.tally import Tally
 
@@ -125,7 +126,7 @@ def _taken(tally: Tally, faces: np.ndarray) -> list[tuple[int, int, float]]:
         rows = np.arange(start[image], start[image + 1])
         if not len(rows):
             continue
-        overlaps = box_overlaps(_corners(tally.rows[rows]), _corners(tally.boxes[members]))
+        overlaps = box_overlaps(corners([tally.rows[rows]]), corners([tally.boxes[members]]))
         best = overlaps.argmax(axis=0)
         for face, row, overlap in zip(members, rows[best], overlaps[best, np.arange(len(members))]):
             if overlap >= tally.iou:
@@ -143,10 +144,6 @@ def _levels(tally: Tally, face: int) -> Optional[dict[str, str]]:
 def _count(codes: np.ndarray, names: tuple[str, ...]) -> dict[str, int]:
     counts = Counter(codes.tolist())
     return {name: counts[code] for code, name in enumerate(names)}
-
-
-def _corners(boxes: np.ndarray) -> np.ndarray:
-    return np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:4]], axis=1)
 
 
 def _numbers(box: np.ndarray) -> list[float]:

@@ -68,7 +68,7 @@ def match(images: Sequence[TruthImage], boxes: Sequence[np.ndarray], scores: Seq
     faces = [image.boxes for image in images]
     first_row = _first(scores)
     image = np.repeat(np.arange(len(images)), np.diff(first_row))
-    face, overlap = best_overlaps_in_groups(_corners(boxes), first_row, _corners(faces), _first(faces))
+    face, overlap = best_overlaps_in_groups(corners(boxes), first_row, corners(faces), _first(faces))
     first_bin = _first_threshold(_best_from_here(np.concatenate([np.empty(0), *scores]), image, first_row))
     every = Matches(np.arange(len(face)), image, face, overlap, first_bin)
     known = face >= 0
@@ -131,6 +131,14 @@ def average_precision(points: np.ndarray) -> float:
     return float(np.sum((recall[step + 1] - recall[step]) * envelope[step + 1]))
 
 
+def corners(boxes: Sequence[np.ndarray]) -> np.ndarray:
+    """[N, 4] xyxy of all boxes, given per image as xywh."""
+    corners = np.concatenate([np.empty((0, 4)), *(of_image[:, :4] for of_image in boxes)])
+    for side in (0, 1):
+        corners[:, side + 2] += corners[:, side]
+    return corners
+
+
 def _first_threshold(scores: np.ndarray) -> np.ndarray:
     """Index of the first (highest) threshold that each score reaches; compared as floats, never rounded."""
     return len(THRESHOLDS) - np.searchsorted(THRESHOLDS[::-1], scores, side="right")
@@ -152,11 +160,3 @@ def _best_from_here(scores: np.ndarray, image: np.ndarray, first_row: np.ndarray
 def _first(parts: Sequence[np.ndarray]) -> np.ndarray:
     """[I + 1] int64: where each image's part begins when all stand one after the other, and their end."""
     return np.array([0, *accumulate(map(len, parts))], np.int64)
-
-
-def _corners(boxes: Sequence[np.ndarray]) -> np.ndarray:
-    """[N, 4] xyxy of all boxes, given per image as xywh."""
-    corners = np.concatenate([np.empty((0, 4)), *(of_image[:, :4] for of_image in boxes)])
-    for side in (0, 1):
-        corners[:, side + 2] += corners[:, side]
-    return corners
