@@ -12,14 +12,16 @@ outputs/<date_time>/ (test with test.py), RetinaFace to checkpoint/ (test with e
 same command and --resume (CenterFace) or --resume_net (RetinaFace) CHECKPOINT.
 """
 import sys
+import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Optional
 
 import yaml
 
-from dependency.files import atomic_write
+from dependency.files import atomic_write, remove_partial
 from src import models
-from src.common import config, device, log
+from src.common import config, device, log, run_file
 from src.common.cli import run
 from src.common.log import LOGGER
 
@@ -28,14 +30,15 @@ def main(argv: Optional[list[str]] = None) -> int:
     name, argv = models.select(sys.argv[1:] if argv is None else argv, default="retinaface")
     cfg, _ = config.parse(models.options(name), argv, __doc__, prog="train.py", presets=models.presets(name))
     device.setup(cfg.device_target)
-    rank, group = device.connect(cfg.is_distributed)
+    ranks = device.connect(cfg.is_distributed)
     device.setup_seed(cfg.seed)
-    train(name, cfg, rank, group)
+    train(name, cfg, ranks)
     return 0
 
 
-def train(name: str, cfg, rank: int, group: int) -> None:
+def train(name: str, cfg, ranks) -> None:
     """Build everything that the options name, and run the epochs."""
+    from src.common.batch_norm import synchronise
     from src.common.loader import SamplePlan, create_loader
     from src.common.optim import build_optimizer
     from src.common.train_step import TrainStep
@@ -43,34 +46,52 @@ def train(name: str, cfg, rank: int, group: int) -> None:
     from src.common.training_state import load_state
 
     model = models.training(name)
-    run_as = model.run_settings(cfg, rank, group)
-    log.setup(rank, keep=True)
+    rank, group = ranks.rank, ranks.group
+    run_as = model.run_settings(cfg, rank, group, ranks.share(time.strftime("%Y-%m-%d_time_%H_%M_%S")))
+    # A launcher keeps the consoles of the processes apart: whose dies, that one's last lines are wanted.
+    log.setup(0 if run_file.is_launched() else rank, keep=True)
     LOGGER.info("training %s on %s", name, device.describe(group))
+    restarted = ranks.share(str(run_file.noted() or ""))
+    if restarted:
+        LOGGER.info("started again: goes on from %s", restarted)
+        run_as = replace(run_as, resume=restarted)
     samples = model.build_samples(cfg)
     plan = SamplePlan(len(samples), run_as.batch, run_as.epochs, run_as.seed, rank, group)
     LOGGER.info("Finish loading dataset")
     network = model.build_network(cfg)
+    if run_as.sync_bn:
+        synchronise(network, group)
     LOGGER.info("finish get network")
     rates = run_as.rates(plan.steps_per_epoch)
+    LOGGER.info("%d images a step, learning rate up to %g", run_as.batch * group, max(rates))
     optimizer = build_optimizer(run_as.optimizer, network.trainable_params(), rates, run_as.weight_decay,
                                 run_as.momentum, model.BACKBONE_PREFIX, run_as.backbone_lr)
     LOGGER.info("use %s optimizer", run_as.optimizer)
-    step = TrainStep(model.build_loss_cell(cfg, network), optimizer, run_as.loss_scale, run_as.clip_norm,
+    step = TrainStep(model.build_loss_cell(cfg, network, group), optimizer, run_as.loss_scale, run_as.clip_norm,
                      run_as.ema_decay, device.gradient_reducer(optimizer.parameters, group))
     own_names = models.recipe(name).own_names
-    position = load_state(Path(run_as.resume), step, network, own_names, run_as.names) if run_as.resume else None
+    position = None
+    if run_as.resume and rank == 0:
+        position = load_state(Path(run_as.resume), step, network, own_names, run_as.names)
+    position = ranks.share(position)
+    ranks.share_state(step.get_parameters())
     first_step = plan.first_step(position, run_as.names)
-    loader = create_loader(samples, model.COLUMNS, plan, first_step, run_as.workers, run_as.names)
+    if position is not None:
+        run_as = run_as.going_on()
+    loader = create_loader(samples, model.COLUMNS, plan, first_step, run_as.workers, run_as.names,
+                           run_as.bad_images)
     naming = run_as.naming(plan.steps_per_epoch, goes_on=position is not None)
     card = {**model.build_card(cfg), "versions": device.versions(), "command": sys.argv}
+    for left in remove_partial(run_as.folder):
+        LOGGER.info("removed %s, half written by a process that was killed", left)
     log.write_to(run_as.folder / f"{naming.beside}{run_as.log_name}_rank_{rank}.log")
     if rank == 0:
         with atomic_write(run_as.folder / f"{naming.beside}config.yaml") as file:
             yaml.safe_dump({"model": name, **cfg}, file, sort_keys=False)
     LOGGER.info("args.steps_per_epoch = %d args.ckpt_interval = %d, first step %d of %d, outputs in %s",
                 plan.steps_per_epoch, run_as.checkpoint_every, first_step, len(rates), run_as.folder)
-    Trainer(step, network, plan, rates, card, model.TERMS, run_as, naming, samples.describe,
-            model.build_picture(cfg)).fit(loader, first_step)
+    Trainer(step, network, plan, rates, card, model.TERMS, run_as, naming, samples.describe, model.build_picture(cfg),
+            ranks).fit(loader, first_step)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writing files that must never be seen half written."""
+"""Writing files that must never be seen half written.
+
+    with atomic_write("0-3_594.ckpt", "wb") as file: ...        # the former file or the new one, whole, at any moment
+    append_line("metrics.jsonl", json.dumps(line))              # a whole line or none
+    remove_partial("outputs")                                   # what writers that were killed have left behind
+"""
 import os
-from contextlib import contextmanager
+import re
+import time
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Iterator, Union
+
+try:
+    import fcntl
+except ImportError:         # Windows: there only the age of a partial file tells
+    fcntl = None
+
+# `.<name>.<random>.part`, as atomic_write calls the file that it is writing.
+_PARTIAL = re.compile(r"\..+\.[a-z0-9_]{8}\.part")
+# Where locks do not tell (another host, a file system without them), nothing has been written for so many seconds.
+_ABANDONED = 3600.0
 
 
 @contextmanager
@@ -17,25 +34,106 @@ def atomic_write(path: Union[str, Path], mode: str = "w") -> Iterator[IO]:
     Raises:
         OSError: with the file's name, when the disk is full or the file may not be written.
 
-    A crash, a kill or a full disk at any moment leaves the former file or the new one, nothing between.
+    A crash, a kill or a full disk at any moment leaves the former file or the new one, nothing between. What a kill
+    leaves beside it `remove_partial` removes.
     """
-    import tempfile         # here, because its import takes longer than many programs that write nothing want to spend
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    with _named(path):
+        handle, temporary = _locked_temporary(path)
+        lock = os.dup(handle)       # keeps the lock until the file has its final name
+        try:
+            with os.fdopen(handle, mode, encoding=None if "b" in mode else "utf-8") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            if fcntl is None:
+                os.close(lock)      # there an open file cannot be renamed
+                lock = -1
+            os.chmod(temporary, 0o666 & ~_umask())
+            os.replace(temporary, path)
+        except BaseException:
+            with suppress(FileNotFoundError):       # its folder may be gone
+                os.unlink(temporary)
+            raise
+        finally:
+            if lock >= 0:
+                os.close(lock)
+
+
+def append_line(path: Union[str, Path], line: str) -> None:
+    """Add a line to a text file (UTF-8), the whole line or nothing of it.
+
+    Raises:
+        OSError: with the file's name, when the disk is full or the file may not be written.
+    """
+    path = Path(path)
+    with _named(path), path.open("ab", buffering=0) as file:
+        former = file.tell()
+        content = memoryview(f"{line}\n".encode())
+        try:
+            while content:
+                content = content[file.write(content):]
+        except OSError:
+            with suppress(OSError):
+                file.truncate(former)
+            raise
+
+
+def remove_partial(folder: Union[str, Path]) -> list[Path]:
+    """Remove what writers that were killed have left half written in a folder; those still writing are not touched.
+
+    Returns:
+        the files that were removed.
+    """
+    removed = []
+    for path in sorted(Path(folder).glob(".*.part")):
+        if _PARTIAL.fullmatch(path.name):
+            with suppress(FileNotFoundError, PermissionError):
+                if _remove_if_abandoned(path):
+                    removed.append(path)
+    return removed
+
+
+def _remove_if_abandoned(path: Path) -> bool:
+    """A writer holds a lock on its file, which ends with the writer, however that ends."""
+    with path.open("r+b") as file:
+        try:
+            if fcntl is None:
+                raise OSError("no locks")
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError:
+            if time.time() - path.stat().st_mtime < _ABANDONED:
+                return False
+        path.unlink()
+    return True
+
+
+def _locked_temporary(path: Path) -> tuple[int, str]:
+    """A new file beside `path`, open and locked, and its name."""
+    import tempfile         # here, because its import takes longer than many programs that write nothing want to spend
+    while True:
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+        if fcntl is not None:
+            with suppress(OSError):             # a file system without locks
+                fcntl.flock(handle, fcntl.LOCK_EX)
+        if os.fstat(handle).st_nlink or fcntl is None:
+            return handle, temporary
+        os.close(handle)        # removed by another process before it was locked
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """An OSError that names no file gets the file's name."""
     try:
-        with os.fdopen(handle, mode, encoding=None if "b" in mode else "utf-8") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
-    except BaseException as error:
-        os.unlink(temporary)
-        if isinstance(error, OSError) and error.filename is None:
-            raise OSError(error.errno, f"cannot write {path}: {error.strerror}; "
-                                       "free some space or write elsewhere") from error
-        raise
+        yield
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        raise OSError(error.errno, f"cannot write {path}: {error.strerror}; "
+                                   "free some space or write elsewhere") from error
 
 
 def _umask() -> int:

@@ -8,6 +8,9 @@ from src.common.lr_schedule import SCHEDULES
 MEAN = [104.04, 113.985, 119.85]
 STD = [73.695, 69.87, 70.89]
 
+# Images a step for which the manual's learning rate was made: 8 devices with 8.
+LR_IMAGES = 64
+
 OPTIONS: Table = {
     "Data": {
         "data_dir": Option("", "data folder; --annot_path and --img_dir may be relative to it"),
@@ -15,7 +18,9 @@ OPTIONS: Table = {
                                                        "*_bbx_gt.txt or .mat"),
         "img_dir": Option("images/train/images", "image folder, holds <event>/<image>.jpg"),
         "only_existing": Option(False, "train on those annotated images that --img_dir holds, and say how many"),
-        "workers": Option(0, "data workers; 0 = one per core, at most 8"),
+        "bad_images": Option("error", "an image that cannot be read: error = training ends and names it; skip = the "
+                                      "next one takes its place, it is named and counted", choices=("error", "skip")),
+        "workers": Option(0, "data workers, at most one per core; 0 = one per core, at most 8"),
     },
     "Augmentation": {
         "input_res": Option(512, "side of the training input in pixels, a multiple of 32"),
@@ -52,6 +57,8 @@ OPTIONS: Table = {
         "per_batch_size": Option(8, "images per step on each device"),
         "max_epoch": Option(140, "epochs"),
         "lr": Option(4e-3, "learning rate (of 8 devices with 8 images; 5e-4 on one)"),
+        "scale_lr": Option(False, f"--lr is that of {LR_IMAGES} images a step; take it in proportion to this run's "
+                                  "devices and batch"),
         "lr_scheduler": Option("multistep", "how it falls", choices=tuple(SCHEDULES)),
         "lr_epochs": Option([90, 120], "multistep: epochs (from 0) at which it is multiplied by --lr_gamma"),
         "lr_gamma": Option(0.1, "multistep: the factor"),
@@ -76,7 +83,9 @@ OPTIONS: Table = {
     },
     "Device": {
         "device_target": Option("auto", "where to run; auto = Ascend if there is one, else CPU", choices=TARGETS),
-        "is_distributed": Option(False, "several devices, started by msrun, mpirun or a rank table"),
+        "is_distributed": Option(False, "several devices; noticed by itself when msrun, mpirun or a rank table started "
+                                        "this process"),
+        "sync_bn": Option(False, "several devices: BatchNorm over the images of all; for small batches"),
     },
 }
 

@@ -13,9 +13,9 @@ import numpy as np
 from dependency.centernet.src.lib.datasets.dataset.coco_hp import Record
 from dependency.centernet.src.lib.datasets.sample.multi_pose import STRIDE, centre_targets
 from dependency.centernet.src.lib.utils import augment
-from dependency.centernet.src.lib.utils.image import read_image
 from dependency.errors import InputError
 from dependency.extd.utils import augmentations as crops
+from src.common.bad_images import read_training_image
 
 COLUMNS = ("image", "heatmap", "cells", "values", "weights")
 
@@ -69,7 +69,11 @@ class CenterFaceSamples:
         return self.records[index].path
 
     def __call__(self, index: int, rng: np.random.Generator) -> tuple:
-        """One training sample: uint8 BGR image [S, S, 3] and its `CentreTargets`."""
+        """One training sample: uint8 BGR image [S, S, 3] and its `CentreTargets`.
+
+        Raises:
+            BadImageError: an image in it cannot be read, of four if need be.
+        """
         plan = self.augmentation
         view = self._mosaic(index, rng) if rng.random() < plan.mosaic else self._view(index, plan.input_size, rng)
         image = view.image
@@ -95,7 +99,7 @@ class CenterFaceSamples:
     def _view(self, index: int, size: int, rng: np.random.Generator) -> View:
         """A window of an image scaled to [size, size], mirrored or not; faces cut in half by its border are ignored."""
         record = self.records[index]
-        image = read_image(self.image_dir / record.path)
+        image = read_training_image(self.image_dir, record.path, index)
         window = self._window(record, image.shape[:2], size, rng)
         image = augment.cut(image, window, size)
         boxes = augment.to_window(record.boxes.reshape(-1, 2, 2), window, size).reshape(-1, 4)

@@ -6,6 +6,8 @@
 """
 from mindspore import Tensor, nn, ops
 
+from src.common.ranks import Total
+
 TERMS = ("hm", "wh", "off", "landmarks")
 
 
@@ -14,7 +16,15 @@ class FocalLoss(nn.Cell):
 
     The probability is kept within [1e-4, 1 - 1e-4]: without it one confident wrong cell gives log(0).
     Cells with a negative target count neither as face nor as background.
+
+    Args:
+        devices: see `CenterFaceLoss`.
     """
+
+    def __init__(self, devices: int = 1):
+        super().__init__()
+        self.total = Total(devices)
+        self.devices = devices
 
     def construct(self, heat: Tensor, target: Tensor) -> Tensor:
         probability = heat.reshape(target.shape).clip(1e-4, 1 - 1e-4)
@@ -23,7 +33,8 @@ class FocalLoss(nn.Cell):
         gap = 1 - target
         positive = ops.log(probability) * ops.square(1 - probability) * is_centre
         negative = ops.log(1 - probability) * ops.square(probability) * ops.square(ops.square(gap)) * is_background
-        return -(positive.sum() + negative.sum()) / is_centre.sum().clip(1.0, None)
+        faces = self.total(is_centre.sum()).clip(1.0, None) / self.devices
+        return -(positive.sum() + negative.sum()) / faces
 
 
 class CenterFaceLoss(nn.Cell):
@@ -31,25 +42,30 @@ class CenterFaceLoss(nn.Cell):
 
     Args:
         hm_weight, wh_weight, off_weight, landmark_weight: weights of the terms in the total.
+        devices: how many share the batch; each term is divided by the faces of all of them, so that the mean over
+            the devices is the loss of the whole batch.
     """
 
     def __init__(self, hm_weight: float = 1.0, wh_weight: float = 0.1, off_weight: float = 1.0,
-                 landmark_weight: float = 0.1):
+                 landmark_weight: float = 0.1, devices: int = 1):
         super().__init__()
-        self.focal = FocalLoss()
+        self.focal = FocalLoss(devices)
+        self.total = Total(devices)
+        self.devices = devices
         self.term_weights = (hm_weight, wh_weight, off_weight, landmark_weight)
 
     def construct(self, outputs: tuple, heatmap: Tensor, cells: Tensor, values: Tensor,
                   weights: Tensor) -> tuple[Tensor, tuple]:
         """See `CentreTargets` for heatmap [N, h, w], cells [N, M], values and weights [N, M, 14]."""
         hm, wh, off, kps = outputs
-        faces = (heatmap == 1).astype("float32").sum() + 1e-4
+        faces = (self.total((heatmap == 1).astype("float32").sum()) + 1e-4) / self.devices
         wh_error = smooth_l1(_gather(wh, cells), values[..., :2]) * weights[..., :2]
         off_error = smooth_l1(_gather(off, cells), values[..., 2:4]) * weights[..., 2:4]
         mask = weights[..., 4:]
+        landmarks = (self.total(mask.sum()) + 1e-4) / self.devices
         landmark_error = ops.abs(_gather(kps, cells) - values[..., 4:]) * mask
         terms = (self.focal(hm, heatmap), wh_error.sum() / faces, off_error.sum() / faces,
-                 landmark_error.sum() / (mask.sum() + 1e-4))
+                 landmark_error.sum() / landmarks)
         total = 0.0
         for term, weight in zip(terms, self.term_weights):
             total = total + term * weight

@@ -4,7 +4,6 @@
     samples = build_samples(cfg)                # callable by the loader; .count, .describe(index)
     loss_cell = build_loss_cell(cfg, network)   # construct(*columns) -> (total, terms)
 """
-import time
 from pathlib import Path
 from typing import Any, Callable
 
@@ -18,7 +17,7 @@ from src.centerface.dataset import COLUMNS, Augmentation, CenterFaceSamples
 from src.centerface.losses import TERMS, CenterFaceLoss
 from src.centerface.network import CenterfaceMobilev2
 from src.common.log import LOGGER
-from src.common.lr_schedule import schedule
+from src.common.lr_schedule import linear_scale, schedule
 from src.common.run_settings import OptionNames, RunSettings
 from src.common.training_data import training_records
 from src.common.normalise import Normalise
@@ -30,13 +29,12 @@ __all__ = ["BACKBONE_PREFIX", "COLUMNS", "TERMS", "build_card", "build_loss_cell
            "build_samples", "run_settings"]
 
 
-def run_settings(cfg: Any, rank: int, group: int) -> RunSettings:
-    """The options in the names that the training program knows; each run has its own folder, named by the time."""
-    del group
-    started = time.strftime("%Y-%m-%d_time_%H_%M_%S")
+def run_settings(cfg: Any, rank: int, group: int, started: str) -> RunSettings:
+    """The options in the names that the training program knows; each run has its own folder, named by `started`."""
+    scale = linear_scale(cfg.per_batch_size * group, config.LR_IMAGES) if cfg.scale_lr else 1.0
 
     def rates(steps_per_epoch: int) -> list[float]:
-        return schedule(cfg.lr_scheduler, lr=cfg.lr, steps_per_epoch=steps_per_epoch, max_epoch=cfg.max_epoch,
+        return schedule(cfg.lr_scheduler, lr=cfg.lr * scale, steps_per_epoch=steps_per_epoch, max_epoch=cfg.max_epoch,
                         warmup_epochs=cfg.warmup_epochs, lr_epochs=cfg.lr_epochs, lr_gamma=cfg.lr_gamma,
                         eta_min=cfg.eta_min, t_max=cfg.t_max)
 
@@ -44,8 +42,9 @@ def run_settings(cfg: Any, rank: int, group: int) -> RunSettings:
         batch=cfg.per_batch_size, epochs=cfg.max_epoch, seed=cfg.seed, workers=cfg.workers, rates=rates,
         optimizer=cfg.optimizer, weight_decay=cfg.weight_decay, momentum=cfg.momentum, backbone_lr=cfg.backbone_lr,
         loss_scale=cfg.loss_scale, clip_norm=cfg.clip_norm, ema_decay=cfg.ema_decay, resume=cfg.resume,
-        folder=Path(cfg.ckpt_path) / started, log_name=started, prefix=str(rank), checkpoint_every=cfg.ckpt_interval,
-        log_every=cfg.log_interval, names=NAMES)
+        sync_bn=cfg.sync_bn, folder=Path(cfg.ckpt_path) / started, log_name=started, prefix=str(rank),
+        checkpoint_every=cfg.ckpt_interval,
+        log_every=cfg.log_interval, bad_images=cfg.bad_images, names=NAMES)
 
 
 def build_samples(cfg: Any) -> CenterFaceSamples:
@@ -94,9 +93,10 @@ class CenterFaceWithLoss(nn.Cell):
         return self.loss(self.network(self.normalise(image)), heatmap, cells, values, weights)
 
 
-def build_loss_cell(cfg: Any, network: CenterfaceMobilev2) -> CenterFaceWithLoss:
+def build_loss_cell(cfg: Any, network: CenterfaceMobilev2, devices: int = 1) -> CenterFaceWithLoss:
     """Network and loss in one cell."""
-    return CenterFaceWithLoss(network, CenterFaceLoss(cfg.hm_weight, cfg.wh_weight, cfg.off_weight, cfg.lm_weight))
+    return CenterFaceWithLoss(network, CenterFaceLoss(cfg.hm_weight, cfg.wh_weight, cfg.off_weight, cfg.lm_weight,
+                                                      devices))
 
 
 def build_picture(cfg: Any) -> Callable:

@@ -10,10 +10,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Optional
 
-from dependency.errors import InputError
+from dependency.errors import InputError, TrainingError
 from src.common.log import LOGGER
 
 TARGETS = ("auto", "CPU", "GPU", "Ascend")
+# What can compute a trained network.
+RUNTIMES = ("mindspore", "onnx")
 ONEDNN_VARIABLE = "ONEDNN_MAX_CPU_ISA"
 
 
@@ -101,20 +103,31 @@ def setup_seed(seed: int) -> None:
     ms.dataset.config.set_seed(seed)
 
 
-def connect(is_distributed: bool) -> tuple[int, int]:
-    """(rank, number of devices). Joins the others when told to, or when msrun or mpirun started this process."""
-    launched = os.environ.get("MS_WORKER_NUM") or int(os.environ.get("OMPI_COMM_WORLD_SIZE", 1)) > 1
+def connect(is_distributed: bool) -> Any:
+    """The `Ranks` of this run. Joins the others when told to, or when a launcher started several processes.
+
+    Raises:
+        InputError: told to, but no launcher started this process.
+        TrainingError: the others cannot be reached.
+    """
+    from src.common.ranks import Ranks
+    launched = os.environ.get("MS_WORKER_NUM") or any(
+        int(os.environ.get(name) or 1) > 1 for name in ("OMPI_COMM_WORLD_SIZE", "RANK_SIZE"))
     if not is_distributed and not launched:
-        return 0, 1
+        return Ranks()
     import mindspore as ms
     from mindspore.communication import get_group_size, get_rank, init
     if not any(name in os.environ for name in ("MS_WORKER_NUM", "RANK_TABLE_FILE", "OMPI_COMM_WORLD_RANK")):
         raise InputError("--is_distributed: no launcher started this process; use scripts/train_distribute.sh, or "
                          "`msrun --worker_num=N --local_worker_num=N --join=True train.py ...`")
-    init()
+    try:
+        init()
+    except RuntimeError as error:
+        raise TrainingError("the processes of this run cannot reach each other: "
+                            f"{str(error).strip().splitlines()[0]}") from error
     rank, group = get_rank(), get_group_size()
     ms.set_auto_parallel_context(parallel_mode="data_parallel", gradients_mean=True, device_num=group)
-    return rank, group
+    return Ranks(rank, group)
 
 
 def gradient_reducer(parameters: Any, group: int) -> Any:

@@ -5,6 +5,7 @@
 """
 import logging
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 LOGGER = logging.getLogger("facedet")
@@ -17,10 +18,35 @@ ITERATION = ("epoch:{epoch}, iter:{iteration}, average_loss:loss:{average:.6f}, 
 LOSS_MONITOR = "epoch: {epoch} step: {step}, loss is {loss}"
 EPOCH = "epoch[{epoch}], loss:{average:.6f}, {images_per_second:.2f} imgs/sec, lr:{lr}"
 TERMS = "epoch[{epoch}], {terms}, skipped steps:{skipped}"
+BAD_IMAGES = "epoch[{epoch}], skipped images:{bad_images}"
 END_EPOCH = "==========end epoch==============="
 END_TRAINING = "==========end training==============="
 START_TEST = "==========start eval==============="
 END_TEST = "==========end testing==============="
+
+
+class _SaysOnce:
+    """A handler that cannot write says so once instead of a traceback for every line, and the program goes on."""
+    failed = False
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            super().handleError(record)
+        elif not self.failed:
+            self.failed = True
+            where = getattr(self, "baseFilename", "the console")
+            line = f"cannot write the log to {where}: {error.strerror}; lines are lost there, the program goes on"
+            with suppress(OSError):
+                print(f"warning: {line}", file=sys.stderr)
+
+
+class Console(_SaysOnce, logging.StreamHandler):
+    """Standard output."""
+
+
+class LogFile(_SaysOnce, logging.FileHandler):
+    """A file of log lines."""
 
 
 class KeptLines(logging.Handler):
@@ -43,7 +69,7 @@ def setup(rank: int = 0, keep: bool = False) -> logging.Logger:
         handler.close()
     handlers: list[logging.Handler] = []
     if rank == 0:
-        handlers.append(logging.StreamHandler(sys.stdout))
+        handlers.append(Console(sys.stdout))
     if keep:
         handlers.append(KeptLines())
     for handler in handlers:
@@ -58,7 +84,7 @@ def write_to(path: Path) -> None:
     A program calls it when it is sure to have something to do, so that a mistyped command leaves no folder behind.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    file = logging.FileHandler(path, encoding="utf-8")
+    file = LogFile(path, encoding="utf-8")
     file.setFormatter(FORMATTER)
     for kept in [handler for handler in LOGGER.handlers if isinstance(handler, KeptLines)]:
         for record in kept.records:

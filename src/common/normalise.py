@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Normalisation that every model shares: of the images that go in, and batch normalisation that stands still.
+"""Normalisation of the images that go into a network.
 
     Normalise("BGR", (104, 117, 123), (1, 1, 1))(uint8 [N, H, W, 3])   ->   float32 [N, 3, H, W]
 """
@@ -27,10 +27,3 @@ class Normalise(nn.Cell):
         if self.reverse:
             x = ops.flip(x, (1,))
         return x * self.scale + self.shift
-
-
-def freeze_statistics(cell: nn.Cell) -> None:
-    """Let each BatchNorm in `cell` use its moving statistics in training too, and leave them as they are."""
-    for _, inner in cell.cells_and_names():
-        if isinstance(inner, nn.BatchNorm2d):
-            inner.use_batch_statistics = False

@@ -5,7 +5,7 @@
     rates = settings.rates(plan.steps_per_epoch)
 """
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, count
 from pathlib import Path
 from typing import Callable, NamedTuple
@@ -50,6 +50,8 @@ class RunSettings:
     optimizer, weight_decay, momentum: see `build_optimizer`; backbone_lr: the backbone's share of the rate.
     loss_scale, clip_norm, ema_decay: see `TrainStep`.
     resume: checkpoint to go on from, or "".
+    sync_bn: BatchNorm over all devices, see `batch_norm.synchronise`.
+    bad_images: what happens to an image that cannot be read, see `create_loader`.
     folder: of checkpoints, log and metrics; log_name: of the log, before its rank.
     prefix: of the checkpoints' names; own_folder: no other run writes there, else a later run takes <prefix>_1.
     step_in_epoch: see `Naming`.
@@ -76,6 +78,8 @@ class RunSettings:
     folder: Path
     log_name: str
     prefix: str
+    sync_bn: bool = False
+    bad_images: str = "error"
     own_folder: bool = True
     step_in_epoch: bool = False
     checkpoint_every: int = 0
@@ -89,6 +93,13 @@ class RunSettings:
                             ("--log_interval", self.log_every)):
             if value < 1:
                 raise InputError(f"{name} {value}: expected at least 1")
+
+    def going_on(self) -> "RunSettings":
+        """For a run that goes on from the checkpoint `resume`: one whose folder is beside this one's goes on in it."""
+        former = Path(self.resume).resolve().parent
+        if self.own_folder and former.parent == self.folder.resolve().parent:
+            return replace(self, folder=former)
+        return self
 
     def naming(self, steps_per_epoch: int, goes_on: bool) -> Naming:
         """The names of this run's files; in a shared folder a prefix that an earlier run used is not used again.

@@ -4,7 +4,7 @@
     Trainer(step, network, plan, rates, card, terms=("hm", "wh"), settings=settings, naming=naming).fit(loader)
 
 Writes into its folder checkpoints and `metrics.jsonl` (one line an epoch), named by a `Naming`. Knows no model: the
-batch's last column holds image indices, everything before it goes to the train step.
+batch's last two columns hold image indices and bad images, everything before them goes to the train step.
 """
 import json
 import math
@@ -19,11 +19,14 @@ from typing import Any, Callable, Optional, Sequence
 import numpy as np
 
 from dependency.errors import TrainingError
-from dependency.files import atomic_write
-from src.common import log
+from dependency.files import append_line, atomic_write
+from src.common import log, run_file
+from src.common.bad_images import BadImages
+from src.common.data_workers import DeadWorkerError
 from src.common.loader import SamplePlan, batches
 from src.common.log import LOGGER
 from src.common.progress import Progress
+from src.common.ranks import Ranks
 from src.common.run_settings import Naming, RunSettings
 from src.common.train_step import TrainStep
 from src.common.training_state import save_state
@@ -37,6 +40,7 @@ class EpochMeter:
     terms: int
     steps: int = 0
     skipped: int = 0
+    bad_images: int = 0
     loss: float = 0.0
     sums: list[float] = field(default_factory=list)
     start: float = field(default_factory=time.monotonic)
@@ -59,6 +63,7 @@ class Trainer:
     step: the train step; network: whose weights are saved; plan: which image when; rates: learning rate per step.
     card: embedded in every checkpoint; terms: names of the loss terms; settings: folder, intervals, log line;
     naming: of the files. describe: image index -> its name; picture: (batch, path) -> writes the batch as a picture.
+    ranks: the processes that train together; losses are means over them, and they stop together.
     """
     step: TrainStep
     network: Any
@@ -70,6 +75,7 @@ class Trainer:
     naming: Naming
     describe: Callable[[int], str] = str
     picture: Optional[Callable[[tuple, Path], None]] = None
+    ranks: Ranks = Ranks()
     saved: list[Path] = field(default_factory=list)
 
     def fit(self, loader: Any, first_step: int = 0) -> None:
@@ -84,11 +90,14 @@ class Trainer:
         self.step.set_train(True)
         total = self.plan.max_epoch * self.plan.steps_per_epoch
         meter, done = self._meter(), first_step
+        bad_images = BadImages(self.describe)
         self._forget_after(first_step)
         with stop, Progress(total - first_step, "steps", "training", bar=self.settings.log_every > 1) as progress:
-            for batch in _guarded(batches(loader)):
-                loss, terms, finite = self._run(batch, done)
+            for batch in self._saved_at_failure(_guarded(batches(loader)), first_step):
+                counts = stop.number > 0, bad_images.note(batch[-1].asnumpy())
+                loss, terms, finite, (stopped, bad) = self._run(batch, done, counts)
                 meter.add(loss, terms, finite)
+                meter.bad_images += bad
                 self._log_iteration(done, meter, loss, finite)
                 done += 1
                 progress.advance()
@@ -96,14 +105,29 @@ class Trainer:
                 if epoch_ends:
                     self._end_epoch(done, meter)
                     meter = self._meter()
-                if self._is_due(done, total) or stop.number:
+                if self._is_due(done, total) or stopped:
                     self.save(done)
-                if stop.number:
+                if stopped:
                     LOGGER.warning("stopped by %s after step %d of %d; go on with %s %s",
-                                   signal.Signals(stop.number).name, done, total, self.settings.names.resume,
-                                   self._path(done))
+                                   signal.Signals(stop.number).name if stop.number else "another device", done, total,
+                                   self.settings.names.resume, self._path(done))
                     return
         LOGGER.info(log.END_TRAINING)
+
+    def _saved_at_failure(self, source: Any, first_step: int) -> Any:
+        """The same batches; when the data fail, what was learnt until then is saved."""
+        done = first_step
+        try:
+            for batch in source:
+                yield batch
+                done += 1
+        except _DataError as error:
+            if done == first_step or self.plan.rank:
+                raise
+            path = self._path(done)
+            if path not in self.saved:
+                self.save(done)
+            raise TrainingError(f"{error}; go on with {self.settings.names.resume} {path}") from error
 
     def save(self, done: int) -> Path:
         """Write the checkpoint of the state after `done` steps (rank 0 only)."""
@@ -113,6 +137,7 @@ class Trainer:
                        {"epoch": self._epoch(done), "step": done, "steps_per_epoch": self.plan.steps_per_epoch,
                         "batch": self.plan.batch, "group": self.plan.group, "seed": self.plan.seed,
                         "images": self.plan.count})
+            run_file.note(path, done)
             self._drop_old(path)
         return path
 
@@ -123,7 +148,7 @@ class Trainer:
             return
         lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
         with atomic_write(path) as file:
-            file.writelines(line for line in lines if json.loads(line)["step"] <= step)
+            file.writelines(line for line in lines if _step_of(line) <= step)
 
     def _drop_old(self, newest: Path) -> None:
         """Of the checkpoints that this run wrote, leave the newest `keep`."""
@@ -131,16 +156,22 @@ class Trainer:
         while 0 < self.settings.keep < len(self.saved):
             self.saved.pop(0).unlink(missing_ok=True)
 
-    def _run(self, batch: tuple, done: int) -> tuple[float, list[float], bool]:
-        loss, terms, finite = self.step(*batch[:-1])
+    def _run(self, batch: tuple, done: int, counts: Sequence[int]) -> tuple[float, list[float], bool, list[int]]:
+        """Loss and terms, means over the devices; whether the step was made; the counts, summed over the devices."""
+        loss, terms, finite = self.step(*batch[:-2])
         loss, terms = float(loss.asnumpy()), [float(term.asnumpy()) for term in terms]
+        mean, *means = self.ranks.mean([loss, *terms, *map(float, counts)])
+        sums = [round(value * self.ranks.group) for value in means[len(terms):]]
         if not math.isfinite(loss):
             raise TrainingError(self._report_non_finite(batch, terms, done))
-        return loss, terms, bool(finite.asnumpy())
+        if not math.isfinite(mean):
+            raise TrainingError(f"the loss of another device is not finite at epoch {self._epoch(done + 1)}, step "
+                                f"{done}; the end of its log names the images")
+        return mean, means[:len(terms)], bool(finite.asnumpy()), sums
 
     def _report_non_finite(self, batch: tuple, terms: Sequence[float], done: int) -> str:
         shown = ", ".join(f"{name} {value:g}" for name, value in zip(self.terms, terms))
-        names = [self.describe(int(index)) for index in batch[-1].asnumpy()]
+        names = [self.describe(int(index)) for index in batch[-2].asnumpy()]
         where = ""
         if self.picture is not None:
             path = self.settings.folder / f"{self.naming.beside}non_finite_{done}.png"
@@ -165,13 +196,15 @@ class Trainer:
         LOGGER.info(log.EPOCH.format(epoch=self._epoch(done), average=meter.loss, images_per_second=speed, lr=rate))
         LOGGER.info(log.TERMS.format(epoch=self._epoch(done), skipped=meter.skipped, terms=", ".join(
             f"{name}:{value:.4f}" for name, value in zip(self.terms, meter.means))))
+        if meter.bad_images:
+            LOGGER.warning(log.BAD_IMAGES.format(epoch=self._epoch(done), bad_images=meter.bad_images))
         LOGGER.info(log.END_EPOCH)
         if self.plan.rank == 0:
             line = {"epoch": self._epoch(done), "step": done, "loss": meter.loss,
-                    **dict(zip(self.terms, meter.means)), "skipped": meter.skipped, "lr": rate,
+                    **dict(zip(self.terms, meter.means)), "skipped": meter.skipped,
+                    "bad_images": meter.bad_images, "lr": rate,
                     "images_per_second": speed, "seconds": seconds, "time": time.time()}
-            with (self.settings.folder / f"{self.naming.beside}{METRICS}").open("a", encoding="utf-8") as file:
-                file.write(json.dumps(line) + "\n")
+            append_line(self.settings.folder / f"{self.naming.beside}{METRICS}", json.dumps(line))
 
     def _meter(self) -> EpochMeter:
         return EpochMeter(len(self.terms))
@@ -205,17 +238,32 @@ class _StopSignal:
             signal.signal(number, handler)
 
     def _note(self, number: int, _: Any) -> None:
-        if self.number:
+        # Batch systems may send SIGTERM more than once; a person who insists presses Ctrl+C again.
+        if self.number and number == signal.SIGINT:
             raise KeyboardInterrupt
-        self.number = number
+        self.number = self.number or number
+
+
+class _DataError(TrainingError):
+    """No more data comes; network and optimiser are as the last step left them."""
+
+
+def _step_of(line: str) -> float:
+    """The step of a line of the metrics; behind every other for a line that a crash cut off."""
+    try:
+        return json.loads(line)["step"]
+    except ValueError:
+        return math.inf
 
 
 def _guarded(iterator: Any) -> Any:
-    """The same batches; a failure in a data worker becomes its own last message."""
+    """The same batches; a failure in a data worker becomes a _DataError with its own last message."""
     try:
         yield from iterator
+    except DeadWorkerError as error:
+        raise _DataError(str(error)) from error
     except RuntimeError as error:
         cause = re.findall(r"^(?:\w+\.)*(?:InputError|\w*Error|\w*Exception): (.+)$", str(error), re.MULTILINE)
         if not cause:
             raise
-        raise TrainingError(f"reading the training data failed: {cause[-1].strip()}") from error
+        raise _DataError(f"reading the training data failed: {cause[-1].strip()}") from error

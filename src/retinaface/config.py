@@ -9,7 +9,7 @@ the table, as in the manual.
 from easydict import EasyDict
 
 from src.common.config import Option, Presets, Table, defaults_of
-from src.common.device import TARGETS
+from src.common.device import RUNTIMES, TARGETS
 from src.common.lr_schedule import SCHEDULES
 from src.retinaface.coding import VARIANCE
 from src.retinaface.layers import BACKBONES
@@ -18,6 +18,8 @@ from src.retinaface.layers import BACKBONES
 # redistribution"), where over 1 small faces become more.
 CROPS = (0.3, 0.45, 0.6, 0.8, 1.0)
 REDISTRIBUTION = (0.3, 0.45, 0.6, 0.8, 1.0, 1.2, 1.4, 1.6, 1.8, 2.0)
+# Images a step for which the manual's learning rate was made: 4 devices with 8.
+LR_IMAGES = 32
 LR_TYPES = ("dynamic_lr", "standard_lr", *SCHEDULES)
 
 OPTIONS: Table = {
@@ -44,6 +46,8 @@ OPTIONS: Table = {
                                                                        "*_bbx_gt.txt or .mat, or train.json"),
         "img_dir": Option("", "image folder; default: images/ beside --training_dataset"),
         "only_existing": Option(False, "use those annotated images that are there, and say how many"),
+        "bad_images": Option("error", "an image that cannot be read: error = training ends and names it; skip = the "
+                                      "next one takes its place, it is named and counted", choices=("error", "skip")),
         "image_size": Option(840, "side of the training input in pixels"),
         "batch_size": Option(8, "images per step on each device"),
         "num_workers": Option(8, "data workers, at most one per core"),
@@ -60,6 +64,8 @@ OPTIONS: Table = {
         "epoch": Option(100, "epochs"),
         "optim": Option("sgd", "optimiser", choices=("sgd", "momentum", "adam")),
         "initial_lr": Option(0.01, "learning rate (of 4 devices with 8 images)"),
+        "scale_lr": Option(False, f"--initial_lr is that of {LR_IMAGES} images a step; take it in proportion to this "
+                                  "run's devices and batch"),
         "lr_type": Option("dynamic_lr", "how it falls: dynamic_lr = cosine by step, standard_lr = at --decay1 and "
                                         "--decay2", choices=LR_TYPES),
         "warmup_epoch": Option(5, "epochs of rising rate; 0 or -1: none"),
@@ -104,7 +110,11 @@ OPTIONS: Table = {
     },
     "Device": {
         "device_target": Option("auto", "where to run; auto = Ascend if there is one, else CPU", choices=TARGETS),
-        "is_distributed": Option(False, "several devices, started by msrun, mpirun or a rank table"),
+        "backend": Option("mindspore", "what evaluation computes with; onnx: ONNX Runtime, faster on a CPU",
+                          choices=RUNTIMES),
+        "is_distributed": Option(False, "several devices; noticed by itself when msrun, mpirun or a rank table started "
+                                        "this process"),
+        "sync_bn": Option(False, "several devices: BatchNorm over the images of all; for small batches"),
         "ngpu": Option(4, "accepted for the manual's config; the launcher says how many devices there are"),
     },
 }

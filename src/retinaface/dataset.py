@@ -9,14 +9,14 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Mapping, Sequence, Union
+from typing import Any, Mapping, Sequence, Union
 
 import numpy as np
 
 from dependency.centernet.src.lib.datasets.dataset.coco_hp import Record
-from dependency.centernet.src.lib.utils.image import read_image
 from dependency.errors import InputError
-from src.common.loader import SamplePlan
+from src.common.bad_images import BadImages, read_training_image
+from src.common.loader import SamplePlan, first_readable
 from src.common.training_data import training_records
 from src.retinaface.anchors import prior_box
 from src.retinaface.augmentation import Augmentation, augment_sample
@@ -82,9 +82,13 @@ class RetinaFaceSamples:
         return self.records[index].path
 
     def __call__(self, index: int, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
-        """One sample: uint8 BGR image [S, S, 3]; loc [N, 4], conf [N], landm [N, 10] as `match` gives them."""
+        """One sample: uint8 BGR image [S, S, 3]; loc [N, 4], conf [N], landm [N, 10] as `match` gives them.
+
+        Raises:
+            BadImageError: the image cannot be read.
+        """
         record, options = self.records[index], self.options
-        image, faces = augment_sample(read_image(self.image_dir / record.path), record, options, rng)
+        image, faces = augment_sample(read_training_image(self.image_dir, record.path, index), record, options, rng)
         priors = prior_box(image.shape[:2], clip=options.clip)
         return (image, *match(options.match_thresh, faces.boxes / options.image_size, priors, options.variance,
                               face_labels(faces, options.min_face),
@@ -128,8 +132,8 @@ def create_dataset(data_dir: Union[str, Path], cfg: Mapping[str, Any], batch_siz
     if len(samples) == 0:
         raise InputError(f"{label_path}: no image with a face; look at it with "
                          f"`python -m src.tools.prepare_wider --annotation {label_path} --validate`")
-    plan = SamplePlan(len(samples), batch_size, 1, int(cfg.get("seed", 1)), rank, group)
-    source = _Source(samples, plan, shuffle)
+    plan = SamplePlan(len(samples), batch_size, 1, int(cfg.get("seed", 1)), rank, group, shuffle)
+    source = _Source(samples, plan, cfg.get("bad_images") == "skip")
     workers = max(1, min(num_worker, os.cpu_count() or 1))
     data = ds.GeneratorDataset(source, list(DATASET_COLUMNS), sampler=_epoch_sampler(len(source)),
                                num_parallel_workers=workers, python_multiprocessing=multiprocessing and workers > 1,
@@ -140,18 +144,16 @@ def create_dataset(data_dir: Union[str, Path], cfg: Mapping[str, Any], batch_siz
 class _Source:
     """What GeneratorDataset calls: position, counted over all epochs -> columns."""
 
-    def __init__(self, samples: Callable, plan: SamplePlan, shuffle: bool):
-        self.samples, self.plan, self.shuffle = samples, plan, shuffle
+    def __init__(self, samples: RetinaFaceSamples, plan: SamplePlan, skips: bool):
+        self.samples, self.plan, self.skips = samples, plan, skips
+        self.bad_images = BadImages(samples.describe)
 
     def __len__(self) -> int:
         return self.plan.steps_per_epoch * self.plan.batch
 
     def __getitem__(self, position: int) -> tuple[np.ndarray, ...]:
-        epoch, index = self.plan.image(int(position))
-        if not self.shuffle:
-            place = int(position) % len(self)
-            index = (place * self.plan.group + self.plan.rank) % self.plan.count
-        image, *targets = self.samples(index, np.random.default_rng((self.plan.seed, epoch, index)))
+        (image, *targets), _, bad = first_readable(self.samples, self.plan.candidates(int(position)), self.skips)
+        self.bad_images.note(np.array([bad]))
         # Channels first while they are bytes: a quarter of the memory traffic.
         planes = np.ascontiguousarray(image.transpose(2, 0, 1)).astype(np.float32)
         planes -= np.array(NETWORK_INPUT["mean"], np.float32)[:, None, None]

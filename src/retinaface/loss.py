@@ -15,6 +15,7 @@ from mindspore import Tensor, nn, ops
 
 from dependency.errors import InputError
 from src.common.normalise import Normalise
+from src.common.ranks import Total
 from src.retinaface.anchors import square_side
 from src.retinaface.layers import NETWORK_INPUT
 from src.retinaface.matching import BACKGROUND, IGNORED
@@ -34,14 +35,19 @@ class MultiBoxLoss(nn.Cell):
         num_boxes: anchors of an image, `anchor_count(image_size)`.
         neg_pre_positive: background anchors mined for every anchor with a face.
         batch_size: not needed, the data tell; taken for the sake of older scripts.
+        devices: how many share the batch; the terms are divided by the anchors of all of them, so that the mean over
+            the devices is the loss of the whole batch.
     """
 
-    def __init__(self, num_classes: int, num_boxes: int, neg_pre_positive: int, batch_size: Optional[int] = None):
+    def __init__(self, num_classes: int, num_boxes: int, neg_pre_positive: int, batch_size: Optional[int] = None,
+                 devices: int = 1):
         super().__init__()
         del batch_size
         self.num_classes = num_classes
         self.num_boxes = num_boxes
         self.neg_pre_positive = neg_pre_positive
+        self.total = Total(devices)
+        self.devices = devices
 
     def construct(self, loc_data: Tensor, loc_t: Tensor, conf_data: Tensor, conf_t: Tensor, landm_data: Tensor,
                   landm_t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -49,9 +55,10 @@ class MultiBoxLoss(nn.Cell):
         has_face = ops.logical_and(conf_t != BACKGROUND, conf_t != IGNORED)
         face = has_face.astype("float32")
         has_landmarks = (conf_t > BACKGROUND).astype("float32")
-        faces = face.sum().clip(1.0, None)
+        faces = self.total(face.sum()).clip(1.0, None) / self.devices
+        marked = self.total(has_landmarks.sum()).clip(1.0, None) / self.devices
         loss_loc = (_smooth_l1(loc_data, loc_t) * face).sum() / faces
-        loss_landm = (_smooth_l1(landm_data, landm_t) * has_landmarks).sum() / has_landmarks.sum().clip(1.0, None)
+        loss_landm = (_smooth_l1(landm_data, landm_t) * has_landmarks).sum() / marked
         logits = conf_data.astype("float32")
         entropy = _log_sum_exp(logits) - ops.where(has_face, logits[..., 1], logits[..., 0])
         mined = self._mine(ops.stop_gradient(entropy), conf_t == BACKGROUND, face.sum(axis=1, keepdims=True))

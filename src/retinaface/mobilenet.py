@@ -8,7 +8,7 @@ from typing import Optional
 
 from mindspore import Tensor, nn
 
-from src.common.normalise import freeze_statistics
+from src.common.batch_norm import freeze_statistics
 from src.retinaface.layers import BACKBONES, MOBILENET_STAGES, MOBILENET_STEM
 from src.retinaface.var_init import he_normal
 

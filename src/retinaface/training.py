@@ -15,10 +15,12 @@ from mindspore import Tensor
 from dependency.errors import InputError
 from src.common import log
 from src.common.log import LOGGER
+from src.common.lr_schedule import linear_scale
 from src.common.run_settings import OptionNames, RunSettings
 from src.common.training_data import training_records
 from src.retinaface.anchors import anchor_count
 from src.retinaface.batch_picture import batch_picture
+from src.retinaface.config import LR_IMAGES
 from src.retinaface.convert import backbone_tensors
 from src.retinaface.dataset import COLUMNS, RetinaFaceSamples, SampleOptions
 from src.retinaface.detector import DEFAULT_CARD
@@ -36,21 +38,25 @@ __all__ = ["BACKBONE_PREFIX", "COLUMNS", "TERMS", "build_card", "build_loss_cell
            "build_samples", "run_settings"]
 
 
-def run_settings(cfg: Any, rank: int, group: int) -> RunSettings:
-    """The options in the names that the training program knows."""
+def run_settings(cfg: Any, rank: int, group: int, started: str) -> RunSettings:
+    """The options in the names that the training program knows; all runs share one folder, whenever they `started`."""
+    del started
     folder = Path(cfg.ckpt_path)
+    scale = linear_scale(cfg.batch_size * group, LR_IMAGES) if cfg.scale_lr else 1.0
 
     def rates(steps_per_epoch: int) -> list[float]:
-        return adjust_learning_rate(cfg.initial_lr, cfg.gamma, (cfg.decay1, cfg.decay2), steps_per_epoch, cfg.epoch,
-                                    cfg.warmup_epoch, cfg.lr_type)
+        return adjust_learning_rate(cfg.initial_lr * scale, cfg.gamma, (cfg.decay1, cfg.decay2), steps_per_epoch,
+                                    cfg.epoch, cfg.warmup_epoch, cfg.lr_type)
 
     return RunSettings(
         batch=cfg.batch_size, epochs=cfg.epoch, seed=cfg.seed, workers=min(cfg.num_workers, os.cpu_count() or 1),
         rates=rates, optimizer=cfg.optim, weight_decay=cfg.weight_decay, momentum=cfg.momentum,
         backbone_lr=cfg.backbone_lr, loss_scale=cfg.loss_scale, clip_norm=cfg.clip_norm, ema_decay=cfg.ema_decay,
-        resume=cfg.resume_net or "", folder=folder / f"ckpt_{rank}" if group > 1 else folder, log_name="train",
+        sync_bn=cfg.sync_bn, resume=cfg.resume_net or "", folder=folder / f"ckpt_{rank}" if group > 1 else folder,
+        log_name="train",
         prefix="RetinaFace", own_folder=False, step_in_epoch=True, checkpoint_every=cfg.save_checkpoint_steps,
-        keep=cfg.keep_checkpoint_max, iteration_line=log.LOSS_MONITOR, log_every=cfg.log_interval, names=NAMES)
+        keep=cfg.keep_checkpoint_max, iteration_line=log.LOSS_MONITOR, log_every=cfg.log_interval,
+        bad_images=cfg.bad_images, names=NAMES)
 
 
 def build_samples(cfg: Any) -> RetinaFaceSamples:
@@ -89,7 +95,7 @@ def build_network(cfg: Any) -> RetinaFace:
     return network
 
 
-def build_loss_cell(cfg: Any, network: RetinaFace) -> RetinaFaceTerms:
+def build_loss_cell(cfg: Any, network: RetinaFace, devices: int = 1) -> RetinaFaceTerms:
     """Network and loss in one cell.
 
     Raises:
@@ -99,7 +105,7 @@ def build_loss_cell(cfg: Any, network: RetinaFace) -> RetinaFaceTerms:
     if cfg.num_anchor not in (0, anchors):
         raise InputError(f"--num_anchor {cfg.num_anchor}: images of {cfg.image_size} x {cfg.image_size} pixels have "
                          f"{anchors} anchors; give --num_anchor {anchors}, or leave it out")
-    loss = MultiBoxLoss(CLASSES, anchors, cfg.neg_pos_ratio)
+    loss = MultiBoxLoss(CLASSES, anchors, cfg.neg_pos_ratio, devices=devices)
     return RetinaFaceTerms(network, loss, (cfg.loc_weight, cfg.class_weight, cfg.landm_weight))
 
 
