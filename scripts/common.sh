@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # What the launchers share; sourced by them after MAX_ARGUMENTS and HERE (their folder) are set.
 #
-# Leaves ARG1, ARG2, ... (positional arguments, "" where none was given) and "$@" (everything behind --).
+# Leaves ARG1, ARG2, ... (positional arguments, "" where none was given) and "$@" (everything behind --); for launchers
+# that set LAUNCHES also HOSTS, MASTER_ADDR, HOST_RANK and MAX_RESTARTS ("" where not given).
 # Paths that the user gives are relative to the current folder, defaults to the folder of the scripts.
 
 : "${HERE:?source this file from a launcher}" "${MAX_ARGUMENTS:?}"
@@ -142,55 +143,33 @@ retinaface() {      # KIND (train, eval) VISIBLE_DEVICES COMMAND...
     run_logged "$kind/$kind.log" env "CUDA_VISIBLE_DEVICES=$visible" "$@"
 }
 
-# One of several processes. Sets PROCESSES; the first one's output is shown.
-start() {           # LOG COMMAND...
+unknown() {         # OPTION
+    die "unknown option $1; options of the Python program go behind --, as in: sh $0 -- $1"
+}
+
+launch_option() {   # OPTION VALUE
+    [ -n "${LAUNCHES:-}" ] || unknown "$1"
+    case $1 in
+    --hosts) HOSTS=$2 ;;
+    --master_addr) MASTER_ADDR=$2 ;;
+    --host_rank) HOST_RANK=$2 ;;
+    --max_restarts) MAX_RESTARTS=$2 ;;
+    esac
+}
+
+# Several processes by launch.py; one that dies ends all. The first one's output is shown, and LOG gets it.
+launch() {          # LOG OPTIONS... -- PROGRAM...
     log=$1
     shift
-    if [ -n "$DRY_RUN" ]; then show "$@"; return; fi
-    [ "${BACKGROUND:-0}" != 1 ] || die "BACKGROUND=1 is for one process; for several: nohup sh $0 ... &"
-    mkdir -p "$(dirname "$log")"
-    touch "$log"
-    if [ -z "${PROCESSES:-}" ]; then
-        first=$(($(wc -l <"$log") + 1))
-        tail -n "+$first" -f "$log" &
-        VIEWER=$!
-        trap 'say "stopping all processes"; kill -TERM $PROCESSES 2>/dev/null' INT TERM
+    if [ "${TASK_SET:-0}" = 1 ]; then
+        need_number TASK_SET_CORE "${TASK_SET_CORE:-0}"
+        set -- --task_set=1 "--task_set_core=${TASK_SET_CORE:-0}" "$@"
     fi
-    "$@" >>"$log" 2>&1 </dev/null &
-    echo $! >"$(dirname "$log")/run.pid"
-    PROCESSES="${PROCESSES:-} $!"
-}
-
-# Wait for all processes of `start`; the status is that of the first that failed. With TOGETHER=1 the others
-# are stopped then, as training cannot go on without one.
-wait_all() {
-    [ -z "$DRY_RUN" ] || return 0
-    worst=0 running=$PROCESSES patience=30
-    while [ -n "$running" ]; do
-        left=''
-        for process in $running; do
-            if kill -0 "$process" 2>/dev/null; then left="$left $process"; continue; fi
-            status=0
-            wait "$process" || status=$?
-            if [ "$status" -ne 0 ]; then
-                say "process $process ended with status $status"
-                [ "$worst" -ne 0 ] || worst=$status
-            fi
-        done
-        running=$left
-        [ -z "$running" ] || stop_the_rest
-        [ -z "$running" ] || sleep 1
-    done
-    sleep 1         # the viewer's last lines
-    kill "$VIEWER" 2>/dev/null
-    return "$worst"
-}
-
-stop_the_rest() {   # asks once, insists 30 seconds later
-    if [ "$worst" -eq 0 ] || [ "${TOGETHER:-0}" != 1 ]; then return; fi
-    # shellcheck disable=SC2086  # a list of numbers
-    case $patience in 30) kill -TERM $running 2>/dev/null ;; 0) kill -KILL $running 2>/dev/null ;; esac
-    patience=$((patience - 1))
+    set -- "$PYTHON" "$HERE/launch.py" ${DRY_RUN:+--dry_run} "--master_port=${MASTER_PORT:-8118}" \
+        ${HOSTS:+"--hosts=$HOSTS"} ${MASTER_ADDR:+"--master_addr=$MASTER_ADDR"} \
+        ${HOST_RANK:+"--host_rank=$HOST_RANK"} ${MAX_RESTARTS:+"--max_restarts=$MAX_RESTARTS"} "$@"
+    if [ -n "$DRY_RUN" ]; then exec "$@"; fi
+    run_logged "$log" "$@"
 }
 
 # The files of ARG2 .. ARG5 as options of train.py, given to LAUNCH together with OPTIONS.
@@ -219,13 +198,20 @@ train() {           # LAUNCH OPTIONS...
 
 # shellcheck disable=SC2034  # the launchers use them
 ARG1='' ARG2='' ARG3='' ARG4='' ARG5='' ARG6='' ARG7='' ARG8=''
+HOSTS='' MASTER_ADDR='' HOST_RANK='' MAX_RESTARTS=''
 GIVEN=0
 while [ $# -gt 0 ]; do
     case $1 in
     -h | --help) usage; exit 0 ;;
     --dry_run) DRY_RUN=1 ;;
+    --hosts | --master_addr | --host_rank | --max_restarts)
+        [ $# -gt 1 ] || die "$1: no value is given; see $0 --help"
+        launch_option "$1" "$2"
+        shift
+        ;;
+    --hosts=* | --master_addr=* | --host_rank=* | --max_restarts=*) launch_option "${1%%=*}" "${1#*=}" ;;
     --) shift; break ;;
-    -?*) die "unknown option $1; options of the Python program go behind --, as in: sh $0 -- $1" ;;
+    -?*) unknown "$1" ;;
     *)
         GIVEN=$((GIVEN + 1))
         [ "$GIVEN" -le "$MAX_ARGUMENTS" ] || die "'$1' is one argument too many; see $0 --help"

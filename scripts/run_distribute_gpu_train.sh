@@ -1,18 +1,25 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# Train RetinaFace on several GPUs of one machine, in the background.
+# Train RetinaFace on several GPUs, of one machine or more, in the background.
 #
 #   sh run_distribute_gpu_train.sh [DEVICE_NUM] [VISIBLE_DEVICES] [-- TRAIN.PY OPTIONS]
 #
-#   DEVICE_NUM       how many                                (4)
+#   DEVICE_NUM       how many on this machine                (4)
 #   VISIBLE_DEVICES  which, separated by commas              (0,1,2,...)
 #
-# --dry_run prints the command only. mpirun starts the processes, where there is none msrun. The log is train/train.log
-# in the project's folder, which is also what relative paths in the options are relative to; checkpoints go to
-# checkpoint/ckpt_0/. The command returns once training works.
-# Environment: PYTHON, DEVICE_TARGET (GPU; auto, CPU, Ascend), LAUNCHER (mpirun or msrun), MASTER_PORT (8118, of msrun),
-# BACKGROUND=0 (stay until the end).
+#   --hosts A,B,...      addresses of all machines; run the same command on each (or --hosts 2 --master_addr A
+#                        --host_rank R); with mpirun on the first one only
+#   --max_restarts N     when a process dies, go on from the last checkpoint, up to N times    (0)
+#
+# --dry_run prints the command only. mpirun starts the processes; msrun does where there is none, and on the CPU, where
+# MindSpore has no MPI. launch.py watches over them.
+# The log is train/train.log in the project's folder, which is also what relative paths in the options are relative
+# to; checkpoints go to checkpoint/ckpt_0/, each process logs to train/launch/attempt_<k>/worker_<rank>.log. The
+# command returns once training works.
+# Environment: PYTHON, DEVICE_TARGET (GPU; auto, CPU, Ascend), LAUNCHER (mpirun or msrun), MASTER_PORT (8118),
+# TASK_SET=1 (bind processes to cores) with TASK_SET_CORE=n (cores of each), BACKGROUND=0 (stay until the end).
 MAX_ARGUMENTS=2
+LAUNCHES=1
 HERE=$(cd "$(dirname "$0")" && pwd)
 DEVICE_TARGET=${DEVICE_TARGET:-GPU}
 # shellcheck source=scripts/common.sh
@@ -29,19 +36,10 @@ given=$(printf '%s\n' "$visible" | tr ',' '\n' | wc -l)
 [ "$given" -eq "$number" ] || die "VISIBLE_DEVICES '$visible' names $given devices, DEVICE_NUM is $number"
 if [ -z "${LAUNCHER:-}" ]; then
     LAUNCHER=msrun
-    ! command -v mpirun >/dev/null 2>&1 || LAUNCHER=mpirun
+    [ "$DEVICE_TARGET" = CPU ] || ! command -v mpirun >/dev/null 2>&1 || LAUNCHER=mpirun
 fi
-set -- train.py --model=retinaface --is_distributed=1 "--device_target=$DEVICE_TARGET" "$@"
-case $LAUNCHER in
-mpirun)
-    retinaface train "$visible" mpirun --allow-run-as-root -n "$number" --output-filename train/log_output \
-        --merge-stderr-to-stdout "$PYTHON" "$@"
-    ;;
-msrun)      # starts the first `python3` of PATH, so that of $PYTHON is put there
-    PATH=$(dirname "$(command -v "$PYTHON")"):$PATH
-    retinaface train "$visible" "$PYTHON" -m mindspore.parallel.cluster.run "--worker_num=$number" \
-        "--local_worker_num=$number" "--master_port=${MASTER_PORT:-8118}" --log_dir=train/msrun --join=True \
-        --tail_worker_log=0 python3 "$@"
-    ;;
-*) die "LAUNCHER '$LAUNCHER': expected mpirun or msrun" ;;
-esac
+case $LAUNCHER in mpirun | msrun) ;; *) die "LAUNCHER '$LAUNCHER': expected mpirun or msrun" ;; esac
+cd "$ROOT" || exit
+BACKGROUND=${BACKGROUND:-1}
+launch train/train.log "--devices=$number" "--visible_devices=$visible" "--launcher=$LAUNCHER" --log_dir=train/launch \
+    -- train.py --model=retinaface --is_distributed=1 "--device_target=$DEVICE_TARGET" "$@"

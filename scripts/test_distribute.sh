@@ -14,9 +14,9 @@
 #   START, END       blocks of DEVICE_NUM epochs: START * DEVICE_NUM + 1 to END * DEVICE_NUM are tested,
 #                    those that exist: 0-<epoch>_<epoch * STEPS_PER_EPOCH>.ckpt (11 18: epochs 89 to 144)
 #
-# "" keeps a default; --dry_run prints the commands only. One process tests them one after another; where the
+# "" keeps a default; --dry_run prints the command only. One process tests them one after another; where the
 # machine has DEVICE_NUM NPUs, one process each (PARALLEL=0 and PARALLEL=1 choose). The logs are
-# device_test<id>/test.log beside this script.
+# device_test<id>/test.log beside this script; with several processes device_test/test.log is what the console shows.
 # Environment: PYTHON, DEVICE_TARGET (auto, CPU, GPU, Ascend), DEVICE_ID (0), PARALLEL, BACKGROUND=1.
 MAX_ARGUMENTS=8
 HERE=$(dirname "$0")
@@ -38,13 +38,9 @@ need_number END "$last"
 set -- "$@" "--steps_per_epoch=${ARG6:-198}"
 if [ -z "${PARALLEL:-}" ] && is_ascend && [ "$(count_npus)" -ge "$devices" ]; then PARALLEL=1; fi
 if [ "${PARALLEL:-0}" = 1 ]; then
-    device=0
-    while [ "$device" -lt "$devices" ]; do
-        start "$HERE/device_test$device/test.log" env "DEVICE_ID=$device" "$@" \
-            "--device_num=$devices" "--rank=$device" "--start=$first" "--end=$last"
-        device=$((device + 1))
-    done
-    wait_all
+    run_logged "$HERE/device_test/test.log" "$@" "--processes=$devices" \
+        "--process_log=$HERE/device_test{rank}/test.log" --device_num=1 \
+        "--start=$((first * devices))" "--end=$((last * devices))"
 else
     run_logged "$HERE/device_test$single/test.log" env "DEVICE_ID=$single" "$@" --device_num=1 \
         "--start=$((first * devices))" "--end=$((last * devices))"

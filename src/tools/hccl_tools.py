@@ -139,23 +139,36 @@ def table_devices(path: Path) -> list[str]:
     """The device numbers of a rank table of one server, in the order of their ranks.
 
     Raises:
-        InputError: no such file, not a rank table, several servers, ranks that are not 0, 1, 2, ...
+        InputError: several servers, or as `table_servers` raises.
+    """
+    servers = table_servers(path)
+    if len(servers) != 1:
+        raise InputError(f"{path}: of {len(servers)} servers, expected one; on several, use launch.py")
+    (ranks,) = servers.values()
+    return [ranks[rank] for rank in sorted(ranks)]
+
+
+def table_servers(path: Path) -> dict[str, dict[int, str]]:
+    """Of each server of a rank table, by its server_id, the device number of each rank; the server of rank 0 is first.
+
+    Raises:
+        InputError: no such file, not a rank table, ranks that are not 0, 1, 2, ...
     """
     if not path.is_file():
         raise InputError(f'no rank table {path}; make one: python hccl_tools.py --device_num "[0,8)"')
     try:
-        servers = json.loads(path.read_text(encoding="utf-8"))["server_list"]
-        rows = [row for server in servers for row in server["device"]]
-        ranks = {int(row["rank_id"]): str(int(row["device_id"])) for row in rows}
-    except (ValueError, KeyError, TypeError) as error:
+        rows = [(str(server.get("server_id", "")), int(row["rank_id"]), str(int(row["device_id"])))
+                for server in json.loads(path.read_text(encoding="utf-8"))["server_list"] for row in server["device"]]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path}: not a rank table of version {VERSION} ({error!r}); "
                          "make it with hccl_tools.py") from error
-    count = len(rows)
-    if len(servers) != 1:
-        raise InputError(f"{path}: of {len(servers)} servers, expected one; on several, use msrun")
-    if not count or sorted(ranks) != list(range(count)):
-        raise InputError(f"{path}: {count} devices have ranks {sorted(ranks)}: expected 0, 1, 2, ...")
-    return [ranks[rank] for rank in sorted(ranks)]
+    ranks = sorted({rank for _, rank, _ in rows})
+    if not rows or ranks != list(range(len(rows))):
+        raise InputError(f"{path}: {len(rows)} devices have ranks {ranks}: expected 0, 1, 2, ...")
+    servers: dict[str, dict[int, str]] = {}
+    for server, rank, device in sorted(rows, key=lambda row: row[1]):
+        servers.setdefault(server, {})[rank] = device
+    return servers
 
 
 def _split_ips(text: str, count: int) -> list[str]:

@@ -9,12 +9,29 @@ from pathlib import Path
 
 from tests.conftest import ROOT
 
-VARIABLES = {"PYTHON", "DEVICE_ID", "DEVICE_NUM", "DEVICE_TARGET", "PARALLEL", "TASK_SET", "BACKGROUND"}
+VARIABLES = {"PYTHON", "DEVICE_ID", "DEVICE_NUM", "DEVICE_TARGET", "PARALLEL", "TASK_SET", "TASK_SET_CORE",
+             "BACKGROUND", "LAUNCHER", "MASTER_PORT"}
 FAKE_PYTHON = """#!/bin/sh
-case $1 in *hccl_tools.py) exec {python} "$@" ;; esac
+case $1 in *hccl_tools.py | *launch.py) exec {python} "$@" ;; esac
 echo "called DEVICE_ID=$DEVICE_ID RANK_ID=$RANK_ID" "$@"
 echo "a warning" >&2
 {body}
+"""
+# What launch.py starts, since it runs workers with the Python that it runs with.
+FAKE_TRAIN = """import os, sys
+print(f"called DEVICE_ID={{os.environ['DEVICE_ID']}} RANK_ID={{os.environ.get('RANK_ID', '')}}", *sys.argv, flush=True)
+print("a warning", file=sys.stderr, flush=True)
+os.execvp("sh", ["sh", "-c", {body!r}])
+"""
+# Starts what stands behind its options as often as -n says; its status is that of the first that failed.
+FAKE_MPIRUN = """#!/bin/sh
+while [ "$1" != sh ]; do [ "$1" != -n ] || count=$2; shift; done
+rank=0 processes=''
+while [ "$rank" -lt "$count" ]; do
+    OMPI_COMM_WORLD_RANK=$rank OMPI_COMM_WORLD_LOCAL_RANK=$rank "$@" &
+    processes="$processes $!" rank=$((rank + 1))
+done
+for process in $processes; do wait "$process" || exit; done
 """
 
 
@@ -43,10 +60,16 @@ class Scripts:
         for name in ("src", "dependency"):
             (self.here.parent / name).symlink_to(ROOT / name)
         self.python = folder / "fake python"
+        self.tools = folder / "tools"
+        self.tools.mkdir()
+        (self.tools / "mpirun").write_text(FAKE_MPIRUN)
+        (self.tools / "mpirun").chmod(0o755)
 
     def __call__(self, name, *arguments, body="true", **options):
         self.python.write_text(FAKE_PYTHON.format(python=shlex.quote(sys.executable), body=body))
         self.python.chmod(0o755)
+        (self.here.parent / "train.py").write_text(FAKE_TRAIN.format(body=body))
+        options.setdefault("PATH", f"{self.tools}:{os.environ['PATH']}")
         return call(self.here / f"{name}.sh", *arguments, PYTHON=str(self.python), **options)
 
     def make_data(self):

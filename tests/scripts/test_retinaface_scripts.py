@@ -18,18 +18,21 @@ def test_the_retinaface_manuals_launchers_log_in_the_projects_folder(scripts, na
     kind = name.rsplit("_", 1)[1]
     root = scripts.here.parent
     for status in (0, 3):
-        done = scripts(name, *RETINAFACE[name], "--", "--seed", "a b", cwd=tmp_path, LAUNCHER="msrun", BACKGROUND="0",
+        done = scripts(name, *RETINAFACE[name], "--", "--seed", "a b", cwd=tmp_path, BACKGROUND="0",
                        body=f"exit {status}")
         assert done.returncode == status
     lines = (root / kind / f"{kind}.log").read_text().splitlines()
     called = [line for line in lines if line.startswith("called")]
-    assert len(called) == 2 and called[0].endswith("--model=retinaface --device_target=GPU --seed a b") or (
-        "--worker_num=2" in called[0] and called[0].endswith("--is_distributed=1 --device_target=GPU --seed a b"))
+    distributed = "--is_distributed=1 " if "distribute" in name else ""
+    assert len(called) == 2 and called[0].endswith(f"--model=retinaface {distributed}--device_target=GPU --seed a b")
+    if distributed:
+        assert sorted(log.name for log in (root / "train" / "launch").glob("attempt_2/worker_*.log")) == [
+            "worker_0.log", "worker_1.log"]
 
 
 @pytest.mark.parametrize("name", RETINAFACE)
 def test_the_retinaface_manuals_launchers_return_once_training_works(scripts, name, tmp_path):
-    done = scripts(name, *RETINAFACE[name], LAUNCHER="msrun", cwd=tmp_path,
+    done = scripts(name, *RETINAFACE[name], cwd=tmp_path,
                    body="echo 'epoch: 1 step: 1, loss is 3.5'; exec sleep 30")
     assert done.returncode == 0 and "goes on in the background as process" in done.stderr
     folder = name.rsplit("_", 1)[1]
@@ -44,5 +47,7 @@ def test_distributed_retinaface_by_mpirun_and_msrun():
     assert words[words.index("mpirun") + 1] == "--allow-run-as-root" and "train.py" in words
     (by_msrun, words), = dry_run(script, "2", "6,7", LAUNCHER="msrun")
     assert by_msrun["--worker_num"] == "2" and by_msrun["CUDA_VISIBLE_DEVICES"] == "6,7"
+    (with_cores, words), = dry_run(script, "2", LAUNCHER="mpirun", TASK_SET="1", TASK_SET_CORE="3")
+    assert any('taskset -c "$((DEVICE_ID * 3))-' in word for word in words)
     done = call(script, "4", "0,1", "--dry_run")
     assert done.returncode == 2 and "names 2 devices, DEVICE_NUM is 4" in done.stderr

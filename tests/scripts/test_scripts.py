@@ -103,7 +103,8 @@ def test_distributed_training_by_msrun(count):
     assert words[words.index("-m") + 1] == "mindspore.parallel.cluster.run"
     assert options["--worker_num"] == options["--local_worker_num"] == "3"
     assert options["--master_port"] == "9000"
-    assert words[words.index("python3") + 1].endswith("/train.py")
+    assert words[words.index("--tail_worker_log=-2") + 1] in ("python3", "python")
+    assert words[words.index("--tail_worker_log=-2") + 2].endswith("/train.py")
     for index, (option, default) in enumerate(TRAINED, 1):
         assert options[option] == (given[index] if index < count else default.format(here=ROOT / "scripts"))
 
@@ -125,7 +126,7 @@ def test_distributed_training_by_rank_table(tmp_path):
     for rank, (options, words) in enumerate(lines):
         assert options["RANK_TABLE_FILE"] == str(table) and options["--data_dir"] == "my data"
         assert words[words.index("taskset") + 2] == ("0-2", "3-5")[rank]
-        assert options["--ckpt_path"].endswith(f"/device{rank}/outputs/")
+        assert options["--ckpt_path"].endswith("/device0/outputs/"), "rank 0 alone writes checkpoints"
 
 
 def test_a_rank_table_needs_ascend(tmp_path):
@@ -149,12 +150,11 @@ def test_a_sweep_on_one_device_covers_all_ranks(count):
     assert options["--test_model"] == ("m" if count else f"{ROOT}/scripts/model/")
 
 
-def test_a_sweep_on_several_devices_shares_the_epochs():
+def test_a_sweep_on_several_devices_is_shared_by_test_py():
     given = ["", "", "", "", "4", "10", "2", "5"]
-    lines = dry_run(ROOT / "scripts" / "test_distribute.sh", *given, PARALLEL="1")
-    shares = [epochs(options, int(options["--rank"])) for options, _ in lines]
-    assert [options["DEVICE_ID"] for options, _ in lines] == ["0", "1", "2", "3"]
-    assert sorted(sum(map(list, shares), [])) == list(range(9, 21))
+    (options, words), = dry_run(ROOT / "scripts" / "test_distribute.sh", *given, PARALLEL="1")
+    assert options["--processes"] == "4" and epochs(options) == set(range(9, 21))
+    assert options["--process_log"] == f"{ROOT}/scripts/device_test{{rank}}/test.log"
 
 
 def test_a_sweep_of_every_checkpoint():
@@ -268,14 +268,48 @@ def test_one_failed_rank_ends_the_others(shell, scripts, tmp_path):
     done = scripts("train_distribute", table, body=body, DEVICE_TARGET="Ascend", shell=shell)
     assert done.returncode == 6 and time.time() - start < 20
     assert "RANK_ID=0" in done.stdout
-    assert "RANK_ID=1" in (scripts.here / "device1" / "train.log").read_text()
+    assert "rank 1 (process" in done.stderr + done.stdout and "ended with status 6" in done.stderr + done.stdout
+    logs = scripts.here / "device0" / "launch" / "attempt_1"
+    assert "RANK_ID=1" in (logs / "worker_1.log").read_text()
+    assert "RANK_ID=0" in (scripts.here / "device0" / "train.log").read_text(), "the console is kept"
+    assert not (scripts.here / "device1").exists()
 
 
-def test_a_failed_device_of_a_sweep_leaves_the_others(scripts):
-    body = 'if [ "$DEVICE_ID" = 0 ]; then exit 2; fi; sleep 2; echo end'
-    done = scripts("test_distribute", "", "", "", "", "2", body=body, PARALLEL="1")
-    assert done.returncode == 2
-    assert "end" in (scripts.here / "device_test1" / "test.log").read_text()
+def test_a_sweep_on_several_devices_logs_and_keeps_its_status(scripts):
+    done = scripts("test_distribute", "", "", "", "", "2", body="exit 1", PARALLEL="1")
+    assert done.returncode == 1 and "--processes=2" in done.stdout
+    assert "--processes=2" in (scripts.here / "device_test" / "test.log").read_text()
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_options_of_the_launcher_stand_anywhere(shell, tmp_path):
+    script = ROOT / "scripts" / "train_distribute.sh"
+    for words in (["--hosts", "10.0.0.1,10.0.0.2", "--host_rank=1", "", "my backbone"],
+                  ["", "my backbone", "--hosts=10.0.0.1,10.0.0.2", "--host_rank", "1"]):
+        done = call(script, "--dry_run", *words, "--", "--hosts", "of train.py", shell=shell, DEVICE_NUM="2")
+        assert done.returncode == 0, done.stderr
+        line = shlex.split(done.stdout)
+        assert {"--worker_num=4", "--local_worker_num=2", "--node_rank=1", "--master_addr=10.0.0.1",
+                "--pretrained_backbone=my backbone"} <= set(line) and line[-2:] == ["--hosts", "of train.py"]
+
+
+def test_restarts_from_the_launcher(scripts, tmp_path):
+    scripts.make_data()
+    table = write_table(tmp_path / "t.json", [0, 1])
+    first = shlex.quote(str(tmp_path / "first"))
+    done = scripts("train_distribute", table, "--max_restarts=1", DEVICE_TARGET="Ascend",
+                   body=f'if [ "$RANK_ID" = 1 ] && [ ! -e {first} ]; then touch {first}; kill -KILL $$; fi')
+    assert done.returncode == 0 and "was killed by SIGKILL" in done.stdout and "attempt 2 of 2" in done.stdout
+
+
+@pytest.mark.parametrize("name, words, message", [
+    ("train_distribute", ["--max_restarts"], "--max_restarts: no value"),
+    ("train_standalone", ["--max_restarts=1"], "unknown option --max_restarts"),
+    ("test", ["--hosts", "a"], "unknown option --hosts"),
+    ("train_distribute", ["--hosts=2", "--dry_run"], "needs --master_addr")])
+def test_wrong_options_of_the_launcher(name, words, message):
+    done = call(ROOT / "scripts" / f"{name}.sh", *words)
+    assert done.returncode == 2 and message in done.stderr
 
 
 def write_predictions(folder):

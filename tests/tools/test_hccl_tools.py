@@ -8,7 +8,7 @@ import pytest
 
 from dependency.errors import InputError
 from src.tools import hccl_tools
-from src.tools.hccl_tools import choose_devices, main, parse_range, table_devices
+from src.tools.hccl_tools import choose_devices, main, parse_range, table_devices, table_servers
 from tests.conftest import ROOT
 
 CONF = "".join(f"address_{device}=192.168.{100 + device % 4}.10{device // 4}\n"
@@ -107,8 +107,10 @@ def test_the_hosts_address_is_not_the_loopback(monkeypatch):
 
 
 @pytest.mark.parametrize("content, message", [
-    ("{", "not a rank table"), ("[]", "not a rank table"), ('{"server_list": []}', "of 0 servers"),
-    ('{"server_list": [{"device": []}, {"device": []}]}', "of 2 servers"),
+    ("{", "not a rank table"), ("[]", "not a rank table"), ('{"server_list": []}', "0 devices have ranks"),
+    ('{"server_list": [{"device": []}, {"device": []}]}', "0 devices have ranks"),
+    ('{"server_list": [{"server_id": "a", "device": [{"device_id": "0", "rank_id": "0"}]}, '
+     '{"server_id": "b", "device": [{"device_id": "0", "rank_id": "1"}]}]}', "of 2 servers"),
     ('{"server_list": [{"device": [{"device_id": "0", "rank_id": "1"}]}]}', r"expected 0, 1, 2"),
     ('{"server_list": [{"device": [{"device_id": "0", "rank_id": "0"}, '
      '{"device_id": "1", "rank_id": "0"}]}]}', r"2 devices have ranks \[0\]"),
@@ -118,6 +120,16 @@ def test_wrong_tables(tmp_path, content, message):
     path.write_text(content)
     with pytest.raises(InputError, match=message):
         table_devices(path)
+
+
+def test_the_servers_of_a_table(tmp_path):
+    path = tmp_path / "table.json"
+    rows = {"10.0.0.2": [(4, 2), (5, 3)], "10.0.0.1": [(7, 1), (6, 0)]}
+    path.write_text(json.dumps({"server_list": [
+        {"server_id": server, "device": [{"device_id": str(device), "rank_id": str(rank)} for device, rank in devices]}
+        for server, devices in rows.items()]}))
+    assert table_servers(path) == {"10.0.0.1": {0: "6", 1: "7"}, "10.0.0.2": {2: "4", 3: "5"}}
+    assert list(table_servers(path)) == ["10.0.0.1", "10.0.0.2"], "the server of rank 0 comes first"
 
 
 def test_the_manuals_command_from_scripts(tmp_path):

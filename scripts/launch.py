@@ -1,0 +1,16 @@
+#!/usr/bin/env python
+# SPDX-License-Identifier: Apache-2.0
+"""Start a program on several devices, watch over it, start it again; src/tools/launch.py does the work.
+
+    python launch.py --devices 8 -- ../train.py --model centerface ...
+"""
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from src.common.cli import run  # noqa: E402  (the path comes first)
+from src.tools.launch import main  # noqa: E402
+
+if __name__ == "__main__":
+    sys.exit(run(main))
