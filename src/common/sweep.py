@@ -2,7 +2,9 @@
 """Testing checkpoints on a split: which checkpoints, which images, and the WIDER prediction tree.
 
     images = list_images("ground_truth/val.mat", "images/val/images", only_existing=False)
-    for candidate in find_checkpoints(cfg, given):
+    candidates = find_checkpoints(cfg, given)
+    check_folders(candidates, images, Path(cfg.save_dir))
+    for candidate in candidates:
         test_images(detector, images, Path(cfg.data_dir), Path(cfg.save_dir) / candidate.folder)
 
 Images are named "<event>/<name>.jpg", FDDB's "2002/08/11/big/img_591.jpg", in the tree as below the image folder.
@@ -154,7 +156,8 @@ def detect_images(detector: Any, images: Sequence[str], data_dir: Path,
 
 
 def test_images(detector: Any, images: Sequence[str], data_dir: Path, folder: Path, title: str = "test",
-                score_digits: int = 3, batch_size: int = 1, landmarks: bool = False) -> None:
+                score_digits: int = 3, batch_size: int = 1, landmarks: bool = False,
+                on_written: Optional[Callable[[str], None]] = None) -> None:
     """Find the faces of every image and write `<folder>/<event>/<name>.txt`.
 
     Args:
@@ -165,11 +168,11 @@ def test_images(detector: Any, images: Sequence[str], data_dir: Path, folder: Pa
         score_digits: decimals of the scores.
         batch_size: see `detect_images`.
         landmarks: see `write_prediction`.
+        on_written: gets the name of every image whose file stands.
 
     Raises:
-        InputError: an unreadable image; the folder holds predictions of other images.
+        InputError: an unreadable image.
     """
-    check_folder(folder, images)
     LOGGER.debug(START_TEST)
     verbose = LOGGER.isEnabledFor(10)
     events: dict[str, int] = {}
@@ -177,6 +180,8 @@ def test_images(detector: Any, images: Sequence[str], data_dir: Path, folder: Pa
         for relative, faces, seconds in detect_images(detector, images, data_dir, batch_size):
             write_prediction(folder / prediction_name(relative), relative, faces, score_digits, landmarks)
             progress.advance()
+            if on_written:
+                on_written(relative)
             event = events.setdefault(str(PurePosixPath(relative).parent), len(events))
             LOGGER.debug("img_path=%s", data_dir / relative)
             LOGGER.debug("event:%d, num:%d", event, progress.done)
@@ -189,6 +194,13 @@ def test_images(detector: Any, images: Sequence[str], data_dir: Path, folder: Pa
 def prediction_name(image: str) -> str:
     """"<event>/<name>.txt" of "<event>/<name>.jpg"."""
     return str(PurePosixPath(image).with_suffix(".txt"))
+
+
+def check_folders(candidates: Sequence[Candidate], images: Sequence[str], save_dir: Path) -> None:
+    """`check_folder` of every checkpoint's tree, before any work; `images` are all of the split, whoever tests them."""
+    for candidate in candidates:
+        if candidate.path.is_file():
+            check_folder(save_dir / candidate.folder, images)
 
 
 def check_folder(folder: Path, images: Sequence[str]) -> None:
@@ -237,23 +249,50 @@ def sweep(candidates: Sequence[Candidate], load: Callable[[Path], Any],
     tested: list[Candidate] = []
     failed: list[Candidate] = []
     for candidate in candidates:
-        if not candidate.path.is_file():
-            LOGGER.info("%s not set/exists or not a pre-trained file", candidate.path)
-            continue
         try:
-            detector = load(candidate.path)
-        except InputError as error:
+            if test_one(candidate, load, test):
+                tested.append(candidate)
+        except UnusableCheckpoint as error:
             LOGGER.error("%s", error)
             failed.append(candidate)
-            continue
-        try:
-            test(detector, candidate)
-        except NonFiniteMaps as error:
-            LOGGER.error("%s: %s", candidate.path, error)
-            failed.append(candidate)
-            continue
-        tested.append(candidate)
     if not tested:
-        raise InputError(f"none of {len(candidates)} checkpoints was tested, first {candidates[0].path}; "
-                         "check --test_model, --start, --end, --device_num and --steps_per_epoch")
+        raise nothing_tested(candidates)
     return tested, failed
+
+
+class UnusableCheckpoint(InputError):
+    """One of several checkpoints is damaged or diverged; the others can go on."""
+
+
+def test_one(candidate: Candidate, load: Callable[[Path], Any], test: Callable[[Any, Candidate], None]) -> bool:
+    """Test one of several checkpoints; False, with a log line, if its file is not there.
+
+    Raises:
+        UnusableCheckpoint: it cannot be loaded, or finds NaN.
+        InputError: anything else that `test` raises, such as an unreadable image.
+    """
+    if not is_there(candidate):
+        return False
+    try:
+        detector = load(candidate.path)
+    except InputError as error:
+        raise UnusableCheckpoint(str(error)) from error
+    try:
+        test(detector, candidate)
+    except NonFiniteMaps as error:
+        raise UnusableCheckpoint(f"{candidate.path}: {error}") from error
+    return True
+
+
+def is_there(candidate: Candidate) -> bool:
+    """Whether the checkpoint's file exists; logged if not."""
+    found = candidate.path.is_file()
+    if not found:
+        LOGGER.info("%s not set/exists or not a pre-trained file", candidate.path)
+    return found
+
+
+def nothing_tested(candidates: Sequence[Candidate]) -> InputError:
+    """The error of a sweep without any result."""
+    return InputError(f"none of {len(candidates)} checkpoints was tested, first {candidates[0].path}; "
+                      "check --test_model, --start, --end, --device_num and --steps_per_epoch")

@@ -8,7 +8,7 @@ from typing import Any
 
 from dependency.centernet.src.lib.detectors.base_detector import NMS_KINDS, PADS
 from src.common.config import Option, Table
-from src.common.device import TARGETS
+from src.common.device import RUNTIMES, TARGETS
 from src.models import MODELS
 
 DETECTOR: dict[str, Option] = {
@@ -67,9 +67,16 @@ OPTIONS: Table = {
         "eval_script_path": Option("", "accepted for the manual's scripts; the evaluation runs in this process"),
     },
     "Device": {
+        "backend": Option("mindspore", "what computes; onnx: the checkpoint's weights in ONNX Runtime, several times "
+                                       "faster on a CPU, AP the same", choices=RUNTIMES),
         "device_target": Option("auto", "where to run", choices=TARGETS),
         "batch_size": Option(1, "images of one input size that go through the network together; no gain on a CPU"),
-        "is_distributed": Option(False, "accepted for the manual's scripts; testing runs on one device"),
+        "processes": Option(1, "share the work over so many processes, each with a device of its own (DEVICE_ID 0, 1, "
+                               "..., on a CPU its part of the cores): the checkpoints, or the images where there are "
+                               "fewer checkpoints than processes; scored once, at the end"),
+        "process_log": Option("", "the log of each process, {rank} is its number; default: "
+                                  "<save_dir>/logs/test_{rank}.log, of one checkpoint <save_dir>_logs/test_{rank}.log"),
+        "is_distributed": Option(False, "accepted for the manual's scripts; --processes uses several devices"),
     },
 }
 

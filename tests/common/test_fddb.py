@@ -7,7 +7,7 @@ import pytest
 from dependency.errors import InputError
 from dependency.evaluate.fddb import evaluate_fddb
 from src.common.annotation import read_annotations, validate
-from src.common.sweep import list_images, split_files, test_images
+from src.common.sweep import check_folder, list_images, split_files, test_images
 from tests.small_wider import BOX, SquareDetector
 
 test_images.__test__ = False    # not a test, in spite of its name
@@ -83,13 +83,14 @@ def test_predictions_of_nested_names_are_written_found_and_scored(folder):
         image.replace(".jpg", ".txt") for image in IMAGES)
     report = evaluate_fddb(out, folder / "FDDB-folds")
     assert report.rates["discrete"][100] == 1.0 and report.rates["continuous"][100] == pytest.approx(np.pi / 4, abs=.02)
-    test_images(SquareDetector(), IMAGES, pictures, out)
+    check_folder(out, IMAGES)
     with pytest.raises(InputError, match="already holds predictions of 1 images"):
-        test_images(SquareDetector(), IMAGES[:2], pictures, out)
+        check_folder(out, IMAGES[:2])
 
 
 def test_a_trees_leftovers_are_not_those_of_a_sweep_below(folder):
     out, pictures = folder / "out", folder / "originalPics"
     test_images(SquareDetector(), IMAGES[:1], pictures, out / "89")
+    check_folder(out, IMAGES[1:])
     test_images(SquareDetector(), IMAGES[1:], pictures, out)
     assert len(list(out.rglob("*.txt"))) == 3

@@ -8,7 +8,8 @@ from dependency.centernet.src.lib.detectors.base_detector import NonFiniteMaps
 from dependency.errors import InputError
 from dependency.evaluate.prediction_io import read_prediction
 from src.common.config import defaults_of
-from src.common.sweep import Candidate, decode_ahead, detect_images, find_checkpoints, list_images, sweep, test_images
+from src.common.sweep import (Candidate, check_folders, decode_ahead, detect_images, find_checkpoints, list_images,
+                              prediction_name, sweep, test_images)
 from src.common.test_options import OPTIONS
 from tests.small_wider import BOX, IMAGES, SquareDetector, make_split
 
@@ -148,10 +149,20 @@ def test_images_that_diverged_are_named(tmp_path, batch_size):
 
 def test_leftovers_of_another_run_are_an_error(tmp_path):
     split = make_split(tmp_path)
-    test_images(SquareDetector(), IMAGES, split.images, tmp_path / "out")
-    test_images(SquareDetector(), IMAGES, split.images, tmp_path / "out")       # the same images again are fine
+    tested, not_there = candidates(touch(tmp_path / "model", "a"), "a", "b")
+    for folder in "ab":
+        test_images(SquareDetector(), IMAGES, split.images, tmp_path / "out" / folder)
+    check_folders([tested], IMAGES, tmp_path / "out")       # the same images again are fine
+    check_folders([not_there], IMAGES[:1], tmp_path / "out")
     with pytest.raises(InputError, match="already holds predictions of 2 images"):
-        test_images(SquareDetector(), IMAGES[:1], split.images, tmp_path / "out")
+        check_folders([not_there, tested], IMAGES[:1], tmp_path / "out")
+
+
+def test_every_written_image_is_told(tmp_path):
+    split, told = make_split(tmp_path), []
+    test_images(SquareDetector(), IMAGES, split.images, tmp_path / "out",
+                on_written=lambda name: told.append((name, (tmp_path / "out" / prediction_name(name)).is_file())))
+    assert told == [(name, True) for name in IMAGES]
 
 
 def test_a_corrupt_image_stops_the_test_and_is_named(tmp_path):
