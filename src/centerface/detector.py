@@ -5,14 +5,19 @@
     rows = decoder(card)(maps_of_one_image, canvas.shape[:2], top_k=1000)
 """
 from collections.abc import Iterable
-from typing import Any, Callable
+from pathlib import Path
+from typing import Any, Callable, Union
 
 import numpy as np
 
 from dependency.errors import InputError
 from src.centerface.decoder import DECODERS
-from src.centerface.layers import NETWORK_INPUT
+from src.centerface.layers import NETWORK_INPUT, tensor_shapes as shapes_of
 
+# What the network gives, in its order; the names of an exported graph's outputs.
+OUTPUTS = ("heatmap", "size", "offset", "landmarks")
+# Both sides of the network's input must be multiples of it.
+SIDE_MULTIPLE = 32
 # What a checkpoint without a card is taken for: the manual's network and the normalisation of its test.py.
 DEFAULT_CARD: dict[str, Any] = {
     "model": "centerface",
@@ -37,6 +42,23 @@ def inference_cell(card: dict[str, Any]) -> Any:
     """The MindSpore cell (normalisation and network) that a card describes; see `CenterfaceInference`."""
     from src.centerface.inference import CenterfaceInference
     return CenterfaceInference(card)
+
+
+def tensor_shapes(card: dict[str, Any]) -> dict[str, tuple[int, ...]]:
+    """Shapes by name of the network's tensors that a card describes."""
+    return shapes_of(card.get("options", {}).get("head_conv", 64))
+
+
+def onnx_graph(card: dict[str, Any], tensors: dict[str, np.ndarray], **options: int) -> Any:
+    """The same network as an `onnx.ModelProto`, made without MindSpore; see `src.centerface.onnx_graph.build`."""
+    from src.centerface.onnx_graph import build
+    return build(card, tensors, OUTPUTS, **options)
+
+
+def from_foreign_onnx(path: Union[str, Path]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """(tensors, card) of an ONNX file that others wrote: the authors' centerface.onnx; InputError for any other."""
+    from src.centerface.release import read_release
+    return read_release(path)
 
 
 def released() -> tuple[dict[str, np.ndarray], dict[str, Any]]:

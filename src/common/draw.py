@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pictures for people: faces drawn on an image, many images on one sheet.
 
-    cv2.imwrite("out.jpg", draw_faces(image, faces))
-    cv2.imwrite("sheet.jpg", contact_sheet(images, columns=4))
+    write_image(Path("out.jpg"), draw_faces(image, faces))
+    write_image(Path("sheet.jpg"), contact_sheet(images, columns=4))
 
 Images are BGR uint8 [H, W, 3]; inputs are never drawn on.
 """
@@ -12,36 +12,14 @@ from typing import Optional, Sequence
 import cv2
 import numpy as np
 
-from dependency.centernet.src.lib.detectors.base_detector import Faces
+from dependency.centernet.src.lib.utils.draw import FONT, draw_faces
 from dependency.errors import InputError
 from dependency.files import atomic_write
 
-# BGR; the image's left is warm, its right cold, the nose between.
-LANDMARK_COLOURS = ((0, 140, 255), (255, 160, 0), (80, 220, 80), (60, 60, 255), (255, 60, 160))
-STRONG, WEAK = (60, 220, 60), (60, 200, 255)
-STRONG_SCORE = 0.5
+__all__ = ["contact_sheet", "draw_faces", "write_image"]
+
 BACKGROUND = 32
 CAPTION_COLOUR = (230, 230, 230)
-FONT = cv2.FONT_HERSHEY_SIMPLEX
-
-
-def draw_faces(image: np.ndarray, faces: Faces, scores: bool = True) -> np.ndarray:
-    """A copy of the image with boxes (green from 0.5, yellow below), scores and landmarks.
-
-    Lines and dots grow with the image, text only where it is not wider than twice its face.
-    """
-    canvas = image.copy()
-    line = max(1, round(max(image.shape[:2]) / 700))
-    for box, score, landmarks in zip(faces.boxes, faces.scores, faces.landmarks):
-        colour = STRONG if score >= STRONG_SCORE else WEAK
-        left, top, right, bottom = np.round(box).astype(int).tolist()
-        cv2.rectangle(canvas, (left, top), (right - 1, bottom - 1), colour, line)
-        radius = max(1, round((right - left) / 35))
-        for (x, y), dot in zip(np.round(landmarks).astype(int).tolist(), LANDMARK_COLOURS):
-            cv2.circle(canvas, (x, y), radius, dot, cv2.FILLED, cv2.LINE_AA)
-        if scores:
-            _label(canvas, f"{score:.2f}", left, top, 2 * (right - left), line, colour)
-    return canvas
 
 
 def contact_sheet(images: Sequence[np.ndarray], columns: int = 4, cell: int = 320,
@@ -81,17 +59,6 @@ def _shrink(image: np.ndarray, side: int) -> np.ndarray:
         return image
     height, width = (max(1, round(length * scale)) for length in image.shape[:2])
     return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
-
-
-def _label(canvas: np.ndarray, text: str, left: int, top: int, room: int, line: int, colour: tuple) -> None:
-    """Text on a bar of the box's colour above the box, or inside it at the image's upper border."""
-    size = 0.4 * max(1, line)
-    (width, height), below = cv2.getTextSize(text, FONT, size, line)
-    if width > room:
-        return
-    base = top - below - 1 if top >= height + 2 * below else top + height + below
-    cv2.rectangle(canvas, (left, base - height - below), (left + width, base + below), colour, cv2.FILLED)
-    cv2.putText(canvas, text, (left, base), FONT, size, (0, 0, 0), line, cv2.LINE_AA)
 
 
 def write_image(path: Path, image: np.ndarray) -> None:

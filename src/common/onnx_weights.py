@@ -13,7 +13,7 @@ from typing import Any, Iterable, Optional, Union
 import numpy as np
 
 from dependency.errors import InputError
-from src.common.device import share_protobuf
+from src.common.onnx_file import read_model
 
 _ACTIVATIONS = {"Relu": "relu", "Sigmoid": "sigmoid"}
 _TRANSPARENT = {*_ACTIVATIONS, "Add", "BatchNormalization"}
@@ -145,17 +145,8 @@ def _channels(each: Convolution) -> int:
 
 
 def _load(path: Union[str, Path]) -> Any:
-    try:
-        share_protobuf()
-        import onnx
-    except ImportError as error:
-        raise InputError("reading an ONNX file needs onnx; type: pip install onnx") from error
-    from google.protobuf.message import DecodeError
-
-    try:
-        model = onnx.load(str(path))
-    except DecodeError as error:
-        raise InputError(f"{path}: not an ONNX file, or a damaged one; copy it again") from error
+    """The graph, its weights not among its inputs."""
+    model = read_model(path)
     known = {each.name for each in model.graph.initializer}
     inputs = [each for each in model.graph.input if each.name not in known]
     del model.graph.input[:]

@@ -1,56 +1,48 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Faces in a person's own photographs: which files, the detector for them, what is written for each.
+"""Faces in a person's own photographs: which files, and what is written for each.
 
-    predictor = Predictor(forward, card, score_threshold=0.35)
-    predictor.run(find_images(["photos/"]), Path("found"))
+    Predictor(FaceDetector()).run(find_images(["photos/"], recursive=True), Path("found"))
 """
-import json
 import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Optional, Sequence, Union
+from typing import Any, NamedTuple, Optional, Union
 
 import cv2
 import numpy as np
 
-from dependency.centernet.src.lib.detectors.base_detector import ORIGINAL, Faces
-from dependency.centernet.src.lib.utils.image import read_image
+from dependency.centernet.src.lib.detectors.faces import Faces
+from dependency.centernet.src.lib.utils.photo import plain_text
 from dependency.errors import InputError
-from dependency.evaluate.prediction_io import write_prediction
-from dependency.files import atomic_write
-from src.common import checkpoint
 from src.common.draw import contact_sheet, draw_faces, write_image
-from src.common.inference import Forward, build_detector
 from src.common.log import LOGGER
+from src.common.progress import Progress
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
-# The network saw few faces wider than 500 pixels in training: larger photographs are shrunk to this.
-LONGEST_SIDE = 1600
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm")
 SHEET_COLUMNS, SHEET_CELL = 4, 480
+
+
+class Item(NamedTuple):
+    """An image to look at, and the name of its results below the output folder, without suffix."""
+    path: Path
+    stem: Path
 
 
 class Predictor:
     """Draws and writes the faces of image files.
 
     Args:
-        forward: the network, loaded with the card's checkpoint.
-        card: of the checkpoint.
-        test_size: see `BaseDetector`; None takes the original size, up to LONGEST_SIDE.
-        **options: further arguments of `BaseDetector`.
+        detector: a `FaceDetector`, of which `read`, `detect` and `batch_size` are used.
+        crop: write each face's part of the image, enlarged by this share of its box all around; None does not.
+        align: write each face upright, with this side; None does not.
     """
 
-    def __init__(self, forward: Forward, card: dict[str, Any], test_size: Optional[Union[int, str]] = None,
-                 **options: Any):
-        self.longest = LONGEST_SIDE if test_size is None else None
-        self.detector = build_detector(forward, card, test_size=test_size or ORIGINAL, **options)
+    def __init__(self, detector: Any, crop: Optional[float] = None, align: Optional[int] = None):
+        self.detector = detector
+        self.crop, self.align = crop, align
 
-    def find(self, image: np.ndarray) -> Faces:
-        """The faces in an image uint8 [H, W, 3] BGR, in its pixels."""
-        small, scale = shrink(image, self.longest)
-        faces = self.detector.run(small)
-        return Faces(faces.boxes / scale, faces.scores, faces.landmarks / scale)
-
-    def run(self, paths: Sequence[Path], out: Path, sheet: Optional[str] = None) -> int:
-        """Write drawing, text and JSON of each image into `out`; print a line for each.
+    def run(self, items: Sequence[Item], out: Path, sheet: Optional[str] = None) -> int:
+        """Write what is wanted of each image into `out`; print a line for each.
 
         Returns:
             exit status: 1 where an image could not be read, else 0.
@@ -58,82 +50,119 @@ class Predictor:
         Raises:
             InputError: a drawing would replace an image; no image could be read.
         """
-        stems = output_names(paths, out)
+        refuse_overwriting(items, out)
         pictures: list[np.ndarray] = []
         done: list[str] = []
-        for path, stem in zip(paths, stems):
-            try:
-                image = read_image(path, apply_orientation=True)
-            except InputError as error:
-                LOGGER.error("%s", error)
-                continue
-            faces = self.find(image)
-            picture = draw_faces(image, faces)
-            write_results(out / stem, path, image.shape[:2], faces, picture)
-            best = f", best score {faces.scores[0]:.3f}" if len(faces) else ""
-            print(f"{path}: {len(faces)} face{'' if len(faces) == 1 else 's'}{best} -> {out / stem}.jpg", flush=True)
-            done.append(path.name)
-            if sheet:
-                pictures.append(shrink(picture, 2 * SHEET_CELL)[0])
+        with Progress(len(items), "images", "predict", bar=False) as progress:
+            for item, image, faces in self._look(items):
+                progress.advance()
+                if image is None:
+                    continue
+                picture = draw_faces(image, faces)
+                self._write(out, item, image, faces, picture)
+                print(f"{plain_text(item.path)}: {describe(faces)} -> {plain_text(out / item.stem)}.jpg", flush=True)
+                done.append(plain_text(item.path.name))
+                if sheet:
+                    pictures.append(shrink(picture, 2 * SHEET_CELL)[0])
         if not done:
-            raise InputError(f"none of the {len(paths)} images could be read")
+            raise InputError(f"none of the {len(items)} images could be read")
         if sheet:
             write_image(Path(sheet), contact_sheet(pictures, SHEET_COLUMNS, SHEET_CELL, done))
-        return 0 if len(done) == len(paths) else 1
+        return 0 if len(done) == len(items) else 1
+
+    def _look(self, items: Sequence[Item]) -> Iterator[tuple[Item, Optional[np.ndarray], Faces]]:
+        """Each item with its image, None where that cannot be read, and its faces; a batch at a time."""
+        size = self.detector.batch_size
+        for start in range(0, len(items), size):
+            group = items[start:start + size]
+            images = [self._read(item.path) for item in group]
+            found = iter(self.detector.detect([image for image in images if image is not None]))
+            for item, image in zip(group, images):
+                yield item, image, Faces.from_rows(np.empty(0)) if image is None else next(found)
+
+    def _read(self, path: Path) -> Optional[np.ndarray]:
+        try:
+            return self.detector.read(path)
+        except (InputError, OSError) as error:
+            LOGGER.error("%s", error)
+            return None
+
+    def _write(self, out: Path, item: Item, image: np.ndarray, faces: Faces, picture: np.ndarray) -> None:
+        stem = out / item.stem
+        write_image(Path(f"{stem}.jpg"), picture)
+        faces.save(f"{stem}.txt", item.path.name)
+        faces.save(f"{stem}.json", item.path, image.shape[:2])
+        if self.crop is not None:
+            write_faces(out / "crops" / item.stem, faces.crop(image, self.crop))
+        if self.align is not None:
+            write_faces(out / "aligned" / item.stem, faces.align(image, self.align))
 
 
-def find_images(sources: Sequence[Union[str, Path]]) -> list[Path]:
-    """Image files: those named, and those in named folders (not below), sorted within a folder.
+def find_images(sources: Sequence[Union[str, Path]], recursive: bool = False) -> list[Item]:
+    """Image files: those named, and those in named folders, by name within a folder.
+
+    Args:
+        sources: files (whatever their suffix) and folders.
+        recursive: folders below as well; their names stand before those of the results. Links are followed, each
+            folder is entered once.
 
     Raises:
         InputError: nothing of this name; a folder without images.
     """
-    found: list[Path] = []
+    found: list[tuple[Path, Path]] = []
     for source in map(Path, sources):
         if source.is_dir():
-            inside = sorted(path for path in source.iterdir() if path.suffix.lower() in SUFFIXES)
+            folders = _folders(source) if recursive else [source]
+            inside = [(path, path.relative_to(source)) for folder in folders for path in sorted(folder.iterdir())
+                      if path.suffix.lower() in SUFFIXES and path.is_file()]
             if not inside:
-                raise InputError(f"{source}: no image in this folder; expected .jpg, .png or the like")
+                below = "" if recursive or not any(map(Path.is_dir, source.iterdir())) else \
+                    "; with --recursive those below are searched as well"
+                raise InputError(f"{plain_text(source)}: no image in this folder; expected .jpg, .png or the "
+                                 f"like{below}")
             found += inside
         elif source.is_file():
-            found.append(source)
+            found.append((source, Path(source.name)))
         else:
-            raise InputError(f"{source}: no such image or folder")
-    return list(dict.fromkeys(found))
+            raise InputError(f"{plain_text(source)}: no such image or folder")
+    return name_results(dict(found))
 
 
-def output_names(paths: Sequence[Path], out: Path) -> list[str]:
-    """A name without suffix for each image's results; images that share one get a number.
-
-    Raises:
-        InputError: the drawing of an image would replace one of the images.
-    """
-    names: list[str] = []
+def name_results(found: dict[Path, Path]) -> list[Item]:
+    """Items of paths and their names below the output folder; where two have one stem the later gets a number."""
+    items: list[Item] = []
     taken: set[str] = set()
-    for path in paths:
-        name, number = path.stem, 1
-        while name in taken:
+    for path, below in found.items():
+        plain = below.with_suffix("")
+        stem, number = plain, 1
+        while str(stem) in taken:
             number += 1
-            name = f"{path.stem}_{number}"
-        taken.add(name)
-        names.append(name)
-    inputs = {path.resolve() for path in paths}
-    for name in names:
-        if (out / f"{name}.jpg").resolve() in inputs:
-            raise InputError(f"--out {out}: {name}.jpg there is one of the images to look at; choose another folder")
-    return names
+            stem = plain.with_name(f"{plain.name}_{number}")
+        taken.add(str(stem))
+        items.append(Item(path, stem))
+    return items
 
 
-def write_results(stem: Path, source: Path, shape: tuple[int, int], faces: Faces, picture: np.ndarray) -> None:
-    """`<stem>.jpg`, `<stem>.txt` and `<stem>.json` for one image."""
-    write_image(Path(f"{stem}.jpg"), picture)
-    write_prediction(Path(f"{stem}.txt"), source.name, faces)
-    content = {"image": str(source), "height": shape[0], "width": shape[1], "faces": [
-        {"score": round(float(score), 4), "box_xyxy": np.round(box.astype(float), 1).tolist(),
-         "landmarks": np.round(landmarks.astype(float), 1).tolist()}
-        for score, box, landmarks in zip(faces.scores, faces.boxes, faces.landmarks)]}
-    with atomic_write(f"{stem}.json") as file:
-        json.dump(content, file, indent=1)
+def refuse_overwriting(items: Sequence[Item], out: Path) -> None:
+    """InputError where the drawing of an image would replace one of the images."""
+    inputs = {item.path.resolve() for item in items}
+    for item in items:
+        drawing = out / f"{item.stem}.jpg"
+        if drawing.resolve() in inputs:
+            raise InputError(f"--out {plain_text(out)}: {plain_text(drawing.name)} there is one of the images to look "
+                             "at; choose another folder")
+
+
+def write_faces(stem: Path, images: Sequence[np.ndarray]) -> None:
+    """`<stem>_001.png` and so on, best face first."""
+    for number, image in enumerate(images, start=1):
+        write_image(Path(f"{stem}_{number:03d}.png"), image)
+
+
+def describe(faces: Faces) -> str:
+    """How many, and the best score."""
+    best = f", best score {faces.scores[0]:.3f}" if len(faces) else ""
+    return f"{len(faces)} face{'' if len(faces) == 1 else 's'}{best}"
 
 
 def shrink(image: np.ndarray, longest: Optional[int]) -> tuple[np.ndarray, float]:
@@ -145,12 +174,21 @@ def shrink(image: np.ndarray, longest: Optional[int]) -> tuple[np.ndarray, float
     return cv2.resize(image, size, interpolation=cv2.INTER_AREA), scale
 
 
-def released_weights(recipe: Any) -> Path:
-    """The authors' released network as a checkpoint, converted once and kept in the user's cache folder."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mindspore-face-detection"
-    path = cache / "centerface_release.ckpt"
-    if not path.is_file():
-        tensors, card = recipe.released()
-        checkpoint.save(path, tensors, card)
-        LOGGER.info("converted the released weights (%s) to %s", card["source"], path)
-    return path
+def _folders(top: Path) -> Iterator[Path]:
+    """A folder and all below, each once, however links lead back."""
+    seen: set[tuple[int, int]] = set()
+    _is_new(top, seen)
+    for folder, below, _ in os.walk(top, followlinks=True):
+        below[:] = sorted(name for name in below if _is_new(Path(folder, name), seen))
+        yield Path(folder)
+
+
+def _is_new(folder: Path, seen: set[tuple[int, int]]) -> bool:
+    try:
+        status = folder.stat()
+    except OSError:             # a link to nothing, or to itself
+        return False
+    identity = status.st_dev, status.st_ino
+    is_new = identity not in seen
+    seen.add(identity)
+    return is_new

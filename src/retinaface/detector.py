@@ -6,19 +6,25 @@
 """
 from collections.abc import Iterable
 from functools import partial
-from typing import Any, Callable
+from pathlib import Path
+from typing import Any, Callable, Union
 
 import numpy as np
 
 from dependency.errors import InputError
 from src.retinaface.coding import VARIANCE
 from src.retinaface.decoder import decode_retinaface
-from src.retinaface.layers import NETWORK_INPUT, backbone_of
+from src.retinaface.layers import NETWORK_INPUT, backbone_of, tensor_shapes as shapes_of
 from src.retinaface.torch_names import own_names
 
-__all__ = ["DEFAULT_CARD", "assumed_card", "check_options", "decoder", "inference_cell", "own_names"]
+__all__ = ["DEFAULT_CARD", "OUTPUTS", "SIDE_MULTIPLE", "assumed_card", "check_options", "decoder",
+           "from_foreign_onnx", "inference_cell", "onnx_graph", "own_names", "tensor_shapes"]
 
 DECODER = "retinaface"
+# What the network gives, in its order; the names of an exported graph's outputs.
+OUTPUTS = ("boxes", "scores", "landmarks")
+# Both sides of the network's input must be multiples of it: any size will do.
+SIDE_MULTIPLE = 1
 # The published results' protocol: hard suppression, no limit on the number of faces, nothing added to the image.
 # Anchors that one face lights up are not thinned before suppression, so top_k counts 20 rows a face there: the most
 # faces found in an image of WIDER val at this threshold are 3830.
@@ -46,6 +52,23 @@ def inference_cell(card: dict[str, Any]) -> Any:
     """The MindSpore cell (normalisation and network) that a card describes; see `RetinaFaceInference`."""
     from src.retinaface.inference import RetinaFaceInference
     return RetinaFaceInference(card)
+
+
+def tensor_shapes(card: dict[str, Any]) -> dict[str, tuple[int, ...]]:
+    """Shapes by name of the network's tensors that a card describes."""
+    return shapes_of(card.get("options", {}).get("backbone", "resnet50"))
+
+
+def onnx_graph(card: dict[str, Any], tensors: dict[str, np.ndarray], **options: int) -> Any:
+    """The same network as an `onnx.ModelProto`, made without MindSpore; see `src.retinaface.onnx_graph.build`."""
+    from src.retinaface.onnx_graph import build
+    return build(card, tensors, OUTPUTS, **options)
+
+
+def from_foreign_onnx(path: Union[str, Path]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """No ONNX file of a RetinaFace that others wrote is known: an InputError says so."""
+    raise InputError(f"{path}: an ONNX file that this project did not write; convert the original .pth "
+                     "(python -m src.tools.convert FILE.pth OUT.ckpt) and export that")
 
 
 def decoder(card: dict[str, Any]) -> Callable[..., np.ndarray]:

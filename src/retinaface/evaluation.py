@@ -120,8 +120,9 @@ def load_detector(cfg: Any, given: set[str], model: Path) -> BaseDetector:
     size = "original" if cfg.val_origin_size else (min(SHORT_SIDE, cfg.val_max_size), cfg.val_max_size)
     manual = {"test_size": size, "score_threshold": cfg.val_confidence_threshold, "nms_iou": cfg.val_nms_threshold}
     from src import models
-    from src.common.inference import Forward, build_detector
-    forward = Forward(models.recipe, "retinaface", cfg.device_target)
+    from src.runtime.backends import new_backend
+    from src.runtime.inference import build_detector
+    forward = new_backend(cfg.backend, models.recipe, "retinaface", cfg.device_target)
     card = forward.load(model)
     if card["model"] != "retinaface":
         raise InputError(f"{model} is a checkpoint of {card['model']}; test it with test.py --eval 1 (see --help)")

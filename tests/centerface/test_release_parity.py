@@ -11,7 +11,7 @@ from dependency.evaluate.prediction_io import read_prediction
 from src import models
 from src.centerface.decoder import decode_release
 from src.common import checkpoint
-from src.common.inference import Forward
+from src.runtime.inference import Forward
 from tests.test_test_py import script
 
 EVENTS = ["0--Parade", "12--Group", "11--Meeting"]

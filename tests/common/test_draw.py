@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from dependency.centernet.src.lib.detectors.base_detector import Faces
-from src.common.draw import BACKGROUND, LANDMARK_COLOURS, STRONG, WEAK, contact_sheet, draw_faces
+from dependency.centernet.src.lib.utils.draw import LANDMARK_COLOURS, STRONG, WEAK
+from src.common.draw import BACKGROUND, contact_sheet, draw_faces
 
 
 def faces(score=0.9, box=(20, 30, 80, 110)):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`Faces`, what a detector finds in one image, and `BaseDetector`, the way from an image to them.
+"""`BaseDetector`, the way from an image to its `Faces`.
 
     faces = BaseDetector(forward, decode, test_size="original").run(read_image("photo.jpg"))
 
@@ -7,12 +7,12 @@
 image's share of them: rows [M, 15] = box xyxy, score, five landmarks x y, in the pixels of the network's input.
 """
 from collections import defaultdict
-from dataclasses import dataclass
 from typing import Callable, Optional, Sequence, Union
 
 import numpy as np
 
 from dependency.centernet.src.lib.detectors.box_voting import vote
+from dependency.centernet.src.lib.detectors.faces import Faces
 from dependency.centernet.src.lib.external.suppress import nms, soft_nms
 from dependency.centernet.src.lib.utils.image import (BLACK, STRIDE, Placement, letterbox, pad_to_multiple,
                                                       pad_to_square, round_up)
@@ -23,7 +23,6 @@ VGA = "vga"
 VGA_SIDE = 640
 NMS_KINDS = ("soft", "hard", "vote")
 PADS = ("none", "32", "square", "centre")
-COLUMNS = 15
 SOFT_THRESHOLD = 0.001
 # Left and right change places in a mirrored image: eyes 0, 1 and mouth corners 3, 4.
 MIRRORED_LANDMARKS = [1, 0, 2, 4, 3]
@@ -37,34 +36,6 @@ Size = Union[int, str, tuple[int, int]]
 
 class NonFiniteMaps(InputError):
     """The network's output holds NaN or infinity: the weights are unusable."""
-
-
-@dataclass(frozen=True)
-class Faces:
-    """Detected faces, best score first.
-
-    boxes: [N, 4] float32 xyxy pixels of the original image (x2 - x1 is the width).
-    scores: [N] float32.
-    landmarks: [N, 5, 2] float32 pixels: left eye, right eye, nose, left mouth corner, right mouth corner.
-    """
-    boxes: np.ndarray
-    scores: np.ndarray
-    landmarks: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.scores)
-
-    def rows(self) -> np.ndarray:
-        """[N, 15] float32: box xyxy, score, landmarks x0 y0 .. x4 y4."""
-        parts = self.boxes, self.scores[:, None], self.landmarks.reshape(-1, 10)
-        return np.concatenate(parts, axis=1, dtype=np.float32)
-
-    @classmethod
-    def from_rows(cls, rows: np.ndarray) -> "Faces":
-        """Faces from rows [N, 15] (see `rows`), put in order of score; equal scores keep their order."""
-        rows = np.asarray(rows, np.float32).reshape(-1, COLUMNS)
-        rows = rows[np.argsort(-rows[:, 4], kind="stable")]
-        return cls(rows[:, :4], rows[:, 4], rows[:, 5:].reshape(-1, 5, 2))
 
 
 class BaseDetector:

@@ -6,7 +6,7 @@ import pytest
 from dependency.errors import InputError
 from src import models
 from src.common import checkpoint
-from src.common.inference import Forward, build_detector
+from src.runtime.inference import Forward, build_detector
 from tests.small_wider import make_checkpoint
 
 RNG = np.random.default_rng(5)

@@ -17,6 +17,7 @@ import numpy as np
 
 from dependency.centernet.src.lib.detectors.base_detector import BaseDetector
 from src.common import checkpoint, device
+from src.runtime.fixed_size import FixedSizeDetector, fill_batch
 from src.common.log import LOGGER
 
 # The parts of a card that shape the graph; checkpoints that agree on them share it.
@@ -33,14 +34,22 @@ class Forward:
         recipes: the recipe of a model's name.
         model: what a checkpoint without a card is.
         device_target, device_id: see `device.setup`.
+
+    Attributes:
+        recipe, card: of the checkpoint that was loaded last.
+        sizes: batch, height and width that it takes: zeros, for any.
+        runtime: name and version, for reports.
     """
 
     def __init__(self, recipes: Callable[[str], Any], model: str = "centerface", device_target: str = "auto",
                  device_id: Optional[int] = None):
         self.recipe: Any = None
+        self.card: dict[str, Any] = {}
+        self.sizes = (0, 0, 0)
         self._recipes = recipes
         self._model = model
         self._ms = device.setup(device_target, device_id)
+        self.runtime = f"mindspore {self._ms.__version__}"
         self._cell: Any = None
         self._built = ""
 
@@ -59,7 +68,7 @@ class Forward:
         report.require(path, card if has_card else None)
         for name, parameter in parameters.items():
             parameter.set_data(self._ms.Tensor(tensors[name].astype(np.float32, copy=False)))
-        self._cell, self._built, self.recipe = cell, described, recipe
+        self._cell, self._built, self.recipe, self.card = cell, described, recipe, card
         LOGGER.info("load_model %s success: %s", path, report.format())
         return card
 
@@ -107,11 +116,11 @@ def read_network(path: Union[str, Path], recipes: Callable[[str], Any], model: s
     return Network(recipe, card, tensors, False)
 
 
-def build_detector(forward: Forward, card: dict[str, Any], **options: Any) -> BaseDetector:
+def build_detector(forward: Any, card: dict[str, Any], **options: Any) -> BaseDetector:
     """The detector that a card describes.
 
     Args:
-        forward: the network, loaded with the card's checkpoint.
+        forward: the network, loaded with the card's file; see src/runtime/backends.py.
         card: "decoder", and "detect" with default arguments of `BaseDetector`.
         **options: arguments of `BaseDetector` that win over the card's.
 
@@ -119,4 +128,10 @@ def build_detector(forward: Forward, card: dict[str, Any], **options: Any) -> Ba
         InputError: an option that is wrong, or makes no sense for this model.
     """
     forward.recipe.check_options(options)
-    return BaseDetector(forward, forward.recipe.decoder(card), **{**card.get("detect", {}), **options})
+    arguments = {**card.get("detect", {}), **options}
+    batch, height, width = forward.sizes
+    looks = fill_batch(forward, batch) if batch else forward
+    if height and width:
+        LOGGER.info("the file takes %d x %d pixels: images are fitted into them", width, height)
+        return FixedSizeDetector((height, width), looks, forward.recipe.decoder(card), **arguments)
+    return BaseDetector(looks, forward.recipe.decoder(card), **arguments)

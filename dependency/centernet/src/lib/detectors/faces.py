@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`Faces`, what a detector finds in one image, and what people do with it.
+
+    for box, score, landmarks in faces: ...
+    faces.filter(score=0.6, size=40).align(image)          # uint8 [N, 112, 112, 3], for face recognisers
+    faces.save("photo.json", "photo.jpg")
+
+Boxes are float32 xyxy pixels (x2 - x1 is the width), landmarks [N, 5, 2]: left eye, right eye, nose, left mouth
+corner, right mouth corner, left in the image. Images are arrays as `as_bgr` takes them, in the pixels that were
+looked at: read a file by `read_photo`, which turns it as the detector does.
+"""
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Iterator, NamedTuple, Optional, Union
+
+import numpy as np
+
+from dependency.centernet.src.lib.utils.align import TEMPLATE_SIDE, align_faces
+from dependency.centernet.src.lib.utils.draw import draw_faces
+from dependency.centernet.src.lib.utils.photo import as_bgr, plain_text
+from dependency.errors import InputError
+from dependency.evaluate.prediction_io import write_prediction
+from dependency.files import atomic_write
+
+COLUMNS = 15
+
+
+class Face(NamedTuple):
+    """One face: box [4] xyxy pixels, score, landmarks [5, 2] pixels."""
+    box: np.ndarray
+    score: float
+    landmarks: np.ndarray
+
+
+@dataclass(frozen=True)
+class Faces:
+    """Detected faces, best score first.
+
+    boxes: [N, 4] float32 xyxy pixels of the original image (x2 - x1 is the width).
+    scores: [N] float32.
+    landmarks: [N, 5, 2] float32 pixels: left eye, right eye, nose, left mouth corner, right mouth corner.
+    """
+    boxes: np.ndarray
+    scores: np.ndarray
+    landmarks: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def __getitem__(self, index: Any) -> Union[Face, "Faces"]:
+        """One `Face` for a number, `Faces` for a slice, a mask or a list of numbers."""
+        if isinstance(index, (int, np.integer)):
+            return Face(self.boxes[index], float(self.scores[index]), self.landmarks[index])
+        return Faces(self.boxes[index], self.scores[index], self.landmarks[index])
+
+    def __iter__(self) -> Iterator[Face]:
+        return (self[index] for index in range(len(self)))
+
+    def rows(self) -> np.ndarray:
+        """[N, 15] float32: box xyxy, score, landmarks x0 y0 .. x4 y4."""
+        parts = self.boxes, self.scores[:, None], self.landmarks.reshape(-1, 10)
+        return np.concatenate(parts, axis=1, dtype=np.float32)
+
+    @classmethod
+    def from_rows(cls, rows: np.ndarray) -> "Faces":
+        """Faces from rows [N, 15] (see `rows`), put in order of score; equal scores keep their order."""
+        rows = np.asarray(rows, np.float32).reshape(-1, COLUMNS)
+        rows = rows[np.argsort(-rows[:, 4], kind="stable")]
+        return cls(rows[:, :4], rows[:, 4], rows[:, 5:].reshape(-1, 5, 2))
+
+    def scaled(self, factor: float) -> "Faces":
+        """The same faces in an image `factor` times as large."""
+        return Faces(self.boxes * np.float32(factor), self.scores, self.landmarks * np.float32(factor))
+
+    def filter(self, score: float = 0.0, size: float = 0.0) -> "Faces":
+        """Those with at least this score whose box is at least `size` pixels wide and high."""
+        sides = (self.boxes[:, 2:] - self.boxes[:, :2]).min(axis=1, initial=np.inf)
+        return self[(self.scores >= score) & (sides >= size)]
+
+    def crop(self, image: np.ndarray, margin: float = 0.2) -> list[np.ndarray]:
+        """Each face's part of the image, copied: its box, larger by `margin` of its sides all around, within the image.
+
+        Returns:
+            uint8 [h, w, 3] each, at least one pixel.
+        """
+        image = as_bgr(image)
+        limit = np.array(image.shape[1::-1])
+        more = margin * (self.boxes[:, 2:] - self.boxes[:, :2])
+        starts = np.floor(self.boxes[:, :2] - more).clip(0, limit - 1).astype(int)
+        ends = np.maximum(np.ceil(self.boxes[:, 2:] + more).clip(0, limit).astype(int), starts + 1)
+        return [image[y1:y2, x1:x2].copy() for (x1, y1), (x2, y2) in zip(starts.tolist(), ends.tolist())]
+
+    def align(self, image: np.ndarray, size: int = TEMPLATE_SIDE) -> np.ndarray:
+        """Each face upright with its landmarks on ArcFace's template, uint8 [N, size, size, 3]; see `align_faces`."""
+        return align_faces(as_bgr(image), self.landmarks, size)
+
+    def draw(self, image: np.ndarray, scores: bool = True) -> np.ndarray:
+        """A copy of the image uint8 [H, W, 3] with boxes, scores and landmarks; see `draw_faces`."""
+        return draw_faces(as_bgr(image), self, scores)
+
+    def to_dict(self) -> dict[str, Any]:
+        """{"faces": [{"score", "box_xyxy" [4], "landmarks" [5][2]}, ...]}, pixels to a tenth: what the JSON holds."""
+        return {"faces": [{"score": round(score, 4), "box_xyxy": _tenths(box), "landmarks": _tenths(landmarks)}
+                          for box, score, landmarks in self]}
+
+    def save(self, path: Union[str, Path], image: Union[str, Path] = "",
+             shape: Optional[tuple[int, int]] = None) -> None:
+        """Write a file by its suffix: .txt in WIDER's layout (x y w h score; no landmarks), .json with everything.
+
+        Args:
+            path: its folder is created; the file is written whole or not at all.
+            image: the image's name for the file to tell; without one the file's own.
+            shape: (height, width) of the image, for the JSON.
+
+        Raises:
+            InputError: another suffix.
+        """
+        path = Path(path)
+        name = str(image) or path.stem
+        if path.suffix.lower() == ".txt":
+            write_prediction(path, plain_text(name), self)
+        elif path.suffix.lower() == ".json":
+            size = {"height": shape[0], "width": shape[1]} if shape else {}
+            with atomic_write(path) as file:
+                json.dump({"image": name, **size, **self.to_dict()}, file, indent=1)
+        else:
+            raise InputError(f"{plain_text(path)}: faces are written as .txt or .json")
+
+
+def _tenths(values: np.ndarray) -> list:
+    return np.round(values.astype(float), 1).tolist()

