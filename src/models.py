@@ -49,8 +49,8 @@ def select(argv: Sequence[str], default: str) -> tuple[str, list[str]]:
     argv = list(argv)
     given = _values(argv)
     if "model" in given:
-        place = next(index for index, word in enumerate(argv) if word.split("=")[0] == "--model")
-        del argv[place:place + (1 if "=" in argv[place] else 2)]
+        for place in reversed([index for index, word in enumerate(argv) if word.split("=")[0] == "--model"]):
+            del argv[place:place + (1 if "=" in argv[place] else 2)]
         return _known(given["model"]), argv
     path = Path(given.get("config_path") or "")
     names = set(given)

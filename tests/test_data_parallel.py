@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Several devices compute what one computes: two CPU ranks with batch B against one with batch 2B, for both models.
+"""Several devices compute what one computes: two CPU ranks with batch B against one with batch 2B, for both models,
+started by the manuals' launchers.
 
 Shared BatchNorm statistics, the losses' divisors over all devices, averaged gradients, dealt out images and the
 learning rate all have to be right for it. Augmentation is on: a sample depends on seed, epoch and image only.
 """
 import json
+import os
+import shutil
 import subprocess
 import sys
 
@@ -31,6 +34,10 @@ MODELS = {
         "--initial_lr=1e-5"]}}
 
 
+LAUNCHERS = {"centerface": ("train_distribute.sh", lambda data: ["", "none", data, "few.json", "images/train/images"]),
+             "retinaface": ("run_distribute_gpu_train.sh", lambda data: ["2", "0,1"])}
+
+
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     """Eight drawn images with faces, 320 pixels wide."""
@@ -55,6 +62,20 @@ def run(words, status=0):
     return done.stdout
 
 
+def start(name, data, copy, options):
+    """The manual's launcher, for real, with two processes on the CPU; a copy of it, as it logs beside itself."""
+    shutil.copytree(ROOT / "scripts", copy / "scripts", ignore=shutil.ignore_patterns("device*", "output", "dataset"))
+    for part in ("src", "dependency", "train.py"):
+        (copy / part).symlink_to(ROOT / part)
+    script, words = LAUNCHERS[name]
+    environment = {**os.environ, "PYTHON": sys.executable, "DEVICE_TARGET": "CPU", "DEVICE_NUM": "2",
+                   "MASTER_PORT": "9400", "BACKGROUND": "0"}
+    done = subprocess.run(["sh", copy / "scripts" / script, *words(data), "--", *options], env=environment,
+                          capture_output=True, text=True, timeout=400, check=False)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return done.stdout
+
+
 def result(folder):
     """(losses of the epochs, tensors of the last checkpoint)"""
     metrics, = (folder / "run").rglob("*metrics.jsonl")
@@ -65,8 +86,8 @@ def result(folder):
 @pytest.mark.parametrize("name", MODELS)
 def test_two_ranks_compute_what_one_does(name, data, tmp_path):
     run(command(name, data, tmp_path / "one", 4))
-    shown = run(["scripts/launch.py", "--devices=2", "--master_port=9400", f"--log_dir={tmp_path}/log", "--",
-                 *command(name, data, tmp_path / "two", 2, "--sync_bn=1")])
+    options = command(name, data, tmp_path / "two", 2, "--sync_bn=1")[1:]
+    shown = start(name, data, tmp_path / "a copy", options)
     assert f"training {name} on 2 x CPU" in shown and "4 images a step" in shown
     (losses, weights), (expected, straight) = result(tmp_path / "two"), result(tmp_path / "one")
     assert len(losses) == EPOCHS

@@ -10,11 +10,12 @@ from src import models
     ([], "retinaface"), (["--is_distributed"], "retinaface"), (["--device_target", "CPU"], "retinaface"),
     (["--batch_size=4"], "retinaface"), (["--lr=5e-4", "--per_batch_size=8"], "centerface"),
     (["--annot_path", "train.json", "--weight_decay=0"], "centerface"),
-    (["--model=centerface", "--seed", "3"], "centerface"), (["--model", "retinaface", "--seed=3"], "retinaface")])
+    (["--model=centerface", "--seed", "3"], "centerface"), (["--model", "retinaface", "--seed=3"], "retinaface"),
+    (["--model=retinaface", "--seed=3", "--model=centerface"], "centerface")])
 def test_the_manuals_commands_name_their_model(argv, name):
     found, rest = models.select(argv, default="retinaface")
     assert found == name and rest == [word for word in argv if word not in (
-        "--model=centerface", "--model", "retinaface")]
+        "--model=centerface", "--model=retinaface", "--model", "retinaface")]
 
 
 def test_a_configuration_file_names_the_model(tmp_path):

@@ -14,7 +14,7 @@ import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Callable, Optional, Sequence
+from typing import Any, Callable, Iterable, Iterator, Optional, Sequence
 
 import numpy as np
 
@@ -36,11 +36,12 @@ METRICS = "metrics.jsonl"
 
 @dataclass
 class EpochMeter:
-    """Running means over one epoch."""
+    """Running means over one epoch; waited: seconds of it in which there was no batch yet."""
     terms: int
     steps: int = 0
     skipped: int = 0
     bad_images: int = 0
+    waited: float = 0.0
     loss: float = 0.0
     sums: list[float] = field(default_factory=list)
     start: float = field(default_factory=time.monotonic)
@@ -93,11 +94,12 @@ class Trainer:
         bad_images = BadImages(self.describe)
         self._forget_after(first_step)
         with stop, Progress(total - first_step, "steps", "training", bar=self.settings.log_every > 1) as progress:
-            for batch in self._saved_at_failure(_guarded(batches(loader)), first_step):
+            for batch, waited in _timed(self._saved_at_failure(_guarded(batches(loader)), first_step)):
                 counts = stop.number > 0, bad_images.note(batch[-1].asnumpy())
                 loss, terms, finite, (stopped, bad) = self._run(batch, done, counts)
                 meter.add(loss, terms, finite)
                 meter.bad_images += bad
+                meter.waited += waited
                 self._log_iteration(done, meter, loss, finite)
                 done += 1
                 progress.advance()
@@ -202,7 +204,7 @@ class Trainer:
         if self.plan.rank == 0:
             line = {"epoch": self._epoch(done), "step": done, "loss": meter.loss,
                     **dict(zip(self.terms, meter.means)), "skipped": meter.skipped,
-                    "bad_images": meter.bad_images, "lr": rate,
+                    "bad_images": meter.bad_images, "data_seconds": meter.waited, "lr": rate,
                     "images_per_second": speed, "seconds": seconds, "time": time.time()}
             append_line(self.settings.folder / f"{self.naming.beside}{METRICS}", json.dumps(line))
 
@@ -218,6 +220,14 @@ class Trainer:
 
     def _path(self, done: int) -> Path:
         return self.settings.folder / self.naming.checkpoint(self._epoch(done), done)
+
+
+def _timed(source: Iterable) -> Iterator[tuple[Any, float]]:
+    """Each item, and the seconds that it took to come."""
+    start = time.monotonic()
+    for item in source:
+        yield item, time.monotonic() - start
+        start = time.monotonic()
 
 
 class _StopSignal:
