@@ -26,11 +26,11 @@ from dependency.centernet.src.lib.utils.photo import MAX_PIXELS, as_bgr, read_ph
 from dependency.errors import InputError
 from src import models
 from src.common import checkpoint, device
-from src.runtime.backends import Backend, open_backend
 from src.common.converted import is_onnx
-from src.runtime.inference import build_detector
 from src.common.log import LOGGER
 from src.common.prediction import find_images, shrink
+from src.runtime.backends import Backend, open_backend
+from src.runtime.inference import build_detector
 
 __all__ = ["Face", "FaceDetector", "Faces", "as_bgr", "read_photo", "released_weights"]
 

@@ -12,9 +12,9 @@ import export
 from dependency.errors import InputError
 from src import models
 from src.common import checkpoint
-from src.runtime.backends import open_backend
 from src.export.export import Export
 from src.retinaface.detector import DEFAULT_CARD
+from src.runtime.backends import open_backend
 from tests.conftest import ROOT
 from tests.retinaface.weights import random_tensors
 from tests.small_wider import make_checkpoint

@@ -17,8 +17,8 @@ import numpy as np
 
 from dependency.centernet.src.lib.detectors.base_detector import BaseDetector
 from src.common import checkpoint, device
-from src.runtime.fixed_size import FixedSizeDetector, fill_batch
 from src.common.log import LOGGER
+from src.runtime.fixed_size import FixedSizeDetector, fill_batch
 
 # The parts of a card that shape the graph; checkpoints that agree on them share it.
 GRAPH_PARTS = ("model", "options", "input")

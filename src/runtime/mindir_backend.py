@@ -16,8 +16,8 @@ import numpy as np
 from dependency.errors import InputError
 from src.common import device
 from src.common.log import LOGGER
-from src.runtime.onnx_backend import require_size
 from src.common.onnx_file import parse_card
+from src.runtime.onnx_backend import require_size
 
 
 class MindirBackend:

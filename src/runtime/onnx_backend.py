@@ -14,11 +14,11 @@ import numpy as np
 from dependency.errors import InputError
 from src.common import checkpoint
 from src.common.converted import is_onnx
+from src.common.log import LOGGER
+from src.common.onnx_file import card_of, read_model
 from src.runtime.decoded import Decoded
 from src.runtime.inference import read_network
-from src.common.log import LOGGER
 from src.runtime.onnx_builder import INPUT
-from src.common.onnx_file import card_of, read_model
 
 
 class OnnxBackend:

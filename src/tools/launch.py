@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Optional
 
 from dependency.errors import InputError
-from src.launch import engines, hosts
 from src.common.cli import run
+from src.launch import engines, hosts
 from src.launch.engines import Command, Job
 from src.launch.supervise import Supervisor
 from src.tools.hccl_tools import table_servers

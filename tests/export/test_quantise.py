@@ -6,8 +6,8 @@ import pytest
 from dependency.errors import InputError
 from src import models
 from src.common import checkpoint
-from src.runtime.backends import open_backend
 from src.export.quantise import quantise
+from src.runtime.backends import open_backend
 from tests.small_wider import make_checkpoint
 
 onnx = pytest.importorskip("onnx")

@@ -11,11 +11,11 @@ import pytest
 from dependency.errors import InputError
 from src import models
 from src.common import checkpoint
+from src.retinaface.detector import DEFAULT_CARD
 from src.runtime.backends import new_backend, open_backend
 from src.runtime.fixed_size import FixedSizeDetector, fill_batch
 from src.runtime.inference import build_detector
 from src.runtime.onnx_backend import OnnxBackend
-from src.retinaface.detector import DEFAULT_CARD
 from tests.conftest import ROOT
 from tests.retinaface.weights import random_tensors
 from tests.small_wider import make_checkpoint

@@ -3,7 +3,6 @@
 
 All images are uint8 BGR [H, W, 3]; points and boxes are float32 pixels; randomness comes from a Generator.
 """
-import cv2
 import numpy as np
 
 from dependency.centernet.src.lib.utils.image import Placement, place
