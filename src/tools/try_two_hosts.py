@@ -143,7 +143,8 @@ def draw(folder: Path) -> Path:
 def words(data: Path, epochs: int, batch: int, out: Path) -> list[str]:
     """train.py and its arguments."""
     return [str(ROOT / "train.py"), *TRAINING, f"--max_epoch={epochs}", f"--per_batch_size={batch}",
-            f"--annot_path={data}/annotations/train.json", f"--img_dir={data}/images/train/images", f"--ckpt_path={out}"]
+            f"--annot_path={data}/annotations/train.json", f"--img_dir={data}/images/train/images",
+            f"--ckpt_path={out}"]
 
 
 def train_alone(out: Path, data: Path, epochs: int) -> Path:
