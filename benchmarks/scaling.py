@@ -2,12 +2,12 @@
 """Images a second of one training with one process and with several, and where the time of a step goes.
 
     python -m benchmarks.scaling                          # CenterFace, 512 x 512, 8 images a step, 1 and 2 CPU processes
-    python -m benchmarks.scaling --devices 1,2,4,8 --device_target Ascend --batch 64 --data_dir dataset/centerface
+    python -m benchmarks.scaling --devices 1,2,4,8 --device_target Ascend --batch 64 --data_dir DATA
 
-Each run has the same images a step, shared by its processes. Every process has cores of its own, as many as with the largest
-number of processes; a further run has one process with all cores. The first epoch, which compiles, is left out; medians of
-the others are shown. "waits for data" is counted by the training itself; "sums over processes" is measured alone, with as
-many floats as the network has gradients.
+Each run has the same images a step, shared by its processes. Every process has cores of its own, as many as with the
+largest number of processes; a further run has one process with all cores. The first epoch, which compiles, is left out;
+medians of the others are shown. "waits for data" is counted by the training itself; "sums over processes" is measured
+alone, with as many floats as the network has gradients.
 """
 import argparse
 import json

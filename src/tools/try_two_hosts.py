@@ -6,8 +6,8 @@
 
 Draws a small data set, trains on it with one process, then starts scripts/launch.py in both namespaces with the same
 command and half the batch each, and compares the losses. The last run has --max_restarts 1, loses rank 1 in the middle,
-and must end with the very same losses. The namespaces vanish with the processes in them. Status 77: this machine does not
-allow namespaces.
+and must end with the very same losses. The namespaces vanish with the processes in them. Status 77: this machine does
+not allow namespaces.
 """
 import argparse
 import json
