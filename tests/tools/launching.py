@@ -2,6 +2,7 @@
 """Running scripts/launch.py in tests: with workers of tests/tools/fake_worker.py, most often by a rank table."""
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -24,6 +25,11 @@ def write_table(path, *servers):
     return path
 
 
+def _heed_hangups():
+    """As from a terminal, even where the tests themselves run under nohup."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 class Launch:
     """A launcher that runs; what it prints is gathered in a file."""
 
@@ -37,7 +43,7 @@ class Launch:
                    *own[split + 1:]]
         with self.console.open("w") as console:
             self.process = subprocess.Popen(command, stdout=console, stderr=subprocess.STDOUT, cwd=folder,
-                                            env={**os.environ, **variables})
+                                            env={**os.environ, **variables}, preexec_fn=_heed_hangups)
 
     def wait(self, timeout=60.0):
         """(status, what it printed, seconds since the start)."""
