@@ -109,11 +109,33 @@ def test_a_real_network_from_two_checkpoints_to_a_score(split):
     make_checkpoint(split.model / "0-3_27.ckpt", 3, hm_head__0__bias=np.nan)
     whole = make_checkpoint(split.model / "0-4_36.ckpt", 4).read_bytes()
     (split.model / "0-4_36.ckpt").write_bytes(whole[:-500])
-    done = subprocess.run([sys.executable, str(ROOT / "test.py"), *split.arguments, "--eval", "1", "--device_target", "CPU"],
+    done = subprocess.run([sys.executable, str(ROOT / "test.py"), *split.arguments, "--eval=1", "--device_target=CPU"],
                           capture_output=True, text=True, timeout=300)
     assert done.returncode == 1, done.stdout + done.stderr    # two of four could not be used
     assert "best by hard" in done.stdout and "NaN" in done.stdout and "0-4_36.ckpt" in done.stdout
     assert sorted(path.name for path in split.save.iterdir() if path.is_dir() and any(path.rglob("*.txt"))) == ["1", "2"]
+
+
+def test_a_sweep_in_onnx_runtime_finds_the_same(entry, split):
+    """Two checkpoints by both backends: the same rows but for rounding; the second without MindSpore."""
+    pytest.importorskip("onnxruntime")
+    for seed in (1, 2):
+        make_checkpoint(split.model / f"0-{seed}_{seed * 9}.ckpt", seed)
+    options = ["--device_target", "CPU", "--score_digits", "6", "--test_size", "64", "--top_k", "50"]
+    block = ("import runpy, sys; sys.modules['mindspore'] = None; sys.argv[0] = 'test.py'; "
+             "runpy.run_path('test.py', run_name='__main__')")
+    for backend, program in (("mindspore", ["test.py"]), ("onnx", ["-c", block])):
+        save = split.save / backend
+        done = subprocess.run([sys.executable, *program, *split.arguments, *options, f"--backend={backend}",
+                               f"--save_dir={save}"], cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+    trees = sorted(path.relative_to(split.save / "onnx") for path in (split.save / "onnx").rglob("*.txt"))
+    assert len(trees) == 2 * len(IMAGES)
+    for name in trees:
+        rows = [np.array([line.split() for line in (split.save / kind / name).read_text().splitlines()[2:]], float)
+                for kind in ("mindspore", "onnx")]
+        assert len(rows[0]) == len(rows[1]) > 0
+        np.testing.assert_allclose(np.sort(rows[0], 0), np.sort(rows[1], 0), atol=0.1)
 
 
 @pytest.mark.parametrize("name", ["test", "eval", "predict"])
