@@ -78,6 +78,10 @@ def train(name: str, cfg, ranks) -> None:
     first_step = plan.first_step(position, run_as.names)
     if position is not None:
         run_as = run_as.going_on()
+    if restarted and first_step >= len(rates):
+        LOGGER.info("the run had already ended with %s", restarted)
+        LOGGER.info(log.END_TRAINING)
+        return
     loader = create_loader(samples, model.COLUMNS, plan, first_step, run_as.workers, run_as.names,
                            run_as.bad_images)
     naming = run_as.naming(plan.steps_per_epoch, goes_on=position is not None)

@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple, Optional
 
-from dependency.errors import TrainingError
+from dependency.errors import InputError, TrainingError
 from src.common.cli import run
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -54,9 +54,12 @@ def main(argv: Optional[list[str]] = None) -> int:
         data = args.data_dir or draw(Path(folder) / "data")
         counts = sorted(map(int, args.devices.split(",")))
         every = os.cpu_count() or 1
-        runs = [(1, every)] + [(count, max(1, every // counts[-1])) for count in counts]
+        if counts[0] < 1 or args.batch < counts[-1] or args.epochs < 2:
+            raise InputError(f"--devices {args.devices} --batch {args.batch} --epochs {args.epochs}: expected devices from "
+                             "1, at least one image for each, and two epochs")
+        runs = list(dict.fromkeys([(1, every), *((count, max(1, every // counts[-1])) for count in counts)]))
         found = {each: measure(args, *each, data, Path(folder)) for each in runs}
-    print(table(found))
+    print(table(found, runs[-len(counts)]))
     return 0
 
 
@@ -115,9 +118,9 @@ def measure_reduction(out: Path, target: str) -> int:
     return 0
 
 
-def table(found: dict[tuple[int, int], Step]) -> str:
-    """A row for each (processes, cores of each)."""
-    first = list(found.values())[1]
+def table(found: dict[tuple[int, int], Step], reference: tuple[int, int]) -> str:
+    """A row for each (processes, cores of each), speeds relative to `reference`."""
+    first = found[reference]
     lines = ["processes  cores each  images/s  ratio  ms/step  waits for data  sums over processes"]
     for (count, cores), step in found.items():
         speed = step.images / step.seconds

@@ -5,6 +5,7 @@
     append_line("metrics.jsonl", json.dumps(line))              # a whole line or none
     remove_partial("outputs")                                   # what writers that were killed have left behind
 """
+import errno
 import os
 import re
 import time
@@ -132,8 +133,9 @@ def _named(path: Path) -> Iterator[None]:
     except OSError as error:
         if error.filename is not None:
             raise
-        raise OSError(error.errno, f"cannot write {path}: {error.strerror}; "
-                                   "free some space or write elsewhere") from error
+        reason = error.strerror or str(error)       # NumPy's has a text only
+        raise OSError(error.errno or errno.EIO, f"cannot write {path}: {reason}; free some space or write "
+                                                "elsewhere") from error
 
 
 def _umask() -> int:

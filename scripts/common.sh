@@ -121,7 +121,8 @@ run_detached() {    # LOG COMMAND...
     process=$!
     echo "$process" >"$(dirname "$log")/run.pid"
     while kill -0 "$process" 2>/dev/null; do
-        if tail -n "+$((before + 1))" "$log" | grep -q -e 'average_loss' -e ' images in ' -e 'loss is' -e 'im_detect'; then
+        if tail -n "+$((before + 1))" "$log" | grep -q -e 'average_loss' -e ' images in ' -e 'loss is' -e 'im_detect' \
+            -e 'runs on the first host'; then
             tail -n 1 "$log"
             say "goes on in the background as process $process; log: $log"
             return 0

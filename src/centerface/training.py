@@ -42,7 +42,7 @@ def run_settings(cfg: Any, rank: int, group: int, started: str) -> RunSettings:
         batch=cfg.per_batch_size, epochs=cfg.max_epoch, seed=cfg.seed, workers=cfg.workers, rates=rates,
         optimizer=cfg.optimizer, weight_decay=cfg.weight_decay, momentum=cfg.momentum, backbone_lr=cfg.backbone_lr,
         loss_scale=cfg.loss_scale, clip_norm=cfg.clip_norm, ema_decay=cfg.ema_decay, resume=cfg.resume,
-        sync_bn=cfg.sync_bn, folder=Path(cfg.ckpt_path) / started, log_name=started, prefix=str(rank),
+        sync_bn=cfg.sync_bn, folder=Path(cfg.ckpt_path) / started, log_name=started, prefix="0",
         checkpoint_every=cfg.ckpt_interval,
         log_every=cfg.log_interval, bad_images=cfg.bad_images, names=NAMES)
 

@@ -128,6 +128,7 @@ def _wake(dead: Any) -> None:
 
 def _obituary(dead: Any) -> str:
     status = dead.exitcode
-    how = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
+    names = {number.value: number.name for number in signal.Signals}        # not every signal has one
+    how = f"was killed by {names.get(-status, f'signal {-status}')}" if status < 0 else f"ended with status {status}"
     hint = " (is the memory full? fewer workers need less)" if status == -signal.SIGKILL else ""
     return f"data worker {dead.name} (process {dead.pid}) {how}{hint}"

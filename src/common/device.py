@@ -5,12 +5,14 @@
     ms = device.setup("CPU")          # the only way the project imports mindspore for work on a device
 """
 import os
+import signal
 import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Optional
 
 from dependency.errors import InputError, TrainingError
+from src.common import run_file
 from src.common.log import LOGGER
 
 TARGETS = ("auto", "CPU", "GPU", "Ascend")
@@ -118,8 +120,12 @@ def connect(is_distributed: bool) -> Any:
     import mindspore as ms
     from mindspore.communication import get_group_size, get_rank, init
     if not any(name in os.environ for name in ("MS_WORKER_NUM", "RANK_TABLE_FILE", "OMPI_COMM_WORLD_RANK")):
-        raise InputError("--is_distributed: no launcher started this process; use scripts/train_distribute.sh, or "
+        why = "--is_distributed" if is_distributed else f"RANK_SIZE={os.environ.get('RANK_SIZE')} is set"
+        raise InputError(f"{why}: no launcher started this process; use scripts/train_distribute.sh, or "
                          "`msrun --worker_num=N --local_worker_num=N --join=True train.py ...`")
+    if os.environ.get("MS_ROLE") == "MS_SCHED" and run_file.is_launched():
+        # Batch systems signal every process: the scheduler has to outlive the workers' last step; the launcher ends it.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
     try:
         init()
     except RuntimeError as error:

@@ -109,7 +109,7 @@ class Trainer:
                     meter = self._meter()
                 if self._is_due(done, total) or stopped:
                     self.save(done)
-                if stopped:
+                if stopped and done < total:
                     LOGGER.warning("stopped by %s after step %d of %d; go on with %s %s",
                                    signal.Signals(stop.number).name if stop.number else "another device", done, total,
                                    self.settings.names.resume, self._path(done))
@@ -146,7 +146,7 @@ class Trainer:
     def _forget_after(self, step: int) -> None:
         """Leave out of the metrics what an interrupted run wrote after the checkpoint that this one goes on from."""
         path = self.settings.folder / f"{self.naming.beside}{METRICS}"
-        if not path.is_file():
+        if self.plan.rank or not path.is_file():
             return
         lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
         with atomic_write(path) as file:
@@ -164,11 +164,15 @@ class Trainer:
         loss, terms = float(loss.asnumpy()), [float(term.asnumpy()) for term in terms]
         mean, *means = self.ranks.mean([loss, *terms, *map(float, counts)])
         sums = [round(value * self.ranks.group) for value in means[len(terms):]]
-        if not math.isfinite(loss):
-            raise TrainingError(self._report_non_finite(batch, terms, done))
         if not math.isfinite(mean):
-            raise TrainingError(f"the loss of another device is not finite at epoch {self._epoch(done + 1)}, step "
-                                f"{done}; the end of its log names the images")
+            report = (f"the loss of another device is not finite at epoch {self._epoch(done + 1)}, step {done}; the "
+                      "end of its log names the images")
+            if not math.isfinite(loss):
+                report = self._report_non_finite(batch, terms, done)
+                if self.ranks.group > 1:
+                    LOGGER.error("%s", report)
+            self.ranks.mean([0.0])      # nobody ends before the batch is drawn and named
+            raise TrainingError(report)
         return mean, means[:len(terms)], bool(finite.asnumpy()), sums
 
     def _report_non_finite(self, batch: tuple, terms: Sequence[float], done: int) -> str:

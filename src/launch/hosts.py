@@ -125,6 +125,7 @@ class FirstHost:
         self.place, self.size = place, size
         self.peers: dict[int, Peer] = {}
         self._guests: list[Connection] = []
+        self._lost: list[dict[str, Any]] = []
         self._listener = _listen(place.master, port)
 
     def name(self, rank: int) -> str:
@@ -134,7 +135,7 @@ class FirstHost:
     def poll(self) -> list[dict[str, Any]]:
         """Messages of the others; a host that is gone has said `failed`."""
         self._welcome()
-        messages = []
+        messages, self._lost = self._lost, []
         for rank, peer in sorted(self.peers.items()):
             try:
                 found = peer.connection.poll()
@@ -210,6 +211,7 @@ class FirstHost:
         former = self.peers.get(rank)
         if former:
             former.connection.close()
+            self._lost.append(gone(f"{self.name(rank)} is gone: it came back on another connection"))
         self.peers[rank] = Peer(guest, ready=True)
 
 

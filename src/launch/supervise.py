@@ -230,9 +230,11 @@ class Supervisor:
         """Pass the first signal on to the workers; insist at the second, or when a minute has passed."""
         if self.signals and not self.asked_at:
             self._ask_to_stop(watch, signal.Signals(self.signals[0]).name)
-        if self.asked_at and (len(self.signals) > 1 or time.monotonic() - self.asked_at > INSIST):
+        # Batch systems send SIGTERM, a closing terminal SIGHUP more than once; only a person sends SIGINT again.
+        insists = signal.SIGINT in self.signals[1:]
+        if self.asked_at and (insists or time.monotonic() - self.asked_at > INSIST):
             number = self.signals[0] if self.signals else signal.SIGTERM
-            failure = Failure("the processes were killed: a second signal came" if len(self.signals) > 1 else
+            failure = Failure("the processes were killed: a second signal came" if insists else
                               f"the processes were killed: they did not end within {INSIST:.0f} s",
                               shell_status(-number))
             say(*failure.lines)
@@ -244,7 +246,7 @@ class Supervisor:
         if self.asked_at:
             return
         self.asked_at = time.monotonic()
-        say(f"stopped by {by}: training ends after the running step, with a checkpoint; a second signal kills it")
+        say(f"stopped by {by}: training ends after the running step, with a checkpoint; Ctrl+C kills it")
         self.link.send("interrupt")
         watch.terminate()
 
