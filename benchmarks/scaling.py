@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Images a second of one training with one process and with several, and where the time of a step goes.
 
-    python -m benchmarks.scaling                          # CenterFace, 512 x 512, 8 images a step, 1 and 2 CPU processes
+    python -m benchmarks.scaling          # CenterFace, 512 x 512, 8 images a step, 1 and 2 CPU processes
     python -m benchmarks.scaling --devices 1,2,4,8 --device_target Ascend --batch 64 --data_dir DATA
 
 Each run has the same images a step, shared by its processes. Every process has cores of its own, as many as with the
@@ -55,8 +55,8 @@ def main(argv: Optional[list[str]] = None) -> int:
         counts = sorted(map(int, args.devices.split(",")))
         every = os.cpu_count() or 1
         if counts[0] < 1 or args.batch < counts[-1] or args.epochs < 2:
-            raise InputError(f"--devices {args.devices} --batch {args.batch} --epochs {args.epochs}: expected devices from "
-                             "1, at least one image for each, and two epochs")
+            raise InputError(f"--devices {args.devices} --batch {args.batch} --epochs {args.epochs}: expected devices "
+                             "from 1, at least one image for each, and two epochs")
         runs = list(dict.fromkeys([(1, every), *((count, max(1, every // counts[-1])) for count in counts)]))
         found = {each: measure(args, *each, data, Path(folder)) for each in runs}
     print(table(found, runs[-len(counts)]))

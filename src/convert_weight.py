@@ -43,16 +43,12 @@ def pt_to_ckpt(pt_fn: Path, out_fn: Path, ckpt_fn: Optional[Path] = None) -> Non
 
 def ckpt_to_pt(ckpt_fn: Path, out_fn: Path) -> None:
     """Write a CenterFace checkpoint as `{"epoch": ..., "state_dict": ...}` of CenterFace.pytorch."""
-    try:
-        import torch
-    except ImportError as error:
-        raise InputError("writing a .pth file needs PyTorch; type: pip install torch") from error
-    from src.centerface.convert import face_to_torch
+    from src.centerface.convert import to_torch
+    from src.common.converted import save_torch
 
-    epoch = checkpoint.load(ckpt_fn).bookkeeping.get("epoch", 0)
-    tensors = {name: torch.from_numpy(value.copy()) for name, value in face_to_torch(ckpt_fn).items()}
-    torch.save({"epoch": epoch, "state_dict": tensors}, str(out_fn))
-    print(f"{out_fn}: {len(tensors)} tensors")
+    weights = to_torch(ckpt_fn)
+    save_torch(out_fn, weights)
+    print(f"{out_fn}: {len(weights.tensors)} tensors")
 
 
 def main(argv: Optional[list[str]] = None) -> int:

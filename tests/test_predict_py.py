@@ -84,7 +84,7 @@ def test_names_never_collide_and_no_image_is_overwritten(tmp_path):
     items = find_images(images)
     assert stems(items) == ["x", "x_2", "x_3"]
     refuse_overwriting(items, tmp_path / "out")
-    with pytest.raises(InputError, match="choose another folder"):
+    with pytest.raises(InputError, match="choose another --out"):
         refuse_overwriting(items, tmp_path / "b")
 
 

@@ -2,6 +2,7 @@
 """Weights of other origins as tensors of our CenterFace, with the card that tells how to use them.
 
     converted = convert("mobilenet_v2-b0353104.pth");  print(converted.report.format())
+    weights = to_torch("0-140_27720.ckpt")                          # and back: CenterFace.pytorch's state dict
 
 Sources, recognised by what the file holds: the authors' released ONNX, CenterFace.pytorch, torchvision's
 mobilenet_v2, MindSpore checkpoints of the model zoo or of this project.
@@ -21,10 +22,12 @@ from src.centerface.release import only_backbone, read_release, unfold
 from src.centerface.torch_names import KEY_PREFIX, key_shapes, name_map, torch_name
 from src.common import checkpoint
 from src.common.checkpoint import load_report
-from src.common.converted import TORCHVISION_INPUT, Converted, is_onnx, without_counters
-from src.common.torch_file import is_torch_file, read_tensors
+from src.common.converted import (TORCHVISION_INPUT, Converted, TorchWeights, is_onnx, read_torch,
+                                  require_no_torch_or_onnx, require_same_use, with_counters, without_counters)
+from src.common.torch_file import is_torch_file
 
 OPTIONS = ("unfold_folder",)
+PROJECT = "CenterFace.pytorch"
 _WIDTH = "dla_up.conv.0.weight"
 # CenterFace here, of CenterFace.pytorch; MobileNetV2 of torchvision, of MindSpore (with any prefix).
 _KNOWN = re.compile(r"base\.need_fp1\.|base\.feature_1\.|dla_up\.|(?:[\w.]*\.)?features\.\d+\.(?:features|conv|\d)\.")
@@ -85,7 +88,7 @@ def mobilenet_from_torch(path: Union[str, Path],
     """
     shapes = key_shapes() if shapes is None else shapes
     related = name_map(shapes)
-    given = without_counters(checkpoint.strip_prefix(read_tensors(path)))
+    given = without_counters(read_torch(path))
     tensors = {related.get(name, name): value for name, value in given.items()}
     report = load_report(shapes, tensors)
     report.require(path)
@@ -99,7 +102,7 @@ def face_from_torch(path: Union[str, Path]) -> Converted:
 
     Its transposed convolutions are depthwise, [C, 1, 2, 2]: each becomes the diagonal of a full [C, C, 2, 2].
     """
-    given = without_counters(checkpoint.strip_prefix(read_tensors(path)))
+    given = without_counters(read_torch(path))
     given = {f"hm.{name[5:]}" if name.startswith("hm.0.") else name: value for name, value in given.items()}
     width = given[_WIDTH].shape[0] if _WIDTH in given else 64
     shapes = tensor_shapes(width)
@@ -112,7 +115,7 @@ def face_from_torch(path: Union[str, Path]) -> Converted:
         tensors[name] = value.astype(np.float32, copy=False)
     kept = {name: value for name, value in tensors.items() if name in shapes}
     card = _face_card(width, Path(path).name)
-    return Converted(kept, card, load_report(shapes, tensors), "CenterFace.pytorch")
+    return Converted(kept, card, load_report(shapes, tensors), PROJECT)
 
 
 def expand_depthwise(weight: np.ndarray) -> np.ndarray:
@@ -123,15 +126,22 @@ def expand_depthwise(weight: np.ndarray) -> np.ndarray:
     return full
 
 
-def face_to_torch(path: Union[str, Path]) -> dict[str, np.ndarray]:
+def to_torch(path: Union[str, Path]) -> TorchWeights:
     """A CenterFace checkpoint as the state dict of CenterFace.pytorch, the reverse of `face_from_torch`.
 
     Raises:
-        InputError: a transposed convolution mixes channels, which the depthwise one there cannot do.
+        InputError: no checkpoint of a whole CenterFace; fed, activated or read in another way than there; a transposed
+            convolution mixes channels, which the depthwise one there cannot do.
     """
-    tensors = checkpoint.network_tensors(checkpoint.load(path))
-    width = tensors[_WIDTH].shape[0] if _WIDTH in tensors else 64
+    require_no_torch_or_onnx(path)
+    read = checkpoint.load(path)
+    tensors = checkpoint.network_tensors(read)
+    if _WIDTH not in tensors:
+        raise InputError(f"{path}: no whole CenterFace ({_WIDTH} is missing); give a checkpoint of one")
+    width = tensors[_WIDTH].shape[0]
     shapes = tensor_shapes(width)
+    require_same_use(path, read.card or {}, {"input": NETWORK_INPUT, "decoder": "centerface", "activation": "relu6"},
+                     PROJECT)
     load_report(shapes, tensors).require(path)
     found = {}
     for name in shapes:
@@ -145,13 +155,13 @@ def face_to_torch(path: Union[str, Path]) -> dict[str, np.ndarray]:
             value = diagonal
         given = torch_name(name)
         found[f"hm.0.{given[3:]}" if given.startswith("hm.") else given] = value
-    return found
+    return TorchWeights(with_counters(found), PROJECT, int(read.bookkeeping.get("epoch", 0)))
 
 
 def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any], str, dict[str, np.ndarray]]:
     """(tensors, card, origin, tensors of the file that have no place) by what the file holds."""
     if is_torch_file(path):
-        names = checkpoint.strip_prefix(read_tensors(path))
+        names = read_torch(path)
         if any(name.startswith("base.feature_") for name in names):
             found = face_from_torch(path)
             leftover = {name: np.empty(0) for name in found.report.unexpected}

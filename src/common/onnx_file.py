@@ -104,6 +104,8 @@ def _troubles(onnx: Any, model: Any) -> Iterator[str]:
     """What forbids to run a model, the first of each kind."""
     if model.functions:
         yield "defines functions of its own"
+    if model.graph.sparse_initializer:
+        yield "holds sparse weights"
     weights = {each.name for each in model.graph.initializer}
     for tensor in _tensors(model):
         if tensor.data_location == onnx.TensorProto.EXTERNAL or tensor.external_data:
@@ -124,6 +126,8 @@ def _troubles(onnx: Any, model: Any) -> Iterator[str]:
             windows = attribute.name in _WINDOW_ATTRIBUTES
             if windows and max([*attribute.ints, attribute.i], default=0) > _LARGEST_WINDOW:
                 yield f"{node.op_type} {node.name} has {attribute.name} {list(attribute.ints) or attribute.i}"
+        if node.op_type == "Concat" and len(set(node.input)) < len(node.input):
+            yield f"Concat {node.name} doubles its input"
         if node.op_type == "Resize" and weights.intersection(node.input[1:]):
             yield f"Resize {node.name} enlarges by a number of its own"
 

@@ -143,14 +143,17 @@ def name_results(found: dict[Path, Path]) -> list[Item]:
     return items
 
 
-def refuse_overwriting(items: Sequence[Item], out: Path) -> None:
-    """InputError where the drawing of an image would replace one of the images."""
-    inputs = {item.path.resolve() for item in items}
-    for item in items:
-        drawing = out / f"{item.stem}.jpg"
-        if drawing.resolve() in inputs:
-            raise InputError(f"--out {plain_text(out)}: {plain_text(drawing.name)} there is one of the images to look "
-                             "at; choose another folder")
+def refuse_overwriting(items: Sequence[Item], out: Path, films: Sequence[Item] = (),
+                       sheet: Optional[str] = None) -> None:
+    """InputError where a result would replace one of the images and videos to look at."""
+    inputs = {each.path.resolve() for each in [*items, *films]}
+    written = [out / f"{item.stem}.jpg" for item in items]
+    written += [out / f"{film.stem}{ending}" for film in films for ending in (".mp4", ".part.mp4", ".jsonl")]
+    written += [Path(sheet)] if sheet else []
+    for each in written:
+        if each.resolve() in inputs:
+            raise InputError(f"{plain_text(each)}: is one of the images to look at, and would be overwritten; choose "
+                             "another --out (or --sheet)")
 
 
 def write_faces(stem: Path, images: Sequence[np.ndarray]) -> None:

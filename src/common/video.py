@@ -70,6 +70,7 @@ def predict_video(detector: Any, path: Path, stem: Path, every: int = 1) -> int:
         for count, picture in _look(detector, source, every, record):
             record.picture(picture)
             progress.advance()
+        record.finish()
     if not count:
         raise InputError(f"{name}: no frame of it can be read; expected a video file that ffmpeg reads")
     print(f"{name}: {count} frames, {record.found} faces -> {plain_text(target)}", flush=True)
@@ -112,7 +113,7 @@ def watch_camera(detector: Any, index: int, record: Optional[Path] = None, frame
             LOGGER.info("ended by Ctrl-C")
         finally:
             if target:
-                target.close()
+                target.finish()
             if not trouble:
                 cv2.destroyAllWindows()
     print(f"camera {index}: {count} frames" + (f" -> {plain_text(record)}.mp4" if record else ""), flush=True)
@@ -190,7 +191,7 @@ class _Record:
     def faces(self, frame: int, faces: Faces) -> None:
         """One line, on the disk at once."""
         if self._lines is None:
-            self._lines = open(f"{self._stem}.jsonl", "w", encoding="utf-8")
+            self._lines = open(self._part.with_suffix(".jsonl"), "w", encoding="utf-8")
         self.found += len(faces)
         line = {"frame": frame, "seconds": round(frame / self.rate, 3), **faces.to_dict()}
         self._lines.write(json.dumps(line) + "\n")
@@ -208,14 +209,19 @@ class _Record:
             picture = cv2.resize(picture, self._size)
         self._writer.write(picture)
 
+    def finish(self) -> None:
+        """The files are whole and get their names."""
+        self.close()
+        for part, path in ((self._part, self._path), (self._part.with_suffix(".jsonl"), Path(f"{self._stem}.jsonl"))):
+            if part.exists():
+                os.replace(part, path)
+
     def close(self) -> None:
-        """The files are finished."""
+        """What is not finished stays as <stem>.part.mp4 and .part.jsonl; files that had the names before stay too."""
         if self._lines is not None:
             self._lines.close()
         if self._writer is not None:
             self._writer.release()
-            if self._part.exists():
-                os.replace(self._part, self._path)
 
 
 class _Count:

@@ -101,6 +101,8 @@ def judge(found: Sequence[dict[str, Any]], tolerance: Tolerance, decoded: bool =
         ap: by side ("checkpoint", "file") and subset, where it was measured.
     """
     reasons = []
+    if (decoded or tolerance.maps is None) and not sum(each["faces"]["checkpoint"] for each in found):
+        reasons.append("no face is in these images, so nothing was compared; give --images with photographs")
     for each in found:
         for name, value in each["largest_difference"].items():
             limit = tolerance.pixels if decoded and name != "scores" else tolerance.maps
@@ -109,7 +111,7 @@ def judge(found: Sequence[dict[str, Any]], tolerance: Tolerance, decoded: bool =
         faces = each["faces"]
         for side in ("checkpoint", "file"):
             lonely = [name for name in faces["unmatched"] if name["only_in"] == side]
-            if len(lonely) > (1 - tolerance.matched) * faces[side]:
+            if faces[side] - len(lonely) < tolerance.matched * faces[side] - 1e-9:
                 reasons.append(f"at size {each['size']} {len(lonely)} of the {side}'s {faces[side]} faces over "
                                f"{STRONG} have no partner at IoU {tolerance.iou}, first in {lonely[0]['image']}")
     for subset, value in (ap or {}).get("checkpoint", {}).items():

@@ -3,12 +3,12 @@
 
     converted = convert("mobilenet0.25_Final.pth");  print(converted.report.format())
     tensors = backbone_tensors("resnet50-19c8e357.pth", "resnet50")
+    weights = to_torch("RetinaFace-100_402.ckpt")                   # and back: Pytorch_Retinaface's state dict
 
 Sources, recognised by what the file holds: detectors of Pytorch_Retinaface, of mindface, of the model zoo (their
 training checkpoints too) and of this project; ImageNet backbones ResNet-50 (torchvision, mindcv, model zoo) and
 MobileNetV1 x0.25.
 """
-import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Optional, Union
@@ -18,13 +18,18 @@ import numpy as np
 from dependency.errors import InputError
 from src.common import checkpoint
 from src.common.checkpoint import load_report
-from src.common.converted import TORCHVISION_INPUT, Converted, change_input, is_onnx
+from src.common.converted import (TORCHVISION_INPUT, Converted, TorchWeights, change_input, is_onnx, read_torch,
+                                  require_no_torch_or_onnx, require_same_use)
+from src.common.known_files import sha256_of
 from src.common.log import LOGGER
-from src.common.torch_file import is_torch_file, read_tensors
+from src.common.torch_file import is_torch_file
 from src.retinaface.layers import BACKBONE, BACKBONES, NETWORK_INPUT, backbone_of, tensor_shapes
+from src.retinaface import torch_names
+from src.retinaface.coding import VARIANCE
 from src.retinaface.torch_names import from_torch, our_name, own_names
 
 OPTIONS = ("fold_input_norm",)
+PROJECT = "Pytorch_Retinaface"
 _KNOWN = "a RetinaFace (ResNet-50 or MobileNetV1 x0.25), a ResNet-50 or a MobileNetV1 x0.25"
 
 
@@ -88,12 +93,31 @@ def backbone_tensors(path: Union[str, Path], backbone: str = "resnet50",
     return converted.tensors
 
 
+def to_torch(path: Union[str, Path]) -> TorchWeights:
+    """A checkpoint of a whole RetinaFace as the state dict of Pytorch_Retinaface.
+
+    Raises:
+        InputError: as `convert`; or no checkpoint, only a backbone, fed or read in another way than there.
+    """
+    require_no_torch_or_onnx(path)
+    converted = convert(path)
+    card, options = converted.card, converted.card["options"]
+    if card.get("part") == "backbone":
+        raise InputError(f"{path}: holds only the backbone; give a checkpoint of a whole RetinaFace")
+    require_same_use(path, card, {"input": NETWORK_INPUT, "decoder": "retinaface"}, PROJECT)
+    for key, usual in (("variance", list(VARIANCE)), ("clip", False)):
+        if options.get(key, usual) != usual:
+            LOGGER.warning("%s was trained with %s %s: set it in data/config.py of %s", path, key, options[key],
+                           PROJECT)
+    return TorchWeights(torch_names.to_torch(converted.tensors), PROJECT)
+
+
 def _read(path: Path) -> tuple[dict[str, np.ndarray], Optional[dict[str, Any]], str]:
     """(tensors under our names, card if the file has one, "PyTorch" or "MindSpore")."""
     if not path.is_file():
         raise InputError(f"{path}: no such file; give a .pth or .ckpt")
     if is_torch_file(path):
-        return from_torch(checkpoint.strip_prefix(read_tensors(path))), None, "PyTorch"
+        return from_torch(read_torch(path)), None, "PyTorch"
     if is_onnx(path):
         raise InputError(f"{path}: an ONNX file; RetinaFace's weights are read from a .pth or .ckpt")
     read = checkpoint.load(path)
@@ -106,10 +130,9 @@ def _read(path: Path) -> tuple[dict[str, np.ndarray], Optional[dict[str, Any]], 
 
 def _card(path: Path, card: Optional[dict[str, Any]], backbone: str, fed: dict[str, Any], part: str) -> dict[str, Any]:
     """What the tensors are: the file's own card where it has one, completed."""
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
     options = {**(card or {}).get("options", {}), "backbone": backbone}
-    found = {"model": "retinaface", "decoder": "retinaface", "source": f"{path.name}, sha256 {digest}", **(card or {}),
-             "options": options, "input": fed}
+    found = {"model": "retinaface", "decoder": "retinaface", "source": f"{path.name}, sha256 {sha256_of(path)}",
+             **(card or {}), "options": options, "input": fed}
     if part == "all":
         return found
     return {**{key: found[key] for key in ("model", "options", "input", "source")}, "part": "backbone"}

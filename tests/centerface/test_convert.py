@@ -5,7 +5,7 @@ import pytest
 
 from dependency.errors import InputError
 from src.centerface.backbone import backbone_tensors, key_name
-from src.centerface.convert import convert, expand_depthwise, face_from_torch, face_to_torch, mobilenet_from_torch
+from src.centerface.convert import convert, expand_depthwise, face_from_torch, mobilenet_from_torch, to_torch
 from src.centerface.layers import NETWORK_INPUT, tensor_shapes
 from src.centerface.release import only_backbone
 from src.centerface.torch_names import key_shapes, name_map, torch_name
@@ -159,9 +159,13 @@ def test_pytorch_centerface_there_and_back(tmp_path, heads_in_sequence, prefix):
     assert converted.report.ok and converted.card["options"]["head_conv"] == 64
     for name, value in tensors.items():
         np.testing.assert_array_equal(converted.tensors[name], value)
-    checkpoint.save(tmp_path / "f.ckpt", converted.tensors, converted.card)
-    back = face_to_torch(tmp_path / "f.ckpt")
+    checkpoint.save(tmp_path / "f.ckpt", converted.tensors, converted.card, {"epoch": 9})
+    weights = to_torch(tmp_path / "f.ckpt")
+    assert (weights.project, weights.epoch) == ("CenterFace.pytorch", 9)
+    back = weights.tensors
     assert back["dla_up.up_2.up.0.weight"].shape == (64, 1, 2, 2) and "hm.0.bias" in back
+    norms = [name for name in back if name.endswith(".running_var")]
+    assert len(back) == 303 + len(norms) and back["dla_up.conv.1.num_batches_tracked"].dtype == np.int64
     write_zip(tmp_path / "back.pth", back, wrap=True)
     again = face_from_torch(tmp_path / "back.pth").tensors
     for name, value in tensors.items():
@@ -171,7 +175,30 @@ def test_pytorch_centerface_there_and_back(tmp_path, heads_in_sequence, prefix):
 def test_mixed_channels_do_not_go_back(tmp_path):
     checkpoint.save(tmp_path / "f.ckpt", random_tensors(tensor_shapes(64)))
     with pytest.raises(InputError, match="dla_up.up1.up.0.weight mixes channels"):
-        face_to_torch(tmp_path / "f.ckpt")
+        to_torch(tmp_path / "f.ckpt")
+
+
+@pytest.mark.parametrize("change, message", [
+    ({"input": {**NETWORK_INPUT, "channels": "RGB"}}, "its card says input .*RGB.* but CenterFace.pytorch has"),
+    ({"decoder": "centerface_release"}, "its card says decoder centerface_release"),
+    ({"options": {"activation": "relu"}}, "its card says activation relu,")])
+def test_what_a_pth_cannot_say_does_not_go_back(tmp_path, change, message):
+    pytorch_face_file(tmp_path / "f.pth", True)
+    converted = convert(tmp_path / "f.pth")
+    checkpoint.save(tmp_path / "f.ckpt", converted.tensors, {**converted.card, **change})
+    with pytest.raises(InputError, match=message):
+        to_torch(tmp_path / "f.ckpt")
+
+
+def test_only_whole_checkpoints_go_back(tmp_path):
+    pytorch_face_file(tmp_path / "f.pth", True)
+    with pytest.raises(InputError, match="not a .ckpt, and only these"):
+        to_torch(tmp_path / "f.pth")
+    checkpoint.save(tmp_path / "part.ckpt", *only_backbone(convert(tmp_path / "f.pth").tensors, {}))
+    with pytest.raises(InputError, match="no whole CenterFace .dla_up.conv.0.weight is missing"):
+        to_torch(tmp_path / "part.ckpt")
+    with pytest.raises(InputError, match="no such checkpoint"):
+        to_torch(tmp_path / "none.ckpt")
 
 
 def test_expand_depthwise_is_the_same_layer():

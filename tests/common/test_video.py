@@ -71,7 +71,7 @@ def test_a_video_that_breaks_off_keeps_what_was_read(film, tmp_path, caplog, mon
     assert f"frame {count} cannot be read, {FRAMES} are declared" in caplog.text
 
 
-def test_what_was_read_is_kept_when_the_program_ends(film, tmp_path):
+def test_what_was_read_is_kept_under_another_name_when_the_program_ends(film, tmp_path):
     class Stopped(Finder):
         def detect(self, images):
             if self.looked_at == 4:
@@ -79,7 +79,8 @@ def test_what_was_read_is_kept_when_the_program_ends(film, tmp_path):
             return super().detect(images)
     with pytest.raises(KeyboardInterrupt):
         predict_video(Stopped(), film, tmp_path / "film")
-    assert len(frames(tmp_path / "film.mp4")[1]) == len(lines(tmp_path / "film.jsonl")) == 4
+    assert len(frames(tmp_path / "film.part.mp4")[1]) == len(lines(tmp_path / "film.part.jsonl")) == 4
+    assert not (tmp_path / "film.mp4").exists()
 
 
 def test_what_is_no_video(tmp_path):

@@ -9,9 +9,11 @@ from dependency.errors import InputError
 from src.centerface import convert as centerface
 from src.common import checkpoint
 from src.common.converted import TORCHVISION_INPUT, tensor_names
-from src.retinaface.convert import backbone_tensors, convert, recognises
+from src.common.torch_file import read_tensors
+from src.retinaface.convert import backbone_tensors, convert, recognises, to_torch
 from src.retinaface.layers import BACKBONES, NETWORK_INPUT, tensor_shapes
-from src.retinaface.torch_names import our_name, own_names
+from src.retinaface.torch_names import from_torch, our_name, own_names
+from src.retinaface.torch_names import to_torch as to_torch_names
 from tests.common.torch_writer import write_legacy, write_zip
 from tests.retinaface.reference_network import NumpyOperators
 from tests.retinaface.weights import mindface, pytorch, random_tensors
@@ -83,6 +85,71 @@ def test_a_detector_of_pytorch(tmp_path, weights, backbone, write, prefix):
     assert_equal(part.tensors, backbone_part(tensors))
     assert part.card["part"] == "backbone" and "decoder" not in part.card
     assert_equal(backbone_tensors(tmp_path / "Final.pth", backbone), part.tensors)
+
+
+@pytest.mark.parametrize("backbone", BOTH)
+def test_back_to_pytorch_and_here_again(tmp_path, weights, backbone):
+    tensors = weights[backbone]
+    checkpoint.save(tmp_path / "a.ckpt", {f"network.{name}": value for name, value in tensors.items()})
+    found = to_torch(tmp_path / "a.ckpt")
+    assert (found.project, found.epoch) == ("Pytorch_Retinaface", None)
+    again = from_torch(found.tensors)
+    assert list(again) == list(tensors)
+    assert_equal(again, tensors)
+    expected = {name: value * 0 if name.endswith("num_batches_tracked") else value
+                for name, value in pytorch(tensors).items()}
+    assert_equal(found.tensors, expected)
+    assert {value.dtype.name for value in found.tensors.values()} == {"float32", "int64"}
+
+
+def test_back_to_the_released_file(tmp_path, shared_data):
+    """Its names in its order, and all of its values but the counters of batches."""
+    path = shared_data / "weights" / "RetinaFace_mobilenet025.pth"
+    converted = convert(path)
+    checkpoint.save(tmp_path / "a.ckpt", converted.tensors, converted.card)
+    found, released = to_torch(tmp_path / "a.ckpt").tensors, read_tensors(path)
+    assert list(found) == list(released)
+    for name, value in released.items():
+        assert (found[name].shape, found[name].dtype) == (value.shape, value.dtype), name
+        if not name.endswith("num_batches_tracked"):
+            np.testing.assert_array_equal(found[name], value, err_msg=name)
+
+
+def test_names_of_pytorch_are_read_as_ours():
+    for backbone in BOTH:
+        shapes = tensor_shapes(backbone)
+        names = to_torch_names({name: np.zeros(1, np.float32) for name in shapes})
+        assert list(from_torch(names)) == list(shapes)
+        assert not any("base." in name or "gamma" in name or "down_sample" in name for name in names)
+
+
+def test_what_does_not_go_back_to_pytorch(tmp_path, weights, caplog):
+    tensors = weights["mobilenet025"]
+    options = {"backbone": "mobilenet025"}
+    card = {"model": "retinaface", "options": options}
+    path = tmp_path / "a.ckpt"
+    for change, message in (({"input": {**NETWORK_INPUT, "channels": "RGB"}}, "its card says input .*RGB"),
+                            ({"decoder": "other"}, "its card says decoder other, but Pytorch_Retinaface has")):
+        checkpoint.save(path, tensors, {**card, **change})
+        with pytest.raises(InputError, match=message):
+            to_torch(path)
+    checkpoint.save(path, tensors, {**card, "options": {**options, "variance": [0.1, 0.2], "clip": False}})
+    assert to_torch(path) and not caplog.records
+    checkpoint.save(path, tensors, {**card, "options": {**options, "variance": [0.1, 0.3], "clip": False}})
+    assert to_torch(path) and "was trained with variance [0.1, 0.3]: set it in data/config.py" in caplog.text
+    checkpoint.save(path, backbone_part(tensors), {**card, "part": "backbone"})
+    with pytest.raises(InputError, match="holds only the backbone"):
+        to_torch(path)
+    write_zip(tmp_path / "a.pth", pytorch(tensors))
+    with pytest.raises(InputError, match="not a .ckpt, and only these"):
+        to_torch(tmp_path / "a.pth")
+
+
+def test_the_hash_in_a_name_is_verified(tmp_path, weights):
+    write_zip(tmp_path / "mobilenet-0123abcd.pth", pytorch(weights["mobilenet025"]))
+    for read in (convert, lambda path: backbone_tensors(path, "mobilenet025"), tensor_names):
+        with pytest.raises(InputError, match="a file whose SHA-256 begins with 0123abcd"):
+            read(tmp_path / "mobilenet-0123abcd.pth")
 
 
 @pytest.mark.parametrize("backbone", BOTH)

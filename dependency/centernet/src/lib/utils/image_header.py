@@ -15,6 +15,7 @@ _MOST_PARTS = 10_000
 _PNG = b"\x89PNG\r\n\x1a\n"
 _JPEG_SIZES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _JPEG_SCAN, _JPEG_END = 0xDA, b"\xff\xd9"
+_JPEG_FILL = re.compile(rb"\xff*")
 _TIFF_NUMBERS = {3: "H", 4: "I"}
 _TIFF_WIDTH, _TIFF_HEIGHT = 256, 257
 _PNM_START = 1024
@@ -49,8 +50,7 @@ def _jpeg(content: bytes) -> Optional[Header]:
     """ITU-T T.81, B.1: segments `FF marker length data`, of which a frame header has the size."""
     place, size = 2, None
     for _ in range(_MOST_PARTS):
-        while content[place] == 0xFF:
-            place += 1
+        place = _JPEG_FILL.match(content, place).end()
         marker = content[place]
         if marker == _JPEG_SCAN:
             # Inside a scan every FF of the data is followed by 00 or a restart marker: this is no chance.
@@ -104,13 +104,13 @@ def _tiff(content: bytes) -> Optional[Header]:
     values = {}
     for entry in range(place + 2, place + 2 + 12 * min(count, _MOST_PARTS), 12):
         tag, kind = struct.unpack_from(f"{order}HH", content, entry)
-        if kind in _TIFF_NUMBERS:
+        if kind in _TIFF_NUMBERS and tag not in values:        # of two the first counts, as in libtiff
             values[tag], = struct.unpack_from(f"{order}{_TIFF_NUMBERS[kind]}", content, entry + 8)
     return Header("tiff", values.get(_TIFF_WIDTH, 0), values.get(_TIFF_HEIGHT, 0))
 
 
 def _pnm(content: bytes) -> Optional[Header]:
-    words = re.sub(rb"#[^\n]*", b"", content[:_PNM_START]).split(maxsplit=3)
+    words = re.sub(rb"#[^\r\n]*", b"", content[:_PNM_START]).split(maxsplit=3)
     if len(words) < 3 or not (words[1].isdigit() and words[2].isdigit()):
         return None
     return Header("pnm", int(words[1]), int(words[2]))
