@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -84,10 +85,15 @@ def test_a_restart_ends_as_if_nothing_had_happened(data, whole, tmp_path):  # no
         np.testing.assert_array_equal(found[name], value, err_msg=name)
 
 
-def test_sigterm_to_the_launcher_leaves_a_checkpoint_and_status_0(data, tmp_path):  # noqa: F811
+def test_sigterm_to_every_process_leaves_a_checkpoint_and_status_0(data, tmp_path):  # noqa: F811
+    """As batch systems send it, and more than once: to the launcher, the scheduler, the workers and their data workers."""
     run = start(data, tmp_path, 9166)
     run.until(lambda: "epoch:2, iter:0" in run.text, seconds=240)
-    run.process.send_signal(signal.SIGTERM)
+    for _ in range(2):
+        for pid in (run.process.pid, *run.alive):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
+        time.sleep(0.3)
     status, text, _ = run.wait(60)
     assert status == 0 and "stopped by SIGTERM" in text and run.alive == []
     assert checkpoint.load(last(tmp_path)).bookkeeping["step"] >= 1
