@@ -86,16 +86,17 @@ def test_a_restart_ends_as_if_nothing_had_happened(data, whole, tmp_path):  # no
 
 
 def test_sigterm_to_every_process_leaves_a_checkpoint_and_status_0(data, tmp_path):  # noqa: F811
-    """As batch systems send it, and more than once: to the launcher, the scheduler, the workers and their data workers."""
+    """As batch systems send it, and again until all have ended: launcher, scheduler, workers and their data workers."""
     run = start(data, tmp_path, 9166)
     run.until(lambda: "epoch:2, iter:0" in run.text, seconds=240)
-    for _ in range(2):
+    until = time.monotonic() + 20
+    while run.process.poll() is None and time.monotonic() < until:
         for pid in (run.process.pid, *run.alive):
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGTERM)
-        time.sleep(0.3)
+        time.sleep(0.02)
     status, text, _ = run.wait(60)
-    assert status == 0 and "stopped by SIGTERM" in text and run.alive == []
+    assert status == 0 and "stopped by SIGTERM" in text and run.alive == [], text
     assert checkpoint.load(last(tmp_path)).bookkeeping["step"] >= 1
 
 

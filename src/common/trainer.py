@@ -109,6 +109,8 @@ class Trainer:
                     meter = self._meter()
                 if self._is_due(done, total) or stopped:
                     self.save(done)
+                if stopped:
+                    stop.is_heeded = True
                 if stopped and done < total:
                     LOGGER.warning("stopped by %s after step %d of %d; go on with %s %s",
                                    signal.Signals(stop.number).name if stop.number else "another device", done, total,
@@ -235,10 +237,14 @@ def _timed(source: Iterable) -> Iterator[tuple[Any, float]]:
 
 
 class _StopSignal:
-    """Catches SIGTERM and SIGINT while training; `number` is the signal that came, else 0."""
+    """Catches SIGTERM and SIGINT while training; `number` is the signal that came, else 0.
+
+    Once it is heeded, here or on another device, no further SIGTERM kills the process, which is ending.
+    """
 
     def __init__(self):
         self.number = 0
+        self.is_heeded = False
         self._former: dict[int, Any] = {}
 
     def __enter__(self) -> "_StopSignal":
@@ -249,7 +255,7 @@ class _StopSignal:
 
     def __exit__(self, *_: Any) -> None:
         for number, handler in self._former.items():
-            signal.signal(number, handler)
+            signal.signal(number, signal.SIG_IGN if self.is_heeded and number == signal.SIGTERM else handler)
 
     def _note(self, number: int, _: Any) -> None:
         # Batch systems may send SIGTERM more than once; a person who insists presses Ctrl+C again.

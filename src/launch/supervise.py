@@ -74,6 +74,8 @@ class Supervisor:
             self.link.close()
             watcher.stdin.close()
             watcher.wait()
+            for number in set(self.signals):        # sent again they change no status; Python drops its handlers at exit
+                signal.signal(number, signal.SIG_IGN)
         return status
 
     def _attempts(self) -> int:
