@@ -68,6 +68,8 @@ class MindirBackend:
             except (RuntimeError, ValueError) as error:
                 raise InputError(f"{path}: {self.runtime} cannot load it; export the checkpoint again with this "
                                  "version") from error
+        if device.is_cpu():         # else a graph is compiled and kept for every new size of image
+            cell.set_inputs(self._ms.Tensor(shape=told["input"]["shape"], dtype=self._ms.uint8))
         self._cell, self.card, self.recipe = cell, card, recipe
         self.sizes = tuple(side or 0 for side in told["input"]["shape"][:3])
         LOGGER.info("load_model %s success: %s in %s", path, card["model"], self.runtime)
