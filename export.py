@@ -11,7 +11,7 @@ The exported network takes uint8 BGR images [B, H, W, 3], as cv2.imread gives th
 the raw maps that src/<model>/decoder.py reads, or with --decode 1 boxes, scores and landmarks. The file is then run in
 its own runtime and compared with the checkpoint on images, at three sizes; <file>.certificate.json keeps what was
 measured. Exit status 1: it is not the same, and nothing was written. ONNX files carry their card inside, others in
-<file_name>.json.
+<file>.json.
 """
 import argparse
 import sys
@@ -19,6 +19,7 @@ from typing import Any, Optional
 
 from dependency.errors import InputError
 from src.common import log
+from src.common.arguments import number, refuse_idle
 from src.common.cli import run
 from src.common.device import TARGETS
 
@@ -35,54 +36,71 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("positional", nargs="*", metavar="BATCH_SIZE PRETRAINED_BACKBONE",
                         help="--batch_size and --ckpt_file, when not given by option")
     parser.add_argument("--ckpt_file", metavar="FILE", help="the trained checkpoint")
-    parser.add_argument("--batch_size", type=int, metavar="INT",
+    parser.add_argument("--batch_size", metavar="INT",
                         help="images at once, 0 for any number (default: 1, of ONNX 0)")
     parser.add_argument("--file_name", metavar="NAME",
                         help="file to write, without its suffix (default: the checkpoint's model, centerface)")
     parser.add_argument("--file_format", default="AIR", choices=FORMATS, help="default: AIR")
     for side in ("height", "width"):
-        parser.add_argument(f"--input_{side[0]}", type=int, metavar="INT",
+        parser.add_argument(f"--input_{side[0]}", type=number(0, kind=int), metavar="INT",
                             help=f"image {side}, 0 for any (default: {FIXED_SIDE}, of ONNX 0)")
     parser.add_argument("--model", default="centerface", help="model of a checkpoint without a card")
     parser.add_argument("--device_target", default="auto", metavar="{" + ",".join(TARGETS) + "}",
                         help="where to trace the network (default: auto)")
+    switch = {"type": number(0, 1, int), "metavar": "{0,1}"}
     proof = parser.add_argument_group("certificate")
     proof.add_argument("--images", metavar="DIR", help="compare on all images below this folder (default: drawn ones)")
     proof.add_argument("--check_sizes", default="320,500,640", metavar="SIZES",
                        help="sizes of the comparison, as test.py's --test_size (default: 320,500,640)")
     proof.add_argument("--gt", metavar="DIR", help="WIDER FACE's .mat files: also compare the AP on --images, which "
                                                    "must be named <event>/<image>.jpg")
-    proof.add_argument("--certify", type=int, default=1, choices=(0, 1),
+    proof.add_argument("--certify", default=1, **switch,
                        help="ONNX; 0: do not compare, which is all that needs MindSpore (default: 1)")
     onnx = parser.add_argument_group("ONNX")
-    onnx.add_argument("--decode", type=int, default=0, choices=(0, 1),
+    onnx.add_argument("--decode", default=0, **switch,
                       help="1: boxes xyxy in pixels, scores and landmarks instead of raw maps; duplicates are not "
                            "suppressed (default: 0)")
-    onnx.add_argument("--rows", type=int, default=5000, metavar="INT", help="rows of --decode, at most (default: 5000)")
-    onnx.add_argument("--int8", type=int, default=0, choices=(0, 1), help="1: 8-bit integers (default: 0)")
-    onnx.add_argument("--calibration", metavar="DIR", help="images to choose the ranges of --int8 from")
+    onnx.add_argument("--rows", type=number(1, kind=int), default=5000, metavar="INT",
+                      help="rows of --decode, at most (default: 5000)")
+    onnx.add_argument("--int8", default=0, **switch,
+                      help="1: 8-bit integers in most convolutions: a third of the size, but it loses or adds weak "
+                           "faces, which --gt measures as AP. Faster with VNNI instructions only: 0.65 (CenterFace) "
+                           "and 0.9 to 1.05 (RetinaFace) of float32's time there. The certificate tells both "
+                           "(default: 0)")
+    onnx.add_argument("--calibration", metavar="DIR",
+                      help="choose the ranges of --int8 from all images below this folder: some dozens of photographs, "
+                           "others than those of --images, since what calibrated proves little (no default)")
     return parser
 
 
 def main(argv: Optional[list[str]] = None) -> int:
     """Exit status 0; 1 where the exported network does not compute what the checkpoint does."""
-    args = build_parser().parse_args(argv)
+    parser = build_parser()
+    args = parser.parse_args(argv)
     batch, path = checkpoint_and_batch(args)
-    rows = decoded_rows(args)
+    sides = [FIXED_SIDE if side is None and args.file_format != "ONNX" else side or 0
+             for side in (args.input_h, args.input_w)]
+    refuse_idle(parser, args, [
+        ("calibration", args.int8, "with --int8 1"), ("rows", args.decode, "with --decode 1"),
+        ("images gt check_sizes", args.certify, "with --certify 1"),
+        ("images gt check_sizes", args.file_format != "AIR", "with ONNX and MINDIR: AIR files cannot be compared"),
+        ("check_sizes", not all(sides), "with --input_h 0 --input_w 0: a file for one size is compared at that one"),
+        ("gt", args.images, "with --images")])
     log.setup()
+    from dependency.centernet.src.lib.utils.image import read_image
+    from dependency.centernet.src.lib.utils.photo import read_photo
     from src import models
-    from src.export.certificate import read_images
     from src.export.export import Export, ExportError, Quantisation
+    from src.export.images import read_images
     quantisation = None
     if args.int8:
         if not args.calibration:
             raise InputError("--int8 1: give --calibration with a folder of some dozens of photographs")
-        quantisation = Quantisation(lambda: read_images(args.calibration))
-    sides = (FIXED_SIDE if side is None and args.file_format != "ONNX" else side or 0
-             for side in (args.input_h, args.input_w))
-    export = Export(args.file_format, (batch, *sides), args.device_target, rows, quantisation,
-                    args.check_sizes.split(","), bool(args.certify))
-    images = (lambda: read_images(args.images)) if args.images else drawn_images
+        quantisation = Quantisation(read_images(args.calibration))
+    export = Export(args.file_format, (batch, *sides), args.device_target, args.rows if args.decode else 0,
+                    quantisation, args.check_sizes.split(","), bool(args.certify))
+    # Boxes of --gt are those of the pixels as they are stored.
+    images = read_images(args.images, read_image if args.gt else read_photo) if args.images else drawn_images()
     try:
         print(export.run(models.recipe, path, images, args.file_name, args.model, args.gt))
     except ExportError as error:
@@ -102,31 +120,22 @@ def checkpoint_and_batch(args: argparse.Namespace) -> tuple[int, str]:
     batch = positional[0] if positional else default if args.batch_size is None else args.batch_size
     path = positional[1] if len(positional) > 1 else args.ckpt_file
     least = 1 if args.file_format == "AIR" else 0
-    if not str(batch).isdigit() or int(batch) < least:
+    if not str(batch).isdecimal() or int(batch) < least:
         raise InputError(f"BATCH_SIZE '{batch}': expected a whole number from {least}, as in {usage}")
     if not path:
         raise InputError(f"no checkpoint is given; expected {usage}")
-    for name, side in (("input_h", args.input_h), ("input_w", args.input_w)):
-        if (side or 0) < 0:
-            raise InputError(f"--{name} {side}: expected a number of pixels, or 0 for any")
     return int(batch), path
 
 
-def decoded_rows(args: argparse.Namespace) -> int:
-    """Rows of --decode 1, 0 for raw maps."""
-    if args.rows < 1:
-        raise InputError(f"--rows {args.rows}: expected at least 1")
-    return args.rows if args.decode else 0
-
-
-def drawn_images() -> list[Any]:
+def drawn_images() -> Any:
     """Pictures of people, drawn anew and always the same."""
     import numpy as np
 
-    from src.export.certificate import Image
+    from src.export.images import Image, ImageSet
     from src.tools.synthetic.scene import EVENTS, draw_scene
     events = {event.name: event for event in EVENTS}
-    return [Image(f"{name} (drawn)", draw_scene(events[name], np.random.default_rng(seed))[0]) for name, seed in DRAWN]
+    return ImageSet("drawn people", [Image(f"{name} (drawn)", draw_scene(events[name], np.random.default_rng(seed))[0])
+                                     for name, seed in DRAWN])
 
 
 if __name__ == "__main__":

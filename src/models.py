@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The models by name. Each is a package whose modules are imported when they are needed.
 
-    recipe("centerface")      what using a model takes: DEFAULT_CARD, assumed_card, own_names, inference_cell, decoder,
-                              check_options (no MindSpore needed)
+    recipe("centerface")      what using a model takes: DEFAULT_CARD, CARD_OPTIONS, assumed_card, own_names,
+                              inference_cell, decoder, check_options (no MindSpore needed)
     options("centerface")     its table of training options (no MindSpore needed); presets: defaults that go together
     training("centerface")    what training takes: COLUMNS, TERMS, build_samples, build_network, build_loss_cell,
                               build_card, batch_picture, run_settings, BACKBONE_PREFIX

@@ -13,6 +13,7 @@ pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 pytestmark = pytest.mark.slow
 EVENTS = ["0--Parade", "12--Group", "11--Meeting"]
+OTHERS = ["1--Handshaking", "13--Interview", "18--Concerts", "22--Picnic", "30--Surgeons", "9--Press_Conference"]
 
 
 @pytest.fixture(scope="module", params=models.MODELS)
@@ -31,9 +32,17 @@ def released(request, tmp_path_factory, shared_data):
 
 @pytest.fixture(scope="module")
 def photographs(tmp_path_factory, shared_data):
-    """Pictures of three events, below folders as in WIDER FACE."""
-    folder = tmp_path_factory.mktemp("photographs")
-    for event in EVENTS:
+    return linked(tmp_path_factory.mktemp("photographs"), EVENTS, shared_data)
+
+
+@pytest.fixture(scope="module")
+def others(tmp_path_factory, shared_data):
+    return linked(tmp_path_factory.mktemp("others"), OTHERS, shared_data)
+
+
+def linked(folder, events, shared_data):
+    """A picture of each event, below folders as in WIDER FACE."""
+    for event in events:
         source = min((shared_data / "wider" / "val" / "images" / event).glob("*.jpg"))
         (folder / event).mkdir()
         (folder / event / source.name).symlink_to(source)
@@ -61,10 +70,12 @@ def test_the_file_finds_what_the_checkpoint_finds(ms, released, photographs, tmp
         assert max(each["largest_difference"].values()) <= 1e-3
 
 
-def test_integers_find_most_of_them_and_lose_little_ap(ms, released, photographs, shared_data, tmp_path):
+def test_integers_find_most_of_them_and_lose_little_ap(ms, released, photographs, others, shared_data, tmp_path):
     told = exported(released, tmp_path, "--images", str(photographs), "--file_format", "ONNX", "--int8", "1",
-                    "--calibration", str(photographs), "--check_sizes", "640",
+                    "--calibration", str(others), "--check_sizes", "640",
                     "--gt", str(shared_data / "wider" / "ground_truth"))
+    assert told["calibrated_on"]["images"] == 6 and told["compared_on"] == {
+        "folder": photographs.name, "images": 3, "also_calibrated": 0}
     faces = told["sizes"][0]["faces"]
     assert told["precision"] == "int8" and faces["matched"] >= 0.9 * faces["checkpoint"] > 10
     assert max(told["sizes"][0]["largest_difference"].values()) > 1e-3          # it is another network

@@ -56,7 +56,8 @@ def test_one_image_in_every_form(detector, pictures, tmp_path):
     path.write_bytes(cv2.imencode(".png", pictures[0])[1].tobytes())
     wanted = detector.detect(pictures[0])
     assert isinstance(wanted, Faces) and len(wanted) == 20
-    forms = [path, str(path), path.read_bytes(), pictures[0].astype(np.uint16) * 256,
+    content = path.read_bytes()
+    forms = [path, str(path), content, bytearray(content), memoryview(content), pictures[0].astype(np.uint16) * 256,
              np.dstack([pictures[0], pictures[0][..., 0]])]
     assert same([detector.detect(each) for each in forms], [wanted] * len(forms))
     assert len(detector.detect(pictures[0][..., 0])) and len(detector.detect(np.zeros((1, 1, 3), np.uint8))) >= 0
@@ -114,7 +115,8 @@ def test_large_images_are_shrunk_and_results_are_not(weights, monkeypatch):
 
 @pytest.mark.parametrize("options, message", [
     ({"scor_threshold": 1}, "did you mean 'score_threshold'"), ({"colour": 1}, "no option 'colour': expected one of"),
-    ({"batch_size": 0}, "batch_size 0"), ({"nms": "none"}, "nms 'none'"), ({"backend": "torch"}, "backend 'torch'"),
+    ({"batch_size": 0}, "batch_size 0"), ({"batch_size": "2"}, "batch_size '2'"),
+    ({"nms": "none"}, "nms 'none'"), ({"backend": "torch"}, "backend 'torch'"),
     ({"test_size": "big"}, "'big'"), ({"pad": "none"}, "multiples of 32")])
 def test_wrong_options(weights, options, message):
     with pytest.raises(InputError, match=message):
@@ -172,6 +174,23 @@ def test_an_exported_file_finds_the_same(weights, pictures, tmp_path, sizes):
     assert same(found, FaceDetector(weights, **options).detect([pictures[0], pictures[2]]))
 
 
+def test_a_file_for_several_images_is_filled_with_different_ones(weights, pictures, tmp_path, monkeypatch):
+    """A single image would be computed as often as the file takes images."""
+    from src import models
+    from src.runtime.inference import read_network
+    from src.runtime.onnx_backend import OnnxBackend
+    network = read_network(weights, models.recipe, "centerface")
+    graph = network.recipe.onnx_graph(network.card, network.tensors, batch=4, height=64, width=96)
+    (tmp_path / "x.onnx").write_bytes(graph.SerializeToString())
+    computed, compute = [], OnnxBackend._compute
+    monkeypatch.setattr(OnnxBackend, "_compute", lambda self, images: computed.append(1) or compute(self, images))
+    made = FaceDetector(tmp_path / "x.onnx", threads=1, score_threshold=0.3)
+    found = made.detect([*pictures, *pictures[:3]])
+    assert made.batch_size == 4 and len(found) == 8 and len(computed) == 2
+    single = FaceDetector(tmp_path / "x.onnx", threads=1, score_threshold=0.3, batch_size=1)
+    assert same(found[:5], single.detect(pictures)) and single.batch_size == 1 and len(computed) == 7
+
+
 @pytest.mark.slow
 def test_an_exported_mindir_finds_the_same(weights, pictures, tmp_path):
     from src import models
@@ -215,6 +234,33 @@ def test_where_nothing_can_be_kept_it_works_all_the_same(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     assert FaceDetector(threads=1).card["model"] == "centerface"
+
+
+@NEEDS_RELEASE
+def test_a_user_without_home_is_told(monkeypatch, caplog):
+    def nowhere():
+        raise RuntimeError("Could not determine home directory.")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", nowhere)
+    monkeypatch.setattr(LOGGER, "propagate", True)
+    assert FaceDetector(threads=1).card["model"] == "centerface"
+    assert "Could not determine home directory" in caplog.text and "set XDG_CACHE_HOME" in caplog.text
+
+
+@NEEDS_RELEASE
+def test_another_conversion_has_another_name(cache, monkeypatch):
+    """Who changes the conversion of the released weights raises CONVERSION, so that no kept file hides the change."""
+    path = released_weights()
+    read = checkpoint.load(path)
+    sums = np.array([np.abs(value.astype(np.float64)).sum() for value in read.tensors.values()])
+    weighted = float((sums * np.arange(1, len(sums) + 1)).sum())
+    assert (face_detector.CONVERSION, round(weighted)) == (1, 26923407), "raise CONVERSION, and write both here"
+    card = {**read.card, "source": "", "detect": read.card["detect"]["nms_iou"]}
+    assert card == {"model": "centerface", "options": {"head_conv": 24, "activation": "relu"}, "source": "",
+                    "detect": 0.3, "input": {"channels": "RGB", "mean": [0.0] * 3, "std": [1.0] * 3},
+                    "decoder": "centerface_release"}
+    monkeypatch.setattr(face_detector, "CONVERSION", face_detector.CONVERSION + 1)
+    assert released_weights() != path and path.is_file()
 
 
 @NEEDS_RELEASE

@@ -115,7 +115,7 @@ def test_the_culprit_of_a_mosaic_is_named(data):
 def test_a_bad_image_in_a_worker_process_ends_training_by_default(data):
     (data / "images/0--Ellipse/2.jpg").write_bytes(b"")
     message = one_line(run("centerface", data, workers=2, status=1).stderr)
-    assert "2.jpg: not a readable image (0 bytes)" in message
+    assert "reading the training data failed" in message and "2.jpg: not a readable image (0 bytes)" in message
 
 
 @pytest.mark.parametrize("workers, mode", [(1, "error"), (2, "skip")], ids=["thread", "processes"])

@@ -4,6 +4,7 @@
 Mutations are seeded: bytes turned, cut out, doubled, sizes made huge, files cut off or joined. A crash of the process
 fails the whole test run; a pickle or any other code in a file would leave a mark in the test's folder.
 """
+import json
 import pickle
 import struct
 import time
@@ -191,15 +192,19 @@ def test_onnx_files(tmp_path):
     from src import models
     from src.runtime.backends import open_backend
     helper = onnx.helper
-    card = '{"model": "centerface", "options": {}, "input": {}, "decoder": "centerface"}'
-    weight = onnx.numpy_helper.from_array(np.ones((2, 3, 1, 1), np.float32), "weight")
+    from src.centerface.detector import DEFAULT_CARD, OUTPUTS
+    channels = [1, 2, 2, 10]
+    weight = onnx.numpy_helper.from_array(np.ones((15, 3, 1, 1), np.float32), "weight")
+    lengths = onnx.numpy_helper.from_array(np.array(channels), "lengths")
     graph = helper.make_graph(
         [helper.make_node("Transpose", ["images"], ["x"], perm=[0, 3, 1, 2]),
-         helper.make_node("Cast", ["x"], ["y"], to=1), helper.make_node("Conv", ["y", "weight"], ["heatmap"])], "centerface",
-        [helper.make_tensor_value_info("images", onnx.TensorProto.UINT8, ["b", "h", "w", 3])],
-        [helper.make_tensor_value_info("heatmap", onnx.TensorProto.FLOAT, ["b", 2, "h", "w"])], [weight])
+         helper.make_node("Cast", ["x"], ["y"], to=1), helper.make_node("Conv", ["y", "weight"], ["z"]),
+         helper.make_node("Split", ["z", "lengths"], OUTPUTS, axis=1)],
+        "centerface", [helper.make_tensor_value_info("images", onnx.TensorProto.UINT8, ["b", "h", "w", 3])],
+        [helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["b", count, "h", "w"])
+         for name, count in zip(OUTPUTS, channels)], [weight, lengths])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    helper.set_model_props(model, {"card": card})
+    helper.set_model_props(model, {"card": json.dumps(DEFAULT_CARD)})
     path, content = tmp_path / "x.onnx", model.SerializeToString()
     runtime.set_default_logger_severity(4)
 

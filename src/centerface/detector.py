@@ -10,6 +10,7 @@ from typing import Any, Callable, Union
 
 import numpy as np
 
+from dependency.centernet.src.lib.detectors.rules import one_of, whole
 from dependency.errors import InputError
 from src.centerface.decoder import DECODERS
 from src.centerface.layers import NETWORK_INPUT, tensor_shapes as shapes_of
@@ -26,6 +27,9 @@ DEFAULT_CARD: dict[str, Any] = {
     "decoder": "centerface",
     "detect": {},
 }
+
+# What the card's options may be.
+CARD_OPTIONS = {"head_conv": whole(1, 1024), "activation": one_of("relu6", "relu")}
 
 
 def assumed_card(names: Iterable[str]) -> dict[str, Any]:

@@ -19,6 +19,7 @@ import numpy as np
 
 from dependency.errors import InputError
 from dependency.files import atomic_write
+from src.common.card import check_card
 from src.common.ckpt_format import CRC_MARK, CRC_SIZE, DamagedError, decode, encode_entry
 from src.common.log import LOGGER
 
@@ -230,6 +231,7 @@ def _nearest(path: Path) -> str:
 def _sort_entries(path: Path, entries: dict[str, Union[np.ndarray, str]]) -> Checkpoint:
     """Part the entries of a file into tensors, card and bookkeeping."""
     card = _from_json(path, entries, "card") if "card" in entries else None
+    check_card(card or {}, path)
     bookkeeping = _from_json(path, entries, "bookkeeping")
     tensors = {}
     for tag, value in entries.items():
@@ -253,7 +255,7 @@ def _from_json(path: Path, entries: dict[str, Union[np.ndarray, str]], tag: str)
         return {}
     try:
         value = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: its entry {tag!r} is not JSON; use another checkpoint") from error
     if not isinstance(value, dict):
         raise InputError(f"{path}: its entry {tag!r} must be a JSON object; use another checkpoint")

@@ -15,6 +15,7 @@ import time
 from typing import Any, Iterator, Optional
 
 from dependency.errors import TrainingError
+from src.common.process_end import how_it_ended
 
 SECONDS_BETWEEN_LOOKS = 0.2
 # A main thread that waits inside of MindSpore and cannot be woken up is ended with the process after so many seconds.
@@ -127,8 +128,5 @@ def _wake(dead: Any) -> None:
 
 
 def _obituary(dead: Any) -> str:
-    status = dead.exitcode
-    names = {number.value: number.name for number in signal.Signals}        # not every signal has one
-    how = f"was killed by {names.get(-status, f'signal {-status}')}" if status < 0 else f"ended with status {status}"
-    hint = " (is the memory full? fewer workers need less)" if status == -signal.SIGKILL else ""
-    return f"data worker {dead.name} (process {dead.pid}) {how}{hint}"
+    hint = "; fewer workers need less" if dead.exitcode == -signal.SIGKILL else ""
+    return f"data worker {dead.name} (process {dead.pid}) {how_it_ended(dead.exitcode)}{hint}"

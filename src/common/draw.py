@@ -13,6 +13,8 @@ import cv2
 import numpy as np
 
 from dependency.centernet.src.lib.utils.draw import FONT, draw_faces
+from dependency.centernet.src.lib.utils.image import shrink
+from dependency.centernet.src.lib.utils.photo import plain_text
 from dependency.errors import InputError
 from dependency.files import atomic_write
 
@@ -20,6 +22,8 @@ __all__ = ["contact_sheet", "draw_faces", "write_image"]
 
 BACKGROUND = 32
 CAPTION_COLOUR = (230, 230, 230)
+# libjpeg's limit.
+JPEG_SIDE = 65500
 
 
 def contact_sheet(images: Sequence[np.ndarray], columns: int = 4, cell: int = 320,
@@ -43,7 +47,7 @@ def contact_sheet(images: Sequence[np.ndarray], columns: int = 4, cell: int = 32
     sheet = np.full((rows * (cell + caption_height), columns * cell, 3), BACKGROUND, np.uint8)
     for index, image in enumerate(images):
         top, left = index // columns * (cell + caption_height), index % columns * cell
-        small = _shrink(image, cell - 4)
+        small, _ = shrink(image, cell - 4)
         height, width = small.shape[:2]
         y, x = top + (cell - height) // 2, left + (cell - width) // 2
         sheet[y:y + height, x:x + width] = small
@@ -53,21 +57,22 @@ def contact_sheet(images: Sequence[np.ndarray], columns: int = 4, cell: int = 32
     return sheet
 
 
-def _shrink(image: np.ndarray, side: int) -> np.ndarray:
-    scale = min(1.0, side / max(image.shape[:2]))
-    if scale == 1.0:
-        return image
-    height, width = (max(1, round(length * scale)) for length in image.shape[:2])
-    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
-
-
 def write_image(path: Path, image: np.ndarray) -> None:
-    """Write an image file by the suffix of its name; any name and folder will do."""
+    """Write an image file by the suffix of its name; any name and folder will do.
+
+    Raises:
+        InputError: a kind that OpenCV cannot write, or too many pixels for it.
+    """
     suffix = path.suffix.lower()
-    options = [cv2.IMWRITE_JPEG_QUALITY, 92] if suffix in (".jpg", ".jpeg") else []
+    is_jpeg = suffix in (".jpg", ".jpeg")
+    what = f"{plain_text(path)}: {image.shape[1]} x {image.shape[0]} pixels"
+    if is_jpeg and max(image.shape[:2]) > JPEG_SIDE:
+        raise InputError(f"{what} are too many for a JPEG, whose limit is {JPEG_SIDE} a side; a .png holds them")
     try:
-        encoded = cv2.imencode(suffix, image, options)[1]
-    except cv2.error as error:
-        raise InputError(f"{path}: OpenCV cannot write this kind of file; name it .jpg or .png") from error
+        is_done, encoded = cv2.imencode(suffix, image, [cv2.IMWRITE_JPEG_QUALITY, 92] if is_jpeg else [])
+    except cv2.error:
+        is_done = False
+    if not is_done:
+        raise InputError(f"{what} cannot be written by OpenCV as a file of the kind '{suffix}'; name it .jpg or .png")
     with atomic_write(path, "wb") as file:
         file.write(encoded.tobytes())

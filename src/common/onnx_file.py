@@ -4,21 +4,23 @@
     model = read_model("centerface.onnx");  card = card_of(model, "centerface.onnx")
 
 A file is parsed, never executed, before all of it is known to be a plain feed-forward graph of known operators whose
-weights lie in the file itself, in the sizes that it declares. Needs the package `onnx`.
+weights lie in the file itself, in the sizes that it declares: it can open no other file and run no code. It can still
+ask for much time and memory: what makes much out of little is refused where one operator shows it, but several
+together can do the same (additions that broadcast, for example). Whoever runs files of strangers limits the process
+(ulimit -v, a container). Needs the package `onnx`.
 """
-import json
 import math
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Iterator, Optional, Union
 
 from dependency.errors import InputError
+from src.common.card import parse_card
 from src.common.device import share_protobuf
 
 # Of the metadata.
 CARD_KEY = "card"
-# What `GraphBuilder` and quantisation write, and the released network; none makes much out of little (such as Expand,
-# Tile, ConstantOfShape, Range, Pad) but those that are looked at below.
+# What `GraphBuilder` and quantisation write, and the released network; not Expand, Tile, ConstantOfShape, Range, Pad.
 OPERATORS = frozenset("""
     Add Cast Clip Concat Conv ConvTranspose BatchNormalization DepthToSpace DequantizeLinear Div Equal Exp Gather
     GatherND GreaterOrEqual Identity LeakyRelu MaxPool Min Mod Mul QuantizeLinear ReduceProd Relu Reshape Resize Shape
@@ -26,6 +28,8 @@ OPERATORS = frozenset("""
 _WINDOW_ATTRIBUTES = {"pads", "kernel_shape", "strides", "dilations", "output_padding", "output_shape", "blocksize"}
 _LARGEST_WINDOW = 64
 _LARGEST_SIDE = 1 << 14
+# protobuf reads no larger message.
+_LARGEST_FILE = (1 << 31) - 1
 _ADVICE = "give a file that export.py wrote, or the authors' centerface.onnx"
 
 
@@ -58,6 +62,8 @@ def read_model(path: Union[str, Path]) -> Any:
         raise InputError(f"{path}: a folder, not an ONNX file; give one file")
     if not path.is_file():
         raise InputError(f"{path}: no such ONNX file")
+    if path.stat().st_size > _LARGEST_FILE:
+        raise InputError(f"{path}: {path.stat().st_size:,} bytes, more than an ONNX file can have; {_ADVICE}")
     model = onnx.ModelProto()
     try:
         model.ParseFromString(path.read_bytes())
@@ -81,23 +87,6 @@ def card_of(model: Any, path: Union[str, Path]) -> Optional[dict[str, Any]]:
     if not found:
         return None
     return parse_card(found[0], path)
-
-
-def parse_card(text: str, path: Union[str, Path]) -> dict[str, Any]:
-    """A card from JSON.
-
-    Raises:
-        InputError: it is none; the message names the file.
-    """
-    try:
-        card = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: its card is not JSON ({error}); export the checkpoint again") from error
-    kinds = {"model": str, "options": dict, "input": dict, "decoder": str}
-    wrong = [key for key, kind in kinds.items() if not isinstance(card, dict) or not isinstance(card.get(key), kind)]
-    if wrong:
-        raise InputError(f"{path}: its card lacks {', '.join(wrong)}; export the checkpoint again")
-    return card
 
 
 def _troubles(onnx: Any, model: Any) -> Iterator[str]:

@@ -8,10 +8,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Optional, Union
 
-import cv2
 import numpy as np
 
 from dependency.centernet.src.lib.detectors.faces import Faces
+from dependency.centernet.src.lib.utils.image import shrink
 from dependency.centernet.src.lib.utils.photo import plain_text
 from dependency.errors import InputError
 from src.common.draw import contact_sheet, draw_faces, write_image
@@ -45,10 +45,10 @@ class Predictor:
         """Write what is wanted of each image into `out`; print a line for each.
 
         Returns:
-            exit status: 1 where an image could not be read, else 0.
+            exit status: 1 where an image could not be read, or its faces not drawn or aligned, else 0.
 
         Raises:
-            InputError: a drawing would replace an image; no image could be read.
+            InputError: a drawing would replace an image; this happened to every image.
         """
         refuse_overwriting(items, out)
         pictures: list[np.ndarray] = []
@@ -59,13 +59,17 @@ class Predictor:
                 if image is None:
                     continue
                 picture = draw_faces(image, faces)
-                self._write(out, item, image, faces, picture)
+                try:
+                    self._write(out, item, image, faces, picture)
+                except InputError as error:
+                    LOGGER.error("%s", error)
+                    continue
                 print(f"{plain_text(item.path)}: {describe(faces)} -> {plain_text(out / item.stem)}.jpg", flush=True)
                 done.append(plain_text(item.path.name))
                 if sheet:
                     pictures.append(shrink(picture, 2 * SHEET_CELL)[0])
         if not done:
-            raise InputError(f"none of the {len(items)} images could be read")
+            raise InputError(f"none of the {len(items)} images could be read and drawn")
         if sheet:
             write_image(Path(sheet), contact_sheet(pictures, SHEET_COLUMNS, SHEET_CELL, done))
         return 0 if len(done) == len(items) else 1
@@ -89,9 +93,9 @@ class Predictor:
 
     def _write(self, out: Path, item: Item, image: np.ndarray, faces: Faces, picture: np.ndarray) -> None:
         stem = out / item.stem
-        write_image(Path(f"{stem}.jpg"), picture)
         faces.save(f"{stem}.txt", item.path.name)
         faces.save(f"{stem}.json", item.path, image.shape[:2])
+        write_image(Path(f"{stem}.jpg"), picture)
         if self.crop is not None:
             write_faces(out / "crops" / item.stem, faces.crop(image, self.crop))
         if self.align is not None:
@@ -166,15 +170,6 @@ def describe(faces: Faces) -> str:
     """How many, and the best score."""
     best = f", best score {faces.scores[0]:.3f}" if len(faces) else ""
     return f"{len(faces)} face{'' if len(faces) == 1 else 's'}{best}"
-
-
-def shrink(image: np.ndarray, longest: Optional[int]) -> tuple[np.ndarray, float]:
-    """(image whose longer side is at most `longest`, its scale); None leaves it."""
-    scale = min(1.0, (longest or np.inf) / max(image.shape[:2]))
-    if scale == 1.0:
-        return image, 1.0
-    size = tuple(max(1, round(side * scale)) for side in image.shape[1::-1])
-    return cv2.resize(image, size, interpolation=cv2.INTER_AREA), scale
 
 
 def _folders(top: Path) -> Iterator[Path]:

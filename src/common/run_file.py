@@ -20,11 +20,11 @@ def is_launched() -> bool:
     return VARIABLE in os.environ
 
 
-def note(checkpoint: Path, step: int) -> None:
+def note(checkpoint: Path) -> None:
     """Remember the newest checkpoint, if a launcher wants to know."""
     if is_launched():
         with atomic_write(os.environ[VARIABLE]) as file:
-            json.dump({"checkpoint": str(checkpoint.resolve()), "step": step}, file)
+            json.dump({"checkpoint": str(checkpoint.resolve())}, file)
 
 
 def noted(path: Optional[str] = None) -> Optional[Path]:

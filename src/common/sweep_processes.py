@@ -19,6 +19,7 @@ from typing import Iterator, NamedTuple, Sequence
 
 from dependency.errors import InputError
 from src.common.log import LOGGER
+from src.common.process_end import how_it_ended
 from src.common.progress import Progress
 from src.common.sweep import Candidate
 from src.common.sweep_shares import GRACE_SECONDS, VARIABLE, Share
@@ -148,14 +149,6 @@ class Process:
             *lines, self._rest = (self._rest + content).split(b"\n")
             yield from map(json.loads, lines)
 
-    def how_it_ended(self) -> str:
-        """For messages."""
-        status = self.process.returncode
-        if status >= 0:
-            return f"ended with status {status}"
-        names = {member.value: member.name for member in signal.Signals}
-        return f"was killed by {names.get(-status, f'signal {-status}')}"
-
     def tail(self) -> str:
         """The last lines that this process logged."""
         with self.log.open("rb") as file:
@@ -223,8 +216,8 @@ def report_lost(process: Process, ledger: Ledger) -> None:
     """Say how a process failed, what is lost with it, and the end of its log."""
     share = process.share
     LOGGER.error("process %d of %d (pid %d) %s; of its share is lost: %s\nthe end of its log %s:\n%s", share.rank,
-                 share.processes, process.process.pid, process.how_it_ended(), ledger.lost_text(share), process.log,
-                 process.tail())
+                 share.processes, process.process.pid, how_it_ended(process.process.returncode),
+                 ledger.lost_text(share), process.log, process.tail())
 
 
 def conclude(ledger: Ledger, processes: Sequence[Process]) -> Results:

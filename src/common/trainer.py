@@ -93,6 +93,7 @@ class Trainer:
         meter, done = self._meter(), first_step
         bad_images = BadImages(self.describe)
         self._forget_after(first_step)
+        self.saved = self._saved_until(first_step)
         with stop, Progress(total - first_step, "steps", "training", bar=self.settings.log_every > 1) as progress:
             for batch, waited in _timed(self._saved_at_failure(_guarded(batches(loader)), first_step)):
                 counts = stop.number > 0, bad_images.note(batch[-1].asnumpy())
@@ -141,7 +142,7 @@ class Trainer:
                        {"epoch": self._epoch(done), "step": done, "steps_per_epoch": self.plan.steps_per_epoch,
                         "batch": self.plan.batch, "group": self.plan.group, "seed": self.plan.seed,
                         "images": self.plan.count})
-            run_file.note(path, done)
+            run_file.note(path)
             self._drop_old(path)
         return path
 
@@ -153,6 +154,16 @@ class Trainer:
         lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
         with atomic_write(path) as file:
             file.writelines(line for line in lines if _step_of(line) <= step)
+
+    def _saved_until(self, step: int) -> list[Path]:
+        """This run's own checkpoints, where it goes on after `step`, the oldest first.
+
+        None of them if there are more than it would have left (one more, where it was killed while it saved): somebody
+        wanted those to stay.
+        """
+        present = set(self.settings.folder.glob("*.ckpt"))
+        found = [path for path in map(self._path, range(1, step + 1)) if path in present]
+        return found if len(found) <= self.settings.keep + 1 else []
 
     def _drop_old(self, newest: Path) -> None:
         """Of the checkpoints that this run wrote, leave the newest `keep`."""

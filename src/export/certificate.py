@@ -7,19 +7,18 @@
 `reference` and `exported` are backends (src/runtime/backends.py). At every size each image goes through the
 detector's own way, so both networks get the same pixels; what they give is compared, and the faces found.
 """
-from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
-from typing import Any, NamedTuple, Optional, Union
+from collections.abc import Collection, Sequence
+from typing import Any, NamedTuple, Optional
 
 import numpy as np
 
 from dependency.centernet.src.lib.detectors.base_detector import BaseDetector, Faces
-from dependency.centernet.src.lib.utils.image import read_image
 from dependency.errors import InputError
 from dependency.evaluate.eval import evaluate
 from dependency.evaluate.ground_truth import GroundTruth
 from dependency.evaluate.overlaps import box_overlaps
-from src.common.annotation_formats import IMAGE_SUFFIXES
+from src.common.progress import Progress
+from src.export.images import Image
 from src.runtime.decoded import Decoded
 from src.runtime.fixed_size import FixedSizeDetector, fill_batch
 from src.runtime.inference import build_detector
@@ -27,7 +26,6 @@ from src.runtime.inference import build_detector
 SIZES = ("320", "500", "640")
 # Faces that score more must be in both.
 STRONG = 0.3
-ROWS = ("boxes", "scores", "landmarks")
 # Rows of a decoding graph with almost equal scores may change places.
 _NEIGHBOURS = 8
 
@@ -53,13 +51,7 @@ EXACT = Tolerance(maps=1e-3, pixels=0.1, iou=0.95, matched=1.0, partner=0.25, ap
 INT8 = Tolerance(maps=None, pixels=None, iou=0.6, matched=0.9, partner=0.1, ap=0.03)
 
 
-class Image(NamedTuple):
-    """A picture to compare on: its name, for messages, and uint8 [H, W, 3] BGR."""
-    name: str
-    pixels: np.ndarray
-
-
-def compare(reference: Any, exported: Any, images: Iterable[Image], sizes: Sequence[str],
+def compare(reference: Any, exported: Any, images: Collection[Image], sizes: Sequence[str],
             tolerance: Tolerance = EXACT) -> list[dict[str, Any]]:
     """Run both networks and count.
 
@@ -79,14 +71,16 @@ def compare(reference: Any, exported: Any, images: Iterable[Image], sizes: Seque
     pairs = [(_detector(reference, exported, size, tolerance.partner),
               _detector(exported, exported, size, tolerance.partner)) for size in sizes]
     tallies = [_Tally(size) for size in sizes]
-    for number, image in enumerate(images):
-        for (ours, theirs), tally in zip(pairs, tallies):
-            ours.flip_test = theirs.flip_test = number == 0
-            one, two = ours.run(image.pixels), theirs.run(image.pixels)
-            tally.add_outputs(_differences(ours, theirs, reference.recipe, exported.recipe))
-            tally.add_faces(image.name, one, two, tolerance.iou)
-    if not tallies[0].images:
+    if not len(images):
         raise InputError("no image to compare on; give --images with a folder that holds some")
+    with Progress(len(images), "images", "comparing") as progress:
+        for number, image in enumerate(images):
+            for (ours, theirs), tally in zip(pairs, tallies):
+                ours.flip_test = theirs.flip_test = number == 0
+                one, two = ours.run(image.pixels), theirs.run(image.pixels)
+                tally.add_outputs(_differences(ours, theirs, reference.recipe, exported.recipe))
+                tally.add_faces(image.name, one, two, tolerance.iou)
+            progress.advance()
     return [tally.told() for tally in tallies]
 
 
@@ -121,27 +115,20 @@ def judge(found: Sequence[dict[str, Any]], tolerance: Tolerance, decoded: bool =
     return reasons
 
 
-def average_precision(backend: Any, images: Iterable[Image], truth: GroundTruth) -> dict[str, float]:
+def average_precision(backend: Any, images: Collection[Image], truth: GroundTruth) -> dict[str, float]:
     """AP by subset at IoU 0.5 on those images of a ground truth that are given, with the card's own detector.
 
     Args:
         images: named "event/name.jpg" as in the ground truth.
     """
     detector = build_detector(backend, backend.card)
-    found = {image.name.rsplit(".", 1)[0]: detector.run(image.pixels) for image in images}
+    found = {}
+    with Progress(len(images), "images", f"AP in {backend.runtime}") as progress:
+        for image in images:
+            found[image.name.rsplit(".", 1)[0]] = detector.run(image.pixels)
+            progress.advance()
     return {subset: float(value) for subset, value in
             evaluate(found, truth, (0.5,), only_predicted=True).ap[0.5].items()}
-
-
-def read_images(folder: Union[str, Path]) -> Iterator[Image]:
-    """All images of a folder and of those below it, in order of their names; InputError where there is none."""
-    folder = Path(folder)
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
-    if not paths:
-        what = "no image in this folder" if folder.is_dir() else "no such folder"
-        raise InputError(f"{folder}: {what}; give one with photographs")
-    for path in paths:
-        yield Image(path.relative_to(folder).as_posix(), read_image(path))
 
 
 class _Recorder:
@@ -240,7 +227,7 @@ def _differences(ours: BaseDetector, theirs: BaseDetector, recipe: Any, other: A
     for index in range(len(two[0])):
         expected = ours.decode([each[index] for each in one], ours.forward.shape, rows, 0.0, ours.peaks)
         given = theirs.decode([each[index] for each in two], theirs.forward.shape, rows, 0.0)
-        for name, value in zip(ROWS, _row_differences(expected, given)):
+        for name, value in zip(Decoded.OUTPUTS, _row_differences(expected, given)):
             found[name] = float(np.maximum(found.get(name, 0.0), value))
     return found
 

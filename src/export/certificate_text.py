@@ -17,9 +17,12 @@ def format_block(target: Path, proof: dict[str, Any]) -> str:
              f"  input   {told['name']}: uint8 {shape}{sides}; normalised {told['normalised']}",
              f"  output  {', '.join(proof['outputs'])}: {gives}",
              f"  sha256  {proof['sha256']} (checkpoint {proof['checkpoint_sha256']})"]
+    if "calibrated_on" in proof:
+        lines.append(f"  calibrated on {_images(proof['calibrated_on'])}")
     if "sizes" not in proof:
         return "\n".join([*lines, f"  NOT compared with the checkpoint: {proof['why']}"])
-    lines.append(f"  compared with the checkpoint: {proof['runtime']} against {proof['reference']}")
+    lines.append(f"  compared with the checkpoint: {proof['runtime']} against {proof['reference']}, on "
+                 f"{_images(proof['compared_on'])}")
     for each in proof["sizes"]:
         faces = each["faces"]
         differences = ", ".join(f"{name} {value:.1e}" for name, value in each["largest_difference"].items())
@@ -38,3 +41,9 @@ def format_block(target: Path, proof: dict[str, Any]) -> str:
         lines.append("    no face was found in these images: give --images DIR with photographs")
     return "\n".join([*lines, f"  certificate {proof['verdict']}" + "".join(
         f"\n    {reason}" for reason in proof["reasons"])])
+
+
+def _images(told: dict[str, Any]) -> str:
+    both = told.get("also_calibrated")
+    remark = f" ({both} of them calibrated it, too: of new images they prove little)" if both else ""
+    return f"{told['images']} images of {told['folder']}{remark}"

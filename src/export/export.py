@@ -2,7 +2,7 @@
 """A checkpoint as a file for inference engines, with a certificate that it finds what the checkpoint finds.
 
     export = Export("ONNX", (0, 0, 0))                   # batch, height, width; 0 = any
-    print(export.run(models.recipe, "0-140_27720.ckpt", lambda: read_images("photos"), "face"))
+    print(export.run(models.recipe, "0-140_27720.ckpt", read_images("photos"), "face"))
 
 uint8 BGR images [B, H, W, 3] in; out come the raw float32 maps (CenterFace: [B, C, H / 4, W / 4]; RetinaFace: a row for
 each anchor), or with `decode_rows` boxes, scores and landmarks.
@@ -21,9 +21,12 @@ from dependency.errors import InputError
 from dependency.evaluate.ground_truth import load_ground_truth
 from dependency.files import atomic_write
 from src.common import checkpoint, device
+from src.common.card import card_beside
 from src.export import certificate
-from src.export.certificate import EXACT, INT8, ROWS, Image, fitted_detector
+from src.export.certificate import EXACT, INT8, fitted_detector
 from src.export.certificate_text import format_block
+from src.export.images import ImageSet
+from src.runtime.decoded import Decoded
 from src.runtime.inference import Forward, Network, read_network
 from src.runtime.onnx_builder import INPUT, IR_VERSION, OPSET
 
@@ -32,16 +35,13 @@ CERTIFICATE = ".certificate.json"
 # The float32 graph that a quantised one is made of.
 PLAIN = "float32.onnx"
 
-Images = Callable[[], Iterable[Image]]
-
-
 class ExportError(RuntimeError):
     """What was exported is not what the checkpoint computes."""
 
 
 class Quantisation(NamedTuple):
     """INT8: images to calibrate on, and the longer side that they are brought to."""
-    images: Images
+    images: ImageSet
     size: int = 640
 
 
@@ -80,14 +80,14 @@ class Export:
         self.file_format, self.sizes, self.certify = file_format, sizes, certify
         self.decode_rows, self.quantisation, self.check_sizes = decode_rows, quantisation, tuple(check_sizes)
 
-    def run(self, recipes: Callable[[str], Any], path: Union[str, Path], images: Images, name: Optional[str] = None,
+    def run(self, recipes: Callable[[str], Any], path: Union[str, Path], images: ImageSet, name: Optional[str] = None,
             model: str = "centerface", truth: Optional[Union[str, Path]] = None) -> str:
         """Export a checkpoint to `<name>.onnx`, `.mindir` or `.air`, with `<file>.certificate.json` beside it.
 
         Args:
             recipes: the recipe of a model's name.
             path: the checkpoint.
-            images: gives the images of the certificate, anew at each call.
+            images: of the certificate.
             name: the file without its suffix, None = the model's name; an existing one is replaced once the new one
                 is proven.
             model: what a checkpoint without a card is.
@@ -116,7 +116,7 @@ class Export:
             written = Path(folder) / f"exported{suffix}"
             self._write(network, described, written)
             described["export"]["sha256"] = _digest(written)
-            written.with_suffix(".json").write_text(json.dumps(described), encoding="utf-8")
+            card_beside(written).write_text(json.dumps(described), encoding="utf-8")
             proof = self._prove(recipes, reference, written, described, images, truth)
             content = written.read_bytes()
         beside = target.with_name(target.name + CERTIFICATE)
@@ -124,7 +124,7 @@ class Export:
         with atomic_write(target, "wb") as file:
             file.write(content)
         if self.file_format != "ONNX":              # an ONNX file holds its card itself
-            with atomic_write(target.with_suffix(".json")) as file:
+            with atomic_write(card_beside(target)) as file:
                 json.dump(described, file, indent=2)
         with atomic_write(beside) as file:
             json.dump({"file": target.name, **proof}, file, indent=2)
@@ -147,7 +147,8 @@ class Export:
                           "normalised": f"inside the network: it {order}subtracts {fed['mean']} and divides by "
                                         f"{fed['std']} (in the order {fed['channels']}, units of 0..255); feed images "
                                         "as cv2.imread gives them"},
-                "outputs": list(ROWS if self.decode_rows else network.recipe.OUTPUTS), "decode_rows": self.decode_rows,
+                "outputs": list((Decoded if self.decode_rows else network.recipe).OUTPUTS),
+                "decode_rows": self.decode_rows,
                 "precision": "int8" if self.quantisation else "float32", "versions": device.versions()}
 
     def _write(self, network: Network, described: dict[str, Any], written: Path) -> None:
@@ -169,7 +170,7 @@ class Export:
         detector = fitted_detector(None, None, described, self.sizes, str(self.quantisation.size),
                                    network.recipe.SIDE_MULTIPLE)
         quantise(plain, written, (np.repeat(detector.pre_process(image.pixels)[0][None], batch or 1, axis=0)
-                                  for image in self.quantisation.images()))
+                                  for image in self.quantisation.images))
 
     def _write_traced(self, network: Network, written: Path) -> None:
         """A cell of its own, written by MindSpore."""
@@ -186,7 +187,7 @@ class Export:
                               f"{sorted(each.name for each in written.parent.iterdir())}")
 
     def _prove(self, recipes: Callable[[str], Any], reference: Any, written: Path, described: dict[str, Any],
-               images: Images, truth: Optional[Union[str, Path]]) -> dict[str, Any]:
+               images: ImageSet, truth: Optional[Union[str, Path]]) -> dict[str, Any]:
         """The certificate.
 
         Raises:
@@ -198,6 +199,9 @@ class Export:
                  **{key: value for key, value in told.items() if key != "sha256"}}
         if self.file_format == "ONNX":
             proof.update(opset=OPSET, ir_version=IR_VERSION)
+        calibration = self.quantisation.images if self.quantisation else None
+        if calibration is not None:
+            proof["calibrated_on"] = {"folder": calibration.name, "images": len(calibration)}
         if self.file_format == "AIR" or reference is None:
             proof["why"] = ("MindSpore writes AIR files, but cannot load them" if self.file_format == "AIR" else
                             "as told by --certify 0")
@@ -205,17 +209,20 @@ class Export:
         from src.runtime.backends import open_backend
         exported = open_backend(written, recipes, device_target=self.target)
         tolerance = INT8 if self.quantisation else EXACT
-        found = certificate.compare(reference, exported, images(), self.check_sizes, tolerance)
-        proof.update(reference=reference.runtime, runtime=exported.runtime, tolerance=tolerance._asdict(), sizes=found)
+        found = certificate.compare(reference, exported, images, self.check_sizes, tolerance)
+        proof.update(reference=reference.runtime, runtime=exported.runtime, tolerance=tolerance._asdict(), sizes=found,
+                     compared_on={"folder": images.name, "images": len(images)})
+        if calibration is not None:
+            proof["compared_on"]["also_calibrated"] = images.shared_with(calibration)
         if truth is not None:
             known = load_ground_truth(truth)
-            proof["ap"] = {side: certificate.average_precision(backend, images(), known)
+            proof["ap"] = {side: certificate.average_precision(backend, images, known)
                            for side, backend in (("checkpoint", reference), ("file", exported))}
         if self.quantisation:
             plain = open_backend(written.with_name(PLAIN), recipes)
             detector = fitted_detector(None, None, described, self.sizes, str(self.quantisation.size),
                                        plain.recipe.SIDE_MULTIPLE)
-            canvas = detector.pre_process(next(iter(images())).pixels)[0]
+            canvas = detector.pre_process(next(iter(images)).pixels)[0]
             proof["speed"] = speed(plain, exported, np.repeat(canvas[None], self.sizes[0] or 1, axis=0))
         reasons = certificate.judge(found, tolerance, bool(self.decode_rows), proof.get("ap"))
         proof.update(verdict="does not hold" if reasons else "holds", reasons=reasons)
@@ -223,7 +230,6 @@ class Export:
             raise ExportError(f"the exported network is not what the checkpoint is: {'; '.join(reasons)}. Nothing was "
                               f"written\n{format_block(written, proof)}")
         return proof
-
 
 
 def speed(one: Any, two: Any, images: np.ndarray, rounds: int = 15) -> dict[str, float]:

@@ -3,8 +3,11 @@
 
     quantise(Path("centerface.onnx"), Path("centerface_int8.onnx"), canvases)
 
-Convolutions are quantised, their weights channel by channel; the ranges of the activations are measured on images. The
-first convolution, the depthwise ones and the heads stay float32: they are little work, and suffer most from 256 steps.
+Convolutions are quantised, their weights channel by channel, with the Relu and Add between them; the ranges of the
+activations are measured on images. The first convolution and the heads stay float32: they are little work, and suffer
+most from 256 steps. So do depthwise convolutions before a LeakyRelu, which ONNX Runtime does not fuse with integers;
+before a Relu they are quantised, for turning activations to and fro around them costs more than the others win
+(measured: docs/performance.md).
 """
 import logging
 import tempfile
@@ -19,6 +22,8 @@ import numpy as np
 from dependency.errors import InputError
 from src.common.onnx_file import CARD_KEY, import_onnx
 from src.runtime.onnx_builder import HEADS, INPUT
+
+QUANTISED = ("Conv", "Relu", "Clip", "Add")
 
 
 def quantise(source: Path, target: Path, images: Iterable[np.ndarray]) -> None:
@@ -39,8 +44,9 @@ def quantise(source: Path, target: Path, images: Iterable[np.ndarray]) -> None:
         raise InputError(f"--int8 needs onnxruntime ({error}); type: pip install onnxruntime") from error
     model = onnx.load(str(source), load_external_data=False)
     convolutions = [node for node in model.graph.node if node.op_type == "Conv"]
+    leaky = {name for node in model.graph.node if node.op_type == "LeakyRelu" for name in node.input}
     kept = [node.name for node in convolutions if node is convolutions[0] or node.name.startswith(HEADS)
-            or any(each.name == "group" and each.i > 1 for each in node.attribute)]
+            or node.output[0] in leaky and any(each.name == "group" and each.i > 1 for each in node.attribute)]
     images = iter(images)
     first = next(images, None)
     if first is None:
@@ -50,7 +56,7 @@ def quantise(source: Path, target: Path, images: Iterable[np.ndarray]) -> None:
         written = Path(folder) / "int8.onnx"
         quantize_static(str(source), str(written), reader, quant_format=QuantFormat.QDQ, per_channel=True,
                         activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8, nodes_to_exclude=kept,
-                        op_types_to_quantize=["Conv"], calibrate_method=CalibrationMethod.MinMax)
+                        op_types_to_quantize=list(QUANTISED), calibrate_method=CalibrationMethod.MinMax)
         quantised = onnx.load(str(written), load_external_data=False)
     if CARD_KEY not in {each.key for each in quantised.metadata_props}:
         quantised.metadata_props.extend(model.metadata_props)
@@ -60,11 +66,12 @@ def quantise(source: Path, target: Path, images: Iterable[np.ndarray]) -> None:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Without the advice to prepare the graph first, which ours does not need."""
-    logging.disable(logging.WARNING)
+    before = logging.root.manager.disable
+    logging.disable(max(before, logging.WARNING))
     try:
         yield
     finally:
-        logging.disable(logging.NOTSET)
+        logging.disable(before)
 
 
 class _Reader:

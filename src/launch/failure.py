@@ -5,12 +5,11 @@
 """
 import os
 import re
-import signal
-import sys
 import time
 from pathlib import Path
-from typing import IO, NamedTuple, Optional, Sequence
+from typing import NamedTuple, Optional, Sequence
 
+from src.common.process_end import how_it_ended
 from src.launch.processes import LOST
 
 AFTERWORDS = 0.5            # seconds after a process ended by itself in which others may tell more
@@ -43,15 +42,7 @@ class Failure(NamedTuple):
 
 def sentence(name: str, where: str, status: int, seconds: float) -> str:
     """ "rank 1 (process 123 on host h) was killed by SIGKILL after 34 s"."""
-    if status == LOST:
-        how = "has ended, its status is not known,"
-    elif status < 0:
-        names = {number.value: number.name for number in signal.Signals}
-        how = f"was killed by {names.get(-status, f'signal {-status}')}"
-        if -status == signal.SIGKILL:
-            how += " (if nobody did it: out of memory, see dmesg)"
-    else:
-        how = f"ended with status {status}"
+    how = "has ended, its status is not known," if status == LOST else how_it_ended(status)
     return f"{name} ({where}) {how} after {seconds:.0f} s"
 
 
@@ -105,29 +96,3 @@ def named_by_mpirun(log: Path, seconds: float) -> Optional[tuple[str, int, Path]
     else:
         return None
     return what, shell_status(status), log.with_name(f"worker_{rank}.log")
-
-
-class Follower:
-    """Copies a log that grows to the console."""
-
-    def __init__(self, path: Path, out: Optional[IO[bytes]] = None):
-        self.path, self.out = path, out if out is not None else sys.stdout.buffer
-        self._file: Optional[IO[bytes]] = None
-
-    def pump(self) -> None:
-        """Copy what is new."""
-        try:
-            if self._file is None:
-                if not self.path.is_file():
-                    return
-                self._file = self.path.open("rb")
-            for block in iter(lambda: self._file.read(1 << 16), b""):
-                self.out.write(block)
-            self.out.flush()
-        except OSError:     # nobody reads any more, or a full disk; training goes on
-            self.out = open(os.devnull, "wb")
-
-    def close(self) -> None:
-        self.pump()
-        if self._file is not None:
-            self._file.close()

@@ -17,7 +17,7 @@ SILENCE = 5.0
 MAX_LINE = 1 << 16
 WORDS = {
     "hello": {"host_rank": int, "hosts": int, "size": int},         # this host is ready for an attempt
-    "start": {"attempt": int, "port": int},                         # all are; begin it
+    "start": {"port": int},                                         # all are; begin the attempt
     "failed": {"what": str, "status": int, "log": str, "cause": str, "tail": list, "others": list},
     "interrupt": {},                                                # a person stops the run
     "done": {},                                                     # all workers of this host ended well

@@ -16,6 +16,7 @@ from src.launch.host_messages import Connection, Gone
 
 MAX_GUESTS = 64             # connections that have not said hello
 
+
 class Place(NamedTuple):
     """This host among all: how many, its number, their addresses where known, where the first one listens."""
     hosts: int
@@ -107,7 +108,7 @@ class Alone:
     def poll(self) -> list[dict[str, Any]]:
         return []
 
-    def begin(self, attempt: int, port: int) -> None:
+    def begin(self, port: int) -> None:
         pass
 
     def send(self, word: str, **fields: Any) -> None:
@@ -161,11 +162,11 @@ class FirstHost:
     def all_done(self) -> bool:
         return len(self.peers) == self.place.hosts - 1 and all(peer.done for peer in self.peers.values())
 
-    def begin(self, attempt: int, port: int) -> None:
+    def begin(self, port: int) -> None:
         """Tell all hosts, which are ready, to start."""
         for peer in self.peers.values():
             peer.ready = peer.done = False
-        self.send("start", attempt=attempt, port=port)
+        self.send("start", port=port)
 
     def send(self, word: str, **fields: Any) -> None:
         for peer in self.peers.values():

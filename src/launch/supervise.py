@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The attempts of one training: started on all hosts together, watched, ended together, started again.
 
-    status = Supervisor(plan, tag).run()        # plan: src/tools/launch.py
+    status = Supervisor(plan, tag).run()
 """
 import os
 import signal
-import sys
 import time
 from collections import deque
 from pathlib import Path
@@ -13,8 +12,10 @@ from typing import Any, Iterator, Optional
 
 from src.common import run_file
 from src.launch import guard, hosts
+from src.launch.console import Console
 from src.launch.engines import SCHEDULER
-from src.launch.failure import Failure, Follower, shell_status
+from src.launch.failure import Failure, shell_status
+from src.launch.plan import Plan
 from src.launch.processes import adopt_orphans, descendants
 from src.launch.watch import POLL, Watch
 
@@ -35,10 +36,10 @@ class Ended(Exception):
 class Supervisor:
     """Runs a plan's attempts and answers for their status."""
 
-    def __init__(self, plan: Any, tag: str):
+    def __init__(self, plan: Plan, tag: str):
         """
         Args:
-            plan: places, options and commands of this host (`src.tools.launch.Plan`).
+            plan: places, options and commands of this host.
             tag: tells this launch's processes from those of others.
         """
         self.plan, self.tag = plan, tag
@@ -46,6 +47,7 @@ class Supervisor:
         self.attempts = plan.args.max_restarts + 1
         self.signals: list[int] = []
         self.asked_at = 0.0             # when the workers were asked to stop
+        self.console = Console()
         self.link: Any = hosts.Alone()
         self.spare: set[int] = set()
         self._inbox: deque[dict[str, Any]] = deque()
@@ -74,7 +76,11 @@ class Supervisor:
             self.link.close()
             watcher.stdin.close()
             watcher.wait()
-            for number in set(self.signals):        # sent again they change no status; Python drops its handlers at exit
+            unread = self.console.close()
+            if unread:
+                with (self.plan.log_dir / "unread.log").open("a", encoding="utf-8") as file:
+                    file.write(unread)
+            for number in set(self.signals):    # sent again they change no status; Python drops its handlers at exit
                 signal.signal(number, signal.SIG_IGN)
         return status
 
@@ -85,11 +91,11 @@ class Supervisor:
                 port = self._gather(number) if self.is_first else self._join(number)
             except Ended as end:
                 if str(end):
-                    say(str(end))
+                    self.console.say(str(end))
                 return failure.status if failure else end.status
             failure = self._attempt(port)
             if failure is None:
-                say(f"all {self.plan.local} processes ended well")
+                self.console.say(f"all {self.plan.local} processes ended well")
                 return 0
             number += 1
             if not self.is_first:
@@ -98,17 +104,17 @@ class Supervisor:
             else:
                 if not self._may_restart(number, failure):
                     return failure.status
-                say(f"attempt {number} of {self.attempts}, {goes_on_from(self.plan.run_file)}")
+                self.console.say(f"attempt {number} of {self.attempts}, {goes_on_from(self.plan.run_file)}")
 
     def _may_restart(self, number: int, failure: Failure) -> bool:
         """Whether attempt `number` follows this failure."""
         if self.asked_at or self.attempts == 1:
             return False
         if failure.status == BAD_INPUT:
-            say("status 2 is bad input: starting again cannot help")
+            self.console.say("status 2 is bad input: starting again cannot help")
             return False
         if number > self.attempts:
-            say(f"this was the last of {self.attempts} attempts")
+            self.console.say(f"this was the last of {self.attempts} attempts")
             return False
         return True
 
@@ -119,7 +125,7 @@ class Supervisor:
         while self.link.absent:
             if list(self.link.absent) != shown:
                 shown = list(self.link.absent)
-                say(f"waiting for {', '.join(shown)}")
+                self.console.say(f"waiting for {', '.join(shown)}")
             self._inbox += self.link.poll()
             self._end_if_stopped()
             if time.monotonic() > deadline:
@@ -133,15 +139,15 @@ class Supervisor:
             # Another port each time: the former scheduler's may be kept by the kernel for a minute.
             port = hosts.free_port(wanted if number == 1 else wanted + number, taken=(wanted + 1,))
             if number == 1 and port != wanted:
-                say(f"port {wanted} is taken; using {port}")
-        self.link.begin(number, port)
+                self.console.say(f"port {wanted} is taken; using {port}")
+        self.link.begin(port)
         return port
 
     def _join(self, number: int) -> int:
         """Another host: tell the first one that this one is ready; wait for its word, the scheduler's port."""
         deadline = time.monotonic() + (self.plan.args.wait if number == 1 else RETURN)
         if number == 1:
-            say(f"waiting for the first host ({self.plan.place.master})")
+            self.console.say(f"waiting for the first host ({self.plan.place.master})")
         told = False
         while True:
             told = (told and self.link.connected) or self.link.hello()
@@ -179,24 +185,22 @@ class Supervisor:
         uses_msrun = plan.args.launcher == "msrun"
         watch = Watch(plan.commands(job), job.ranks if uses_msrun else (), uses_msrun and self.is_first,
                       plan.args.tail, self.spare)
-        say(f"starting {plan.local} processes by {plan.args.launcher}; logs: {folder}")
+        self.console.say(f"starting {plan.local} processes by {plan.args.launcher}; logs: {folder}")
         if not self.is_first:
-            say(f"rank 0, whose log is shown, runs on the first host ({plan.place.master})")
-        follower = Follower(job.log(0))
+            self.console.say(f"rank 0, whose log is shown, runs on the first host ({plan.place.master})")
+        self.console.follow(job.log(0))
         try:
             watch.start()
-            return self._supervise(watch, follower)
+            return self._supervise(watch)
         finally:
             left = watch.kill()
-            follower.close()
             if left:
-                say(f"processes that cannot be killed: {' '.join(map(str, left))}")
+                self.console.say(f"processes that cannot be killed: {' '.join(map(str, left))}")
 
-    def _supervise(self, watch: Watch, follower: Follower) -> Optional[Failure]:
+    def _supervise(self, watch: Watch) -> Optional[Failure]:
         """Look at processes, hosts and signals until the attempt is over."""
         done_at = 0.0
         while True:
-            follower.pump()
             for message in self._messages():
                 if message["word"] == "failed":
                     return self._failed_elsewhere(message)
@@ -206,8 +210,7 @@ class Supervisor:
                     self._ask_to_stop(watch, "another host")
             failure = watch.look()
             if failure:
-                follower.pump()
-                say(*failure.lines)
+                self.console.say(*failure.lines)
                 self.link.send("failed", **failure._asdict())
                 return failure
             failure = self._heed_signals(watch)
@@ -223,7 +226,7 @@ class Supervisor:
     def _failed_elsewhere(self, message: dict[str, Any]) -> Failure:
         fields = {name: message[name] for name in Failure._fields}
         failure = Failure(**fields)
-        say(*failure.lines)
+        self.console.say(*failure.lines)
         if self.is_first:
             self.link.send("failed", **failure._asdict())
         return failure
@@ -239,7 +242,7 @@ class Supervisor:
             failure = Failure("the processes were killed: a second signal came" if insists else
                               f"the processes were killed: they did not end within {INSIST:.0f} s",
                               shell_status(-number))
-            say(*failure.lines)
+            self.console.say(*failure.lines)
             self.link.send("failed", **failure._asdict())
             return failure
         return None
@@ -248,7 +251,7 @@ class Supervisor:
         if self.asked_at:
             return
         self.asked_at = time.monotonic()
-        say(f"stopped by {by}: training ends after the running step, with a checkpoint; Ctrl+C kills it")
+        self.console.say(f"stopped by {by}: training ends after the running step, with a checkpoint; Ctrl+C kills it")
         self.link.send("interrupt")
         watch.terminate()
 
@@ -256,18 +259,10 @@ class Supervisor:
         if watch.all_ended:
             return True
         if time.monotonic() - done_at > SCHEDULER_ENDS:
-            say(f"all workers ended well, MindSpore's {SCHEDULER} has not for {SCHEDULER_ENDS:.0f} s: killed")
+            self.console.say(f"all workers ended well, MindSpore's {SCHEDULER} has not for {SCHEDULER_ENDS:.0f} s: "
+                             "killed")
             return True
         return False
-
-
-def say(*lines: str) -> None:
-    """Lines of the launcher itself, beside what it shows of rank 0."""
-    try:
-        for line in lines:
-            print(f"launch: {line}", file=sys.stderr, flush=True)
-    except OSError:         # nobody reads any more; training goes on
-        pass
 
 
 def goes_on_from(path: Path) -> str:

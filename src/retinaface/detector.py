@@ -11,13 +11,14 @@ from typing import Any, Callable, Union
 
 import numpy as np
 
+from dependency.centernet.src.lib.detectors.rules import FLAG, numbers, one_of
 from dependency.errors import InputError
 from src.retinaface.coding import VARIANCE
 from src.retinaface.decoder import decode_retinaface
-from src.retinaface.layers import NETWORK_INPUT, backbone_of, tensor_shapes as shapes_of
+from src.retinaface.layers import BACKBONES, NETWORK_INPUT, backbone_of, tensor_shapes as shapes_of
 from src.retinaface.torch_names import own_names
 
-__all__ = ["DEFAULT_CARD", "OUTPUTS", "SIDE_MULTIPLE", "assumed_card", "check_options", "decoder",
+__all__ = ["CARD_OPTIONS", "DEFAULT_CARD", "OUTPUTS", "SIDE_MULTIPLE", "assumed_card", "check_options", "decoder",
            "from_foreign_onnx", "inference_cell", "onnx_graph", "own_names", "tensor_shapes"]
 
 DECODER = "retinaface"
@@ -40,6 +41,9 @@ DEFAULT_CARD: dict[str, Any] = {
     "decoder": DECODER,
     "detect": DETECT,
 }
+
+# What the card's options may be.
+CARD_OPTIONS = {"backbone": one_of(*BACKBONES), "variance": numbers(2, 2, 1e-3, 1e3), "clip": FLAG}
 
 
 def assumed_card(names: Iterable[str]) -> dict[str, Any]:

@@ -126,7 +126,7 @@ def load_detector(cfg: Any, given: set[str], model: Path) -> BaseDetector:
     card = forward.load(model)
     if card["model"] != "retinaface":
         raise InputError(f"{model} is a checkpoint of {card['model']}; test it with test.py --eval 1 (see --help)")
-    backbone = card["options"]["backbone"]
+    backbone = card["options"].get("backbone", cfg.backbone)
     if "backbone" in given and cfg.backbone != backbone:
         raise InputError(f"--backbone {cfg.backbone}: {model} has {backbone}; leave the option out, the file says it")
     return build_detector(forward, card, **{**manual, **detector_options(cfg, given)})

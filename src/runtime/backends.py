@@ -6,7 +6,7 @@
 
     .ckpt               MindSpore; with backend="onnx" ONNX Runtime, without MindSpore
     .onnx               ONNX Runtime: export.py's files, and the centerface.onnx of its authors
-    .mindir             MindSpore: export.py's files, with their .json beside them
+    .mindir             MindSpore: export.py's files, with their .mindir.json beside them
 """
 from pathlib import Path
 from typing import Any, Callable, Optional, Protocol, Union

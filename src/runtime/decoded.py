@@ -16,6 +16,7 @@ class Decoded:
     Args:
         recipe: of the model.
     """
+    OUTPUTS = ("boxes", "scores", "landmarks")
 
     def __init__(self, recipe: Any):
         self._recipe = recipe

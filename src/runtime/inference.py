@@ -5,7 +5,7 @@
     card = forward.load("0-140_27720.ckpt")
     faces = build_detector(forward, card).run(read_image("photo.jpg"))
 
-A recipe (src/models.py) knows a model: `DEFAULT_CARD`, `assumed_card(names)`, `own_names(tensors)`,
+A recipe (src/models.py) knows a model: `DEFAULT_CARD`, `CARD_OPTIONS`, `assumed_card(names)`, `own_names(tensors)`,
 `inference_cell(card)`, `decoder(card)`, `check_options(options)`. Images are uint8 BGR [B, H, W, 3]; what a network
 gives for them ("maps") are float32 arrays whose first axis is B.
 """
@@ -17,14 +17,16 @@ import numpy as np
 
 from dependency.centernet.src.lib.detectors.base_detector import BaseDetector
 from src.common import checkpoint, device
+from src.common.card import recipe_of
 from src.common.log import LOGGER
 from src.runtime.fixed_size import FixedSizeDetector, fill_batch
+from src.runtime.loaded import LoadedNetwork
 
 # The parts of a card that shape the graph; checkpoints that agree on them share it.
 GRAPH_PARTS = ("model", "options", "input")
 
 
-class Forward:
+class Forward(LoadedNetwork):
     """A network on a device: `forward(images)` gives its raw maps, `load(path)` puts other weights into it.
 
     One graph serves every image size on a CPU (elsewhere one graph a size), and every checkpoint of the same
@@ -34,19 +36,11 @@ class Forward:
         recipes: the recipe of a model's name.
         model: what a checkpoint without a card is.
         device_target, device_id: see `device.setup`.
-
-    Attributes:
-        recipe, card: of the checkpoint that was loaded last.
-        sizes: batch, height and width that it takes: zeros, for any.
-        runtime: name and version, for reports.
     """
 
     def __init__(self, recipes: Callable[[str], Any], model: str = "centerface", device_target: str = "auto",
                  device_id: Optional[int] = None):
-        self.recipe: Any = None
-        self.card: dict[str, Any] = {}
-        self.sizes = (0, 0, 0)
-        self._recipes = recipes
+        super().__init__(recipes)
         self._model = model
         self._ms = device.setup(device_target, device_id)
         self.runtime = f"mindspore {self._ms.__version__}"
@@ -72,12 +66,8 @@ class Forward:
         LOGGER.info("load_model %s success: %s", path, report.format())
         return card
 
-    def __call__(self, images: np.ndarray) -> tuple[np.ndarray, ...]:
-        """Raw maps, each float32 [B, ...], of uint8 BGR images [B, H, W, 3]."""
-        if self._cell is None:
-            raise RuntimeError("load a checkpoint first")
-        maps = self._cell(self._ms.Tensor(np.ascontiguousarray(images)))
-        return tuple(each.asnumpy() for each in maps)
+    def _compute(self, images: np.ndarray) -> list[np.ndarray]:
+        return [each.asnumpy() for each in self._cell(self._ms.Tensor(images))]
 
     def _build(self, recipe: Any, card: dict[str, Any]) -> Any:
         cell = recipe.inference_cell(card)
@@ -104,10 +94,10 @@ def read_network(path: Union[str, Path], recipes: Callable[[str], Any], model: s
         model: what a checkpoint without a card is.
 
     Raises:
-        InputError: unreadable or damaged file, unknown model.
+        InputError: unreadable or damaged file, unknown model, a card that cannot be used.
     """
     read = checkpoint.load(path)
-    recipe = recipes((read.card or {}).get("model", model))
+    recipe = recipes(model) if read.card is None else recipe_of(read.card, path, recipes)
     tensors = recipe.own_names(checkpoint.network_tensors(read))
     if read.card is not None:
         return Network(recipe, {**recipe.DEFAULT_CARD, **read.card}, tensors, True)

@@ -2,7 +2,7 @@
 """Exported .mindir files in MindSpore.
 
     forward = MindirBackend(models.recipe)
-    card = forward.load("centerface.mindir")      # its card is in centerface.json beside it
+    card = forward.load("centerface.mindir")      # its card is in centerface.mindir.json beside it
     maps = forward(images)                        # uint8 BGR [B, H, W, 3] -> float32 arrays
 """
 import hashlib
@@ -15,29 +15,21 @@ import numpy as np
 
 from dependency.errors import InputError
 from src.common import device
+from src.common.card import REQUIRED, card_beside, parse_card, recipe_of
 from src.common.log import LOGGER
-from src.common.onnx_file import parse_card
-from src.runtime.onnx_backend import require_size
+from src.runtime.loaded import LoadedNetwork, first_line
 
 
-class MindirBackend:
+class MindirBackend(LoadedNetwork):
     """A network on a device: `forward(images)` gives its raw maps, `load(path)` takes another file.
 
     Args:
         recipes: the recipe of a model's name.
         device_target, device_id: see `device.setup`.
-
-    Attributes:
-        recipe, card: of the file that was loaded last.
-        sizes: batch, height and width that the file was exported for, 0 where any will do.
-        runtime: name and version, for reports.
     """
 
     def __init__(self, recipes: Callable[[str], Any], device_target: str = "auto", device_id: Optional[int] = None):
-        self.recipe: Any = None
-        self.card: dict[str, Any] = {}
-        self.sizes = (0, 0, 0)
-        self._recipes = recipes
+        super().__init__(recipes)
         self._ms = device.setup(device_target, device_id)
         self.runtime = f"mindspore {self._ms.__version__}"
         self._cell: Any = None
@@ -51,16 +43,17 @@ class MindirBackend:
         path = Path(path)
         if not path.is_file():
             raise InputError(f"{path}: no such .mindir file")
-        beside = path.with_suffix(".json")
+        beside = card_beside(path)
         if not beside.is_file():
             raise InputError(f"{path}: its card {beside.name} is not beside it, which says how to feed and decode the "
                              "network; copy both files, or export the checkpoint again")
-        card = parse_card(beside.read_text(encoding="utf-8", errors="replace"), beside)
-        told = card.get("export")
-        if not isinstance(told, dict) or hashlib.sha256(path.read_bytes()).hexdigest() != told.get("sha256"):
+        card = parse_card(beside.read_text(encoding="utf-8", errors="replace"), beside,
+                          (*REQUIRED, "export.sha256", "export.input.shape"))
+        told = card["export"]
+        if hashlib.sha256(path.read_bytes()).hexdigest() != told["sha256"]:
             raise InputError(f"{path}: not the file that {beside.name} was written for, or cut off or damaged; copy "
                              "both files again, or export the checkpoint again")
-        recipe = self._recipes(card["model"])
+        recipe = recipe_of(card, beside, self._recipes)
         with tempfile.TemporaryDirectory() as folder:       # MindSpore refuses names with spaces and umlauts
             plain = shutil.copy(path, Path(folder) / "network.mindir")
             try:
@@ -75,14 +68,10 @@ class MindirBackend:
         LOGGER.info("load_model %s success: %s in %s", path, card["model"], self.runtime)
         return card
 
-    def __call__(self, images: np.ndarray) -> tuple[np.ndarray, ...]:
-        """Raw maps, each float32 [B, ...], of uint8 BGR images [B, H, W, 3].
-
-        Raises:
-            InputError: the file was exported for another size.
-        """
-        if self._cell is None:
-            raise RuntimeError("load a file first")
-        require_size(images.shape, self.sizes, self.recipe.SIDE_MULTIPLE)
-        maps = self._cell(self._ms.Tensor(np.ascontiguousarray(images)))
-        return tuple(each.asnumpy() for each in maps)
+    def _compute(self, images: np.ndarray) -> list[np.ndarray]:
+        try:
+            outputs = self._cell(self._ms.Tensor(images))
+        except (RuntimeError, TypeError, ValueError) as error:
+            raise InputError(f"{self.runtime} cannot compute this file for images {list(images.shape)} "
+                             f"({first_line(error)}); export the checkpoint again") from error
+        return [each.asnumpy() for each in (outputs if isinstance(outputs, tuple) else [outputs])]

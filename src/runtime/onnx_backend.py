@@ -13,26 +13,23 @@ import numpy as np
 
 from dependency.errors import InputError
 from src.common import checkpoint
+from src.common.card import recipe_of
 from src.common.converted import is_onnx
 from src.common.log import LOGGER
 from src.common.onnx_file import card_of, read_model
 from src.runtime.decoded import Decoded
 from src.runtime.inference import read_network
+from src.runtime.loaded import LoadedNetwork, first_line
 from src.runtime.onnx_builder import INPUT
 
 
-class OnnxBackend:
+class OnnxBackend(LoadedNetwork):
     """A network on the CPU: `forward(images)` gives its raw maps, `load(path)` takes another file.
 
     Args:
         recipes: the recipe of a model's name.
         model: what a file without a card is.
         threads: that compute; None takes OMP_NUM_THREADS, else one for each core.
-
-    Attributes:
-        recipe, card: of the file that was loaded last.
-        sizes: batch, height and width that the file was exported for, 0 where any will do.
-        runtime: name and version, for reports.
 
     Raises:
         InputError: onnxruntime is not installed.
@@ -43,11 +40,9 @@ class OnnxBackend:
             import onnxruntime
         except ImportError as error:
             raise InputError(f"ONNX files need onnxruntime ({error}); type: pip install onnx onnxruntime") from error
-        self.recipe: Any = None
-        self.card: dict[str, Any] = {}
-        self.sizes = (0, 0, 0)
+        super().__init__(recipes)
         self.runtime = f"onnxruntime {onnxruntime.__version__}"
-        self._recipes, self._model, self._onnxruntime = recipes, model, onnxruntime
+        self._model, self._onnxruntime = model, onnxruntime
         self._threads = threads or _threads_of_environment()
         self._session: Any = None
 
@@ -67,28 +62,29 @@ class OnnxBackend:
             session = self._onnxruntime.InferenceSession(model.SerializeToString(), options,
                                                          providers=["CPUExecutionProvider"])
         except Exception as error:          # onnxruntime's errors have no common class but this
-            raise InputError(f"{path}: {self.runtime} refuses this graph ({_first_line(error)}); export the "
+            raise InputError(f"{path}: {self.runtime} refuses this graph ({first_line(error)}); export the "
                              "checkpoint again, or install a newer onnxruntime") from error
         inputs = session.get_inputs()
         if [(each.name, each.type, len(each.shape)) for each in inputs] != [(INPUT, "tensor(uint8)", 4)]:
             raise InputError(f"{path}: its input is not uint8 {INPUT} [batch, height, width, 3]; export the checkpoint "
                              "again")
+        if card.get("export", {}).get("decode_rows"):
+            recipe = Decoded(recipe)
+        outputs = [(each.name, each.type) for each in session.get_outputs()]
+        if outputs != [(name, "tensor(float)") for name in recipe.OUTPUTS]:
+            raise InputError(f"{path}: its outputs are {', '.join(map(' '.join, outputs))}, but its card promises "
+                             f"{', '.join(recipe.OUTPUTS)}; export the checkpoint again")
         self.sizes = tuple(side if isinstance(side, int) else 0 for side in inputs[0].shape[:3])
-        self._session, self.card = session, card
-        self.recipe = Decoded(recipe) if card.get("export", {}).get("decode_rows") else recipe
+        self._session, self.card, self.recipe = session, card, recipe
         LOGGER.info("load_model %s success: %s in %s", path, card["model"], self.runtime)
         return card
 
-    def __call__(self, images: np.ndarray) -> tuple[np.ndarray, ...]:
-        """The graph's outputs, each float32 [B, ...], of uint8 BGR images [B, H, W, 3].
-
-        Raises:
-            InputError: the file was exported for another size.
-        """
-        if self._session is None:
-            raise RuntimeError("load a file first")
-        require_size(images.shape, self.sizes, self.recipe.SIDE_MULTIPLE)
-        return tuple(self._session.run(None, {INPUT: np.ascontiguousarray(images)}))
+    def _compute(self, images: np.ndarray) -> list[np.ndarray]:
+        try:
+            return self._session.run(None, {INPUT: images})
+        except Exception as error:          # as above
+            raise InputError(f"{self.runtime} cannot compute this graph for images {list(images.shape)} "
+                             f"({first_line(error)}); export the checkpoint again, or give smaller images") from error
 
     def _read(self, path: Path) -> tuple[Any, dict[str, Any], Any]:
         """(recipe, card, graph) of a file of any of the three kinds."""
@@ -96,7 +92,7 @@ class OnnxBackend:
             model = read_model(path)
             card = card_of(model, path)
             if card is not None:
-                return self._recipes(card["model"]), card, model
+                return recipe_of(card, path, self._recipes), card, model
             recipe = self._recipes(self._model)
             try:
                 tensors, card = recipe.from_foreign_onnx(path)
@@ -111,21 +107,7 @@ class OnnxBackend:
         return recipe, card, recipe.onnx_graph(card, tensors)
 
 
-def require_size(shape: tuple[int, ...], sizes: tuple[int, int, int], multiple: int = 1) -> None:
-    """InputError where images of this shape cannot go into a network for these sizes (0: any)."""
-    if any(size and size != side for size, side in zip(sizes, shape)):
-        wanted = " x ".join(str(size or "any") for size in sizes)
-        raise InputError(f"{' x '.join(map(str, shape[:3]))} images (batch x height x width) for a file that was "
-                         f"exported for {wanted}; export it with --input_h 0 --input_w 0 --batch_size 0 for any size")
-    if shape[1] % multiple or shape[2] % multiple:
-        raise InputError(f"an image of {shape[2]} x {shape[1]} pixels: this network takes multiples of {multiple}")
-
-
 def _threads_of_environment() -> int:
     """OMP_NUM_THREADS as MindSpore and NumPy heed it; 0 leaves the number to onnxruntime."""
     value = os.environ.get("OMP_NUM_THREADS", "")
     return int(value) if value.isdigit() else 0
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

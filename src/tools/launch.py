@@ -10,7 +10,6 @@ how it ended and the last lines of its log, and its status is the status here (1
 with a checkpoint. Each attempt logs to a folder of its own: LOG_DIR/attempt_1/worker_<rank>.log, ...
 """
 import argparse
-import os
 import shutil
 import sys
 import uuid
@@ -19,8 +18,8 @@ from typing import Optional
 
 from dependency.errors import InputError
 from src.common.cli import run
-from src.launch import engines, hosts
-from src.launch.engines import Command, Job
+from src.launch.engines import LAUNCHERS
+from src.launch.plan import Plan
 from src.launch.supervise import Supervisor
 from src.tools.hccl_tools import table_servers
 
@@ -33,7 +32,7 @@ def build_parser() -> argparse.ArgumentParser:
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("--devices", type=int, metavar="N", default=8, help="processes on this host (default: 8)")
-    add("--launcher", choices=engines.LAUNCHERS, default="auto", help="what starts them: MindSpore's msrun, Open "
+    add("--launcher", choices=LAUNCHERS, default="auto", help="what starts them: MindSpore's msrun, Open "
         "MPI's mpirun (GPU, Ascend), or one process for each line of --rank_table (default, auto: rank_table with "
         "--rank_table, else msrun)")
     add("--rank_table", metavar="FILE", help="of hccl_tools.py, for Ascend; of several servers in it each starts its "
@@ -60,6 +59,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--task_set_core", metavar="N", type=int, default=0, help="cores of each process, with --task_set 1 (default: "
         "those of the host, shared out)")
     add("--dry_run", action="store_true", help="print the commands and end")
+    several.add_argument("--which_host", action="store_true", help="print the number of this host and end")
     return parser
 
 
@@ -89,71 +89,12 @@ def parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
     return args, program
 
 
-class Plan:
-    """What the options come to: this host's place, and the commands of any attempt."""
-
-    def __init__(self, args: argparse.Namespace, program: list[str]):
-        self.args, self.program = args, program
-        self.log_dir = Path(args.log_dir).resolve()
-        self.table: dict[int, str] = {}
-        if args.rank_table:
-            servers = table_servers(Path(args.rank_table))
-            self.place = hosts.find_place(args.hosts or ",".join(servers), args.master_addr,
-                                          0 if len(servers) == 1 else args.host_rank)
-            if self.place.hosts != len(servers):
-                raise InputError(f"--hosts {args.hosts}: {args.rank_table} has {len(servers)} servers; leave --hosts "
-                                 "out")
-            self.table = list(servers.values())[self.place.rank]
-            self.size = sum(map(len, servers.values()))
-        else:
-            self.place = hosts.find_place(args.hosts or "1", args.master_addr, args.host_rank)
-            self.size = self.place.hosts * args.devices
-        if args.task_set and not shutil.which("taskset"):
-            raise InputError("--task_set 1: there is no taskset here; install util-linux")
-
-    @property
-    def is_linked(self) -> bool:
-        """Whether launchers on several hosts speak to each other; mpirun starts the others' processes itself."""
-        return self.place.hosts > 1 and self.args.launcher != "mpirun"
-
-    @property
-    def run_file(self) -> Path:
-        """Where rank 0 notes its last checkpoint."""
-        return self.log_dir / "run.json"
-
-    @property
-    def local(self) -> int:
-        """Processes on this host."""
-        return len(self.table) or self.args.devices
-
-    def attempt_folder(self) -> Path:
-        """The first free LOG_DIR/attempt_<k>; several hosts may share LOG_DIR."""
-        ending = f"_host_{self.place.rank}" if self.is_linked else ""
-        number = 1
-        while (self.log_dir / f"attempt_{number}{ending}").exists():
-            number += 1
-        return self.log_dir / f"attempt_{number}{ending}"
-
-    def job(self, folder: Path, port: int, tag: Optional[dict[str, str]] = None) -> Job:
-        args, place = self.args, self.place
-        environment = {"FACEDET_RUN_FILE": str(self.run_file), "PYTHONUNBUFFERED": "1", **(tag or {})}
-        if args.visible_devices:
-            environment.update(CUDA_VISIBLE_DEVICES=args.visible_devices,
-                               ASCEND_RT_VISIBLE_DEVICES=args.visible_devices)
-        return Job(self.program, self.local, folder, place.hosts, place.rank, place.master, port, place.addresses,
-                   environment, bool(args.task_set), args.task_set_core, os.cpu_count() or 1)
-
-    def commands(self, job: Job) -> list[Command]:
-        if self.args.launcher == "rank_table":
-            return engines.rank_table(job, Path(self.args.rank_table).resolve(), self.table, self.size)
-        if self.args.launcher == "mpirun":
-            return engines.mpirun(job)
-        return engines.msrun(job)
-
-
 def main(argv: Optional[list[str]] = None) -> int:
     args, program = parse(sys.argv[1:] if argv is None else argv)
-    plan = Plan(args, program)
+    plan = Plan(args, program, table_servers(Path(args.rank_table)) if args.rank_table else {})
+    if args.which_host:
+        print(plan.place.rank)
+        return 0
     if args.dry_run:
         print("\n".join(map(str, plan.commands(plan.job(plan.attempt_folder(), args.master_port)))))
         return 0

@@ -48,10 +48,10 @@ def small_sample(index: int, rng: np.random.Generator) -> tuple:
 
 def small_settings(folder: Path, plan: SamplePlan, rates: list, **options) -> RunSettings:
     """The settings of a small run into `folder`."""
-    options = {"prefix": "0", **options}
+    options = {"prefix": "0", "resume": "", **options}
     return RunSettings(batch=plan.batch, epochs=plan.max_epoch, seed=plan.seed, workers=1, rates=lambda _: rates,
                        optimizer="adam", weight_decay=0.0, momentum=0.9, backbone_lr=1.0, loss_scale=1.0,
-                       clip_norm=0.0, ema_decay=0.0, resume="", folder=folder, log_name="run", **options)
+                       clip_norm=0.0, ema_decay=0.0, folder=folder, log_name="run", **options)
 
 
 def small_step(rates: list, optimizer: str = "adam", **options) -> tuple[TrainStep, SmallNetwork]:

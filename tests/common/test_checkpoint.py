@@ -16,7 +16,7 @@ from src.common.ckpt_format import CRC_MARK, encode_entry
 from src.common.log import LOGGER
 
 CARD = {"model": "centerface", "options": {"head_conv": 24}, "note": "größer 顔",
-        "input": {"mean": [0.5, 1, 2]}}
+        "input": {"channels": "BGR", "mean": [0.5, 1, 2], "std": [1, 1, 1]}}
 
 
 @pytest.fixture

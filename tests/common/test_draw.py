@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pictures of detections."""
+import cv2
 import numpy as np
 import pytest
 
 from dependency.centernet.src.lib.detectors.base_detector import Faces
 from dependency.centernet.src.lib.utils.draw import LANDMARK_COLOURS, STRONG, WEAK
-from src.common.draw import BACKGROUND, contact_sheet, draw_faces
+from dependency.errors import InputError
+from src.common.draw import BACKGROUND, JPEG_SIDE, contact_sheet, draw_faces, write_image
 
 
 def faces(score=0.9, box=(20, 30, 80, 110)):
@@ -34,6 +36,40 @@ def test_scores_are_written_only_where_there_is_room():
 @pytest.mark.parametrize("box", [(-30, -30, 500, 500), (0, 0, 1, 1), (50, 0, 60, 4)])
 def test_odd_boxes_can_be_drawn(box):
     assert draw_faces(np.zeros((100, 100, 3), np.uint8), faces(box=box)).any()
+
+
+@pytest.mark.parametrize("value", [3e38, -3e38, 2.0 ** 31, -2.0 ** 40, np.inf, -np.inf, np.nan])
+@pytest.mark.parametrize("place", [0, 3, 5, 14])
+def test_numbers_beyond_all_integers_are_drawn_without_harm(value, place):
+    rows = faces().rows()
+    rows[0, place] = value
+    image = np.zeros((140, 100, 3), np.uint8)
+    drawn = draw_faces(image, Faces.from_rows(rows))
+    assert drawn.any() == (place > 3 or not np.isnan(value))
+    if place > 3:                       # all but this one dot
+        (x, y), colour = faces().landmarks[0, 1].astype(int), LANDMARK_COLOURS[1]
+        assert tuple(drawn[70, 20]) == STRONG and tuple(drawn[y, x]) == colour
+
+
+def test_a_box_beyond_the_image_is_drawn_where_it_crosses_it():
+    drawn = draw_faces(np.zeros((140, 100, 3), np.uint8), faces(box=(-1e12, 30, 1e12, 110)), scores=False)
+    assert (drawn[30] == STRONG).all() and (drawn[109, [0, 10, 99]] == STRONG).all() and not drawn[20].any()
+
+
+@pytest.mark.parametrize("name, width, message", [
+    ("strip.JPG", JPEG_SIDE + 1, "65501 x 1 pixels are too many for a JPEG, whose limit is 65500 a side; a .png"),
+    ("strip.webp", 20000, "20000 x 1 pixels cannot be written.*'.webp'; name it .jpg or .png"),
+    ("strip.nonsense", 4, "'.nonsense'; name it .jpg or .png"), ("strip", 4, "''; name it .jpg or .png")])
+def test_what_an_image_file_cannot_hold(tmp_path, name, width, message):
+    with pytest.raises(InputError, match=message):
+        write_image(tmp_path / name, np.zeros((1, width, 3), np.uint8))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name, width", [("strip.jpg", JPEG_SIDE), ("strip.png", JPEG_SIDE + 1)])
+def test_the_largest_image_files(tmp_path, name, width):
+    write_image(tmp_path / name, np.zeros((1, width, 3), np.uint8))
+    assert cv2.imread(str(tmp_path / name)).shape == (1, width, 3)
 
 
 def test_a_sheet_holds_every_image_unenlarged():

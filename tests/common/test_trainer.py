@@ -28,7 +28,7 @@ def train(ms, tmp_path):
         position = load_state(resume, step, network) if resume else None
         first = plan.first_step(position)
         (tmp_path / folder).mkdir(exist_ok=True)
-        settings = small_settings(tmp_path / folder, plan, rates, **(settings or {}))
+        settings = small_settings(tmp_path / folder, plan, rates, resume=str(resume or ""), **(settings or {}))
         trainer = Trainer(step, network, plan, rates, {"model": "small"}, ("square", "absolute"),
                           settings, settings.naming(plan.steps_per_epoch, bool(position)),
                           describe=lambda index: f"image_{index}.jpg")
@@ -143,6 +143,31 @@ def test_weights_alone_start_a_new_run(train, tmp_path):
     checkpoint.save(tmp_path / "weights.ckpt", plain, {"model": "small"})
     again = train("again", epochs=1, resume=tmp_path / "weights.ckpt")
     assert (again / "0-1_3.ckpt").is_file()
+
+
+def test_a_run_that_goes_on_leaves_the_files_of_one_that_never_stopped(train):
+    """--keep_checkpoint_max counts the whole run's checkpoints, and nobody else's."""
+    options = {"own_folder": False, "step_in_epoch": True, "prefix": "RetinaFace", "keep": 2}
+
+    def names(folder):
+        return {path.name for path in folder.iterdir()}
+
+    whole = train("whole", settings=options)
+    parts = train("parts", epochs=1, settings=options)
+    others = {"RetinaFace_1-1_3.ckpt", "best.ckpt", "RetinaFace-1_2.ckpt.bak"}
+    for name in others:
+        (parts / name).touch()
+    for done, epochs in ((1, 3), (3, 4)):
+        train("parts", epochs=epochs, resume=parts / f"RetinaFace-{done}_3.ckpt", settings=options)
+    assert names(parts) == names(whole) | others
+
+
+def test_checkpoints_that_somebody_kept_stay(train):
+    """A part of the run without a limit left more than the limit of the part that goes on."""
+    folder = train("run", epochs=3)
+    train("run", resume=folder / "0-3_9.ckpt", settings={"keep": 1})
+    assert [path.name for path in checkpoint.list_checkpoints(folder)] == [
+        "0-1_3.ckpt", "0-2_6.ckpt", "0-3_9.ckpt", "0-4_12.ckpt"]
 
 
 def test_checkpoints_of_a_shared_folder(train):

@@ -203,15 +203,26 @@ def test_rows_round_trip_in_order_of_score():
 
 
 @pytest.mark.parametrize("options, text", [
-    ({"nms": "fast"}, "soft, hard"), ({"test_scales": ()}, "test_scales"), ({"test_scales": (1, -1)}, "over 0"),
+    ({"nms": "fast"}, "soft, hard"), ({"test_scales": ()}, "test_scales"), ({"test_scales": (1, -1)}, "test_scales .*0.001 to 16"),
     ({"top_k": 0}, "top_k"), ({"test_size": "big"}, "'big'.*original"), ({"test_size": 0}, "original"),
     ({"test_size": "1600/800"}, "1600/2176"), ({"test_size": "1/2/3"}, "'1/2/3'"), ({"test_size": "/"}, "'/'"),
     ({"pad": "64"}, "none, 32, square, centre"), ({"pad": "centre"}, "one side"),
-    ({"pad": "centre", "test_size": "vga"}, "one side"),
+    ({"pad": "centre", "test_size": "vga"}, "one side"), ({"test_size": 20000}, "at most 16384"),
+    ({"test_size": 10000, "test_scales": (1, 2)}, "larger than 16384"), ({"nms_iou": "0.5"}, "nms_iou '0.5'.*a number"),
+    ({"score_threshold": float("nan")}, "score_threshold nan"), ({"top_k": 2.5}, "top_k 2.5: expected a whole number"),
+    ({"top_k": True}, "top_k True"), ({"test_scales": 1.0}, "test_scales 1.0: expected 1 to 64 numbers"),
+    ({"fill": (1, 2)}, "fill .*3 numbers from 0 to 255"), ({"flip_test": "no"}, "flip_test 'no'"),
+    ({"peaks": None}, "peaks None: expected true or false"), ({"nms": ["soft"]}, "nms"), ({"pad": {}}, "pad"),
 ])
 def test_wrong_options_are_named(options, text):
     with pytest.raises(InputError, match=text):
         detector(**options)
+
+
+def test_options_may_be_numbers_of_numpy():
+    made = detector(nms_iou=np.float32(0.5), top_k=np.int64(3), test_scales=np.array([0.5, 1]), flip_test=np.True_,
+                    fill=np.array([1.0, 2.0, 3.0]), peaks=1)
+    assert len(made.run(picture())) <= 3
 
 
 def test_sizes_are_read_from_text():

@@ -8,7 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dependency.centernet.src.lib.utils.image import letterbox, pad_to_multiple, pad_to_square, read_image, resize
+from dependency.centernet.src.lib.utils.image import (
+    letterbox,
+    pad_to_multiple,
+    pad_to_square,
+    read_image,
+    resize,
+    shrink,
+)
 from dependency.errors import InputError
 
 
@@ -82,6 +89,12 @@ def test_resizing_samples_at_pixel_centres(scale):
     assert scale != 1.0 or resized is ramp
 
 
+def test_large_photographs_are_shrunk():
+    image = np.zeros((40, 60, 3), np.uint8)
+    assert shrink(image, 30)[0].shape == (20, 30, 3) and shrink(image, None)[0] is image
+    assert shrink(np.zeros((1, 60, 3), np.uint8), 30)[0].shape == (1, 30, 3)
+
+
 @pytest.mark.parametrize("pixels", [
     np.full((5, 7), 90, np.uint8),                      # grey
     np.full((5, 7), 90 * 256, np.uint16),               # 16 bit grey
@@ -108,10 +121,9 @@ def test_a_broken_file_is_named(tmp_path, content):
         read_image(tmp_path / "absent.jpg")
 
 
-def test_orientation_is_applied_only_on_request(tmp_path):
+def test_pixels_of_a_data_set_are_never_turned(tmp_path):
     jpeg = cv2.imencode(".jpg", gradient(40, 80))[1].tobytes()
     turn_right = b"Exif\0\0II*\0" + struct.pack("<IHHHIHHI", 8, 1, 0x0112, 3, 1, 6, 0, 0)
     path = tmp_path / "turned.jpg"
     path.write_bytes(jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(turn_right) + 2) + turn_right + jpeg[2:])
     assert read_image(path).shape == (40, 80, 3)
-    assert read_image(path, apply_orientation=True).shape == (80, 40, 3)

@@ -147,6 +147,16 @@ def test_a_small_file_of_huge_pixels_is_refused_by_its_header(kind, monkeypatch)
         read_photo(BOMBS[kind])
 
 
+@pytest.mark.parametrize("content", [
+    b"II*\0\x08\0\0\0\3\0" + struct.pack("<" + "HHII" * 3, 256, 3, 1, 60000, 256, 3, 1, 1, 257, 3, 1, 50000),
+    b"P6\n# a remark\r60000 50000 255\n", b"P6\r60000\r50000\r255\r",
+    b"P6\n# a remark\r\n60000 # another\n50000 255\n"],
+    ids=["tiff with a tag twice", "pnm remark up to CR", "pnm with CR", "pnm with CRLF"])
+def test_sizes_that_another_reading_would_miss(content):
+    """The decoder's reading counts: otherwise huge pixels pass as few."""
+    assert read_header(content)[1:3] == (60000, 50000)
+
+
 def test_the_limit_can_be_moved(picture):
     content = encode(picture, "PNG")
     assert read_photo(content, max_pixels=2400).shape == picture.shape

@@ -6,8 +6,9 @@ import pytest
 from dependency.errors import InputError
 from src.centerface import detector as recipe
 from src.export import certificate
-from src.export.certificate import EXACT, INT8, Image, compare, judge, read_images
+from src.export.certificate import EXACT, INT8, compare, judge
 from src.export.certificate_text import format_block
+from src.export.images import Image
 from src.runtime.decoded import Decoded, join_rows
 
 
@@ -158,17 +159,7 @@ def test_ap_that_falls_does_not_hold():
     assert judge(found, EXACT, ap=ap) == []
 
 
-def test_images_are_found_below_a_folder(tmp_path):
-    import cv2
-    (tmp_path / "b" / "c").mkdir(parents=True)
-    cv2.imwrite(str(tmp_path / "b" / "c" / "x.png"), picture())
-    cv2.imwrite(str(tmp_path / "a.jpg"), picture())
-    (tmp_path / "notes.txt").write_text("no image")
-    assert [image.name for image in read_images(tmp_path)] == ["a.jpg", "b/c/x.png"]
-    for folder, message in ((tmp_path / "absent", "no such folder"), (tmp_path / "empty", "no image in this folder")):
-        (tmp_path / "empty").mkdir(exist_ok=True)
-        with pytest.raises(InputError, match=message):
-            list(read_images(folder))
+def test_without_images_nothing_is_proven():
     with pytest.raises(InputError, match="no image to compare on"):
         compare(Network(), Network(), [], certificate.SIZES)
 
@@ -178,7 +169,9 @@ def test_the_block_says_when_no_face_was_found(tmp_path):
     proof = {"verdict": "holds", "reasons": [], "sizes": found, "model": "centerface", "checkpoint": "a.ckpt",
              "format": "ONNX", "precision": "float32", "sha256": "1", "checkpoint_sha256": "2", "outputs": ["heatmap"],
              "decode_rows": 0, "decoder": "centerface", "runtime": "r", "reference": "m",
+             "compared_on": {"folder": "val", "images": 1},
              "input": {"name": "images", "shape": [None, 64, None, 3], "side_multiple": 32, "normalised": "inside"}}
     text = format_block(tmp_path / "a.onnx", proof)
+    assert "r against m, on 1 images of val\n" in text
     assert "no face was found" in text and "batch x 64 x width x 3, sides multiples of 32" in text
     assert text.endswith("certificate holds")

@@ -60,7 +60,7 @@ def test_nothing_but_messages_is_read(line):
 
 
 @given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(max_size=5), lambda inner: st.lists(
-    inner, max_size=3) | st.dictionaries(st.sampled_from(["word", "attempt", "port", "tail", "status"]), inner)))
+    inner, max_size=3) | st.dictionaries(st.sampled_from(["word", "port", "tail", "status"]), inner)))
 def test_no_json_but_messages_is_read(value):
     try:
         message = decode(json.dumps(value).encode())
@@ -113,9 +113,9 @@ def meet(first, other):
 def test_an_attempt_from_hello_to_done(pair):
     first, other = pair[0], pair[1]()
     meet(first, other)
-    first.begin(1, 9000)
+    first.begin(9000)
     assert first.absent, "each attempt is begun anew"
-    assert until(bool, other) == [{"word": "start", "attempt": 1, "port": 9000}]
+    assert until(bool, other) == [{"word": "start", "port": 9000}]
     assert not first.all_done
     other.send("done")
     until(lambda _: first.all_done, first)
@@ -143,6 +143,22 @@ def test_a_lost_connection_is_a_failure(pair):
     assert "the first host (127.0.0.1) is gone" in message["what"] and not other.connected
 
 
+def test_a_host_that_comes_back_ends_the_attempt_and_is_ready_for_the_next(pair):
+    """Its first connection is still there for us: a host that was cut off, or whose launcher was started again."""
+    first, former, again = pair[0], pair[1](), pair[1]()
+    meet(first, former)
+    first.begin(9000)
+    until(bool, former)
+    assert again.hello()
+    message, = until(bool, first)
+    assert message["word"] == "failed" and message["what"].endswith("is gone: it came back on another connection")
+    assert not first.absent
+    message, = until(bool, former)
+    assert "its launcher closed the connection" in message["what"] and not former.connected
+    first.begin(9001)
+    assert until(bool, again, first) == [{"word": "start", "port": 9001}]
+
+
 def test_silence_is_a_failure(pair, monkeypatch):
     monkeypatch.setattr(host_messages, "SILENCE", 0.5)
     first, other = pair[0], pair[1]()
@@ -168,7 +184,7 @@ def test_lines_made_to_hurt(line):
         decode(line)
 
 
-@pytest.mark.parametrize("text", [b"GET / HTTP/1.0\r\n\r\n", b'{"word": "start", "attempt": 1, "port": 1}\n', b"x" * (
+@pytest.mark.parametrize("text", [b"GET / HTTP/1.0\r\n\r\n", b'{"word": "start", "port": 1}\n', b"x" * (
     3 * MAX_LINE), b'{"word": "hello", "host_rank": 7, "hosts": 2, "size": 2}\n',
     b'{"word": "hello", "host_rank": true, "hosts": 2, "size": 2}\n'])
 def test_strangers_are_sent_away_and_change_nothing(pair, text):

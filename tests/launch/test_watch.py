@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Watching processes: exit statuses, the tail of a log, what mpirun says, a console that follows a log."""
+"""Watching processes: exit statuses, the tail of a log, what mpirun says."""
 import ctypes
-import io
 import os
 import signal
 import subprocess
@@ -13,7 +12,7 @@ import pytest
 
 from src.launch import failure
 from src.launch.engines import SCHEDULER, Command
-from src.launch.failure import Follower, describe, last_lines, named_by_mpirun, shell_status
+from src.launch.failure import describe, last_lines, named_by_mpirun, shell_status
 from src.launch.processes import LOST, PR_SET_CHILD_SUBREAPER, Process, adopt_orphans, descendants
 from src.launch.watch import POLL, Watch
 
@@ -215,30 +214,3 @@ def test_what_mpirun_says(tmp_path, text, expected):
 
 def test_mpirun_may_say_nothing(tmp_path):
     assert named_by_mpirun(tmp_path / "absent.log", 1.0) is None
-
-
-def test_a_follower_copies_what_is_new(tmp_path):
-    out, path = io.BytesIO(), tmp_path / "log"
-    follower = Follower(path, out)
-    follower.pump()
-    with path.open("wb", buffering=0) as file:
-        for part in (b"first\nsec", b"ond\n", b"\xff\x00"):
-            file.write(part)
-            follower.pump()
-            assert out.getvalue().endswith(part)
-    follower.close()
-    assert out.getvalue() == b"first\nsecond\n\xff\x00"
-
-
-def test_a_full_disk_under_the_console_does_not_end_the_run(tmp_path):
-    (tmp_path / "log").write_bytes(b"x" * 100000)
-    with open("/dev/full", "wb", buffering=0) as full:
-        follower = Follower(tmp_path / "log", full)
-        follower.pump()
-        follower.pump()
-    assert follower.out.name == os.devnull
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
-def test_signals_without_a_name():
-    assert "signal 40" in failure.sentence("rank 0", "process 1 on host h", -40, 1.0)

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """One interface for .ckpt, .onnx and .mindir: which runtime is chosen, that all agree, and what is refused."""
+import hashlib
 import importlib.util
 import json
+import shutil
 import subprocess
 import sys
 
@@ -11,6 +13,7 @@ import pytest
 from dependency.errors import InputError
 from src import models
 from src.common import checkpoint
+from src.common.card import card_beside
 from src.retinaface.detector import DEFAULT_CARD
 from src.runtime.backends import new_backend, open_backend
 from src.runtime.fixed_size import FixedSizeDetector, fill_batch
@@ -173,7 +176,7 @@ def test_an_onnx_file_of_others_says_what_to_do(face, tmp_path):
     ("a.onnx", b"some text", "not an ONNX file"), ("a.onnx", b"PK\x03\x04", "not an ONNX file"),
     ("a.ckpt", b"PK\x03\x04", "PyTorch file.*src.tools.convert"),
     ("a.ckpt", b"some text", "not a MindSpore checkpoint"),
-    ("a.pth", b"\x80\x02", "PyTorch file.*src.tools.convert"), ("a.mindir", b"", "card a.json is not beside it"),
+    ("a.pth", b"\x80\x02", "PyTorch file.*src.tools.convert"), ("a.mindir", b"", "card a.mindir.json is not beside it"),
     ("a.ckpt", b"", "the file is empty"), ("a.jpg", b"\xff\xd8\xff", "not a MindSpore checkpoint"),
 ])
 @pytest.mark.parametrize("backend", ["auto", "onnx"])
@@ -251,15 +254,86 @@ def test_threads_are_those_of_the_environment(monkeypatch, face):
     assert OnnxBackend(models.recipe, threads=3)._threads == 3 and OnnxBackend(models.recipe)._threads == 0
 
 
-@pytest.mark.parametrize("card, message", [
-    (None, "not beside it"), ("text", "its card is not JSON"), ({}, "its card lacks model"),
-    ({"model": "centerface", "options": {}, "input": {}, "decoder": "centerface"}, "not the file that a.json"),
-    ({"model": "centerface", "options": {}, "input": {}, "decoder": "centerface", "export": {"sha256": "0"}},
-     "not the file that a.json"),
+@pytest.mark.parametrize("change, message", [
+    (lambda card: None, "card a.mindir.json is not beside it"), (lambda card: "text", "its card is not JSON"),
+    (lambda card: {}, "model is not there"), (lambda card: card, "export.sha256 is not there"),
+    (lambda card: {**card, "export": {"sha256": "0"}}, "export.input.shape is not there"),
+    (lambda card: {**card, "export": {"sha256": "0", "input": {"shape": [0, 1, 1, 3]}}}, "input.shape .0, 1, 1, 3."),
+    (lambda card: {**card, "export": {"sha256": "0", "input": {"shape": [None, None, None, 3]}}},
+     "not the file that a.mindir.json"),
 ])
-def test_mindir_files_without_their_card(ms, tmp_path, card, message):
+def test_mindir_files_without_their_card(ms, tmp_path, change, message):
     (tmp_path / "a.mindir").write_bytes(b"\x0a\x05junk")
+    card = change(dict(DEFAULT_CARD))
     if card is not None:
-        (tmp_path / "a.json").write_text(card if isinstance(card, str) else json.dumps(card))
-    with pytest.raises(InputError, match=message):
+        (tmp_path / "a.mindir.json").write_text(card if isinstance(card, str) else json.dumps(card))
+    with pytest.raises(InputError, match=message) as caught:
         open_backend(tmp_path / "a.mindir", models.recipe, device_target="CPU")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.fixture(scope="module")
+def dimmed(ms, tmp_path_factory):
+    """A .mindir of any size that halves its images, with the card of a RetinaFace."""
+    class Half(ms.nn.Cell):
+        def construct(self, x):
+            x = x.astype("float32")
+            return x / 2, x / 4, x / 8
+    path = tmp_path_factory.mktemp("mindir") / "half.mindir"
+    ms.export(Half(), ms.Tensor(shape=[None, None, None, 3], dtype=ms.uint8), file_name=str(path.with_suffix("")),
+              file_format="MINDIR")
+    described = {"sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "input": {"shape": [None, None, None, 3]}}
+    card_beside(path).write_text(json.dumps({**DEFAULT_CARD, "export": described}))
+    return path
+
+
+def test_a_mindir_of_any_size_is_compiled_once(dimmed):
+    forward = open_backend(dimmed, models.recipe, device_target="CPU")
+    for shape in ((1, 4, 6, 3), (2, 5, 3, 3), (1, 8, 8, 3), (3, 4, 6, 3)):
+        images = RNG.integers(0, 256, shape, dtype=np.uint8)
+        np.testing.assert_allclose(forward(images)[0], images / 2)
+    assert len(forward._cell.compile_cache) == 1
+
+
+def test_a_mindir_that_is_not_what_its_card_says(dimmed, tmp_path):
+    for change, message in (({"model": "centerface", "decoder": "centerface", "options": {}, "detect": {}},
+                             "gives 3 outputs, but a centerface gives heatmap, size"),
+                            ({"export": {"shape": [1, 2, 7, 3]}}, "cannot compute|exported for 1 x 2 x 7")):
+        card = json.loads(card_beside(dimmed).read_text())
+        card["export"]["input"].update(change.pop("export", {}))
+        shutil.copy(dimmed, tmp_path / "a.mindir")
+        (tmp_path / "a.mindir.json").write_text(json.dumps({**card, **change}))
+        with pytest.raises(InputError, match=message):
+            open_backend(tmp_path / "a.mindir", models.recipe, device_target="CPU")(np.zeros((1, 32, 32, 3), np.uint8))
+
+
+def test_a_file_of_another_format_leaves_the_card_alone(dimmed, tmp_path):
+    shutil.copy(dimmed, tmp_path / "x.mindir")
+    card_beside(tmp_path / "x.mindir").write_bytes(card_beside(dimmed).read_bytes())
+    for other in (card_beside(tmp_path / "x.air"), tmp_path / "x.json"):
+        assert not other.exists()
+        other.write_text("another card")
+    assert open_backend(tmp_path / "x.mindir", models.recipe, device_target="CPU").card["model"] == "retinaface"
+
+
+@pytest.mark.parametrize("change, message", [
+    (lambda model: model.graph.output.pop(), "its outputs are .*, but its card promises heatmap, size"),
+    (lambda model: setattr(model.graph.output[0], "name", "size") or model.graph.output.pop(1), "its outputs are"),
+    (lambda model: model.graph.output.insert(0, model.graph.output.pop()), "its outputs are landmarks"),
+])
+def test_other_outputs_than_the_card_promises(face, tmp_path, change, message):
+    model = onnx.load(str(write_onnx(face, tmp_path / "a.onnx")))
+    change(model)
+    (tmp_path / "a.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(InputError, match=message):
+        open_backend(tmp_path / "a.onnx", models.recipe)
+    with pytest.raises(InputError, match="card promises boxes, scores, landmarks"):
+        open_backend(write_onnx(face, tmp_path / "b.onnx", lambda card: {**card, "export": {"decode_rows": 5}}),
+                     models.recipe)
+
+
+def test_what_onnx_runtime_says_while_computing_is_one_line(face, tmp_path):
+    forward = open_backend(write_onnx(face, tmp_path / "a.onnx"), models.recipe)
+    with pytest.raises(InputError, match="cannot compute this graph for images .1, 32, 32, 4") as caught:
+        forward(np.zeros((1, 32, 32, 4), np.uint8))
+    assert "\n" not in str(caught.value)

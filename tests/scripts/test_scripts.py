@@ -95,6 +95,15 @@ def test_learning_rates_of_the_manual():
     assert [distribute[name] for name in ("--lr", "--weight_decay", "--is_distributed")] == ["4e-3", "0", "1"]
 
 
+def test_one_device_is_bound_to_as_many_cores_as_wanted():
+    if not shutil.which("taskset"):
+        pytest.skip("no taskset here: install util-linux")
+    (_, words), = dry_run(ROOT / "scripts" / "train_standalone.sh", "3", TASK_SET="1", TASK_SET_CORE="2")
+    assert words[:5] == ["env", "DEVICE_ID=3", "taskset", "-c", "0-1"]
+    done = call(ROOT / "scripts" / "train_standalone.sh", "--dry_run", TASK_SET="1", TASK_SET_CORE="0")
+    assert done.returncode == 2 and "TASK_SET_CORE '0': expected at least 1" in done.stderr
+
+
 @pytest.mark.parametrize("count", range(6))
 def test_distributed_training_by_msrun(count):
     given = ["", "my backbone", "my data", "my annotations", "my images"][:count]
@@ -109,10 +118,12 @@ def test_distributed_training_by_msrun(count):
         assert options[option] == (given[index] if index < count else default.format(here=ROOT / "scripts"))
 
 
-def write_table(path, devices):
-    rows = [{"device_id": str(device), "device_ip": "10.0.0.1", "rank_id": str(rank)} for rank, device in
-            enumerate(devices)]
-    servers = [{"server_id": "10.0.0.9", "device": rows[::-1]}]
+def write_table(path, *servers):
+    """A rank table of servers with these devices."""
+    ranks = iter(range(sum(map(len, servers))))
+    servers = [{"server_id": f"10.0.0.{9 + number}", "device": [
+        {"device_id": str(device), "device_ip": "10.0.0.1", "rank_id": str(next(ranks))} for device in devices][::-1]}
+        for number, devices in enumerate(servers)]
     path.write_text(json.dumps({"version": "1.0", "server_list": servers}))
     return path
 
@@ -291,6 +302,32 @@ def test_options_of_the_launcher_stand_anywhere(shell, tmp_path):
         line = shlex.split(done.stdout)
         assert {"--worker_num=4", "--local_worker_num=2", "--node_rank=1", "--master_addr=10.0.0.1",
                 "--pretrained_backbone=my backbone"} <= set(line) and line[-2:] == ["--hosts", "of train.py"]
+
+
+def test_machines_that_share_a_folder_write_beside_each_other(tmp_path):
+    """NFS: each has a number, found by --hosts, --host_rank or the rank table; the first one's is the manual's folder."""
+    script = ROOT / "scripts" / "train_distribute.sh"
+    table = write_table(tmp_path / "t.json", [0], [0])
+    by_table = {"DEVICE_TARGET": "Ascend"}
+    for words, variables, name in (
+            (["--hosts=127.0.0.1,198.51.100.1"], {}, "device0"),
+            (["--hosts=198.51.100.1,127.0.0.1"], {}, "device0_host_1"),
+            (["--hosts=3", "--master_addr=a", "--host_rank=2"], {}, "device0_host_2"),
+            ([table, "--host_rank=0"], by_table, "device0"), ([table, "--host_rank=1"], by_table, "device0_host_1")):
+        for options, _ in dry_run(script, *words, PYTHON=sys.executable, **variables):
+            assert options["--ckpt_path"] == f"{ROOT}/scripts/{name}/outputs/"
+    (options, _), = dry_run("run_distribute_gpu_train.sh", "--hosts=198.51.100.1,127.0.0.1", LAUNCHER="msrun",
+                            PYTHON=sys.executable, cwd=ROOT / "scripts")
+    assert Path(options["--log_dir"]) == ROOT / "train_host_1" / "launch" / "attempt_1_host_1"
+
+
+def test_a_host_that_is_none_leaves_the_former_run_where_it_is(scripts):
+    scripts.make_data()
+    saved = scripts.here / "device0" / "outputs" / "then" / "0-1_2.ckpt"
+    saved.parent.mkdir(parents=True)
+    saved.touch()
+    done = scripts("train_distribute", "--hosts=198.51.100.1,198.51.100.2")
+    assert done.returncode == 2 and "none of them is an address of this host" in done.stderr and saved.is_file()
 
 
 def test_restarts_from_the_launcher(scripts, tmp_path):

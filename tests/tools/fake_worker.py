@@ -4,9 +4,10 @@
     fake_worker.py ACTION:RANK[:TEXT] ...        actions in this order, each for one rank or `all`
 
 print:R:TEXT; sleep:R:SECONDS; exit:R:STATUS; kill:R:SIGNAL (itself); child:R:SECONDS (a child that sleeps, in a
-session of its own, whose parent ends); note:R:STEP (writes the run file); until:R:FILE (waits for it); touch:R:FILE;
+session of its own, whose parent ends); note:R:NAME (writes the run file); until:R:FILE (waits for it); touch:R:FILE;
 once:R:FILE (goes on with what follows only where FILE is not there, and makes it); catch:R:TEXT (SIGTERM: prints it,
-ends with 0); ignore:R (SIGTERM). The scheduler of msrun waits until it is killed.
+ends with 0); slow:R:SECONDS (the same after so long); ignore:R (SIGTERM). The scheduler of msrun waits until it is
+killed.
 """
 import json
 import os
@@ -39,7 +40,7 @@ def main() -> int:
             code = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {sleep!r}])"
             subprocess.run([sys.executable, "-c", code], start_new_session=True, check=True)
         elif action == "note":
-            Path(os.environ["FACEDET_RUN_FILE"]).write_text(json.dumps({"checkpoint": f"/c/{text}.ckpt", "step": 1}))
+            Path(os.environ["FACEDET_RUN_FILE"]).write_text(json.dumps({"checkpoint": f"/c/{text}.ckpt"}))
         elif action == "until":
             while not Path(text).exists():
                 time.sleep(0.02)
@@ -51,6 +52,9 @@ def main() -> int:
             Path(text).touch()
         elif action == "catch":
             signal.signal(signal.SIGTERM, lambda *_, text=text: (print(text, flush=True), sys.exit(0)))
+        elif action == "slow":
+            signal.signal(signal.SIGTERM, lambda *_, text=text: (time.sleep(float(text)), print("saved", flush=True),
+                                                                 sys.exit(0)))
         elif action == "ignore":
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
         else:

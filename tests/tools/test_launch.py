@@ -98,11 +98,15 @@ def test_nothing_of_an_earlier_launch_is_lost(tmp_path, table):
     assert notes == ["/c/1.ckpt", "/c/2.ckpt", "/c/3.ckpt"]
 
 
+def all_ready(run, count=3):
+    """Wait until so many workers have printed it."""
+    run.until(lambda: count == len([log for log in run.log_dir.glob("*/worker_*.log") if "ready" in log.read_text()]))
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_lets_all_workers_end_well(tmp_path, table, number):
     run = Launch(tmp_path, table, "--max_restarts=2", "--", "catch:all:saved", "print:all:ready", FOREVER)
-    run.until(lambda: all("ready" in log.read_text() for log in tmp_path.glob("logs/*/worker_*.log"))
-              and len(list(tmp_path.glob("logs/*/worker_*.log"))) == 3)
+    all_ready(run)
     run.process.send_signal(number)
     status, text, _ = run.wait()
     assert status == 0 and f"stopped by {number.name}" in text and "attempt 2" not in text
@@ -111,8 +115,8 @@ def test_a_signal_lets_all_workers_end_well(tmp_path, table, number):
 
 
 def test_a_second_signal_insists(tmp_path, table):
-    run = Launch(tmp_path, table, "--", "ignore:all", "print:0:ready", FOREVER)
-    run.until(lambda: "ready" in run.text)
+    run = Launch(tmp_path, table, "--", "ignore:all", "print:all:ready", FOREVER)
+    all_ready(run)
     run.process.send_signal(signal.SIGTERM)
     run.until(lambda: "stopped by SIGTERM" in run.text)
     assert len(run.alive) == 3
@@ -144,6 +148,36 @@ def test_a_console_that_goes_away_does_not_end_the_run(tmp_path, table):
         assert process.stdout.readline() == b"first\n"
         process.stdout.close()
         assert process.wait(30) == 0 and (tmp_path / "end").exists()
+
+
+def test_a_console_that_stands_still_hides_no_death(tmp_path, table):
+    """A pipe that nobody reads (or Ctrl+S) while rank 0 logs more than it holds; then rank 1 is killed."""
+    words = [sys.executable, LAUNCH, table, f"--log_dir={tmp_path}/logs", "--", WORKER, f"print:0:{'x' * 50000}",
+             f"print:0:{'x' * 50000}", f"touch:0:{tmp_path}/full", f"until:1:{tmp_path}/full", "sleep:1:0.5",
+             "kill:1:SIGKILL", FOREVER]
+    start = time.monotonic()
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=tmp_path) as process:
+        try:
+            assert process.wait(15) == 137 and time.monotonic() - start < 10
+        finally:
+            process.kill()
+    told = (tmp_path / "logs" / "unread.log").read_text()
+    assert re.search(r"^launch: rank 1 \(process \d+ .* was killed by SIGKILL", told, re.MULTILINE)
+
+
+def test_sigterm_again_changes_nothing(tmp_path, table):
+    """As batch systems send it; the workers, which may take a minute, end well, and so does the run."""
+    run = Launch(tmp_path, table, "--max_restarts=2", "--", "slow:all:1.5", "print:all:ready", FOREVER)
+    all_ready(run)
+    run.process.send_signal(signal.SIGTERM)
+    run.until(lambda: "stopped by SIGTERM" in run.text)
+    for _ in range(3):
+        run.process.send_signal(signal.SIGTERM)
+        time.sleep(0.2)
+    status, text, _ = run.wait()
+    assert status == 0 and text.count("stopped by SIGTERM") == 1 and "a second signal" not in text, text
+    for log in (tmp_path / "logs" / "attempt_1").iterdir():
+        assert log.read_text() == "ready\nsaved\n"
 
 
 @pytest.mark.parametrize("words, message", [
@@ -245,8 +279,8 @@ class TestTwoHosts:
     @pytest.mark.parametrize("stopped", [0, 1])
     def test_a_signal_to_one_stops_both_well(self, both, stopped):
         runs = both("--", "catch:all:saved", "print:all:ready", FOREVER, port=9190)
-        runs[0].until(lambda: all(len([log for log in run.log_dir.glob("*/worker_*.log") if "ready" in log.read_text()])
-                                  == count for run, count in zip(runs, (1, 2))))
+        for run, count in zip(runs, (1, 2)):
+            all_ready(run, count)
         runs[stopped].process.send_signal(signal.SIGTERM)
         assert [run.wait()[0] for run in runs] == [0, 0], runs[0].text + runs[1].text
         assert "stopped by another host" in runs[1 - stopped].text

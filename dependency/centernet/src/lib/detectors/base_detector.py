@@ -13,6 +13,7 @@ import numpy as np
 
 from dependency.centernet.src.lib.detectors.box_voting import vote
 from dependency.centernet.src.lib.detectors.faces import Faces
+from dependency.centernet.src.lib.detectors.rules import FLAG, number, numbers, one_of, whole
 from dependency.centernet.src.lib.external.suppress import nms, soft_nms
 from dependency.centernet.src.lib.utils.image import (BLACK, STRIDE, Placement, letterbox, pad_to_multiple,
                                                       pad_to_square, round_up)
@@ -28,6 +29,11 @@ SOFT_THRESHOLD = 0.001
 MIRRORED_LANDMARKS = [1, 0, 2, 4, 3]
 # Without the peak test one face yields many rows before suppression: the first few must not use up a crowd's.
 ROWS_PER_FACE = 20
+# A square of this side needs more memory than most machines have.
+LARGEST_SIDE = 16384
+# What the arguments of `BaseDetector` may be; sizes and pads are read by functions of their own.
+RULES = {"test_scales": numbers(1, 64, 1e-3, 16), "flip_test": FLAG, "nms": one_of(*NMS_KINDS), "nms_iou": number(),
+         "top_k": whole(1), "score_threshold": number(), "peaks": FLAG, "fill": numbers(3, 3, 0, 255)}
 
 Maps = Sequence[np.ndarray]
 # "original", the side of a square, or (shorter side, longer side at most).
@@ -65,24 +71,24 @@ class BaseDetector:
                  test_size: Size = 832, test_scales: Sequence[float] = (1.0,), flip_test: bool = False,
                  nms: str = "soft", nms_iou: float = 0.5, top_k: int = 1000, score_threshold: float = 0.005,
                  peaks: bool = True, pad: Optional[str] = None, fill: Sequence[float] = BLACK):
-        if nms not in NMS_KINDS:
-            raise InputError(f"nms '{nms}' is not one of {', '.join(NMS_KINDS)}")
-        if not test_scales or min(test_scales) <= 0:
-            raise InputError(f"test_scales {list(test_scales)}: expected one or more numbers over 0")
-        if top_k < 1:
-            raise InputError(f"top_k {top_k}: expected at least 1")
         self.forward = forward
         self.decode = decode
-        self.test_size = parse_size(test_size)
-        self.pad = choose_pad(pad, self.test_size)
-        self.fill = tuple(fill)
-        self.test_scales = tuple(test_scales)
+        self.test_scales = test_scales
         self.flip_test = flip_test
         self.nms = nms
         self.nms_iou = nms_iou
         self.top_k = top_k
         self.score_threshold = score_threshold
         self.peaks = peaks
+        self.fill = fill
+        for name, rule in RULES.items():
+            rule.require(name, getattr(self, name))
+        self.test_scales, self.fill = tuple(test_scales), tuple(fill)
+        self.test_size = parse_size(test_size)
+        self.pad = choose_pad(pad, self.test_size)
+        if self.test_size != ORIGINAL and np.max(self.test_size) * max(test_scales) > LARGEST_SIDE:
+            raise InputError(f"test_scales {list(test_scales)} of test_size {test_size}: larger than {LARGEST_SIDE} "
+                             "pixels; give smaller ones")
 
     def run(self, image: np.ndarray) -> Faces:
         """Find the faces in one image uint8 [H, W, 3] BGR; results in its pixels."""
@@ -170,9 +176,10 @@ def parse_size(value: Size) -> Size:
         sides = tuple(int(part) for part in text.split("/"))
     except ValueError:
         sides = ()
-    if not 1 <= len(sides) <= 2 or min(sides) < 1 or sides[-1] < sides[0]:
-        raise InputError(f"--test_size '{text}': expected 'original', the longer side in pixels as 832, the shorter "
-                         "side and the longest that the other may be as 1600/2176, or 'vga'")
+    if not 1 <= len(sides) <= 2 or min(sides) < 1 or sides[-1] < sides[0] or sides[-1] > LARGEST_SIDE:
+        raise InputError(f"--test_size '{text:.80}': expected 'original', the longer side in pixels as 832, the "
+                         "shorter side and the longest that the other may be as 1600/2176 (at most "
+                         f"{LARGEST_SIDE}), or 'vga'")
     return sides if len(sides) == 2 else sides[0]
 
 
@@ -180,8 +187,7 @@ def choose_pad(pad: Optional[str], test_size: Size) -> str:
     """One of PADS; None chooses by the (parsed) size, see `BaseDetector`."""
     if pad is None:
         return "centre" if isinstance(test_size, int) else "32"
-    if pad not in PADS:
-        raise InputError(f"pad '{pad}' is not one of {', '.join(PADS)}")
+    one_of(*PADS).require("pad", pad)
     if pad == "centre" and not isinstance(test_size, int):
         raise InputError("pad 'centre' fits the image into a square: it needs --test_size with one side, as 832")
     return pad

@@ -23,20 +23,29 @@ FONT = cv2.FONT_HERSHEY_SIMPLEX
 def draw_faces(image: np.ndarray, faces: "Faces", scores: bool = True) -> np.ndarray:
     """A copy of the image with boxes (green from 0.5, yellow below), scores and landmarks.
 
-    Lines and dots grow with the image, text only where it is not wider than twice its face.
+    Lines and dots grow with the image, text only where it is not wider than twice its face. NaN is not drawn; what
+    lies far outside is brought nearer, since OpenCV's integers end, but not into the picture.
     """
     canvas = image.copy()
     line = max(1, round(max(image.shape[:2]) / 700))
+    far = 2 * max(image.shape[:2])
     for box, score, landmarks in zip(faces.boxes, faces.scores, faces.landmarks):
+        if np.isnan(box).any():
+            continue
         colour = STRONG if score >= STRONG_SCORE else WEAK
-        left, top, right, bottom = np.round(box).astype(int).tolist()
+        left, top, right, bottom = _pixels(box, far)
         cv2.rectangle(canvas, (left, top), (right - 1, bottom - 1), colour, line)
         radius = max(1, round((right - left) / 35))
-        for (x, y), dot in zip(np.round(landmarks).astype(int).tolist(), LANDMARK_COLOURS):
-            cv2.circle(canvas, (x, y), radius, dot, cv2.FILLED, cv2.LINE_AA)
+        for point, dot in zip(landmarks, LANDMARK_COLOURS):
+            if not np.isnan(point).any():
+                cv2.circle(canvas, _pixels(point, far), radius, dot, cv2.FILLED, cv2.LINE_AA)
         if scores:
             _label(canvas, f"{score:.2f}", left, top, 2 * (right - left), line, colour)
     return canvas
+
+
+def _pixels(values: np.ndarray, far: int) -> tuple[int, ...]:
+    return tuple(np.round(values.clip(-far, far)).astype(int).tolist())
 
 
 def _label(canvas: np.ndarray, text: str, left: int, top: int, room: int, line: int, colour: tuple) -> None:

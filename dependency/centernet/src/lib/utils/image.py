@@ -8,7 +8,7 @@ Images are BGR uint8 [H, W, 3]. Coordinates are pixels with x to the right; a bo
 x + w - 1.
 """
 from pathlib import Path
-from typing import NamedTuple, Sequence, Union
+from typing import NamedTuple, Optional, Sequence, Union
 
 import cv2
 import numpy as np
@@ -34,13 +34,14 @@ class Placement(NamedTuple):
         return points * np.float32(self.scale) + np.array((self.dx, self.dy), np.float32)
 
 
-def read_image(path: Union[str, Path], apply_orientation: bool = False) -> np.ndarray:
-    """Decode an image file to BGR uint8 [H, W, 3], whatever its depth and channels.
+def read_image(path: Union[str, Path]) -> np.ndarray:
+    """Decode an image of a data set to BGR uint8 [H, W, 3], whatever its depth and channels.
+
+    Not turned as its EXIF tag says: boxes of WIDER FACE and FDDB are drawn on the pixels as stored. Photographs are
+    read by `photo.read_photo`.
 
     Args:
         path: any file OpenCV decodes; names outside ASCII are fine on every platform.
-        apply_orientation: turn the picture as its EXIF tag says. False for data sets, whose boxes are drawn
-            on the stored pixels (WIDER FACE, FDDB); True for photographs that a person will look at.
 
     Raises:
         InputError: the file is missing, empty or not an image.
@@ -48,10 +49,9 @@ def read_image(path: Union[str, Path], apply_orientation: bool = False) -> np.nd
     path = Path(path)
     if not path.is_file():
         raise InputError(f"{path}: no such image file")
-    flags = cv2.IMREAD_COLOR if apply_orientation else cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
     content = np.fromfile(path, np.uint8)
     try:
-        image = cv2.imdecode(content, flags) if content.size else None
+        image = cv2.imdecode(content, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION) if content.size else None
     except cv2.error as error:
         raise InputError(f"{path}: OpenCV cannot decode this image ({error.err})") from error
     if image is None:
@@ -139,6 +139,15 @@ def resize(image: np.ndarray, scale: float) -> np.ndarray:
     # Factors, not sides: the sides are rounded, the coordinates are not.
     interpolation = cv2.INTER_AREA if scale < 0.5 else cv2.INTER_LINEAR
     return cv2.resize(image, None, fx=scale, fy=scale, interpolation=interpolation)
+
+
+def shrink(image: np.ndarray, longest: Optional[int]) -> tuple[np.ndarray, float]:
+    """(image whose longer side is at most `longest`, its scale); None leaves it."""
+    scale = min(1.0, (longest or np.inf) / max(image.shape[:2]))
+    if scale == 1.0:
+        return image, 1.0
+    size = tuple(max(1, round(side * scale)) for side in image.shape[1::-1])
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA), scale
 
 
 def _extend(image: np.ndarray, height: int, width: int, fill: Sequence[float]) -> np.ndarray:

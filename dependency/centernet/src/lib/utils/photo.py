@@ -49,7 +49,8 @@ def read_photo(source: Union[str, Path, bytes], max_pixels: int = MAX_PIXELS) ->
                          f"{KINDS} file")
     if header.width * header.height > max_pixels:
         raise InputError(f"{name}: declares {header.width} x {header.height} pixels, more than the limit of "
-                         f"{max_pixels:,}; if that is meant, raise it: --max_pixels, or max_pixels= in Python")
+                         f"{max_pixels:,}; if that is meant, raise it: predict.py --max_pixels, or "
+                         "max_pixels= in Python")
     if not header.is_whole:
         raise InputError(f"{name}: cut off after {len(content)} bytes; copy the image again")
     try:
