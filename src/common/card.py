@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Callable, Iterator, Sequence, Union
 
 from dependency.centernet.src.lib.detectors.base_detector import BaseDetector
-from dependency.centernet.src.lib.detectors.rules import FLAG, TABLE, TEXT, Rule, numbers, one_of, whole
+from dependency.centernet.src.lib.detectors.rules import TABLE, TEXT, Rule, numbers, one_of, whole
 from dependency.errors import InputError
 
 # What nobody can do without who computes faces with a file.

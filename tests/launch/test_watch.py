@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Watching processes: exit statuses, the tail of a log, what mpirun says."""
 import ctypes
-import os
 import signal
 import subprocess
 import sys
