@@ -194,10 +194,10 @@ def test_a_file_for_several_images_is_filled_with_different_ones(weights, pictur
 @pytest.mark.slow
 def test_an_exported_mindir_finds_the_same(weights, pictures, tmp_path):
     from src import models
-    from src.export.certificate import Image
     from src.export.export import Export
+    from src.export.images import Image, ImageSet
     export = Export("MINDIR", (0, 0, 0), "CPU", check_sizes=("original",))
-    export.run(models.recipe, weights, lambda: [Image("a", pictures[0])], str(tmp_path / "x"))
+    export.run(models.recipe, weights, ImageSet("one", [Image("a", pictures[0])]), str(tmp_path / "x"))
     options = dict(score_threshold=0.3, top_k=20)
     found = FaceDetector(tmp_path / "x.mindir", **options)
     assert found.runtime.startswith("mindspore")
