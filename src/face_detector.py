@@ -23,13 +23,14 @@ import numpy as np
 from dependency.centernet.src.lib.detectors.base_detector import ORIGINAL, BaseDetector, Size
 from dependency.centernet.src.lib.detectors.faces import Face, Faces
 from dependency.centernet.src.lib.detectors.rules import whole
+from dependency.centernet.src.lib.utils.image import shrink
 from dependency.centernet.src.lib.utils.photo import MAX_PIXELS, as_bgr, read_photo
 from dependency.errors import InputError
 from src import models
 from src.common import checkpoint, device
 from src.common.converted import is_onnx
 from src.common.log import LOGGER
-from src.common.prediction import find_images, shrink
+from src.common.prediction import find_images
 from src.runtime.backends import Backend, open_backend
 from src.runtime.inference import build_detector
 
@@ -68,8 +69,7 @@ class FaceDetector:
         device_target: of MindSpore: "auto", "CPU", "GPU" or "Ascend".
         **options: of `BaseDetector`: nms, nms_iou, top_k, flip_test, test_scales, pad, ... What is not given comes
             from "detect" in the file's card, and what is not there from `BaseDetector`. Of test_size and
-            score_threshold the defaults here win over the card's, which are for measuring AP. predict.py gives
-            flip_test and test_scales too, whether chosen or not.
+            score_threshold the defaults here win over the card's, which are for measuring AP.
 
     Attributes:
         card: of the file: model, options, input, decoder, source.

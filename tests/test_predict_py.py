@@ -86,6 +86,10 @@ def test_names_never_collide_and_no_image_is_overwritten(tmp_path):
     refuse_overwriting(items, tmp_path / "out")
     with pytest.raises(InputError, match="choose another --out"):
         refuse_overwriting(items, tmp_path / "b")
+    items = find_images([write(tmp_path / "out" / "crops" / "x_001.png")])
+    refuse_overwriting(items, tmp_path / "out", faces=["aligned"])
+    with pytest.raises(InputError, match="x_001.png: is one of the images"):
+        refuse_overwriting(items, tmp_path / "out", faces=["crops"])
 
 
 def test_drawing_text_json_and_sheet_are_written(tmp_path, capsys):

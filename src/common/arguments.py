@@ -21,9 +21,10 @@ def number(least: float, most: float = math.inf, kind: type = float) -> Callable
     def read(text: str) -> Any:
         try:
             value = kind(text)
-        except ValueError:
-            value = math.nan
-        if not (math.isfinite(value) and least <= value <= most):
+            allowed = math.isfinite(value) and least <= value <= most
+        except (ValueError, OverflowError):
+            allowed = False
+        if not allowed:
             raise argparse.ArgumentTypeError(f"'{text}': expected {expected}")
         return value
     return read

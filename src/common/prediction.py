@@ -148,12 +148,20 @@ def name_results(found: dict[Path, Path]) -> list[Item]:
 
 
 def refuse_overwriting(items: Sequence[Item], out: Path, films: Sequence[Item] = (),
-                       sheet: Optional[str] = None) -> None:
-    """InputError where a result would replace one of the images and videos to look at."""
+                       sheet: Optional[str] = None, faces: Sequence[str] = ()) -> None:
+    """InputError where a result would replace one of the images and videos to look at.
+
+    Args:
+        items, films: to look at.
+        out: folder of the results; sheet: a file of them.
+        faces: those folders in `out` that get single faces.
+    """
     inputs = {each.path.resolve() for each in [*items, *films]}
     written = [out / f"{item.stem}.jpg" for item in items]
     written += [out / f"{film.stem}{ending}" for film in films for ending in (".mp4", ".part.mp4", ".jsonl")]
     written += [Path(sheet)] if sheet else []
+    into = {(out / name).resolve() for name in faces}
+    written += [each for each in inputs if each.parent in into]
     for each in written:
         if each.resolve() in inputs:
             raise InputError(f"{plain_text(each)}: is one of the images to look at, and would be overwritten; choose "

@@ -82,7 +82,8 @@ class Trainer:
     def fit(self, loader: Any, first_step: int = 0) -> None:
         """Train from step `first_step` to the end of the plan.
 
-        SIGTERM and SIGINT end it after the running step with a checkpoint from which --resume continues.
+        SIGTERM and SIGINT end it after the running step with a checkpoint from which --resume continues; from then on
+        the process, which is ending, ignores SIGTERM.
 
         Raises:
             TrainingError: the loss is not finite, or a data worker failed.
@@ -158,12 +159,11 @@ class Trainer:
     def _saved_until(self, step: int) -> list[Path]:
         """This run's own checkpoints, where it goes on after `step`, the oldest first.
 
-        None of them if there are more than it would have left (one more, where it was killed while it saved): somebody
-        wanted those to stay.
+        None of them if there are more than it would have left: somebody wanted those to stay.
         """
         present = set(self.settings.folder.glob("*.ckpt"))
         found = [path for path in map(self._path, range(1, step + 1)) if path in present]
-        return found if len(found) <= self.settings.keep + 1 else []
+        return found if len(found) <= self.settings.keep else []
 
     def _drop_old(self, newest: Path) -> None:
         """Of the checkpoints that this run wrote, leave the newest `keep`."""
@@ -194,8 +194,11 @@ class Trainer:
         where = ""
         if self.picture is not None:
             path = self.settings.folder / f"{self.naming.beside}non_finite_{done}.png"
-            self.picture(tuple(column.asnumpy() for column in batch), path)
-            where = f" The batch is drawn in {path}."
+            try:
+                self.picture(tuple(column.asnumpy() for column in batch), path)
+                where = f" The batch is drawn in {path}."
+            except Exception as error:      # a full disk, say: what is known is told all the same
+                where = f" The batch could not be drawn in {path} ({error})."
         return (f"the loss is not finite at epoch {self._epoch(done + 1)}, step {done}: {shown}. Images of the batch: "
                 f"{', '.join(names)}.{where} Lower {self.settings.names.rate}, clip gradients "
                 "(--clip_norm 10), or look for bad boxes: "

@@ -109,19 +109,26 @@ def judge(found: Sequence[dict[str, Any]], tolerance: Tolerance, decoded: bool =
                 reasons.append(f"at size {each['size']} {len(lonely)} of the {side}'s {faces[side]} faces over "
                                f"{STRONG} have no partner at IoU {tolerance.iou}, first in {lonely[0]['image']}")
     for subset, value in (ap or {}).get("checkpoint", {}).items():
-        if value - ap["file"][subset] > tolerance.ap:
+        if not value - ap["file"][subset] <= tolerance.ap and not np.isnan(value):
             reasons.append(f"AP {subset} falls from {value:.4f} to {ap['file'][subset]:.4f}, "
                            f"more than {tolerance.ap:g}")
     return reasons
 
 
-def average_precision(backend: Any, images: Collection[Image], truth: GroundTruth) -> dict[str, float]:
+def average_precision(backend: Any, images: Collection[Image], truth: GroundTruth,
+                      sizes: Sequence[int] = (0, 0, 0)) -> dict[str, float]:
     """AP by subset at IoU 0.5 on those images of a ground truth that are given, with the card's own detector.
 
     Args:
+        backend: the network.
         images: named "event/name.jpg" as in the ground truth.
+        truth: the ground truth.
+        sizes: batch, height and width of the exported file, 0 = any; images are fitted into them, whichever network.
     """
     detector = build_detector(backend, backend.card)
+    if sizes[1] and sizes[2] and not backend.sizes[1]:
+        detector = FixedSizeDetector(tuple(sizes[1:]), backend, backend.recipe.decoder(backend.card),
+                                     **backend.card.get("detect", {}))
     found = {}
     with Progress(len(images), "images", f"AP in {backend.runtime}") as progress:
         for image in images:

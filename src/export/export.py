@@ -107,23 +107,26 @@ class Export:
         self._require_sides(recipe)
         suffix, name = SUFFIXES[self.file_format], name or card["model"]
         target = Path(name if name.lower().endswith(suffix) else name + suffix)
+        if target.is_dir():
+            raise InputError(f"{target}: is a folder; choose another --file_name")
         described = {**card, "export": self._describe(network, path)}
         reference = None
-        if self.certify:
+        if self.certify and self.file_format != "AIR":
             reference = Forward(recipes, model, self.target)
             reference.load(path)
         with tempfile.TemporaryDirectory() as folder:       # MindSpore refuses names with spaces and umlauts
             written = Path(folder) / f"exported{suffix}"
             self._write(network, described, written)
             described["export"]["sha256"] = _digest(written)
-            card_beside(written).write_text(json.dumps(described), encoding="utf-8")
+            if self.file_format != "ONNX":          # which holds its card itself
+                card_beside(written).write_text(json.dumps(described), encoding="utf-8")
             proof = self._prove(recipes, reference, written, described, images, truth)
             content = written.read_bytes()
         beside = target.with_name(target.name + CERTIFICATE)
-        beside.unlink(missing_ok=True)              # the former file's: it says nothing of this one
         with atomic_write(target, "wb") as file:
             file.write(content)
-        if self.file_format != "ONNX":              # an ONNX file holds its card itself
+        beside.unlink(missing_ok=True)              # the former file's: it says nothing of this one
+        if self.file_format != "ONNX":
             with atomic_write(card_beside(target)) as file:
                 json.dump(described, file, indent=2)
         with atomic_write(beside) as file:
@@ -202,7 +205,7 @@ class Export:
         calibration = self.quantisation.images if self.quantisation else None
         if calibration is not None:
             proof["calibrated_on"] = {"folder": calibration.name, "images": len(calibration)}
-        if self.file_format == "AIR" or reference is None:
+        if reference is None:
             proof["why"] = ("MindSpore writes AIR files, but cannot load them" if self.file_format == "AIR" else
                             "as told by --certify 0")
             return proof
@@ -216,7 +219,7 @@ class Export:
             proof["compared_on"]["also_calibrated"] = images.shared_with(calibration)
         if truth is not None:
             known = load_ground_truth(truth)
-            proof["ap"] = {side: certificate.average_precision(backend, images, known)
+            proof["ap"] = {side: certificate.average_precision(backend, images, known, exported.sizes)
                            for side, backend in (("checkpoint", reference), ("file", exported))}
         if self.quantisation:
             plain = open_backend(written.with_name(PLAIN), recipes)

@@ -6,6 +6,7 @@
 A write waits where a console stands still (Ctrl+S, a pipe that nobody reads), and who watches processes must not. So a
 thread writes; what it cannot write yet stays in the log.
 """
+import errno
 import os
 import threading
 import time
@@ -32,6 +33,7 @@ class Console(threading.Thread):
         self._orders: deque[Union[bytes, Path, None]] = deque()     # lines, a log to follow, the end
         self._log: Optional[IO[bytes]] = None
         self._gone: set[int] = set()
+        self._unread: list[bytes] = []
         self._moved = 0.0               # when something was last written
         self.start()
 
@@ -45,12 +47,17 @@ class Console(threading.Thread):
         self._orders.append(log)
 
     def close(self) -> str:
-        """End when all is written, or when a console takes nothing for PATIENCE; the launcher's lines left unread."""
+        """End when all is written, or when a console takes nothing for PATIENCE.
+
+        Returns:
+            the launcher's lines that could not be shown.
+        """
         self._orders.append(None)
         self._moved = time.monotonic()
         while self.is_alive() and time.monotonic() - self._moved < PATIENCE:
             self.join(POLL)
-        return b"".join(order for order in self._orders.copy() if isinstance(order, bytes)).decode("utf-8")
+        left = [order for order in self._orders.copy() if isinstance(order, bytes)]
+        return b"".join([*self._unread, *left]).decode("utf-8")
 
     def run(self) -> None:
         path = None
@@ -61,8 +68,8 @@ class Console(threading.Thread):
                 return
             if isinstance(order, Path):
                 path, self._log = order, None
-            else:
-                self._write(self.errors, order)
+            elif not self._write(self.errors, order):
+                self._unread.append(order)
             if order:
                 self._orders.popleft()
             else:
@@ -81,10 +88,16 @@ class Console(threading.Thread):
         except OSError:         # a disk that fails; the next look may do better
             pass
 
-    def _write(self, file: int, block: bytes) -> None:
+    def _write(self, file: int, block: bytes) -> bool:
+        """Whether all of it could be written."""
         while block and file not in self._gone:
             try:
                 block = block[os.write(file, block):]
                 self._moved = time.monotonic()
-            except OSError:     # nobody reads any more, or a full disk; training goes on
-                self._gone.add(file)
+            except BlockingIOError:     # shared with a program that made it so: full for now
+                time.sleep(POLL)
+            except OSError as error:    # training goes on
+                if error.errno != errno.ENOSPC:         # nobody reads any more
+                    self._gone.add(file)
+                return False
+        return not block

@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from collections import deque
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Iterator, Optional
 
@@ -76,13 +77,17 @@ class Supervisor:
             self.link.close()
             watcher.stdin.close()
             watcher.wait()
-            unread = self.console.close()
-            if unread:
-                with (self.plan.log_dir / "unread.log").open("a", encoding="utf-8") as file:
-                    file.write(unread)
+            self._keep_unread(self.console.close())
             for number in set(self.signals):    # sent again they change no status; Python drops its handlers at exit
                 signal.signal(number, signal.SIG_IGN)
         return status
+
+    def _keep_unread(self, lines: str) -> None:
+        """What could not be shown goes to a file; where that fails too, the status is all that is left to tell."""
+        with suppress(OSError):
+            if lines:
+                with (self.plan.log_dir / "unread.log").open("a", encoding="utf-8") as file:
+                    file.write(lines)
 
     def _attempts(self) -> int:
         number, failure = 1, None

@@ -23,6 +23,7 @@ from src.common.checkpoint import list_checkpoints
 from src.common.log import LOGGER
 from src.common.sweep import MATS, detect_images, list_images, prediction_name
 from src.common.test_options import detector_options
+from src.retinaface.detector import DEFAULT_CARD
 
 SHORT_SIDE = 1600
 LABELS = "label.txt"
@@ -126,7 +127,7 @@ def load_detector(cfg: Any, given: set[str], model: Path) -> BaseDetector:
     card = forward.load(model)
     if card["model"] != "retinaface":
         raise InputError(f"{model} is a checkpoint of {card['model']}; test it with test.py --eval 1 (see --help)")
-    backbone = card["options"].get("backbone", cfg.backbone)
+    backbone = card["options"].get("backbone", DEFAULT_CARD["options"]["backbone"])
     if "backbone" in given and cfg.backbone != backbone:
         raise InputError(f"--backbone {cfg.backbone}: {model} has {backbone}; leave the option out, the file says it")
     return build_detector(forward, card, **{**manual, **detector_options(cfg, given)})

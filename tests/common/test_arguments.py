@@ -14,6 +14,7 @@ def test_numbers_within_bounds():
                                  (number(0, 1), "1.1", "a number from 0 to 1"),
                                  (number(1, kind=int), "0", "a whole number from 1 on"),
                                  (number(1, kind=int), "1.5", "a whole number"), (number(0), "", "a number"),
+                                 (number(1, kind=int), "9" * 400, "a whole number"),
                                  (number(0, kind=int), "\u00b2", "a whole number")):
         with pytest.raises(argparse.ArgumentTypeError, match=f"'{text}': expected {expected}"):
             read(text)

@@ -75,7 +75,7 @@ def mutate(card, rng):
     ("input", None, "input None"),
     ("input", {}, "input.channels is not there"),
     ("input.channels", "GBR", "input.channels 'GBR': expected one of BGR, RGB"),
-    ("input.mean", [1, 2], "input.mean .*3 numbers"), ("input.mean", [1, 2, "3"], "input.mean"),
+    ("input.mean", [1, 2], "input.mean .*3 numbers"), ("input.mean", np.array(0), "input.mean"), ("input.mean", [1, 2, "3"], "input.mean"),
     ("input.mean", [1, 2, float("nan")], "input.mean"), ("input.std", [1, 1, 0], "input.std"),
     ("input.std", [1, 1, float("inf")], "input.std"), ("decoder", ["a"], "decoder .*a text"),
     ("decoder", "yolo", "decoder 'yolo'"), ("detect", 5, "detect 5"),

@@ -4,12 +4,14 @@ import numpy as np
 import pytest
 
 from dependency.errors import InputError
+from dependency.evaluate.ground_truth import load_ground_truth
 from src.centerface import detector as recipe
 from src.export import certificate
-from src.export.certificate import EXACT, INT8, compare, judge
+from src.export.certificate import EXACT, INT8, average_precision, compare, judge
 from src.export.certificate_text import format_block
 from src.export.images import Image
 from src.runtime.decoded import Decoded, join_rows
+from tests.small_wider import make_split
 
 
 class Network:
@@ -18,7 +20,7 @@ class Network:
     def __init__(self, change=lambda maps: None, sizes=(0, 0, 0), own=recipe):
         self.recipe, self.sizes, self.change = own, sizes, change
         self.card = {**recipe.DEFAULT_CARD, "detect": {"nms": "hard"}}
-        self.batches = []
+        self.batches, self.runtime = [], "numpy"
 
     def __call__(self, images):
         self.batches.append(images.shape)
@@ -157,6 +159,16 @@ def test_ap_that_falls_does_not_hold():
     assert judge(found, INT8, ap=ap) == ["AP hard falls from 0.8000 to 0.7000, more than 0.03"]
     ap["file"]["hard"] = 0.85
     assert judge(found, EXACT, ap=ap) == []
+    ap["file"]["hard"] = float("nan")
+    assert judge(found, INT8, ap=ap) == ["AP hard falls from 0.8000 to nan, more than 0.03"]
+
+
+def test_ap_is_measured_at_the_files_own_size_on_both_sides(tmp_path):
+    truth = load_ground_truth(make_split(tmp_path).gt)
+    for network in (Network(), Network(sizes=(1, 64, 96))):
+        found = average_precision(network, [Image("0--Parade/0_Parade_1.jpg", picture())], truth, (1, 64, 96))
+        assert set(found) == {"easy", "medium", "hard"}
+        assert {shape[1:] for shape in network.batches} == {(64, 96, 3)}
 
 
 def test_without_images_nothing_is_proven():

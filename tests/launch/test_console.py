@@ -91,6 +91,30 @@ def test_a_slow_console_is_waited_for(tmp_path, pipe, monkeypatch):
     thread.join()
 
 
+def test_lines_that_nobody_can_read_are_given_back(pipe):
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open("/dev/full", "wb", buffering=0) as full, os.fdopen(writer, "wb", buffering=0) as gone:
+        for errors in (full, gone):
+            shown = Console(pipe[1], errors.fileno())
+            shown.say("one", "two")
+            assert shown.close() == "launch: one\nlaunch: two\n"
+
+
+def test_a_console_that_does_not_block_is_waited_for(pipe):
+    """As one that is shared with ssh."""
+    reader, writer = pipe
+    os.set_blocking(writer, False)
+    shown = Console(writer, writer)
+    shown.say(*["x" * 1000] * 200)
+    found = b""
+    deadline = time.monotonic() + 10
+    while found.count(b"\n") < 200 and time.monotonic() < deadline:
+        time.sleep(0.02)
+        found += written(reader)
+    assert found.count(b"\n") == 200 and shown.close() == ""
+
+
 def test_a_full_disk_under_the_console_changes_nothing(tmp_path, pipe):
     reader, writer = pipe
     (tmp_path / "log").write_bytes(b"x" * 100000)

@@ -40,8 +40,9 @@ def numbers(fewest: int, longest: int, least: float = -LARGEST, most: float = LA
     """A list of numbers in a range."""
     single = number(least, most)
     length = f"{fewest}" if fewest == longest else f"{fewest} to {longest}"
-    return Rule(lambda value: isinstance(value, (list, tuple, np.ndarray)) and fewest <= len(value) <= longest
-                and all(map(single.holds, value)), f"{length} numbers{_span(least, most)}")
+    return Rule(lambda value: isinstance(value, (list, tuple, np.ndarray)) and getattr(value, "ndim", 1)
+                and fewest <= len(value) <= longest and all(map(single.holds, value)),
+                f"{length} numbers{_span(least, most)}")
 
 
 def whole(least: int, most: int = 10 ** 9) -> Rule:
