@@ -48,14 +48,20 @@ def parse_card(text: str, path: Union[str, Path], required: Sequence[str] = REQU
     Raises:
         InputError: it is none, or as `check_card`.
     """
-    try:
-        card = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: its card is not JSON ({error}); {_ADVICE}") from error
-    if not isinstance(card, dict):
-        raise InputError(f"{path}: its card is no table of names and values; {_ADVICE}")
+    card = parse_table(text, f"{path}: its card", _ADVICE)
     check_card(card, path, required)
     return card
+
+
+def parse_table(text: str, what: str, advice: str) -> dict[str, Any]:
+    """A JSON object that comes from outside; InputError where it is none, with what it should be and what to do."""
+    try:
+        table = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{what} is not JSON ({error}); {advice}") from error
+    if not isinstance(table, dict):
+        raise InputError(f"{what} is no table of names and values; {advice}")
+    return table
 
 
 def check_card(card: dict[str, Any], path: Union[str, Path], required: Sequence[str] = ()) -> None:

@@ -19,7 +19,7 @@ import numpy as np
 
 from dependency.errors import InputError
 from dependency.files import atomic_write
-from src.common.card import check_card
+from src.common.card import check_card, parse_table
 from src.common.ckpt_format import CRC_MARK, CRC_SIZE, DamagedError, decode, encode_entry
 from src.common.log import LOGGER
 
@@ -251,15 +251,7 @@ def _sort_entries(path: Path, entries: dict[str, Union[np.ndarray, str]]) -> Che
 def _from_json(path: Path, entries: dict[str, Union[np.ndarray, str]], tag: str) -> dict[str, Any]:
     """The dict in a text entry; an empty one where there is no such text."""
     text = entries.get(tag)
-    if not isinstance(text, str):
-        return {}
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: its entry {tag!r} is not JSON; use another checkpoint") from error
-    if not isinstance(value, dict):
-        raise InputError(f"{path}: its entry {tag!r} must be a JSON object; use another checkpoint")
-    return value
+    return parse_table(text, f"{path}: its entry {tag!r}", "use another checkpoint") if isinstance(text, str) else {}
 
 
 def _to_json(value: dict[str, Any]) -> str:

@@ -3,6 +3,7 @@
 
     class OnnxBackend(LoadedNetwork): ...      # sets recipe, card and sizes, and computes in `_compute`
 """
+from abc import ABC, abstractmethod
 from typing import Any, Callable, Sequence
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from dependency.errors import InputError
 
 
-class LoadedNetwork:
+class LoadedNetwork(ABC):
     """A network: `network(images)` gives its outputs, once a file is loaded.
 
     Args:
@@ -44,8 +45,9 @@ class LoadedNetwork:
                              f"{', '.join(self.recipe.OUTPUTS)}; export the checkpoint again")
         return outputs
 
+    @abstractmethod
     def _compute(self, images: np.ndarray) -> Sequence[np.ndarray]:
-        raise NotImplementedError
+        """The outputs for images that were looked at."""
 
 
 def require_size(shape: tuple[int, ...], sizes: tuple[int, int, int], multiple: int = 1) -> None:
