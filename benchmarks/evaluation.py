@@ -9,6 +9,8 @@ one.  CPU seconds are user and system time of the process from its start to its 
 (the port runs once, for about half a minute); one thread each, since nothing here uses more and idle threads of
 a linear algebra library would be counted.  Exits with 1 when a bar is missed or an average precision differs.
 """
+from __future__ import annotations
+
 import argparse
 import json
 import os
@@ -16,11 +18,11 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import NamedTuple, Optional
+from typing import NamedTuple
 
 from dependency.errors import InputError
 from dependency.evaluate import overlaps, prediction_io
-from src.common.cli import run
+from src.cli.program import run
 
 ROOT = Path(__file__).resolve().parents[1]
 SPEED_BARS = {"eval.py, compiled": 100, "eval.py, NumPy": 40}
@@ -94,7 +96,7 @@ def compare(costs: dict[str, Cost]) -> tuple[list[str], list[str]]:
     return lines, missed
 
 
-def main(argv: Optional[list[str]] = None) -> int:
+def main(argv: list[str] | None = None) -> int:
     """Measure, print the table; 1 when a bar is missed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pred", type=Path, required=True, help="folder of predictions, <event>/<image>.txt")

@@ -13,6 +13,8 @@ Rows are float32 `x1 y1 x2 y2 score`, xyxy pixels on a 1024 x 768 image; a face 
 (log-normal, 8 to 300) and a fifth higher. In `spread` each row is a face of its own, so that most survive: the slow
 case. In `clustered` twenty rows crowd on each face, as before suppression in a detector without a peak test.
 """
+from __future__ import annotations
+
 import argparse
 import importlib.util
 import statistics
@@ -22,12 +24,12 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Callable, Optional
+from typing import Callable
 
 import numpy as np
 
 from dependency.errors import InputError
-from src.common.cli import run
+from src.cli.program import run
 
 SOURCE = Path(__file__).with_name("reference_nms.pyx")
 SIZES = (200, 1000, 5000, 20000)
@@ -141,7 +143,7 @@ def time_alternating(functions: list[Callable[[], object]], budget: float) -> li
     return [Times(min(taken), statistics.median(taken)) for taken in seconds]
 
 
-def bar_of(scene: str, case: str, count: int) -> Optional[float]:
+def bar_of(scene: str, case: str, count: int) -> float | None:
     """The least ratio that is asked for, None where none is."""
     if case == NMS:
         return NMS_BAR if scene == "spread" and count == 1000 else None
@@ -164,7 +166,7 @@ def compare(modules: list[ModuleType], rows: np.ndarray, scene: str, case: str, 
     return equal and reached
 
 
-def main(argv: Optional[list[str]] = None) -> int:
+def main(argv: list[str] | None = None) -> int:
     """Print the table; 1 if a result differs or a bar is missed."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.nms", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -9,6 +9,8 @@ largest number of processes; a further run has one process with all cores. The f
 medians of the others are shown. "waits for data" is counted by the training itself; "sums over processes" is measured
 alone, with as many floats as the network has gradients.
 """
+from __future__ import annotations
+
 import argparse
 import json
 import os
@@ -18,10 +20,10 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import NamedTuple, Optional
+from typing import NamedTuple
 
 from dependency.errors import InputError, TrainingError
-from src.common.cli import run
+from src.cli.program import run
 
 ROOT = Path(__file__).resolve().parents[1]
 GRADIENTS = 1_929_935           # floats of CenterFace
@@ -37,7 +39,7 @@ class Step(NamedTuple):
     images: int
 
 
-def main(argv: Optional[list[str]] = None) -> int:
+def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scaling", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--devices", default="1,2", help="numbers of processes to compare (default 1,2)")
@@ -105,8 +107,9 @@ def measure_reduction(out: Path, target: str) -> int:
 
     from src.common import device
     ms = device.setup(target)
-    ranks = device.connect(True)
-    from src.common.ranks import Total
+    from src.training.distributed import connect
+    ranks = connect(True)
+    from src.training.distributed import Total
     total, values = Total(ranks.group), ms.Tensor(np.ones(GRADIENTS, np.float32))
     seconds = []
     for _ in range(REPEATS):

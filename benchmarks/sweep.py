@@ -8,6 +8,8 @@ truth that are there; the time is that of the program, from its start to its sco
 exit status is 1 where ONNX Runtime is not 3 times faster, or an average precision (IoU 0.5) is 0.001 off. Options that
 are not named below go to test.py.
 """
+from __future__ import annotations
+
 import argparse
 import json
 import shutil
@@ -17,12 +19,12 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import NamedTuple, Optional
+from typing import NamedTuple
 
 import numpy as np
 
 from dependency.errors import InputError
-from src.common.cli import run
+from src.cli.program import run
 
 ROOT = Path(__file__).resolve().parents[1]
 BACKENDS = ("mindspore", "onnx")
@@ -74,7 +76,7 @@ def table(runs: dict[str, list[Sweep]]) -> tuple[list[str], list[str]]:
     return lines, missed
 
 
-def main(argv: Optional[list[str]] = None) -> int:
+def main(argv: list[str] | None = None) -> int:
     """Measure, print; 1 when a bar is missed."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.sweep", description=__doc__, allow_abbrev=False,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -6,11 +6,12 @@
 
 Layers have the names of the weights' file, which is read without executing anything of it.
 """
-from typing import Any, Sequence
+from collections.abc import Sequence
+from typing import Any
 
-from src.common import checkpoint
-from src.common.torch_file import read_tensors
 from src.retinaface.layers import ANCHORS_PER_CELL, HEADS, MOBILENET_STAGES, MOBILENET_STEM
+from src.weights import checkpoint
+from src.weights.torch_file import read_tensors
 
 WIDTH = 64
 SLOPE = 0.1

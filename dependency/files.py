@@ -5,13 +5,16 @@
     append_line("metrics.jsonl", json.dumps(line))              # a whole line or none
     remove_partial("outputs")                                   # what writers that were killed have left behind
 """
+from __future__ import annotations
+
 import errno
 import os
 import re
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Iterator, Union
+from typing import IO
 
 try:
     import fcntl
@@ -25,7 +28,7 @@ _ABANDONED = 3600.0
 
 
 @contextmanager
-def atomic_write(path: Union[str, Path], mode: str = "w") -> Iterator[IO]:
+def atomic_write(path: str | Path, mode: str = "w") -> Iterator[IO]:
     """Open a file beside `path`; when the block ends well it takes the place of `path`, else it is removed.
 
     Args:
@@ -62,7 +65,7 @@ def atomic_write(path: Union[str, Path], mode: str = "w") -> Iterator[IO]:
                 os.close(lock)
 
 
-def append_line(path: Union[str, Path], line: str) -> None:
+def append_line(path: str | Path, line: str) -> None:
     """Add a line to a text file (UTF-8), the whole line or nothing of it.
 
     Raises:
@@ -81,7 +84,7 @@ def append_line(path: Union[str, Path], line: str) -> None:
             raise
 
 
-def remove_partial(folder: Union[str, Path]) -> list[Path]:
+def remove_partial(folder: str | Path) -> list[Path]:
     """Remove what writers that were killed have left half written in a folder; those still writing are not touched.
 
     Returns:
@@ -114,7 +117,7 @@ def _remove_if_abandoned(path: Path) -> bool:
 
 def _locked_temporary(path: Path) -> tuple[int, str]:
     """A new file beside `path`, open and locked, and its name."""
-    import tempfile         # here, because its import takes longer than many programs that write nothing want to spend
+    import tempfile  # here, because its import takes longer than many programs that write nothing want to spend
     while True:
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
         if fcntl is not None:

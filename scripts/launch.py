@@ -9,8 +9,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from src.common.cli import run  # noqa: E402  (the path comes first)
-from src.tools.launch import main  # noqa: E402
+from src.cli.program import run
+from src.tools.launch import main
 
 if __name__ == "__main__":
     sys.exit(run(main))

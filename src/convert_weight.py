@@ -6,22 +6,23 @@
 
 The way back needs PyTorch.
 """
+from __future__ import annotations
+
 import argparse
 import sys
 from pathlib import Path
-from typing import Optional
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from dependency.errors import InputError  # noqa: E402
-from src.centerface.torch_names import name_map  # noqa: E402  (the manual lets users change it)
-from src.common import checkpoint  # noqa: E402
-from src.common.cli import run  # noqa: E402
+from dependency.errors import InputError
+from src.centerface.torch_names import name_map
+from src.cli.program import run
+from src.weights import checkpoint
 
 __all__ = ["ckpt_to_pt", "main", "name_map", "pt_to_ckpt"]
 
 
-def pt_to_ckpt(pt_fn: Path, out_fn: Path, ckpt_fn: Optional[Path] = None) -> None:
+def pt_to_ckpt(pt_fn: Path, out_fn: Path, ckpt_fn: Path | None = None) -> None:
     """Write the weights of CenterFace.pytorch as our checkpoint.
 
     Args:
@@ -44,14 +45,14 @@ def pt_to_ckpt(pt_fn: Path, out_fn: Path, ckpt_fn: Optional[Path] = None) -> Non
 def ckpt_to_pt(ckpt_fn: Path, out_fn: Path) -> None:
     """Write a CenterFace checkpoint as `{"epoch": ..., "state_dict": ...}` of CenterFace.pytorch."""
     from src.centerface.convert import to_torch
-    from src.common.converted import save_torch
+    from src.weights.conversion import save_torch
 
     weights = to_torch(ckpt_fn)
     save_torch(out_fn, weights)
     print(f"{out_fn}: {len(weights.tensors)} tensors")
 
 
-def main(argv: Optional[list[str]] = None) -> int:
+def main(argv: list[str] | None = None) -> int:
     """Convert in the direction that `--pt2ckpt` names."""
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -3,21 +3,22 @@
 
     python convert_weight_mobilenetv2.py --pt_fn=./mobilenet_v2-b0353104.pth --out_ckpt_fn=./mobilenet_v2.ckpt
 """
+from __future__ import annotations
+
 import argparse
 import sys
 from pathlib import Path
-from typing import Optional
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from src.centerface.torch_names import name_map  # noqa: E402  (the manual lets users change it)
-from src.common import checkpoint  # noqa: E402
-from src.common.cli import run  # noqa: E402
+from src.centerface.torch_names import name_map
+from src.cli.program import run
+from src.weights import checkpoint
 
 __all__ = ["main", "name_map"]
 
 
-def main(argv: Optional[list[str]] = None) -> int:
+def main(argv: list[str] | None = None) -> int:
     """Convert; print what matched."""
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)

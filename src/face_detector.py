@@ -8,6 +8,8 @@
 Arrays are BGR uint8 [H, W, 3] (grey, alpha and 16 bit are converted, see `as_bgr`); boxes xyxy and landmarks are pixels
 of the image that was given, of a file turned upright as its EXIF tag says.
 """
+from __future__ import annotations
+
 import difflib
 import hashlib
 import importlib.util
@@ -16,7 +18,7 @@ import os
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Optional, Union
+from typing import Any, Union
 
 import numpy as np
 
@@ -27,12 +29,13 @@ from dependency.centernet.src.lib.utils.image import shrink
 from dependency.centernet.src.lib.utils.photo import MAX_PIXELS, as_bgr, read_photo
 from dependency.errors import InputError
 from src import models
-from src.common import checkpoint, device
-from src.common.converted import is_onnx
+from src.common import device
 from src.common.log import LOGGER
-from src.common.prediction import find_images
-from src.runtime.backends import Backend, open_backend
-from src.runtime.inference import build_detector
+from src.inference.backends import Backend, open_backend
+from src.inference.mindspore_backend import build_detector
+from src.inference.prediction import find_images
+from src.weights import checkpoint
+from src.weights.conversion import is_onnx
 
 __all__ = ["Face", "FaceDetector", "Faces", "as_bgr", "read_photo", "released_weights"]
 
@@ -79,9 +82,9 @@ class FaceDetector:
         InputError: a file that is none of these, or damaged; an unknown option; a package that is absent.
     """
 
-    def __init__(self, path_or_name: Union[str, Path] = RELEASED, backend: str = "auto", *,
-                 test_size: Optional[Size] = None, score_threshold: float = SCORE_THRESHOLD,
-                 batch_size: Optional[int] = None, threads: Optional[int] = None, max_pixels: int = MAX_PIXELS,
+    def __init__(self, path_or_name: str | Path = RELEASED, backend: str = "auto", *,
+                 test_size: Size | None = None, score_threshold: float = SCORE_THRESHOLD,
+                 batch_size: int | None = None, threads: int | None = None, max_pixels: int = MAX_PIXELS,
                  model: str = "centerface", device_target: str = "auto", **options: Any):
         _check(options)
         if batch_size is not None:
@@ -98,7 +101,7 @@ class FaceDetector:
                                         score_threshold=score_threshold, **options)
         LOGGER.info("%s runs in %s", self.card["model"], self.runtime)
 
-    def detect(self, source: Union[Image, Iterable[Image]]) -> Union[Faces, list[Faces]]:
+    def detect(self, source: Image | Iterable[Image]) -> Faces | list[Faces]:
         """`Faces` of one image; a list of them, in order, for a list of images or a folder (its images by name).
 
         Args:
@@ -114,14 +117,14 @@ class FaceDetector:
             return self._find([self.read(source)])[0]
         return list(self.detect_many(source))
 
-    def detect_many(self, sources: Iterable[Image], skip_bad: bool = False) -> Iterator[Optional[Faces]]:
+    def detect_many(self, sources: Iterable[Image], skip_bad: bool = False) -> Iterator[Faces | None]:
         """As `detect` for each of many, in order, reading no further ahead than a few batches.
 
         Args:
             sources: arrays, paths, bytes; any iterable, however long.
             skip_bad: False raises at the first that cannot be read; True logs it and gives None in its place.
         """
-        waiting: list[Optional[np.ndarray]] = []
+        waiting: list[np.ndarray | None] = []
         pixels = 0
         for source in sources:
             image = self._read_or_skip(source) if skip_bad else self.read(source)
@@ -141,14 +144,14 @@ class FaceDetector:
             raise InputError(f"an image of type {type(source).__name__}: expected an array, a path or bytes{hint}")
         return read_photo(source, self.max_pixels)
 
-    def _read_or_skip(self, source: Image) -> Optional[np.ndarray]:
+    def _read_or_skip(self, source: Image) -> np.ndarray | None:
         try:
             return self.read(source)
         except (InputError, OSError) as error:
             LOGGER.error("%s", error)
             return None
 
-    def _find_some(self, images: Sequence[Optional[np.ndarray]]) -> Iterator[Optional[Faces]]:
+    def _find_some(self, images: Sequence[np.ndarray | None]) -> Iterator[Faces | None]:
         found = iter(self._find([image for image in images if image is not None]))
         return (None if image is None else next(found) for image in images)
 
@@ -205,7 +208,7 @@ def _open_released(backend: str, **arguments: Any) -> Backend:
             return _open(path, backend, **arguments)
 
 
-def _existing(path: Union[str, Path]) -> Path:
+def _existing(path: str | Path) -> Path:
     path = Path(path)
     if path.is_dir():
         raise InputError(f"{path}: a folder, not a file of weights; give a .ckpt, .onnx or .mindir file")
@@ -215,7 +218,7 @@ def _existing(path: Union[str, Path]) -> Path:
     return path
 
 
-def _open(path: Path, backend: str, model: str, device_target: str, threads: Optional[int]) -> Backend:
+def _open(path: Path, backend: str, model: str, device_target: str, threads: int | None) -> Backend:
     if backend == "auto" and path.suffix.lower() not in (".onnx", ".mindir") and not is_onnx(path):
         backend = _best_backend(device_target)
     return open_backend(path, models.recipe, backend, model, device_target, threads=threads)

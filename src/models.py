@@ -8,15 +8,15 @@
                               build_card, batch_picture, run_settings, BACKBONE_PREFIX
     select(argv, default)     which model a command line means
 """
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import Sequence
 
 import yaml
 
 from dependency.errors import InputError
-from src.common.config import Presets, Table, flat
+from src.cli.options import Presets, Table, flat
 
 MODELS = ("centerface", "retinaface")
 

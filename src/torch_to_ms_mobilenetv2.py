@@ -8,8 +8,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from src.common.cli import run  # noqa: E402
-from src.convert_weight_mobilenetv2 import main, name_map  # noqa: E402
+from src.cli.program import run
+from src.convert_weight_mobilenetv2 import main, name_map
 
 __all__ = ["main", "name_map"]
 

@@ -6,6 +6,8 @@
         browser.run("document.title")
         assert browser.complaints == []
 """
+from __future__ import annotations
+
 import base64
 import json
 import os
@@ -15,7 +17,9 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
+
+from typing_extensions import Self
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "chromium-headless-shell")
 FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--disable-sync",
@@ -25,7 +29,7 @@ KEY_CODES = {"Escape": 27, "ArrowLeft": 37, "ArrowRight": 39}
 PATIENCE = 60                       # seconds for any answer
 
 
-def find_browser() -> Optional[str]:
+def find_browser() -> str | None:
     """The program named by CHROME, or the first of the usual names on the path."""
     return os.environ.get("CHROME") or next(filter(None, map(shutil.which, NAMES)), None)
 
@@ -47,10 +51,10 @@ class Browser:
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.send(f"{domain}.enable")
 
-    def __enter__(self) -> "Browser":
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *error: Any) -> None:
+    def __exit__(self, *error: object) -> None:
         self.tab = None
         try:
             self.send("Browser.close")

@@ -6,10 +6,10 @@ from typing import Any
 import cv2
 import numpy as np
 
-from dependency.evaluate.analysis import analyse
 from dependency.evaluate.eval import score_set
-from dependency.evaluate.flags import Flags
 from dependency.evaluate.ground_truth import SUBSETS, GroundTruth, TruthImage
+from dependency.evaluate.report.analysis import analyse
+from dependency.evaluate.report.flags import Flags
 
 WIDTH, HEIGHT = 320, 240
 FACES = 6                                               # of an image

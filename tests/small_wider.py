@@ -6,10 +6,10 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 
-from dependency.centernet.src.lib.detectors.base_detector import Faces
+from dependency.centernet.src.lib.detectors.faces import Faces
 from dependency.evaluate.ground_truth import write_ground_truth
 from src.centerface.layers import tensor_shapes
-from src.common import checkpoint
+from src.weights import checkpoint
 
 NAMES = {"0--Parade": ["0_Parade_1", "0_Parade_2"], "1--Handshaking": ["1_Hands_7"]}
 BOX = [20, 24, 40, 32]                                  # x y w h

@@ -15,10 +15,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from dependency.centernet.src.lib.detectors.base_detector import NonFiniteMaps     # noqa: E402
-from dependency.errors import InputError                                           # noqa: E402
-from src.common.cli import run                                                     # noqa: E402
-from tests.small_wider import SquareDetector                                       # noqa: E402
+from dependency.centernet.src.lib.detectors.base_detector import NonFiniteMaps
+from dependency.errors import InputError
+from src.cli.program import run
+from tests.small_wider import SquareDetector
 
 
 class Detector(SquareDetector):

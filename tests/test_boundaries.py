@@ -76,10 +76,10 @@ def test_importing_does_nothing(path):
 
 @pytest.mark.parametrize("program", sorted(path.name for path in ROOT.glob("*.py")))
 def test_help_does_not_import_mindspore(program):
-    code = ("import runpy, sys; sys.argv = [%r, '--help']\n"
-            "try: runpy.run_path(%r, run_name='__main__')\n"
+    code = (f"import runpy, sys; sys.argv = [{program!r}, '--help']\n"
+            f"try: runpy.run_path({str(ROOT / program)!r}, run_name='__main__')\n"
             "except SystemExit as end: assert not end.code, end.code\n"
-            "assert 'mindspore' not in sys.modules") % (program, str(ROOT / program))
+            "assert 'mindspore' not in sys.modules")
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120,
                           check=False)
     assert done.returncode == 0, done.stderr

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 from dependency.centernet.src.lib.datasets.dataset.coco_hp import write_coco
-from src.common import checkpoint
-from src.common.annotation import read_annotations
+from src.data.annotation import read_annotations
+from src.weights import checkpoint
 from tests.conftest import ROOT
 
 pytestmark = pytest.mark.slow
@@ -24,7 +24,7 @@ IMAGES, EPOCHS = 8, 2
 # Sums over 2 x 2 and over 4 images round differently. How much that shows was measured on one rank with two instruction
 # sets: with random weights and batch statistics all through the backbone gradients of the first layers differ by
 # several percent after four steps, with frozen ones there by 4e-4 of the largest. Hence those, and small steps.
-# tests/common/test_batch_norm.py looks at the shared statistics alone, to 2e-5.
+# tests/training/test_batch_norm.py looks at the shared statistics alone, to 2e-5.
 LOSS_RTOL, WEIGHT_ATOL, GRADIENT_RTOL = 1e-5, 2e-6, 2e-3
 MODELS = {
     "centerface": {"batch": "--per_batch_size", "epochs": "--max_epoch", "annotations": "--annot_path", "options": [

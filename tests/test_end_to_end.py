@@ -7,7 +7,7 @@ import sys
 import cv2
 import pytest
 
-from src.common.checkpoint import list_checkpoints
+from src.weights.checkpoint import list_checkpoints
 from tests.conftest import ROOT
 
 pytestmark = pytest.mark.slow

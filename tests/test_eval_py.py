@@ -7,9 +7,9 @@ import pytest
 
 from dependency.centernet.src.lib.datasets.dataset.coco_hp import Record
 from dependency.errors import InputError
-from src.common.annotation import write_label_txt
-from src.common.scoring import epoch_of
-from src.common.sweep import test_images
+from src.data.annotation import write_label_txt
+from src.evaluation.scoring import epoch_of
+from src.evaluation.sweep import test_images
 from tests.small_wider import BOX, IMAGES, SquareDetector, make_split
 from tests.test_test_py import script
 

@@ -7,7 +7,7 @@ import pytest
 
 import export
 from src import models
-from src.common import checkpoint
+from src.weights import checkpoint
 
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")

@@ -11,9 +11,9 @@ import pytest
 
 from dependency.errors import InputError
 from src import face_detector
-from src.common import checkpoint
 from src.common.log import LOGGER
 from src.face_detector import FaceDetector, Faces, released_weights
+from src.weights import checkpoint
 from tests.conftest import ROOT
 from tests.small_wider import make_checkpoint
 
@@ -157,7 +157,7 @@ def test_the_runtime_is_told_once(weights, monkeypatch):
 
 
 def test_mindspore_and_onnx_runtime_agree(weights, pictures, ms):
-    options = dict(score_threshold=0.3, top_k=20)
+    options = {"score_threshold": 0.3, "top_k": 20}
     slow, quick = (FaceDetector(weights, backend, **options) for backend in ("mindspore", "onnx"))
     assert slow.runtime.startswith("mindspore") and same(slow.detect(pictures[:2]), quick.detect(pictures[:2]))
 
@@ -165,11 +165,11 @@ def test_mindspore_and_onnx_runtime_agree(weights, pictures, ms):
 @pytest.mark.parametrize("sizes", [(0, 0, 0), (1, 64, 96)])
 def test_an_exported_file_finds_the_same(weights, pictures, tmp_path, sizes):
     from src import models
-    from src.runtime.inference import read_network
+    from src.inference.mindspore_backend import read_network
     network = read_network(weights, models.recipe, "centerface")
     graph = network.recipe.onnx_graph(network.card, network.tensors, batch=sizes[0], height=sizes[1], width=sizes[2])
     (tmp_path / "x.onnx").write_bytes(graph.SerializeToString())
-    options = dict(threads=1, score_threshold=0.3, top_k=20)
+    options = {"threads": 1, "score_threshold": 0.3, "top_k": 20}
     found = FaceDetector(tmp_path / "x.onnx", **options).detect([pictures[0], pictures[2]])
     assert same(found, FaceDetector(weights, **options).detect([pictures[0], pictures[2]]))
 
@@ -177,8 +177,8 @@ def test_an_exported_file_finds_the_same(weights, pictures, tmp_path, sizes):
 def test_a_file_for_several_images_is_filled_with_different_ones(weights, pictures, tmp_path, monkeypatch):
     """A single image would be computed as often as the file takes images."""
     from src import models
-    from src.runtime.inference import read_network
-    from src.runtime.onnx_backend import OnnxBackend
+    from src.inference.mindspore_backend import read_network
+    from src.inference.onnx_backend import OnnxBackend
     network = read_network(weights, models.recipe, "centerface")
     graph = network.recipe.onnx_graph(network.card, network.tensors, batch=4, height=64, width=96)
     (tmp_path / "x.onnx").write_bytes(graph.SerializeToString())
@@ -198,7 +198,7 @@ def test_an_exported_mindir_finds_the_same(weights, pictures, tmp_path):
     from src.export.images import Image, ImageSet
     export = Export("MINDIR", (0, 0, 0), "CPU", check_sizes=("original",))
     export.run(models.recipe, weights, ImageSet("one", [Image("a", pictures[0])]), str(tmp_path / "x"))
-    options = dict(score_threshold=0.3, top_k=20)
+    options = {"score_threshold": 0.3, "top_k": 20}
     found = FaceDetector(tmp_path / "x.mindir", **options)
     assert found.runtime.startswith("mindspore")
     assert same(found.detect(pictures[:2]), FaceDetector(weights, **options).detect(pictures[:2]))

@@ -11,7 +11,7 @@ import time
 import psutil
 import pytest
 
-from src.common import checkpoint
+from src.weights import checkpoint
 from tests.conftest import ROOT
 from tests.retinaface.small_faces import write_small_faces
 
@@ -22,7 +22,7 @@ SMALL = {
                    "--num_workers={workers}", "--initial_lr=1e-3", "--warmup_epoch=0", "--keep_checkpoint_max=0",
                    "--training_dataset={data}/label.txt", "--save_checkpoint_steps=4", "--epoch={epochs}"]}
 # train.py with one data worker as a thread and two as processes, which takes three on a machine with the cores for it.
-PROCESSES = ("import sys; from src.common import cli, loader; import train; loader.MOST_THREADS = 1; "
+PROCESSES = ("import sys; from src.cli import program as cli; from src.data import loader; import train; loader.MOST_THREADS = 1; "
              "sys.exit(cli.run(train.main))")
 SLOW_SAMPLES = ("import time; from src.centerface.dataset import CenterFaceSamples as S; view = S._view; "
                 "S._view = lambda *a: (time.sleep(1), view(*a))[1]; ")
@@ -180,7 +180,7 @@ def quoted(words):
 
 def test_a_full_disk_leaves_the_former_checkpoint(data):
     """Room for two checkpoints of some 20 MB, not for three."""
-    load = ("import sys; from src.common import checkpoint as c; found = c.list_checkpoints(sys.argv[1]); "
+    load = ("import sys; from src.weights import checkpoint as c; found = c.list_checkpoints(sys.argv[1]); "
             "print('LEFT', [c.load(path).bookkeeping['step'] for path in found])")
     out = data.parent / "out"
     train = quoted(command("centerface", data, epochs=5))
@@ -197,7 +197,7 @@ def test_a_log_on_a_full_disk_costs_its_lines_only(data):
     """The disk is filled to the last byte while training runs; nothing but the log and the metrics is written."""
     out = data.parent / "out"
     train = quoted(command("retinaface", data, "--save_checkpoint_steps=100000", epochs=3,
-                           before="import src.common.trainer as t; append = t.append_line; "
+                           before="import src.training.trainer as t; append = t.append_line; "
                                   "t.append_line = lambda path, line: (fill(path), append(path, line)); "
                                   "fill = lambda path: __import__(\"os\").system("
                                   "f\"dd if=/dev/zero of={path.parent}/full bs=4k 2>/dev/null\"); "))

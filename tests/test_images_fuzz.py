@@ -17,13 +17,13 @@ import pytest
 from dependency.centernet.src.lib.utils.image_header import read_header
 from dependency.centernet.src.lib.utils.photo import read_photo
 from dependency.errors import InputError
-from src.common import checkpoint
-from src.common.annotation import read_annotations
-from src.common.ckpt_format import CRC_MARK, CRC_SIZE
-from src.common.image_file import image_size
-from src.common.torch_file import read_tensors
-from tests.common.torch_writer import write_legacy, write_zip
+from src.data.annotation import read_annotations
+from src.data.image_file import image_size
+from src.weights import checkpoint
+from src.weights.ckpt_format import CRC_MARK, CRC_SIZE
+from src.weights.torch_file import read_tensors
 from tests.dependency.test_photo import encode, turned
+from tests.weights.torch_writer import write_legacy, write_zip
 
 IMAGES = 100                                # cases of each kind
 TEXTS, WEIGHTS, GRAPHS = 200, 200, 60
@@ -190,7 +190,7 @@ def test_a_pickle_is_never_run(tmp_path, protocol, reader):
 def test_onnx_files(tmp_path):
     onnx, runtime = pytest.importorskip("onnx"), pytest.importorskip("onnxruntime")
     from src import models
-    from src.runtime.backends import open_backend
+    from src.inference.backends import open_backend
     helper = onnx.helper
     from src.centerface.detector import DEFAULT_CARD, OUTPUTS
     channels = [1, 2, 2, 10]

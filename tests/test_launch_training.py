@@ -12,7 +12,7 @@ from contextlib import suppress
 import numpy as np
 import pytest
 
-from src.common import checkpoint
+from src.weights import checkpoint
 from tests.conftest import ROOT
 from tests.test_train_py import FAST, data  # noqa: F401  (a fixture)
 from tests.tools.launching import Launch

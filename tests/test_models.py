@@ -36,8 +36,9 @@ def test_what_cannot_be_meant(argv, message):
 
 @pytest.mark.parametrize("name", models.MODELS)
 def test_a_configuration_written_beside_checkpoints_is_read_back(tmp_path, name):
-    from src.common.config import parse
     import yaml
+
+    from src.cli.options import parse
     path = tmp_path / "config.yaml"
     cfg, _ = parse(models.options(name), ["--seed=7"], "")
     path.write_text(yaml.safe_dump({"model": name, **cfg}))

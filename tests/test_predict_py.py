@@ -14,7 +14,7 @@ from dependency.centernet.src.lib.utils.photo import read_photo
 from dependency.errors import InputError
 from dependency.evaluate.prediction_io import read_prediction
 from src.common.log import LOGGER
-from src.common.prediction import Predictor, find_images, refuse_overwriting
+from src.inference.prediction import Predictor, find_images, refuse_overwriting
 from tests.small_wider import make_checkpoint
 from tests.test_test_py import script
 
@@ -169,7 +169,7 @@ def test_a_checkpoint_and_a_black_picture_from_the_command_line(tmp_path, capsys
 
 
 def test_images_and_videos_of_one_name_on_one_command_line(tmp_path, capsys):
-    from tests.common.test_video import FRAMES, make
+    from tests.inference.test_video import FRAMES, make
     films = [make(tmp_path / folder / "a.avi") for folder in ("x", "y")]
     path = make_checkpoint(tmp_path / "x.ckpt", hm_head__0__weight=0.0, hm_head__0__bias=-9.0)
     words = [*map(str, films), str(write(tmp_path / "a.png")), "--ckpt", str(path), "--out", str(tmp_path / "out"),

@@ -13,7 +13,7 @@ README = ROOT / "README.md"
 
 
 def blocks():
-    found = re.findall(r"^```python\n(.*?)^```", README.read_text(encoding="utf-8"), re.M | re.S)
+    found = re.findall(r"^```python\n(.*?)^```", README.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
     return [code for code in found if "FaceDetector" in code]
 
 

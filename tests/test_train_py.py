@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from dependency.centernet.src.lib.datasets.dataset.coco_hp import Record, write_coco
-from src.common import checkpoint
+from src.weights import checkpoint
 from tests.conftest import ROOT
 
 FAST = ["--input_res=64", "--per_batch_size=2", "--head_conv=24", "--device_target=CPU", "--workers=1", "--lr=1e-3"]

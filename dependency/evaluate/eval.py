@@ -12,12 +12,15 @@ taken in file order, 1000 score thresholds, ignored faces neutral, overlap of bo
 the monotone precision-recall curve.  Two differences where the ports fail: score ends are the true minimum and
 maximum, and when all scores are equal they all become 1.
 """
+from __future__ import annotations
+
 import argparse
 import json
 import logging
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Optional, Sequence, Union
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -26,10 +29,9 @@ if not __package__:                 # run as a script from any directory
 
 from dependency.errors import InputError
 from dependency.evaluate.ground_truth import SUBSETS, GroundTruth, TruthImage, load_ground_truth
-from dependency.evaluate.matching import (THRESHOLDS, Matches, average_precision, curve, face_flags, match,
-                                          scale_scores)
+from dependency.evaluate.matching import THRESHOLDS, Matches, average_precision, curve, face_flags, match, scale_scores
 from dependency.evaluate.predictions import Source, gather
-from dependency.evaluate.report import Report, format_report, report_to_dict
+from dependency.evaluate.results import Report, format_report, report_to_dict
 from dependency.files import atomic_write
 
 LOGGER = logging.getLogger("facedet")
@@ -54,14 +56,14 @@ class Scored(NamedTuple):
     matches: Matches
 
 
-def evaluate(pred: Source, gt: Union[str, Path, GroundTruth],
+def evaluate(pred: Source, gt: str | Path | GroundTruth,
              iou_thresholds: Sequence[float] = IOU_THRESHOLDS, allow_missing: bool = False,
              only_predicted: bool = False) -> Report:
     """Score predictions; arguments and errors as `score_set`, which gives the matches too."""
     return score_set(pred, gt, iou_thresholds, allow_missing, only_predicted)[0]
 
 
-def score_set(pred: Source, gt: Union[str, Path, GroundTruth],
+def score_set(pred: Source, gt: str | Path | GroundTruth,
               iou_thresholds: Sequence[float] = IOU_THRESHOLDS, allow_missing: bool = False,
               only_predicted: bool = False) -> tuple[Report, Scored]:
     """Score predictions and keep what the numbers were made of.
@@ -122,7 +124,7 @@ def _iou_list(text: str) -> list[float]:
     return [float(part) for part in text.split(",")]
 
 
-def main(argv: Optional[list[str]] = None) -> int:
+def main(argv: list[str] | None = None) -> int:
     """Parse the command line, evaluate, print the report."""
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -159,7 +161,7 @@ def _write_json(path: str, content: dict[str, Any]) -> None:
 
 
 def _run() -> int:
-    """`main` with input errors as one line and status 2 (`dependency` may not import `src.common.cli`)."""
+    """`main` with input errors as one line and status 2 (`dependency` may not import `src.cli.program`)."""
     try:
         return main()
     except (InputError, OSError) as error:

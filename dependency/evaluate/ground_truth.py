@@ -9,10 +9,13 @@ boxes; `wider_{easy,medium,hard}_val.mat` list which boxes of every image count 
 xywh pixels here, as in the files.  Any set of events and images works, not only the 61 events and 3,226
 images of WIDER FACE val.
 """
+from __future__ import annotations
+
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Sequence, Union
+from typing import NamedTuple
 
 import numpy as np
 
@@ -48,7 +51,7 @@ class GroundTruth:
     folder: Path
 
 
-def load_ground_truth(gt_dir: Union[str, Path]) -> GroundTruth:
+def load_ground_truth(gt_dir: str | Path) -> GroundTruth:
     """Read the four files.
 
     Args:
@@ -78,7 +81,7 @@ def load_ground_truth(gt_dir: Union[str, Path]) -> GroundTruth:
                         for place, rows, *lists in zip(places, boxes, *kept)], folder)
 
 
-def load_image_list(path: Union[str, Path]) -> list[tuple[str, list[str]]]:
+def load_image_list(path: str | Path) -> list[tuple[str, list[str]]]:
     """Events and their image names (no suffix) from one file such as `val.mat`, without the subsets.
 
     Raises:
@@ -87,7 +90,7 @@ def load_image_list(path: Union[str, Path]) -> list[tuple[str, list[str]]]:
     return list(zip(*_read(Path(path), ("event_list", "file_list"))))
 
 
-def write_ground_truth(folder: Union[str, Path], events: list) -> None:
+def write_ground_truth(folder: str | Path, events: list) -> None:
     """Write `wider_face_val.mat` and `wider_{easy,medium,hard}_val.mat` in the official structure.
 
     Args:
@@ -189,7 +192,7 @@ def _one_based(event: str, image: tuple, column: int) -> np.ndarray:
 
 
 def _write(path: Path, content: dict[str, np.ndarray]) -> None:
-    from scipy.io import savemat    # slow to import, and reading does without
+    from scipy.io import savemat  # slow to import, and reading does without
 
     buffer = io.BytesIO()
     savemat(buffer, content, do_compression=True)

@@ -11,12 +11,14 @@ Only the variables asked for are unpacked, by NumPy and the standard library: `s
 import takes longer than the rest of an evaluation, and damaged bytes can crash it.  The layout is MathWorks'
 "MAT-File Format", chapter 1, "Level 5 MAT-File Format".
 """
+from __future__ import annotations
+
 import struct
 import zlib
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import accumulate, chain
 from pathlib import Path
-from typing import Iterable, Iterator, Optional, Union
 
 import numpy as np
 
@@ -58,7 +60,7 @@ class Matrices:
                 for shape, (start, end) in zip(zip(self.rows[part], self.columns[part]), _pairs(list(ends)))]
 
 
-def read_mat(path: Union[str, Path], names: Iterable[str]) -> dict[str, Union[list, Matrices]]:
+def read_mat(path: str | Path, names: Iterable[str]) -> dict[str, list | Matrices]:
     """The named variables of a file; those that it does not hold are absent.
 
     A cell array of text, or of cell arrays of text, becomes a list of `str` or of such lists, column by column; a
@@ -68,7 +70,7 @@ def read_mat(path: Union[str, Path], names: Iterable[str]) -> dict[str, Union[li
         ValueError: the file is no MATLAB 5 file or is damaged, or a variable holds something else.
     """
     data, names, found = Path(path).read_bytes(), set(names), {}
-    if data.startswith(b"MATLAB 7.3") or data.startswith(b"\x89HDF\r\n\x1a\n"):
+    if data.startswith((b"MATLAB 7.3", b"\x89HDF\r\n\x1a\n")):
         raise ValueError("MATLAB 7.3 format: save it with -v7")
     if data[124:128] != b"\x00\x01IM":
         raise ValueError("not a little-endian MATLAB 5 file")
@@ -121,7 +123,7 @@ def _cells(data: bytes, start: int, limit: int) -> list[int]:
     return positions
 
 
-def _lists(data: bytes) -> Union[list, Matrices]:
+def _lists(data: bytes) -> list | Matrices:
     """What the cell array at the beginning of `data` holds."""
     outer = _cells(data, 0, len(data) - START.size)
     inner = [_cells(data, start, end) if data[start + 16] == CELL and TAG.unpack_from(data, start)[1] else None
@@ -146,7 +148,7 @@ def _text(data: bytes, start: int, end: int) -> str:
     return str(data[begin:begin + length], TEXT[stored])
 
 
-def _matrices(data: bytes, outer: list[int], inner: list[Optional[list[int]]]) -> Matrices:
+def _matrices(data: bytes, outer: list[int], inner: list[list[int] | None]) -> Matrices:
     if any(cells is None and TAG.unpack_from(data, start)[1] for start, cells in zip(outer, inner)):
         raise ValueError("damaged, or not cell arrays of matrices")
     inner = [cells or [0] for cells in inner]       # an empty cell holds no matrix

@@ -10,8 +10,11 @@ Boxes are xywh pixels, rows stand in file order, image after image; "row" and "f
 and faces of all images, one after the other.  The face that a row overlaps most depends on neither threshold
 nor subset, so a row is matched once, and every curve is counted from the matches.
 """
+from __future__ import annotations
+
+from collections.abc import Sequence
 from itertools import accumulate
-from typing import NamedTuple, Optional, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -38,7 +41,7 @@ class Matches(NamedTuple):
     first_bin: np.ndarray
 
 
-def scale_scores(scores: Sequence[np.ndarray]) -> tuple[list[np.ndarray], Optional[str]]:
+def scale_scores(scores: Sequence[np.ndarray]) -> tuple[list[np.ndarray], str | None]:
     """Scores of the whole set mapped to 0..1 by their true ends, and a remark where that cannot be done.
 
     Raises:

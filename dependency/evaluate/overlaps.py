@@ -9,11 +9,13 @@ Boxes are xyxy pixels, computed in float64.  `offset` is added to every width an
 toolbox and all its ports) counts pixels inclusively, 0 is the plain geometric overlap.  Both ways give the
 same bits.
 """
+from __future__ import annotations
+
 import importlib
 import logging
-from functools import lru_cache
+from collections.abc import Sequence
+from functools import cache
 from types import ModuleType
-from typing import Optional, Sequence
 
 import numpy as np
 
@@ -91,8 +93,8 @@ def best_overlaps_in_groups(boxes: np.ndarray, first_box: Sequence[int], query: 
     return numpy_best_overlaps(boxes, first_box, query, first_query, offset)
 
 
-@lru_cache(maxsize=None)
-def kernels() -> Optional[ModuleType]:
+@cache
+def kernels() -> ModuleType | None:
     """The compiled module, or None, which is logged once."""
     try:
         module = importlib.import_module("dependency.evaluate.box_overlaps")

@@ -14,14 +14,17 @@
     {"0--Parade": {"0_Parade_marchingband_1_20": {"img_path": "0--Parade/0_Parade_marchingband_1_20.jpg",
                                                   "bboxes": [[646.3, 189.1, 42.1, 51.8, 0.747]]}}}
 """
+from __future__ import annotations
+
 import importlib
 import json
 import logging
-from functools import lru_cache
+from collections.abc import Iterable, Mapping
+from functools import cache
 from itertools import chain
 from pathlib import Path, PurePosixPath
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Iterable, Mapping, NamedTuple, Optional, Union
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -30,7 +33,7 @@ from dependency.files import atomic_write
 
 if TYPE_CHECKING:       # the detector needs OpenCV, scoring does not
     from dependency.centernet.src.lib.datasets.dataset.coco_hp import Record
-    from dependency.centernet.src.lib.detectors.base_detector import Faces
+    from dependency.centernet.src.lib.detectors.faces import Faces
 
 LOGGER = logging.getLogger("facedet")
 LANDMARK_COLUMNS = 10
@@ -46,17 +49,17 @@ class Prediction(NamedTuple):
     negative: a width or height is below 0.
     """
     rows: np.ndarray
-    count: Optional[int]
+    count: int | None
     rising: bool
     negative: bool
 
 
-def describe(rows: np.ndarray, count: Optional[int]) -> Prediction:
+def describe(rows: np.ndarray, count: int | None) -> Prediction:
     """Rows [N, 5] x y w h score as a `Prediction`."""
     return Prediction(rows, count, bool((rows[1:, 4] > rows[:-1, 4]).any()), bool((rows[:, 2:4] < 0).any()))
 
 
-def write_prediction(path: Union[str, Path], name: str, faces: "Faces", score_digits: int = 3,
+def write_prediction(path: str | Path, name: str, faces: Faces, score_digits: int = 3,
                      landmarks: bool = False) -> None:
     """Write one image's faces, best score first, whole or not at all.
 
@@ -80,7 +83,7 @@ def write_prediction(path: Union[str, Path], name: str, faces: "Faces", score_di
         file.write("".join([line % tuple(row) for row in rows.tolist()]))
 
 
-def read_landmarks(tree: Union[str, Path], records: Iterable["Record"]) -> dict[str, np.ndarray]:
+def read_landmarks(tree: str | Path, records: Iterable[Record]) -> dict[str, np.ndarray]:
     """Boxes, scores and landmarks that `write_prediction` kept of the images that have annotated landmarks.
 
     Args:
@@ -112,7 +115,7 @@ def read_landmarks(tree: Union[str, Path], records: Iterable["Record"]) -> dict[
     return found
 
 
-def write_predictions_json(path: Union[str, Path], predictions: Mapping[str, Any], score_digits: int = 3,
+def write_predictions_json(path: str | Path, predictions: Mapping[str, Any], score_digits: int = 3,
                            suffix: str = ".jpg") -> None:
     """Write all images' faces as RetinaFace's JSON, one line an image, whole or not at all.
 
@@ -170,7 +173,7 @@ def rows_of(faces: Any, name: str) -> np.ndarray:
     return rows
 
 
-def read_prediction(path: Union[str, Path]) -> np.ndarray:
+def read_prediction(path: str | Path) -> np.ndarray:
     """Read one prediction file; a count line that disagrees with the rows is reported and not obeyed.
 
     Returns:
@@ -186,7 +189,7 @@ def read_prediction(path: Union[str, Path]) -> np.ndarray:
     return prediction.rows
 
 
-def parse_prediction(content: bytes, path: Union[str, Path]) -> Prediction:
+def parse_prediction(content: bytes, path: str | Path) -> Prediction:
     """Parse a prediction file's bytes; `path` is for messages.
 
     Any white space separates, blank lines and columns after the fifth are skipped.  The image's name and the
@@ -200,7 +203,7 @@ def parse_prediction(content: bytes, path: Union[str, Path]) -> Prediction:
     return Prediction(*parsed) if parsed else _parse_any(content, path)
 
 
-def read_predictions_json(path: Union[str, Path]) -> dict[str, np.ndarray]:
+def read_predictions_json(path: str | Path) -> dict[str, np.ndarray]:
     """Read RetinaFace's JSON; the keys name the images, `img_path` is not looked at.
 
     Returns:
@@ -227,8 +230,8 @@ def read_predictions_json(path: Union[str, Path]) -> dict[str, np.ndarray]:
     return rows
 
 
-@lru_cache(maxsize=None)
-def kernels() -> Optional[ModuleType]:
+@cache
+def kernels() -> ModuleType | None:
     """The compiled parser, or None, which is logged once."""
     try:
         return importlib.import_module("dependency.evaluate.prediction_rows")
@@ -238,7 +241,7 @@ def kernels() -> Optional[ModuleType]:
         return None
 
 
-def _parse_any(content: bytes, path: Union[str, Path]) -> Prediction:
+def _parse_any(content: bytes, path: str | Path) -> Prediction:
     lines = content.removeprefix(b"\xef\xbb\xbf").splitlines()
     tokens = list(map(bytes.split, lines))
     start, count = _header(tokens, path)
@@ -286,7 +289,7 @@ def _json_rows(boxes: list, place: str) -> np.ndarray:
     return rows
 
 
-def _header(tokens: list[list[bytes]], path: Union[str, Path]) -> tuple[int, Optional[int]]:
+def _header(tokens: list[list[bytes]], path: str | Path) -> tuple[int, int | None]:
     """Index of the first line after the header, and the count that the header holds."""
     filled = [index for index, row in enumerate(tokens) if row][:2]
     if not filled:
@@ -306,7 +309,7 @@ def _header(tokens: list[list[bytes]], path: Union[str, Path]) -> tuple[int, Opt
     return filled[0] + 1, int(first[0]) if alone else None
 
 
-def _bad_row(tokens: list[list[bytes]], start: int, path: Union[str, Path]) -> InputError:
+def _bad_row(tokens: list[list[bytes]], start: int, path: str | Path) -> InputError:
     """The error for the first row that is short or not finite."""
     for number, row in enumerate(tokens[start:], start=start + 1):
         values = [_number(token) for token in row[:5]]
@@ -316,7 +319,7 @@ def _bad_row(tokens: list[list[bytes]], start: int, path: Union[str, Path]) -> I
     raise AssertionError(f"{path}: no bad row found")
 
 
-def _number(token: bytes) -> Optional[float]:
+def _number(token: bytes) -> float | None:
     try:
         return float(token)
     except ValueError:

@@ -11,9 +11,12 @@ The path, the JSON keys or the mapping's keys decide which image rows belong to;
 their order, since the protocol takes them in that order.  A negative width or height is reported and stays: the
 protocol adds 1 to each side, and what is then not above 0 overlaps nothing, so the row is a false alarm.
 """
+from __future__ import annotations
+
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Callable, Mapping, NamedTuple, Optional, Sequence, Union
+from typing import Any, Callable, NamedTuple, Union
 
 import numpy as np
 
@@ -33,7 +36,7 @@ class Gathered(NamedTuple):
     remarks: what was odd, one sentence each.
     """
     name: str
-    rows: list[Optional[np.ndarray]]
+    rows: list[np.ndarray | None]
     missing: list[str]
     remarks: list[str]
 
@@ -68,14 +71,14 @@ def gather(source: Source, images: Sequence[TruthImage]) -> Gathered:
     return Gathered(name, rows, missing, _remarks(images, found, stray))
 
 
-def _from_tree(folder: Path, images: Sequence[TruthImage]) -> tuple[list[Optional[Prediction]], list[str]]:
+def _from_tree(folder: Path, images: Sequence[TruthImage]) -> tuple[list[Prediction | None], list[str]]:
     """The file of every image, and what else the folder holds."""
     if not folder.is_dir():
         raise InputError(f"predictions {folder}: no such folder; give the --save_dir of the test "
                          "(with the epoch's folder)")
     files = {event: set(os.listdir(folder / event)) if (folder / event).is_dir() else set()
              for event in {image.event for image in images}}
-    found: list[Optional[Prediction]] = []
+    found: list[Prediction | None] = []
     for image in images:
         file = f"{image.name}.txt"
         if file not in files[image.event]:
@@ -90,13 +93,13 @@ def _from_tree(folder: Path, images: Sequence[TruthImage]) -> tuple[list[Optiona
 
 
 def _from_mapping(rows: dict[str, np.ndarray],
-                  images: Sequence[TruthImage]) -> tuple[list[Optional[Prediction]], list[str]]:
+                  images: Sequence[TruthImage]) -> tuple[list[Prediction | None], list[str]]:
     names = [f"{image.event}/{image.name}" for image in images]
     found = [describe(rows[name], len(rows[name])) if name in rows else None for name in names]
     return found, sorted(rows.keys() - set(names))
 
 
-def _remarks(images: Sequence[TruthImage], found: Sequence[Optional[Prediction]], stray: list[str]) -> list[str]:
+def _remarks(images: Sequence[TruthImage], found: Sequence[Prediction | None], stray: list[str]) -> list[str]:
     """One sentence for each kind of oddity."""
     def those(odd: Callable[[Prediction], bool]) -> list[str]:
         return [f"{image.event}/{image.name}" for image, prediction in zip(images, found)

@@ -3,16 +3,18 @@
 
     backbone_tensors("mobilenet_v2.ckpt")   ->   255 arrays, "base.need_fp1.0.features.0.weight" and so on
 """
+from __future__ import annotations
+
 import re
 from pathlib import Path
-from typing import Any, Optional, Union
+from typing import Any
 
 import numpy as np
 
 from dependency.errors import InputError
 from src.centerface.layers import BACKBONE, change_input, tensor_shapes
-from src.common import checkpoint
 from src.common.log import LOGGER
+from src.weights import checkpoint
 
 # Blocks of MobileNetV2 before each stage: `features.{i}` is item i - start of the stage.
 _STAGE_STARTS = {"need_fp1": 0, "need_fp2": 4, "need_fp3": 7, "need_fp4": 14}
@@ -24,8 +26,8 @@ def key_name(name: str) -> str:
     return f"features.{_STAGE_STARTS[stage] + int(item)}.{rest}"
 
 
-def backbone_tensors(path: Union[str, Path],
-                     network_input: Optional[dict[str, Any]] = None) -> dict[str, np.ndarray]:
+def backbone_tensors(path: str | Path,
+                     network_input: dict[str, Any] | None = None) -> dict[str, np.ndarray]:
     """The 255 tensors `base.*` of a checkpoint.
 
     Args:

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """A training batch as a picture: what the network was shown and what it was told to find."""
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Sequence
 
 import cv2
 import numpy as np
 
 from dependency.centernet.src.lib.datasets.sample.multi_pose import IGNORED, STRIDE
-from dependency.centernet.src.lib.detectors.base_detector import Faces
+from dependency.centernet.src.lib.detectors.faces import Faces
 from src.common.draw import contact_sheet, draw_faces, write_image
 
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The training options of CenterFace: names and defaults of the manual's train.py and config.py, and a few more."""
-from src.common.config import Option, Presets, Table
+from src.cli.options import Option, Presets, Table
 from src.common.device import TARGETS
-from src.common.lr_schedule import SCHEDULES
+from src.training.lr_schedule import SCHEDULES
 
 # BGR, in 0..255 (the manual's test values 0.408 ... in 0..1).
 MEAN = [104.04, 113.985, 119.85]

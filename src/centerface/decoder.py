@@ -7,7 +7,8 @@ Maps of one image, float32: hm [1, h, w] after the sigmoid, wh [2, h, w], off [2
 cell is 4 x 4 input pixels. Rows are [M, 15] float32 in input pixels: box xyxy, score, then x y of left eye,
 right eye, nose, left and right mouth corner; best score first. Boxes are not clipped.
 """
-from typing import Callable, Sequence
+from collections.abc import Sequence
+from typing import Callable
 
 import cv2
 import numpy as np

@@ -4,16 +4,19 @@
     cell = inference_cell(card)           # uint8 BGR [B, H, W, 3] -> hm, wh, off, kps
     rows = decoder(card)(maps_of_one_image, canvas.shape[:2], top_k=1000)
 """
+from __future__ import annotations
+
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Callable, Union
+from typing import Any, Callable
 
 import numpy as np
 
 from dependency.centernet.src.lib.detectors.rules import one_of, whole
 from dependency.errors import InputError
 from src.centerface.decoder import DECODERS
-from src.centerface.layers import NETWORK_INPUT, tensor_shapes as shapes_of
+from src.centerface.layers import NETWORK_INPUT
+from src.centerface.layers import tensor_shapes as shapes_of
 
 # What the network gives, in its order; the names of an exported graph's outputs.
 OUTPUTS = ("heatmap", "size", "offset", "landmarks")
@@ -59,7 +62,7 @@ def onnx_graph(card: dict[str, Any], tensors: dict[str, np.ndarray], **options: 
     return build(card, tensors, OUTPUTS, **options)
 
 
-def from_foreign_onnx(path: Union[str, Path]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+def from_foreign_onnx(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """(tensors, card) of an ONNX file that others wrote: the authors' centerface.onnx; InputError for any other."""
     from src.centerface.release import read_release
     return read_release(path)

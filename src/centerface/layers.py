@@ -6,13 +6,15 @@
 Names are those of `CenterfaceMobilev2`'s parameters. Weights are [out, in / groups, kh, kw], those of the
 three transposed convolutions [in, out, kh, kw].
 """
+from __future__ import annotations
+
 from dataclasses import dataclass
-from typing import Any, Optional
+from typing import Any
 
 import numpy as np
 
 from src.centerface.config import MEAN, STD
-from src.common import converted
+from src.weights import conversion as converted
 
 # What the network is fed in training: (x - mean) / std in units of 0..255.
 NETWORK_INPUT = {"channels": "BGR", "mean": list(MEAN), "std": list(STD)}
@@ -37,7 +39,7 @@ class Layer:
     activation: "relu" (in the backbone the network's own choice, such as ReLU6), "sigmoid" or "none".
     """
     name: str
-    norm: Optional[str]
+    norm: str | None
     shape: tuple[int, int, int, int]
     inputs: tuple[str, ...]
     stride: int = 1

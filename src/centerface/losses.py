@@ -6,7 +6,7 @@
 """
 from mindspore import Tensor, nn, ops
 
-from src.common.ranks import Total
+from src.training.distributed import Total
 
 TERMS = ("hm", "wh", "off", "landmarks")
 

@@ -7,7 +7,7 @@ The 1280-channel convolution and the classifier are left out.
 """
 from mindspore import Tensor, nn
 
-from src.common.batch_norm import freeze_statistics
+from src.training.batch_norm import freeze_statistics
 
 # (expansion, channels, repeats, first stride) of each stage's rows.
 STAGES = (

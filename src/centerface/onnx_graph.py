@@ -6,13 +6,14 @@
 
 Raw maps are those of `CenterfaceInference`; images must have sides that are multiples of 32.
 """
-from typing import Any, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from src.centerface.decoder import CELL, LANDMARKS, MAX_LOG_SIZE
 from src.centerface.layers import BACKBONE, HEADS, layers
-from src.runtime.onnx_builder import GraphBuilder, row_outputs
+from src.inference.onnx_builder import GraphBuilder, row_outputs
 
 _LAST = "dla_up.conv_last.0"
 

@@ -7,9 +7,11 @@
 The release takes RGB 0..255, has 24 pyramid channels and plain ReLU, its batch normalisations are folded into
 biases, and its maps are encoded differently (card: decoder "centerface_release").
 """
+from __future__ import annotations
+
 import hashlib
 from pathlib import Path
-from typing import Any, Union
+from typing import Any
 
 import cv2
 import numpy as np
@@ -17,7 +19,7 @@ import numpy as np
 from dependency.errors import InputError
 from src.centerface.layers import BACKBONE, NETWORK_INPUT, Layer, change_input, layers
 from src.common.log import LOGGER
-from src.common.onnx_weights import Convolution, measure, read_convolutions
+from src.weights.onnx_weights import Convolution, measure, read_convolutions
 
 RELEASE_INPUT = {"channels": "RGB", "mean": [0.0, 0.0, 0.0], "std": [1.0, 1.0, 1.0]}
 # The authors' protocol on WIDER FACE: native size, greedy suppression at 0.3, no test for local maxima.
@@ -29,7 +31,7 @@ _STEP = 32
 Weights = tuple[dict[str, np.ndarray], dict[str, Any]]
 
 
-def read_release(path: Union[str, Path]) -> Weights:
+def read_release(path: str | Path) -> Weights:
     """(tensors, card) that reproduce the ONNX file; 303 tensors, for inference.
 
     A convolution with bias b becomes one without, and a normalisation with gamma = sqrt(1 + eps), beta = b,
@@ -61,8 +63,8 @@ def read_release(path: Union[str, Path]) -> Weights:
                      "detect": dict(RELEASE_DETECT), "source": f"{path.name}, sha256 {digest}"}
 
 
-def unfold(tensors: dict[str, np.ndarray], card: dict[str, Any], path: Union[str, Path],
-           folder: Union[str, Path], limit: int = 50) -> Weights:
+def unfold(tensors: dict[str, np.ndarray], card: dict[str, Any], path: str | Path,
+           folder: str | Path, limit: int = 50) -> Weights:
     """The same function, ready to be trained: with batch statistics, and for our network's input.
 
     Where a convolution's bias was folded, its output without bias is measured on images: mean m and variance

@@ -7,7 +7,7 @@
 PyTorch means torchvision's `mobilenet_v2` and CenterFace.pytorch (github.com/chenjun2hao/CenterFace.pytorch).
 """
 import re
-from typing import Iterable
+from collections.abc import Iterable
 
 from src.centerface.backbone import key_name
 from src.centerface.layers import NORM_SUFFIXES, tensor_shapes

@@ -17,10 +17,10 @@ from src.centerface.dataset import COLUMNS, Augmentation, CenterFaceSamples
 from src.centerface.losses import TERMS, CenterFaceLoss
 from src.centerface.network import CenterfaceMobilev2
 from src.common.log import LOGGER
-from src.common.lr_schedule import linear_scale, schedule
 from src.common.normalise import Normalise
-from src.common.run_settings import OptionNames, RunSettings
-from src.common.training_data import training_records
+from src.data.training_data import training_records
+from src.training.lr_schedule import linear_scale, schedule
+from src.training.settings import OptionNames, RunSettings
 
 BACKBONE_PREFIX = "base."
 NAMES = OptionNames("--resume", "--lr", "--per_batch_size", "--max_epoch", "--annot_path", "--optimizer")

@@ -4,15 +4,15 @@
     from src.common import device
     ms = device.setup("CPU")          # the only way the project imports mindspore for work on a device
 """
+from __future__ import annotations
+
 import os
-import signal
 import sys
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Optional
+from typing import Any
 
-from dependency.errors import InputError, TrainingError
-from src.common import run_file
+from dependency.errors import InputError
 from src.common.log import LOGGER
 
 TARGETS = ("auto", "CPU", "GPU", "Ascend")
@@ -58,7 +58,7 @@ def choose_target(target: str) -> str:
     return "CPU"
 
 
-def setup(target: str = "auto", device_id: Optional[int] = None, pynative: bool = False) -> ModuleType:
+def setup(target: str = "auto", device_id: int | None = None, pynative: bool = False) -> ModuleType:
     """Import mindspore, choose device and GRAPH_MODE, and return the module.
 
     Args:
@@ -103,37 +103,6 @@ def setup_seed(seed: int) -> None:
     np.random.seed(seed)
     ms.set_seed(seed)
     ms.dataset.config.set_seed(seed)
-
-
-def connect(is_distributed: bool) -> Any:
-    """The `Ranks` of this run. Joins the others when told to, or when a launcher started several processes.
-
-    Raises:
-        InputError: told to, but no launcher started this process.
-        TrainingError: the others cannot be reached.
-    """
-    from src.common.ranks import Ranks
-    launched = os.environ.get("MS_WORKER_NUM") or any(
-        int(os.environ.get(name) or 1) > 1 for name in ("OMPI_COMM_WORLD_SIZE", "RANK_SIZE"))
-    if not is_distributed and not launched:
-        return Ranks()
-    import mindspore as ms
-    from mindspore.communication import get_group_size, get_rank, init
-    if not any(name in os.environ for name in ("MS_WORKER_NUM", "RANK_TABLE_FILE", "OMPI_COMM_WORLD_RANK")):
-        why = "--is_distributed" if is_distributed else f"RANK_SIZE={os.environ.get('RANK_SIZE')} is set"
-        raise InputError(f"{why}: no launcher started this process; use scripts/train_distribute.sh, or "
-                         "`msrun --worker_num=N --local_worker_num=N --join=True train.py ...`")
-    if os.environ.get("MS_ROLE") == "MS_SCHED" and run_file.is_launched():
-        # Batch systems signal every process: the scheduler has to outlive the workers' last step; the launcher ends it.
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    try:
-        init()
-    except RuntimeError as error:
-        raise TrainingError("the processes of this run cannot reach each other: "
-                            f"{str(error).strip().splitlines()[0]}") from error
-    rank, group = get_rank(), get_group_size()
-    ms.set_auto_parallel_context(parallel_mode="data_parallel", gradients_mean=True, device_num=group)
-    return Ranks(rank, group)
 
 
 def gradient_reducer(parameters: Any, group: int) -> Any:

@@ -6,8 +6,10 @@
 
 Images are BGR uint8 [H, W, 3]; inputs are never drawn on.
 """
+from __future__ import annotations
+
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Optional, Sequence
 
 import cv2
 import numpy as np
@@ -27,7 +29,7 @@ JPEG_SIDE = 65500
 
 
 def contact_sheet(images: Sequence[np.ndarray], columns: int = 4, cell: int = 320,
-                  captions: Optional[Sequence[str]] = None) -> np.ndarray:
+                  captions: Sequence[str] | None = None) -> np.ndarray:
     """Images side by side, each shrunk into a square cell (never enlarged), with an optional caption below.
 
     Args:

@@ -4,24 +4,27 @@
     found = compare(reference, exported, images, sizes=("320", "500", "640"))
     reasons = judge(found, EXACT)                           # none: it holds
 
-`reference` and `exported` are backends (src/runtime/backends.py). At every size each image goes through the
+`reference` and `exported` are backends (src/inference/backends.py). At every size each image goes through the
 detector's own way, so both networks get the same pixels; what they give is compared, and the faces found.
 """
+from __future__ import annotations
+
 from collections.abc import Collection, Sequence
-from typing import Any, NamedTuple, Optional
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from dependency.centernet.src.lib.detectors.base_detector import BaseDetector, Faces
+from dependency.centernet.src.lib.detectors.base_detector import BaseDetector
+from dependency.centernet.src.lib.detectors.faces import Faces
 from dependency.errors import InputError
 from dependency.evaluate.eval import evaluate
 from dependency.evaluate.ground_truth import GroundTruth
 from dependency.evaluate.overlaps import box_overlaps
-from src.common.progress import Progress
 from src.export.images import Image
-from src.runtime.decoded import Decoded
-from src.runtime.fixed_size import FixedSizeDetector, fill_batch
-from src.runtime.inference import build_detector
+from src.inference.decoded import Decoded
+from src.inference.fixed_size import FixedSizeDetector, fill_batch
+from src.inference.mindspore_backend import build_detector
+from src.training.progress import Progress
 
 SIZES = ("320", "500", "640")
 # Faces that score more must be in both.
@@ -39,8 +42,8 @@ class Tolerance(NamedTuple):
     partner: score that a partner must have; less than 0.3, so that none falls just under a threshold.
     ap: largest loss of average precision in a subset, where it is measured.
     """
-    maps: Optional[float]
-    pixels: Optional[float]
+    maps: float | None
+    pixels: float | None
     iou: float
     matched: float
     partner: float
@@ -85,7 +88,7 @@ def compare(reference: Any, exported: Any, images: Collection[Image], sizes: Seq
 
 
 def judge(found: Sequence[dict[str, Any]], tolerance: Tolerance, decoded: bool = False,
-          ap: Optional[dict[str, dict[str, float]]] = None) -> list[str]:
+          ap: dict[str, dict[str, float]] | None = None) -> list[str]:
     """Why the file is not what the checkpoint is; an empty list where it is.
 
     Args:

@@ -7,28 +7,31 @@
 uint8 BGR images [B, H, W, 3] in; out come the raw float32 maps (CenterFace: [B, C, H / 4, W / 4]; RetinaFace: a row for
 each anchor), or with `decode_rows` boxes, scores and landmarks.
 """
+from __future__ import annotations
+
 import hashlib
 import json
 import tempfile
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Callable, NamedTuple, Optional, Union
+from typing import Any, Callable, NamedTuple
 
 import numpy as np
 
 from dependency.errors import InputError
 from dependency.evaluate.ground_truth import load_ground_truth
 from dependency.files import atomic_write
-from src.common import checkpoint, device
-from src.common.card import card_beside
+from src.common import device
 from src.export import certificate
 from src.export.certificate import EXACT, INT8, fitted_detector
 from src.export.certificate_text import format_block
 from src.export.images import ImageSet
-from src.runtime.decoded import Decoded
-from src.runtime.inference import Forward, Network, read_network
-from src.runtime.onnx_builder import INPUT, IR_VERSION, OPSET
+from src.inference.decoded import Decoded
+from src.inference.mindspore_backend import Forward, Network, read_network
+from src.inference.onnx_builder import INPUT, IR_VERSION, OPSET
+from src.weights import checkpoint
+from src.weights.metadata import card_beside
 
 SUFFIXES = {"AIR": ".air", "MINDIR": ".mindir", "ONNX": ".onnx"}
 CERTIFICATE = ".certificate.json"
@@ -62,7 +65,7 @@ class Export:
     """
 
     def __init__(self, file_format: str, sizes: tuple[int, int, int], device_target: str = "auto", decode_rows: int = 0,
-                 quantisation: Optional[Quantisation] = None, check_sizes: Iterable[str] = certificate.SIZES,
+                 quantisation: Quantisation | None = None, check_sizes: Iterable[str] = certificate.SIZES,
                  certify: bool = True):
         if file_format != "ONNX" and (decode_rows or quantisation or not certify):
             raise InputError(f"--file_format {file_format}: --decode, --int8 and --certify 0 are for ONNX")
@@ -80,8 +83,8 @@ class Export:
         self.file_format, self.sizes, self.certify = file_format, sizes, certify
         self.decode_rows, self.quantisation, self.check_sizes = decode_rows, quantisation, tuple(check_sizes)
 
-    def run(self, recipes: Callable[[str], Any], path: Union[str, Path], images: ImageSet, name: Optional[str] = None,
-            model: str = "centerface", truth: Optional[Union[str, Path]] = None) -> str:
+    def run(self, recipes: Callable[[str], Any], path: str | Path, images: ImageSet, name: str | None = None,
+            model: str = "centerface", truth: str | Path | None = None) -> str:
         """Export a checkpoint to `<name>.onnx`, `.mindir` or `.air`, with `<file>.certificate.json` beside it.
 
         Args:
@@ -190,7 +193,7 @@ class Export:
                               f"{sorted(each.name for each in written.parent.iterdir())}")
 
     def _prove(self, recipes: Callable[[str], Any], reference: Any, written: Path, described: dict[str, Any],
-               images: ImageSet, truth: Optional[Union[str, Path]]) -> dict[str, Any]:
+               images: ImageSet, truth: str | Path | None) -> dict[str, Any]:
         """The certificate.
 
         Raises:
@@ -209,7 +212,7 @@ class Export:
             proof["why"] = ("MindSpore writes AIR files, but cannot load them" if self.file_format == "AIR" else
                             "as told by --certify 0")
             return proof
-        from src.runtime.backends import open_backend
+        from src.inference.backends import open_backend
         exported = open_backend(written, recipes, device_target=self.target)
         tolerance = INT8 if self.quantisation else EXACT
         found = certificate.compare(reference, exported, images, self.check_sizes, tolerance)

@@ -4,16 +4,18 @@
     images = read_images("photos")
     for image in images: image.name, image.pixels       # read as they are taken, as often as wanted
 """
+from __future__ import annotations
+
 import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Callable, NamedTuple, Union
+from typing import Any, Callable, NamedTuple
 
 import numpy as np
 
 from dependency.centernet.src.lib.utils.photo import read_photo
 from dependency.errors import InputError
-from src.common.prediction import find_images
+from src.inference.prediction import find_images
 
 
 class Image(NamedTuple):
@@ -44,12 +46,12 @@ class ImageSet:
             self._digests.add(hashlib.sha256(image.pixels.tobytes()).digest())
             yield image
 
-    def shared_with(self, other: "ImageSet") -> int:
+    def shared_with(self, other: ImageSet) -> int:
         """How many pictures of this set are in the other, too, among those that were taken of both."""
         return len(self._digests & other._digests)
 
 
-def read_images(folder: Union[str, Path], read: Callable[[Path], np.ndarray] = read_photo) -> ImageSet:
+def read_images(folder: str | Path, read: Callable[[Path], np.ndarray] = read_photo) -> ImageSet:
     """All images of a folder and of those below it, in order of their names; other files are passed over.
 
     Args:

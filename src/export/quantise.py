@@ -9,19 +9,21 @@ most from 256 steps. So do depthwise convolutions before a LeakyRelu, which ONNX
 before a Relu they are quantised, for turning activations to and fro around them costs more than the others win
 (measured: docs/performance.md).
 """
+from __future__ import annotations
+
 import logging
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 import numpy as np
 
 from dependency.errors import InputError
-from src.common.onnx_file import CARD_KEY, import_onnx
-from src.runtime.onnx_builder import HEADS, INPUT
+from src.inference.onnx_builder import HEADS, INPUT
+from src.weights.onnx_file import CARD_KEY, import_onnx
 
 QUANTISED = ("Conv", "Relu", "Clip", "Add")
 
@@ -80,7 +82,7 @@ class _Reader:
     def __init__(self, images: Iterator[np.ndarray]):
         self._images = images
 
-    def get_next(self) -> Optional[dict[str, Any]]:
+    def get_next(self) -> dict[str, Any] | None:
         """The next input, None after the last."""
         image = next(self._images, None)
         return None if image is None else {INPUT: image}

@@ -6,13 +6,15 @@
 A write waits where a console stands still (Ctrl+S, a pipe that nobody reads), and who watches processes must not. So a
 thread writes; what it cannot write yet stays in the log.
 """
+from __future__ import annotations
+
 import errno
 import os
 import threading
 import time
 from collections import deque
 from pathlib import Path
-from typing import IO, Optional, Union
+from typing import IO
 
 POLL = 0.05                 # seconds between two looks at the log
 PATIENCE = 5.0              # seconds in which a console has to take something, at the end
@@ -30,8 +32,8 @@ class Console(threading.Thread):
         """
         super().__init__(name="console", daemon=True)
         self.out, self.errors = out, errors
-        self._orders: deque[Union[bytes, Path, None]] = deque()     # lines, a log to follow, the end
-        self._log: Optional[IO[bytes]] = None
+        self._orders: deque[bytes | Path | None] = deque()     # lines, a log to follow, the end
+        self._log: IO[bytes] | None = None
         self._gone: set[int] = set()
         self._unread: list[bytes] = []
         self._moved = 0.0               # when something was last written
@@ -75,7 +77,7 @@ class Console(threading.Thread):
             else:
                 time.sleep(POLL)
 
-    def _copy(self, path: Optional[Path]) -> None:
+    def _copy(self, path: Path | None) -> None:
         """Write what is new in the log."""
         try:
             if self._log is None and path is not None and path.is_file():

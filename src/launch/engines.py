@@ -6,13 +6,15 @@
 Pure functions from options to commands. Whichever tool starts it, the process of rank r has DEVICE_ID (its number on
 its host) and writes <log_dir>/worker_<r>.log.
 """
+from __future__ import annotations
+
 import json
 import os
 import shlex
 import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Mapping, Optional, Sequence
 
 from dependency.errors import InputError
 
@@ -77,7 +79,7 @@ class Command:
     words: list[str]
     environment: dict[str, str]
     log: Path
-    rank: Optional[int] = None
+    rank: int | None = None
 
     def __str__(self) -> str:
         """As a shell reads it."""

@@ -3,13 +3,16 @@
 
     failure = describe("rank 1 (process 123 on host h) ended with status 1 after 34 s", 1, log, count=30)
 """
+from __future__ import annotations
+
 import os
 import re
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple, Optional, Sequence
+from typing import NamedTuple
 
-from src.common.process_end import how_it_ended
+from src.cli.process_end import how_it_ended
 from src.launch.processes import LOST
 
 AFTERWORDS = 0.5            # seconds after a process ended by itself in which others may tell more
@@ -65,7 +68,7 @@ def describe(what: str, status: int, log: Path, count: int) -> Failure:
 
 
 def _causes(lines: Sequence[str]) -> list[str]:
-    """Lines of `src.common.cli`; without any the last lines of tracebacks."""
+    """Lines of `src.cli.program`; without any the last lines of tracebacks."""
     return ([line for line in lines if line.startswith("error: ")]
             or [line for line in lines if re.match(r"(\w+\.)*\w*(Error|Exception)(: |$)", line)])
 
@@ -82,7 +85,7 @@ def last_lines(path: Path) -> list[str]:
     return [line.rstrip("\r").rsplit("\r", 1)[-1] for line in text.rstrip("\n").split("\n")] if text.strip() else []
 
 
-def named_by_mpirun(log: Path, seconds: float) -> Optional[tuple[str, int, Path]]:
+def named_by_mpirun(log: Path, seconds: float) -> tuple[str, int, Path] | None:
     """What mpirun, which kills and waits for its processes itself, says of the first that failed."""
     text = "\n".join(last_lines(log))
     killed = re.search(r"process rank (\d+) with PID \d+ on node\s+(\S+)\s+exited on\s+signal (\d+)", text)

@@ -55,7 +55,7 @@ def decode(line: bytes) -> dict[str, Any]:
     if fields is None or set(message) != {"word", *fields}:
         raise ValueError(f"not a message of a launcher: {line[:80]!r}")
     for name, kind in fields.items():
-        if type(message[name]) is not kind:         # noqa: E721  (a bool is no int here)
+        if type(message[name]) is not kind:
             raise ValueError(f"{name} of {message['word']} is not of type {kind.__name__}")
     if not all(isinstance(text, str) for text in message.get("tail", []) + message.get("others", [])):
         raise ValueError("tail or others is not lines of text")

@@ -6,10 +6,13 @@
 
 Like MindSpore's own scheduler port this one knows no password: open it to the hosts of the training only.
 """
+from __future__ import annotations
+
 import socket
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Optional, Sequence
+from typing import Any, NamedTuple
 
 from dependency.errors import InputError
 from src.launch.host_messages import Connection, Gone
@@ -25,7 +28,7 @@ class Place(NamedTuple):
     master: str
 
 
-def find_place(hosts: str, master: Optional[str], rank: Optional[int]) -> Place:
+def find_place(hosts: str, master: str | None, rank: int | None) -> Place:
     """The place of this host.
 
     Args:
@@ -56,7 +59,7 @@ def find_place(hosts: str, master: Optional[str], rank: Optional[int]) -> Place:
 
 
 def own_addresses() -> set[str]:
-    import psutil           # here, because --help and --dry_run do without
+    import psutil  # here, because --help and --dry_run do without
     return {address.address.split("%")[0] for interface in psutil.net_if_addrs().values() for address in interface
             if address.family in (socket.AF_INET, socket.AF_INET6)}
 
@@ -221,7 +224,7 @@ class OtherHost:
 
     def __init__(self, place: Place, port: int, size: int):
         self.place, self.port, self.size = place, port, size
-        self._connection: Optional[Connection] = None
+        self._connection: Connection | None = None
         self._next_try = 0.0
 
     def hello(self) -> bool:

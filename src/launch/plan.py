@@ -3,11 +3,13 @@
 
     plan = Plan(args, ["train.py", "--lr=1e-3"], servers={});  plan.commands(plan.job(plan.attempt_folder(), port))
 """
+from __future__ import annotations
+
 import os
 import shutil
 from argparse import Namespace
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Mapping, Optional
 
 from dependency.errors import InputError
 from src.launch import engines, hosts
@@ -67,7 +69,7 @@ class Plan:
             number += 1
         return self.log_dir / f"attempt_{number}{ending}"
 
-    def job(self, folder: Path, port: int, tag: Optional[dict[str, str]] = None) -> Job:
+    def job(self, folder: Path, port: int, tag: dict[str, str] | None = None) -> Job:
         args, place = self.args, self.place
         environment = {"FACEDET_RUN_FILE": str(self.run_file), "PYTHONUNBUFFERED": "1", **(tag or {})}
         if args.visible_devices:

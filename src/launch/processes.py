@@ -3,12 +3,13 @@
 
     adopt_orphans();  process = Process("rank 1", pid, log);  process.has_ended() and process.status
 """
+from __future__ import annotations
+
 import ctypes
 import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Optional
 
 from dependency.errors import InputError
 
@@ -24,10 +25,10 @@ class Process:
     name: str
     pid: int
     log: Path
-    rank: Optional[int] = None
+    rank: int | None = None
     born: int = 0
     started: float = 0.0
-    status: Optional[int] = None
+    status: int | None = None
     sent: int = 0               # the signal that it was last sent from here
 
     def __post_init__(self) -> None:
@@ -65,7 +66,7 @@ def adopt_orphans() -> None:
         raise InputError("launch.py needs Linux (prctl); on another system start one process: python train.py")
 
 
-def read_stat(pid: int) -> Optional[list[str]]:
+def read_stat(pid: int) -> list[str] | None:
     """The fields of /proc/<pid>/stat behind the name, the state first; None: there is no such process."""
     try:
         return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rsplit(")", 1)[1].split()
@@ -75,7 +76,7 @@ def read_stat(pid: int) -> Optional[list[str]]:
 
 def descendants() -> list[int]:
     """Everything that this process started or adopted, and what those did."""
-    import psutil           # here, because --help and --dry_run do without
+    import psutil  # here, because --help and --dry_run do without
     return [child.pid for child in psutil.Process().children(recursive=True)]
 
 

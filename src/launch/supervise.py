@@ -3,15 +3,17 @@
 
     status = Supervisor(plan, tag).run()
 """
+from __future__ import annotations
+
 import os
 import signal
 import time
 from collections import deque
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Iterator, Optional
+from typing import Any
 
-from src.common import run_file
 from src.launch import guard, hosts
 from src.launch.console import Console
 from src.launch.engines import SCHEDULER
@@ -19,6 +21,7 @@ from src.launch.failure import Failure, shell_status
 from src.launch.plan import Plan
 from src.launch.processes import adopt_orphans, descendants
 from src.launch.watch import POLL, Watch
+from src.training import run_file
 
 BAD_INPUT = 2               # the status that says: the same command fails again
 INSIST = 60.0               # seconds from asking workers to stop to killing them
@@ -182,7 +185,7 @@ class Supervisor:
             self.link.send("interrupt")
             raise Ended(128 + self.signals[0] if self.signals else 1, "stopped")
 
-    def _attempt(self, port: int) -> Optional[Failure]:
+    def _attempt(self, port: int) -> Failure | None:
         """One attempt on this host; None: it ended well everywhere."""
         plan, folder = self.plan, self.plan.attempt_folder()
         folder.mkdir(parents=True)
@@ -202,7 +205,7 @@ class Supervisor:
             if left:
                 self.console.say(f"processes that cannot be killed: {' '.join(map(str, left))}")
 
-    def _supervise(self, watch: Watch) -> Optional[Failure]:
+    def _supervise(self, watch: Watch) -> Failure | None:
         """Look at processes, hosts and signals until the attempt is over."""
         done_at = 0.0
         while True:
@@ -236,7 +239,7 @@ class Supervisor:
             self.link.send("failed", **failure._asdict())
         return failure
 
-    def _heed_signals(self, watch: Watch) -> Optional[Failure]:
+    def _heed_signals(self, watch: Watch) -> Failure | None:
         """Pass the first signal on to the workers; insist at the second, or when a minute has passed."""
         if self.signals and not self.asked_at:
             self._ask_to_stop(watch, signal.Signals(self.signals[0]).name)

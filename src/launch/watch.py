@@ -9,13 +9,15 @@
 Linux only. This process adopts what the launch tools leave behind (`adopt_orphans`), so that every worker ends as a
 child of this one and its true exit status can be read, whoever else died or was killed after it.
 """
+from __future__ import annotations
+
 import os
 import signal
 import socket
 import subprocess
 import time
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Collection, Mapping, Optional, Sequence
 
 from src.launch.engines import SCHEDULER, Command
 from src.launch.failure import Failure, describe, named_by_mpirun, sentence, shell_status
@@ -41,7 +43,7 @@ class Watch:
         """
         self.commands, self.tail, self.spare = commands, tail, spare
         self.processes: list[Process] = []
-        self._missing: dict[str, Optional[int]] = {SCHEDULER: None} if scheduler else {}
+        self._missing: dict[str, int | None] = {SCHEDULER: None} if scheduler else {}
         self._missing.update({f"rank {rank}": rank for rank in ranks})
         self._children: list[subprocess.Popen] = []
         self._give_up = 0.0
@@ -58,7 +60,7 @@ class Watch:
             name = command.log.stem if command.rank is None else f"rank {command.rank}"
             self.processes.append(Process(name, child.pid, command.log, command.rank))
 
-    def look(self) -> Optional[Failure]:
+    def look(self) -> Failure | None:
         """One look at every process; the failure of the first that ended badly."""
         if self._missing:
             self._find()
@@ -143,7 +145,7 @@ class Watch:
         if self._stopping and rank is not None:
             self.processes[-1].signal(signal.SIGTERM)
 
-    def _not_found(self) -> Optional[Failure]:
+    def _not_found(self) -> Failure | None:
         engine = self.processes[0]
         if engine.status is None:
             return None

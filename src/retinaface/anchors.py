@@ -7,8 +7,10 @@
 Anchors are shares of the input's width and height (0..1), in the order of the network's output: level, row, column,
 size.
 """
+from __future__ import annotations
+
+from collections.abc import Sequence
 from functools import lru_cache
-from typing import Optional, Sequence, Union
 
 import numpy as np
 
@@ -38,13 +40,13 @@ def prior_box(image_sizes: Sequence[int], min_sizes: Sequence[Sequence[int]] = M
     return _priors(int(height), int(width), tuple(map(tuple, min_sizes)), tuple(steps), bool(clip))
 
 
-def anchor_count(image_size: Union[int, Sequence[int]]) -> int:
+def anchor_count(image_size: int | Sequence[int]) -> int:
     """Number of anchors of a square input of this side, or of (height, width), in pixels."""
     height, width = (image_size, image_size) if np.ndim(image_size) == 0 else image_size
     return sum(-(-height // step) * -(-width // step) * len(sizes) for step, sizes in zip(STEPS, MIN_SIZES))
 
 
-def square_side(count: int) -> Optional[int]:
+def square_side(count: int) -> int | None:
     """The side of the largest square input with `count` anchors; None when no square up to 4096 has so many."""
     sides = range(STEPS[0], LARGEST_SIDE + 1, STEPS[0])
     return next((side for side in sides if anchor_count(side) == count), None)

@@ -5,8 +5,9 @@
 
 Images are uint8 BGR [H, W, 3]. Boxes and landmarks of the Record are pixels, first of the image, then of the input.
 """
+from __future__ import annotations
+
 from dataclasses import dataclass, replace
-from typing import Optional
 
 import cv2
 import numpy as np
@@ -37,7 +38,7 @@ class Augmentation:
     color_distort: random brightness, contrast, saturation and hue.
     """
     image_size: int = 840
-    crop_choice: Optional[tuple[float, ...]] = None
+    crop_choice: tuple[float, ...] | None = None
     flip: float = 0.5
     color_distort: bool = True
 
@@ -66,7 +67,7 @@ def augment_sample(image: np.ndarray, record: Record, plan: Augmentation,
     return image, faces
 
 
-def choose_crop(faces: np.ndarray, shape: tuple[int, int], crop_choice: Optional[tuple[float, ...]],
+def choose_crop(faces: np.ndarray, shape: tuple[int, int], crop_choice: tuple[float, ...] | None,
                 rng: np.random.Generator) -> Window:
     """A random square that holds at least one face from end to end; of whole pixels, it may stick out of the image.
 

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """A training batch as a picture: what the network was shown and what its anchors were told."""
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Sequence
 
 import numpy as np
 
-from dependency.centernet.src.lib.detectors.base_detector import Faces
+from dependency.centernet.src.lib.detectors.faces import Faces
 from src.common.draw import contact_sheet, draw_faces, write_image
 from src.retinaface.anchors import prior_box
 from src.retinaface.coding import VARIANCE, decode_bbox, decode_landm

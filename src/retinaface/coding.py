@@ -9,7 +9,7 @@ with prior i. Decoders take leading batch dimensions.
 Box (Ren et al. 2015, equation 2, divided by the variances v as in SSD):
 t_xy = (centre - prior_xy) / (v0 prior_wh), t_wh = ln(wh / prior_wh) / v1; landmark: t = (p - prior_xy) / (v0 prior_wh).
 """
-from typing import Sequence
+from collections.abc import Sequence
 
 import numpy as np
 

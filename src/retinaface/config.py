@@ -8,11 +8,11 @@ the table, as in the manual.
 """
 from easydict import EasyDict
 
-from src.common.config import Option, Presets, Table, defaults_of
+from src.cli.options import Option, Presets, Table, defaults_of
 from src.common.device import RUNTIMES, TARGETS
-from src.common.lr_schedule import SCHEDULES
 from src.retinaface.coding import VARIANCE
 from src.retinaface.layers import BACKBONES
+from src.training.lr_schedule import SCHEDULES
 
 # Sides of the crops: those of RetinaFace's PyTorch port, and SCRFD's (Guo et al. 2021, section 4.1, "sample
 # redistribution"), where over 1 small faces become more.

@@ -9,24 +9,34 @@ Sources, recognised by what the file holds: detectors of Pytorch_Retinaface, of 
 training checkpoints too) and of this project; ImageNet backbones ResNet-50 (torchvision, mindcv, model zoo) and
 MobileNetV1 x0.25.
 """
+from __future__ import annotations
+
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Optional, Union
+from typing import Any
 
 import numpy as np
 
 from dependency.errors import InputError
-from src.common import checkpoint
-from src.common.checkpoint import load_report
-from src.common.converted import (TORCHVISION_INPUT, Converted, TorchWeights, change_input, is_onnx, read_torch,
-                                  require_no_torch_or_onnx, require_same_use)
-from src.common.known_files import sha256_of
 from src.common.log import LOGGER
-from src.common.torch_file import is_torch_file
-from src.retinaface.layers import BACKBONE, BACKBONES, NETWORK_INPUT, backbone_of, tensor_shapes
 from src.retinaface import torch_names
 from src.retinaface.coding import VARIANCE
+from src.retinaface.layers import BACKBONE, BACKBONES, NETWORK_INPUT, backbone_of, tensor_shapes
 from src.retinaface.torch_names import from_torch, our_name, own_names
+from src.weights import checkpoint
+from src.weights.checkpoint import load_report
+from src.weights.conversion import (
+    TORCHVISION_INPUT,
+    Converted,
+    TorchWeights,
+    change_input,
+    is_onnx,
+    read_torch,
+    require_no_torch_or_onnx,
+    require_same_use,
+)
+from src.weights.known_files import sha256_of
+from src.weights.torch_file import is_torch_file
 
 OPTIONS = ("fold_input_norm",)
 PROJECT = "Pytorch_Retinaface"
@@ -38,7 +48,7 @@ def recognises(names: Iterable[str]) -> bool:
     return backbone_of(our_name(name) for name in names) is not None
 
 
-def convert(source: Union[str, Path], part: str = "all", fold_input_norm: Optional[bool] = None) -> Converted:
+def convert(source: str | Path, part: str = "all", fold_input_norm: bool | None = None) -> Converted:
     """Read a file of weights.
 
     ImageNet backbones were trained on RGB in another scale than the detector feeds. With `fold_input_norm` their first
@@ -72,8 +82,8 @@ def convert(source: Union[str, Path], part: str = "all", fold_input_norm: Option
     return Converted(tensors, _card(path, card, backbone, fed, part), report, origin)
 
 
-def backbone_tensors(path: Union[str, Path], backbone: str = "resnet50",
-                     fold_input_norm: Optional[bool] = None) -> dict[str, np.ndarray]:
+def backbone_tensors(path: str | Path, backbone: str = "resnet50",
+                     fold_input_norm: bool | None = None) -> dict[str, np.ndarray]:
     """The tensors `base.*` for `--pretrain_path`, of a backbone or of a whole detector.
 
     Args:
@@ -93,7 +103,7 @@ def backbone_tensors(path: Union[str, Path], backbone: str = "resnet50",
     return converted.tensors
 
 
-def to_torch(path: Union[str, Path]) -> TorchWeights:
+def to_torch(path: str | Path) -> TorchWeights:
     """A checkpoint of a whole RetinaFace as the state dict of Pytorch_Retinaface.
 
     Raises:
@@ -112,7 +122,7 @@ def to_torch(path: Union[str, Path]) -> TorchWeights:
     return TorchWeights(torch_names.to_torch(converted.tensors), PROJECT)
 
 
-def _read(path: Path) -> tuple[dict[str, np.ndarray], Optional[dict[str, Any]], str]:
+def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any] | None, str]:
     """(tensors under our names, card if the file has one, "PyTorch" or "MindSpore")."""
     if not path.is_file():
         raise InputError(f"{path}: no such file; give a .pth or .ckpt")
@@ -128,7 +138,7 @@ def _read(path: Path) -> tuple[dict[str, np.ndarray], Optional[dict[str, Any]], 
     return own_names(checkpoint.network_tensors(read)), read.card, "MindSpore"
 
 
-def _card(path: Path, card: Optional[dict[str, Any]], backbone: str, fed: dict[str, Any], part: str) -> dict[str, Any]:
+def _card(path: Path, card: dict[str, Any] | None, backbone: str, fed: dict[str, Any], part: str) -> dict[str, Any]:
     """What the tensors are: the file's own card where it has one, completed."""
     options = {**(card or {}).get("options", {}), "backbone": backbone}
     found = {"model": "retinaface", "decoder": "retinaface", "source": f"{path.name}, sha256 {sha256_of(path)}",
@@ -147,7 +157,7 @@ def _require_finite(path: Path, tensors: dict[str, np.ndarray]) -> None:
 
 
 def _fold(path: Path, tensors: dict[str, np.ndarray], fed: dict[str, Any], imagenet: bool, part: str,
-          fold_input_norm: Optional[bool]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+          fold_input_norm: bool | None) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """(tensors, the input that they take): a backbone is rewritten for our input, a detector keeps its own.
 
     Args:

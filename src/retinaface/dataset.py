@@ -6,18 +6,21 @@
 
     ds_train = create_dataset("data/widerface/train/label.txt", cfg, batch_size=8)      # the manual's, for Model.train
 """
+from __future__ import annotations
+
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Mapping, Sequence, Union
+from typing import Any
 
 import numpy as np
 
 from dependency.centernet.src.lib.datasets.dataset.coco_hp import Record
 from dependency.errors import InputError
-from src.common.bad_images import BadImages, read_training_image
-from src.common.loader import SamplePlan, first_readable
-from src.common.training_data import training_records
+from src.data.bad_images import BadImages, read_training_image
+from src.data.loader import SamplePlan, first_readable
+from src.data.training_data import training_records
 from src.retinaface.anchors import prior_box
 from src.retinaface.augmentation import Augmentation, augment_sample
 from src.retinaface.coding import VARIANCE
@@ -59,7 +62,7 @@ class SampleOptions(Augmentation):
                 raise InputError(f"--{name}: {value} is not {expected}")
 
     @classmethod
-    def of(cls, cfg: Mapping[str, Any]) -> "SampleOptions":
+    def of(cls, cfg: Mapping[str, Any]) -> SampleOptions:
         """The options that `cfg` names, with the defaults here for what it leaves out, as the manual's config does."""
         found = {name: cfg[name] for name in cls.__dataclass_fields__ if name in cfg}
         found["crop_choice"] = tuple(cfg.get("crop_choice") or ()) or None
@@ -71,7 +74,7 @@ class SampleOptions(Augmentation):
 class RetinaFaceSamples:
     """Callable by the loader's workers; holds only records, never images."""
 
-    def __init__(self, records: Sequence[Record], image_dir: Union[str, Path], options: SampleOptions):
+    def __init__(self, records: Sequence[Record], image_dir: str | Path, options: SampleOptions):
         self.records, self.image_dir, self.options = records, Path(image_dir), options
 
     def __len__(self) -> int:
@@ -103,7 +106,7 @@ def face_labels(record: Record, min_face: float = 0.0) -> np.ndarray:
     return np.where(record.ignore | (longer < min_face), IGNORED, labels).astype(np.int32)
 
 
-def create_dataset(data_dir: Union[str, Path], cfg: Mapping[str, Any], batch_size: int = 32, repeat_num: int = 1,
+def create_dataset(data_dir: str | Path, cfg: Mapping[str, Any], batch_size: int = 32, repeat_num: int = 1,
                    shuffle: bool = True, multiprocessing: bool = True, num_worker: int = 4,
                    is_distribute: bool = False) -> Any:
     """A `mindspore.dataset` of one epoch, repeated, as the manual's "How to use" builds it.

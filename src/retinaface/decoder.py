@@ -7,7 +7,7 @@ Output of one image, float32: bbox [N, 4] and landm [N, 10] relative to the anch
 (background, face). Rows are [M, 15] float32 in input pixels: box xyxy, score, then x y of left eye, right eye, nose,
 left and right mouth corner; best score first. Boxes are not clipped.
 """
-from typing import Sequence
+from collections.abc import Sequence
 
 import numpy as np
 

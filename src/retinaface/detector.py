@@ -4,10 +4,12 @@
     cell = inference_cell(card)           # uint8 BGR [B, H, W, 3] -> bbox, conf (softmax), landm
     rows = decoder(card)(output_of_one_image, canvas.shape[:2], top_k=1000)
 """
+from __future__ import annotations
+
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
-from typing import Any, Callable, Union
+from typing import Any, Callable
 
 import numpy as np
 
@@ -15,7 +17,8 @@ from dependency.centernet.src.lib.detectors.rules import FLAG, numbers, one_of
 from dependency.errors import InputError
 from src.retinaface.coding import VARIANCE
 from src.retinaface.decoder import decode_retinaface
-from src.retinaface.layers import BACKBONES, NETWORK_INPUT, backbone_of, tensor_shapes as shapes_of
+from src.retinaface.layers import BACKBONES, NETWORK_INPUT, backbone_of
+from src.retinaface.layers import tensor_shapes as shapes_of
 from src.retinaface.torch_names import own_names
 
 __all__ = ["CARD_OPTIONS", "DEFAULT_CARD", "OUTPUTS", "SIDE_MULTIPLE", "assumed_card", "check_options", "decoder",
@@ -69,7 +72,7 @@ def onnx_graph(card: dict[str, Any], tensors: dict[str, np.ndarray], **options: 
     return build(card, tensors, OUTPUTS, **options)
 
 
-def from_foreign_onnx(path: Union[str, Path]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+def from_foreign_onnx(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """No ONNX file of a RetinaFace that others wrote is known: an InputError says so."""
     raise InputError(f"{path}: an ONNX file that this project did not write; convert the original .pth "
                      "(python -m src.tools.convert FILE.pth OUT.ckpt) and export that")

@@ -7,23 +7,27 @@
 manual's where the user gave them. As in the manual's program boxes are cut to whole pixels before they are saved and
 scored: WIDER's own boxes are whole, and small faces count as found more often (hard AP + 0.003).
 """
+from __future__ import annotations
+
 import time
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any, Optional, Sequence
+from typing import Any
 
 import numpy as np
 
-from dependency.centernet.src.lib.detectors.base_detector import BaseDetector, Faces
+from dependency.centernet.src.lib.detectors.base_detector import BaseDetector
+from dependency.centernet.src.lib.detectors.faces import Faces
 from dependency.errors import InputError
 from dependency.evaluate.eval import MissingPredictions, evaluate
 from dependency.evaluate.ground_truth import GroundTruth, load_ground_truth
 from dependency.evaluate.prediction_io import write_prediction, write_predictions_json
-from dependency.evaluate.report import Report
-from src.common.checkpoint import list_checkpoints
+from dependency.evaluate.results import Report
 from src.common.log import LOGGER
-from src.common.sweep import MATS, detect_images, list_images, prediction_name
-from src.common.test_options import detector_options
+from src.evaluation.options import detector_options
+from src.evaluation.sweep import MATS, detect_images, list_images, prediction_name
 from src.retinaface.detector import DEFAULT_CARD
+from src.weights.checkpoint import list_checkpoints
 
 SHORT_SIDE = 1600
 LABELS = "label.txt"
@@ -121,8 +125,8 @@ def load_detector(cfg: Any, given: set[str], model: Path) -> BaseDetector:
     size = "original" if cfg.val_origin_size else (min(SHORT_SIDE, cfg.val_max_size), cfg.val_max_size)
     manual = {"test_size": size, "score_threshold": cfg.val_confidence_threshold, "nms_iou": cfg.val_nms_threshold}
     from src import models
-    from src.runtime.backends import new_backend
-    from src.runtime.inference import build_detector
+    from src.inference.backends import new_backend
+    from src.inference.mindspore_backend import build_detector
     forward = new_backend(cfg.backend, models.recipe, "retinaface", cfg.device_target)
     card = forward.load(model)
     if card["model"] != "retinaface":
@@ -134,7 +138,7 @@ def load_detector(cfg: Any, given: set[str], model: Path) -> BaseDetector:
 
 
 def predict(detector: BaseDetector, images: Sequence[str], data_dir: Path, batch_size: int = 1,
-            tree: Optional[Path] = None) -> dict[str, Faces]:
+            tree: Path | None = None) -> dict[str, Faces]:
     """The faces of every image by "<event>/<name>", boxes in whole pixels; logs the manual's line for each.
 
     With `tree` each image's are also written at once, as `<tree>/<event>/<name>.txt`.

@@ -7,9 +7,10 @@
 Names are those of `RetinaFace`'s parameters. Weights are [out, in / groups, kh, kw]. The classifier that a backbone
 may carry (`base.end_point`, `base.fc`) takes no part in detection and is not listed.
 """
+from __future__ import annotations
+
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Optional
 
 # What the detector is fed: x - mean, in units of 0..255.
 NETWORK_INPUT = {"channels": "BGR", "mean": [104.0, 117.0, 123.0], "std": [1.0, 1.0, 1.0]}
@@ -49,7 +50,7 @@ BACKBONES = {
 }
 
 
-def backbone_of(names: Iterable[str]) -> Optional[str]:
+def backbone_of(names: Iterable[str]) -> str | None:
     """Which backbone the tensors of these names belong to; None where they hold the first layer of neither."""
     names = set(names)
     found = [name for name, backbone in BACKBONES.items() if f"{backbone.stem}.weight" in names]

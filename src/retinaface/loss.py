@@ -8,17 +8,20 @@
 Targets come from `matching.match`, B images with N anchors each: loc_t [B, N, 4], conf_t int32 [B, N] (1 face with
 landmarks, -1 face without, 0 background, -2 neither), landm_t [B, N, 10].
 """
-from typing import Any, Optional, Sequence
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
 
 import mindspore as ms
 from mindspore import Tensor, nn, ops
 
 from dependency.errors import InputError
 from src.common.normalise import Normalise
-from src.common.ranks import Total
 from src.retinaface.anchors import square_side
 from src.retinaface.layers import NETWORK_INPUT
 from src.retinaface.matching import BACKGROUND, IGNORED
+from src.training.distributed import Total
 
 TERMS = ("loc", "conf", "landm")
 
@@ -39,7 +42,7 @@ class MultiBoxLoss(nn.Cell):
             the devices is the loss of the whole batch.
     """
 
-    def __init__(self, num_classes: int, num_boxes: int, neg_pre_positive: int, batch_size: Optional[int] = None,
+    def __init__(self, num_classes: int, num_boxes: int, neg_pre_positive: int, batch_size: int | None = None,
                  devices: int = 1):
         super().__init__()
         del batch_size
@@ -183,7 +186,7 @@ def _log_sum_exp(logits: Tensor) -> Tensor:
     return ops.log(ops.exp(logits - largest).sum(axis=-1)) + largest.squeeze(-1)
 
 
-def _reducer(parameters: Any) -> Optional[nn.Cell]:
+def _reducer(parameters: Any) -> nn.Cell | None:
     """Averages gradients over the devices of a data parallel run."""
     if ms.get_auto_parallel_context("parallel_mode") not in ("data_parallel", "hybrid_parallel"):
         return None

@@ -3,11 +3,13 @@
 
     rates = adjust_learning_rate(0.01, 0.1, (70, 90), steps_pre_epoch=402, total_epochs=100, warmup_epoch=5)
 """
+from __future__ import annotations
+
 import math
-from typing import Optional, Sequence
+from collections.abc import Sequence
 
 from dependency.errors import InputError
-from src.common.lr_schedule import SCHEDULES, schedule
+from src.training.lr_schedule import SCHEDULES, schedule
 
 # The rate of standard_lr in the warm-up's first epoch, as a share, and its growth per epoch: 10 ** (1 / 5).
 WARMUP_START, WARMUP_GROWTH = 0.1, 1.5849
@@ -16,7 +18,7 @@ DYNAMIC_START = 1 / 3
 
 
 def adjust_learning_rate(initial_lr: float, gamma: float, stepvalues: Sequence[int], steps_pre_epoch: int,
-                         total_epochs: int, warmup_epoch: int = 5, lr_type: Optional[str] = None) -> list[float]:
+                         total_epochs: int, warmup_epoch: int = 5, lr_type: str | None = None) -> list[float]:
     """The learning rate of each of the total_epochs * steps_pre_epoch steps.
 
     Args:
@@ -26,7 +28,7 @@ def adjust_learning_rate(initial_lr: float, gamma: float, stepvalues: Sequence[i
             ones after the end of theirs.
         warmup_epoch: epochs of rising rate; 0 or -1: none.
         lr_type: "dynamic_lr" = by step, linear from a third, then a cosine whose period is the whole run, so that it
-            ends a little above 0; "standard_lr" = by epoch; or a schedule of `src.common.lr_schedule`, of which
+            ends a little above 0; "standard_lr" = by epoch; or a schedule of `src.training.lr_schedule`, of which
             "cosine" ends at 0. None takes cfg_res50['lr_type'].
 
     Raises:

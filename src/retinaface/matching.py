@@ -7,7 +7,7 @@ Boxes and landmarks are shares of the input's width and height. A label is 1 (fa
 or IGNORED; an anchor's class is one of these or 0, background.
 """
 import heapq
-from typing import Sequence
+from collections.abc import Sequence
 
 import numpy as np
 

@@ -4,13 +4,13 @@
     mobilenet025()(images float32 [N, 3, H, W], normalised)
         -> C3 [N, 64, H/8, W/8], C4 [N, 128, H/16, W/16], C5 [N, 256, H/32, W/32], sizes rounded up
 """
-from typing import Optional
+from __future__ import annotations
 
 from mindspore import Tensor, nn
 
-from src.common.batch_norm import freeze_statistics
 from src.retinaface.layers import BACKBONES, MOBILENET_STAGES, MOBILENET_STEM
 from src.retinaface.var_init import he_normal
+from src.training.batch_norm import freeze_statistics
 
 SLOPE = 0.1
 
@@ -25,7 +25,7 @@ class MobileNet(nn.Cell):
     channels = BACKBONES["mobilenet025"].channels
     pyramid_channels = BACKBONES["mobilenet025"].pyramid_channels
 
-    def __init__(self, class_num: Optional[int]):
+    def __init__(self, class_num: int | None):
         super().__init__()
         stem = nn.SequentialCell([*_conv_norm(3, MOBILENET_STEM, 3, 2), nn.LeakyReLU(SLOPE)])
         stages, channels = [], MOBILENET_STEM
@@ -51,7 +51,7 @@ class MobileNet(nn.Cell):
         return c3, c4, self.stage3(c4)
 
 
-def mobilenet025(class_num: Optional[int] = 1000, seed: int = 1) -> MobileNet:
+def mobilenet025(class_num: int | None = 1000, seed: int = 1) -> MobileNet:
     """MobileNetV1 x0.25 with initial weights.
 
     Args:

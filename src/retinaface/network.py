@@ -7,7 +7,9 @@
 N is two anchors a cell, levels of stride 8, 16, 32 in this order, cells row by row. bbox and landm are encoded relative
 to the anchors; class 0 is background, 1 face. Any input size; a level has ceil(side / stride) cells.
 """
-from typing import Any, Optional
+from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 from mindspore import Tensor, nn, ops
@@ -83,7 +85,7 @@ class RetinaFace(nn.Cell):
         seed: of the initial weights of everything but the backbone.
     """
 
-    def __init__(self, phase: str = "train", backbone: Optional[nn.Cell] = None, cfg: Optional[dict[str, Any]] = None,
+    def __init__(self, phase: str = "train", backbone: nn.Cell | None = None, cfg: dict[str, Any] | None = None,
                  seed: int = 1):
         super().__init__()
         if phase not in PHASES:

@@ -6,15 +6,16 @@
 
 Codes are those of `RetinaFaceInference`; images may have any sides.
 """
-from typing import Any, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
+from src.inference.onnx_builder import INPUT, GraphBuilder, row_outputs
 from src.retinaface.anchors import MIN_SIZES, STEPS
 from src.retinaface.coding import POINTS, VARIANCE
 from src.retinaface.decoder import MAX_LOG_SIZE
 from src.retinaface.layers import ANCHORS_PER_CELL, BACKBONES, HEADS, MOBILENET_STAGES, RESNET50_BLOCKS
-from src.runtime.onnx_builder import INPUT, GraphBuilder, row_outputs
 
 # The order in which `_head` puts an anchor's numbers.
 _HEAD_NAMES = ("BboxHead", "ClassHead", "LandmarkHead")

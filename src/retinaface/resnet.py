@@ -4,13 +4,13 @@
     resnet50()(images float32 [N, 3, H, W], normalised)
         -> C3 [N, 512, H/8, W/8], C4 [N, 1024, H/16, W/16], C5 [N, 2048, H/32, W/32], sizes rounded up
 """
-from typing import Optional
+from __future__ import annotations
 
 from mindspore import Tensor, nn
 
-from src.common.batch_norm import freeze_statistics
 from src.retinaface.layers import BACKBONES, EXPANSION, RESNET50_BLOCKS
 from src.retinaface.var_init import he_normal
+from src.training.batch_norm import freeze_statistics
 
 
 class Bottleneck(nn.Cell):
@@ -47,7 +47,7 @@ class ResNet(nn.Cell):
     channels = BACKBONES["resnet50"].channels
     pyramid_channels = BACKBONES["resnet50"].pyramid_channels
 
-    def __init__(self, blocks: tuple[int, int, int, int], class_num: Optional[int]):
+    def __init__(self, blocks: tuple[int, int, int, int], class_num: int | None):
         super().__init__()
         self.conv1, self.bn1 = _conv(3, 64, 7, 2), nn.BatchNorm2d(64)
         self.relu = nn.ReLU()
@@ -76,7 +76,7 @@ class ResNet(nn.Cell):
         return c3, c4, self.layer4(c4)
 
 
-def resnet50(class_num: Optional[int] = 10, seed: int = 1) -> ResNet:
+def resnet50(class_num: int | None = 10, seed: int = 1) -> ResNet:
     """ResNet-50 with initial weights.
 
     Args:

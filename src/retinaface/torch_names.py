@@ -12,8 +12,8 @@ import re
 import numpy as np
 
 from dependency.errors import InputError
-from src.common.converted import with_counters, without_counters
 from src.retinaface.layers import BACKBONE
+from src.weights.conversion import with_counters, without_counters
 
 # A backbone stands alone, under `body.` (PyTorch) or under `base.`.
 _BACKBONE_LAYERS = re.compile(r"^(?:body\.|base\.)?(?=(?:conv1|bn1|layer[1-4]|stage[1-3]|fc|end_point|classifier)\.)")

@@ -15,9 +15,7 @@ from mindspore import Tensor
 from dependency.errors import InputError
 from src.common import log
 from src.common.log import LOGGER
-from src.common.lr_schedule import linear_scale
-from src.common.run_settings import OptionNames, RunSettings
-from src.common.training_data import training_records
+from src.data.training_data import training_records
 from src.retinaface.anchors import anchor_count
 from src.retinaface.batch_picture import batch_picture
 from src.retinaface.config import LR_IMAGES
@@ -28,6 +26,8 @@ from src.retinaface.inference import build_backbone
 from src.retinaface.loss import TERMS, MultiBoxLoss, RetinaFaceTerms
 from src.retinaface.lr_schedule import adjust_learning_rate
 from src.retinaface.network import RetinaFace
+from src.training.lr_schedule import linear_scale
+from src.training.settings import OptionNames, RunSettings
 
 BACKBONE_PREFIX = "base."
 CLASSES = 2

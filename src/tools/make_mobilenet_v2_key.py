@@ -5,19 +5,20 @@
 
 convert_weight_mobilenetv2.py takes it as --ckpt_fn; it knows these names without the file, too.
 """
+from __future__ import annotations
+
 import argparse
 import sys
 from pathlib import Path
-from typing import Optional
 
 import numpy as np
 
 from src.centerface.torch_names import key_shapes
-from src.common import checkpoint
-from src.common.cli import run
+from src.cli.program import run
+from src.weights import checkpoint
 
 
-def main(argv: Optional[list[str]] = None) -> int:
+def main(argv: list[str] | None = None) -> int:
     """Write the file."""
     parser = argparse.ArgumentParser(prog="python -m src.tools.make_mobilenet_v2_key", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -10,29 +10,30 @@ Reads RetinaFace label.txt, SCRFD labelv2.txt, wider_face_*_bbx_gt.txt, wider_fa
 lines are shown in docs/formats.md. Of several files the faces with the same box become one, so that label.txt
 brings the landmarks and wider_face_train.mat the invalid flags. Sizes are in pixels of the original image.
 """
+from __future__ import annotations
+
 import argparse
 import os
 import re
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Optional, Sequence
 
 import numpy as np
 
 from dependency.centernet.src.lib.datasets.dataset.coco_hp import Record
 from dependency.errors import InputError
-from src.common.annotation import (
-    FORMATS, Annotations, Repair, merge, read_annotations, repair, validate, write_records)
-from src.common.cli import run
+from src.cli.program import run
+from src.data.annotation import FORMATS, Annotations, Repair, merge, read_annotations, repair, validate, write_records
 from src.tools.wider_layout import make_layout
 
 TRAIN_IMAGES = 12880  # the official WIDER FACE train split
 MANUAL_IMAGES = 12671  # of these in the train.json that the CenterFace manual's step count comes from
 
 
-def main(argv: Optional[list[str]] = None) -> int:
+def main(argv: list[str] | None = None) -> int:
     """Run the command line; returns 1 where --validate or --layout find something amiss, else 0."""
     args = _parser().parse_args(argv)
     if not (args.out or args.validate or args.repair or args.layout):
@@ -135,7 +136,7 @@ def _convert(args: argparse.Namespace, out: Path, thorough: bool) -> None:
     print(summary(out, records, repairs, dropped))
 
 
-def only_existing(annotations: Annotations, image_dir: Optional[Path]) -> Annotations:
+def only_existing(annotations: Annotations, image_dir: Path | None) -> Annotations:
     """The Records whose image is under `image_dir`, with their lines and problems; prints how many.
 
     Raises:

@@ -9,6 +9,8 @@ command and half the batch each, and compares the losses. The last run has --max
 and must end with the very same losses. The namespaces vanish with the processes in them. Status 77: this machine does
 not allow namespaces.
 """
+from __future__ import annotations
+
 import argparse
 import json
 import os
@@ -21,12 +23,11 @@ import tempfile
 import threading
 import time
 from pathlib import Path
-from typing import Optional
 
 from dependency.centernet.src.lib.datasets.dataset.coco_hp import write_coco
 from dependency.errors import TrainingError
-from src.common.annotation import read_annotations
-from src.common.cli import run
+from src.cli.program import run
+from src.data.annotation import read_annotations
 
 ROOT = Path(__file__).resolve().parents[2]
 ADDRESSES = ("10.77.0.1", "10.77.0.2")
@@ -42,7 +43,7 @@ DRAWN, IMAGES, BATCH = 14, 8, 4     # of the images drawn, so many that show a f
 TOLERANCE = 1e-5            # relative; sums over 4 images and over 2 x 2 round differently
 
 
-def main(argv: Optional[list[str]] = None) -> int:
+def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m src.tools.try_two_hosts", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, help="new folder for everything (default: a temporary one, removed at the "

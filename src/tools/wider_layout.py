@@ -8,8 +8,9 @@
     dataset/centerface/images/val/images         -> downloads/WIDER_val/images
     dataset/centerface/ground_truth/*.mat        -> downloads/eval_tools/ground_truth/*.mat, and val.mat
 """
+from __future__ import annotations
+
 from pathlib import Path
-from typing import Optional
 
 from dependency.errors import InputError
 
@@ -18,7 +19,7 @@ GROUND_TRUTH = ("wider_easy_val.mat", "wider_medium_val.mat", "wider_hard_val.ma
 
 
 def make_layout(target: Path, wider: Path,
-                ground_truth: Optional[Path] = None) -> tuple[list[str], list[str]]:
+                ground_truth: Path | None = None) -> tuple[list[str], list[str]]:
     """Make the tree under `target`; what is there already stays.
 
     Args:

@@ -9,8 +9,8 @@ from src.centerface.convert import convert, expand_depthwise, face_from_torch, m
 from src.centerface.layers import NETWORK_INPUT, tensor_shapes
 from src.centerface.release import only_backbone
 from src.centerface.torch_names import key_shapes, name_map, torch_name
-from src.common import checkpoint
-from tests.common.torch_writer import write_legacy, write_zip
+from src.weights import checkpoint
+from tests.weights.torch_writer import write_legacy, write_zip
 
 
 def random_tensors(shapes, seed=0):

@@ -23,7 +23,7 @@ def batch(seed=0):
 
 def dense(targets):
     """The list targets as maps [N, 14, h, w], with the 0/1 map of centres [N, h, w]."""
-    heatmap, cells, values, weights = targets
+    _heatmap, cells, values, weights = targets
     value_map, weight_map = (np.zeros((3, 14, GRID, GRID)) for _ in range(2))
     centres = np.zeros((3, GRID, GRID))
     for n in range(3):

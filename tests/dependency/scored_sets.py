@@ -7,12 +7,12 @@ An image is (event, boxes x y w h, indices in the hard subset, rows x y w h scor
 """
 import numpy as np
 
-from dependency.evaluate.analysis import analyse
 from dependency.evaluate.eval import Scored
-from dependency.evaluate.flags import FLAGS, Flags
 from dependency.evaluate.ground_truth import SUBSETS, TruthImage
 from dependency.evaluate.matching import average_precision, curve, face_flags, match, scale_scores
-from dependency.evaluate.report import Report
+from dependency.evaluate.report.analysis import analyse
+from dependency.evaluate.report.flags import FLAGS, Flags
+from dependency.evaluate.results import Report
 
 ORDINARY = [0] * len(FLAGS)
 # Big enough a certain face, and a false alarm to give the range of scores its lower end.

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from dependency.centernet.src.lib.detectors.base_detector import BaseDetector, Faces, fit, mirror_rows, parse_size
+from dependency.centernet.src.lib.detectors.base_detector import BaseDetector, fit, mirror_rows, parse_size
+from dependency.centernet.src.lib.detectors.faces import Faces
 from dependency.centernet.src.lib.utils.image import letterbox, pad_to_multiple
 from dependency.errors import InputError
 

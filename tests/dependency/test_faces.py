@@ -97,7 +97,7 @@ def test_a_drawn_face_lands_on_the_template(angle, scale, size):
     points = turned(TEMPLATE - 60, angle, scale, (200, 190))
     image = np.zeros((400, 400, 3), np.uint8)
     for number, (x, y) in enumerate(points):
-        sixteenths = int(round(x * 16)), int(round(y * 16))
+        sixteenths = round(x * 16), round(y * 16)
         cv2.circle(image, sixteenths, int(4 * scale * 16), (0, 40 + 50 * number, 255), cv2.FILLED, cv2.LINE_AA, 4)
     chip = make([[0, 0, 400, 400]], landmarks=points[None]).align(image, size)
     assert chip.shape == (1, size, size, 3) and chip.dtype == np.uint8

@@ -27,7 +27,7 @@ SAVES_AND_KILLS = """
 import os, random, signal, sys, time
 from pathlib import Path
 import numpy as np
-from src.common import checkpoint
+from src.weights import checkpoint
 path, kills, rng = Path(sys.argv[1]), int(sys.argv[2]), random.Random(7)
 versions = [{name: np.full((256, 1024), version, np.float32) for name in ("a", "b", "c", "d")} for version in (0, 1)]
 checkpoint.save(path, versions[0], {"model": "x"}, {"step": 0})
@@ -132,10 +132,9 @@ def test_writers_and_cleaners_at_once(tmp_path):
 def test_a_failed_block_leaves_the_former_file(tmp_path):
     path = tmp_path / "a.txt"
     path.write_text("former")
-    with pytest.raises(KeyError):
-        with atomic_write(path) as file:
-            file.write("new")
-            raise KeyError
+    with pytest.raises(KeyError), atomic_write(path) as file:
+        file.write("new")
+        raise KeyError
     assert path.read_text() == "former" and list(tmp_path.iterdir()) == [path]
 
 

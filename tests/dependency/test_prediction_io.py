@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dependency.centernet.src.lib.detectors.base_detector import Faces
+from dependency.centernet.src.lib.detectors.faces import Faces
 from dependency.errors import InputError
 from dependency.evaluate import prediction_io
 from dependency.evaluate.prediction_io import parse_prediction, read_prediction, write_prediction

@@ -6,12 +6,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from dependency.centernet.src.lib.detectors.base_detector import Faces
+from dependency.centernet.src.lib.detectors.faces import Faces
 from dependency.errors import InputError
 from dependency.evaluate.eval import evaluate, main
 from dependency.evaluate.ground_truth import SUBSETS, load_ground_truth, write_ground_truth
-from dependency.evaluate.prediction_io import (read_predictions_json, rows_of, write_prediction,
-                                               write_predictions_json)
+from dependency.evaluate.prediction_io import read_predictions_json, rows_of, write_prediction, write_predictions_json
 from dependency.evaluate.predictions import gather
 
 NAMES = ("0--A/a", "0--A/b", "1--B/c.d")
@@ -93,8 +92,8 @@ def test_other_names_take_no_part_not_even_in_the_range_of_scores(truth):
     extra = {"0--A/z": [[1, 2, 3, 4, 700.0]], "9--Z/a": [[1, 2, 3, 4, -9.0]], "0--A/a.jpg": [[1, 2, 3, 4, 5]]}
     report = evaluate({**predictions, **extra}, truth)
     assert report.ap == evaluate(predictions, truth).ap and report.detections == 60
-    assert report.warnings == ("3 files, folders or entries belong to no image of the ground truth; they are "
-                               "ignored, first: 0--A/a.jpg, 0--A/z, 9--Z/a",)
+    assert report.warnings == (("3 files, folders or entries belong to no image of the ground truth; they are "
+                               "ignored, first: 0--A/a.jpg, 0--A/z, 9--Z/a"),)
 
 
 @pytest.mark.parametrize("source", [{}, {"a": [[1, 2, 3, 4, 0.5]]}, {"0--A/a.jpg": []}])
@@ -111,16 +110,16 @@ def test_negative_sizes_are_said_and_find_nothing(truth):
     turned = [[30, 30, 10, 10, 1.0], [90, 10, 60, 50, 0.1]]
     good = evaluate({name: right for name in NAMES}, truth)
     report = evaluate({name: sorted(right + turned, key=lambda row: -row[4]) for name in NAMES}, truth)
-    assert report.warnings == ("3 images: a width or height is negative; from -1 down the row is a false alarm, "
-                               "first: 0--A/a, 0--A/b, 1--B/c.d",)
+    assert report.warnings == (("3 images: a width or height is negative; from -1 down the row is a false alarm, "
+                               "first: 0--A/a, 0--A/b, 1--B/c.d"),)
     assert good.ap[0.5]["hard"] == 1.0 and report.ap[0.5]["hard"] == pytest.approx(2 / 3)
 
 
 def test_unsorted_rows_are_said_by_image(truth):
     falling = [[10, 10, 30, 30, 0.9], [60, 10, 90, 50, 0.8]]
     gathered = gather({NAMES[0]: falling, NAMES[1]: falling[::-1], NAMES[2]: falling}, truth.images)
-    assert gathered.remarks == ["1 images: the rows are not sorted by score; the protocol takes them in their order, "
-                                "first: 0--A/b"]
+    assert gathered.remarks == [("1 images: the rows are not sorted by score; the protocol takes them in their order, "
+                                "first: 0--A/b")]
     np.testing.assert_array_equal(gathered.rows[1][:, 4], [0.8, 0.9])
 
 
@@ -136,8 +135,8 @@ def test_bytes_of_the_json(tmp_path):
     write_predictions_json(tmp_path / "deep" / "a.json", {
         "0--A/a": [[10, 20, 30.25, 60, 0.5], [1.04, 2, 3, 4, 0.9126]], "0--A/é \"b": [], "1--B/c": []}, suffix=".png")
     text = (tmp_path / "deep" / "a.json").read_text()
-    assert text.splitlines()[1:3] == ['"0--A": {', '"a": {"img_path": "0--A/a.png", "bboxes": '
-                                      '[[1.0, 2.0, 2.0, 2.0, 0.913], [10.0, 20.0, 20.2, 40.0, 0.500]]},']
+    assert text.splitlines()[1:3] == ['"0--A": {', ('"a": {"img_path": "0--A/a.png", "bboxes": '
+                                      '[[1.0, 2.0, 2.0, 2.0, 0.913], [10.0, 20.0, 20.2, 40.0, 0.500]]},')]
     assert json.loads(text)["0--A"]["é \"b"] == {"img_path": "0--A/é \"b.png", "bboxes": []}
     assert set(read_predictions_json(tmp_path / "deep" / "a.json")) == {"0--A/a", "0--A/é \"b", "1--B/c"}
     assert [entry.name for entry in (tmp_path / "deep").iterdir()] == ["a.json"]

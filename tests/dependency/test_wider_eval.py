@@ -14,7 +14,7 @@ from dependency.errors import InputError
 from dependency.evaluate import eval as wider
 from dependency.evaluate import overlaps, prediction_io
 from dependency.evaluate.ground_truth import SUBSETS, load_ground_truth, write_ground_truth
-from dependency.evaluate.report import BANNER, FOOTER, format_report, report_to_dict
+from dependency.evaluate.results import BANNER, FOOTER, format_report, report_to_dict
 from tests.conftest import ROOT
 
 

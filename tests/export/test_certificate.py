@@ -10,7 +10,7 @@ from src.export import certificate
 from src.export.certificate import EXACT, INT8, average_precision, compare, judge
 from src.export.certificate_text import format_block
 from src.export.images import Image
-from src.runtime.decoded import Decoded, join_rows
+from src.inference.decoded import Decoded, join_rows
 from tests.small_wider import make_split
 
 

@@ -7,9 +7,9 @@ import pytest
 
 from dependency.errors import InputError
 from src import models
-from src.common import checkpoint
 from src.export.quantise import _quiet, quantise
-from src.runtime.backends import open_backend
+from src.inference.backends import open_backend
+from src.weights import checkpoint
 from tests.small_wider import make_checkpoint
 
 onnx = pytest.importorskip("onnx")

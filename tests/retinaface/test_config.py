@@ -3,7 +3,7 @@
 import pytest
 
 from src import models
-from src.common.config import parse
+from src.cli.options import parse
 from src.config import cfg_mnet025, cfg_res50
 from src.retinaface.anchors import anchor_count
 

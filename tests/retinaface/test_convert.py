@@ -7,16 +7,16 @@ import pytest
 
 from dependency.errors import InputError
 from src.centerface import convert as centerface
-from src.common import checkpoint
-from src.common.converted import TORCHVISION_INPUT, tensor_names
-from src.common.torch_file import read_tensors
 from src.retinaface.convert import backbone_tensors, convert, recognises, to_torch
 from src.retinaface.layers import BACKBONES, NETWORK_INPUT, tensor_shapes
 from src.retinaface.torch_names import from_torch, our_name, own_names
 from src.retinaface.torch_names import to_torch as to_torch_names
-from tests.common.torch_writer import write_legacy, write_zip
+from src.weights import checkpoint
+from src.weights.conversion import TORCHVISION_INPUT, tensor_names
+from src.weights.torch_file import read_tensors
 from tests.retinaface.reference_network import NumpyOperators
 from tests.retinaface.weights import mindface, pytorch, random_tensors
+from tests.weights.torch_writer import write_legacy, write_zip
 
 BOTH = tuple(BACKBONES)
 

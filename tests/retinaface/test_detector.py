@@ -11,11 +11,11 @@ from dependency.errors import InputError
 from dependency.evaluate.eval import evaluate
 from dependency.evaluate.prediction_io import read_prediction
 from src import models
-from src.common import checkpoint
+from src.inference.mindspore_backend import Forward, build_detector
 from src.retinaface import detector as recipe
 from src.retinaface.evaluation import whole_pixels
 from src.retinaface.layers import NETWORK_INPUT, tensor_shapes
-from src.runtime.inference import Forward, build_detector
+from src.weights import checkpoint
 from tests.retinaface.weights import mindface, random_tensors
 
 RNG = np.random.default_rng(7)

@@ -10,14 +10,15 @@ import numpy as np
 import pytest
 from easydict import EasyDict
 
-from dependency.centernet.src.lib.detectors.base_detector import BaseDetector, Faces
+from dependency.centernet.src.lib.detectors.base_detector import BaseDetector
+from dependency.centernet.src.lib.detectors.faces import Faces
 from dependency.errors import InputError
 from dependency.evaluate.eval import evaluate
 from dependency.evaluate.prediction_io import read_prediction, read_predictions_json
-from src.common import checkpoint
-from src.common.config import defaults_of
+from src.cli.options import defaults_of
 from src.retinaface import evaluation
 from src.retinaface.config import OPTIONS
+from src.weights import checkpoint
 from tests.conftest import ROOT
 from tests.retinaface.test_detector import make_checkpoint
 from tests.small_wider import BOX, IMAGES, make_split

@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from src.common import checkpoint
+from src.weights import checkpoint
 from tests.conftest import ROOT
 from tests.retinaface.small_faces import write_small_faces
 

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from dependency.errors import InputError
-from src.common import checkpoint, device
+from src.common import device
 from src.retinaface.layers import NETWORK_INPUT
+from src.weights import checkpoint
 from tests.retinaface.reference_network import NumpyOperators, TorchOperators, forward
 from tests.retinaface.weights import pytorch, random_tensors
 
@@ -99,8 +100,8 @@ def test_the_released_network_finds_what_the_reference_computes(ms, shared_data)
     """The published weights on a photograph, by their own names."""
     import cv2
 
-    from src.common.torch_file import read_tensors
     from src.retinaface.convert import convert
+    from src.weights.torch_file import read_tensors
     path = shared_data / "weights" / "RetinaFace_mobilenet025.pth"
     image = cv2.imread(str(min((shared_data / "photos").glob("*.jpg"))))
     scale = 300 / image.shape[1]

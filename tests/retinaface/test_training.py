@@ -7,8 +7,8 @@ import cv2
 import numpy as np
 import pytest
 
-from dependency.centernet.src.lib.detectors.base_detector import Faces
-from src.common import checkpoint
+from dependency.centernet.src.lib.detectors.faces import Faces
+from src.weights import checkpoint
 from tests.conftest import ROOT
 from tests.retinaface.small_faces import write_small_faces
 
@@ -89,7 +89,7 @@ def test_a_batch_as_a_picture(data):
 
 def test_options_that_go_with_the_small_backbone(data):
     from src import models
-    from src.common.config import parse
+    from src.cli.options import parse
     cfg, _ = parse(models.options("retinaface"), ["--backbone=mobilenet025"], "", presets=models.presets("retinaface"))
     assert cfg.image_size == 640 and "mobilenet" in cfg.pretrain_path
     cfg, _ = parse(models.options("retinaface"), ["--backbone=mobilenet025", "--image_size=320"], "",

@@ -95,8 +95,8 @@ def test_sens_and_the_loss_scale_of_the_optimiser_cancel(ms):
 def test_the_shared_train_step_learns(ms):
     from mindspore import nn
 
-    from src.common.train_step import TrainStep
     from src.retinaface.loss import MultiBoxLoss, RetinaFaceTerms
+    from src.training.train_step import TrainStep
     from tests.retinaface.small_detector import ANCHORS, SmallDetector, batch
     network = SmallDetector()
     step = TrainStep(RetinaFaceTerms(network, MultiBoxLoss(2, ANCHORS, 7)),
@@ -115,10 +115,10 @@ def test_the_shared_train_step_learns(ms):
 def test_one_step_of_the_detector_lowers_its_loss(ms):
     from mindspore import nn
 
-    from src.common.train_step import TrainStep
     from src.retinaface.loss import MultiBoxLoss, RetinaFaceTerms
     from src.retinaface.mobilenet import mobilenet025
     from src.retinaface.network import RetinaFace
+    from src.training.train_step import TrainStep
     from tests.retinaface import sample_faces
     network = RetinaFace(phase="train", backbone=mobilenet025())
     step = TrainStep(RetinaFaceTerms(network, MultiBoxLoss(2, sample_faces.ANCHORS, 7)),

@@ -39,7 +39,7 @@ def call(script, *arguments, shell="sh", cwd=None, **variables):
     command = ["busybox", "sh"] if shell == "busybox" else [shell]
     clean = {name: value for name, value in os.environ.items() if name not in VARIABLES}
     return subprocess.run([*command, str(script), *map(str, arguments)], cwd=cwd, env={**clean, **variables},
-                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=60)
+                          capture_output=True, text=True, timeout=60)
 
 
 def dry_run(script, *arguments, **variables):

@@ -47,7 +47,7 @@ def test_distributed_retinaface_by_mpirun_and_msrun():
     assert words[words.index("mpirun") + 1] == "--allow-run-as-root" and "train.py" in words
     (by_msrun, words), = dry_run(script, "2", "6,7", LAUNCHER="msrun")
     assert by_msrun["--worker_num"] == "2" and by_msrun["CUDA_VISIBLE_DEVICES"] == "6,7"
-    (with_cores, words), = dry_run(script, "2", LAUNCHER="mpirun", TASK_SET="1", TASK_SET_CORE="3")
+    (_with_cores, words), = dry_run(script, "2", LAUNCHER="mpirun", TASK_SET="1", TASK_SET_CORE="3")
     assert any('taskset -c "$((DEVICE_ID * 3))-' in word for word in words)
     done = call(script, "4", "0,1", "--dry_run")
     assert done.returncode == 2 and "names 2 devices, DEVICE_NUM is 4" in done.stderr

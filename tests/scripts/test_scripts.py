@@ -84,7 +84,7 @@ def test_defaults_follow_the_folder_of_the_scripts(tmp_path):
     from_scripts, = dry_run("test.sh", cwd=ROOT / "scripts")
     assert from_root[0]["--save_dir"] == "scripts/output/centerface/999"
     assert from_scripts[0]["--save_dir"] == "./output/centerface/999"
-    program = [word for word in from_scripts[1] if word.endswith("test.py")][0]
+    program = next(word for word in from_scripts[1] if word.endswith("test.py"))
     assert (ROOT / "scripts" / program).resolve() == ROOT / "test.py"
 
 
@@ -163,7 +163,7 @@ def test_a_sweep_on_one_device_covers_all_ranks(count):
 
 def test_a_sweep_on_several_devices_is_shared_by_test_py():
     given = ["", "", "", "", "4", "10", "2", "5"]
-    (options, words), = dry_run(ROOT / "scripts" / "test_distribute.sh", *given, PARALLEL="1")
+    (options, _words), = dry_run(ROOT / "scripts" / "test_distribute.sh", *given, PARALLEL="1")
     assert options["--processes"] == "4" and epochs(options) == set(range(9, 21))
     assert options["--process_log"] == f"{ROOT}/scripts/device_test{{rank}}/test.log"
 

@@ -15,12 +15,12 @@ from src.centerface.backbone import backbone_tensors
 from src.centerface.convert import expand_depthwise
 from src.centerface.layers import tensor_shapes
 from src.centerface.torch_names import key_shapes, name_map, torch_name
-from src.common import checkpoint
-from src.common.cli import run
-from src.common.torch_file import read_tensors
+from src.cli.program import run
 from src.tools import convert, make_mobilenet_v2_key
-from tests.common.torch_writer import write_legacy, write_zip
+from src.weights import checkpoint
+from src.weights.torch_file import read_tensors
 from tests.conftest import ROOT
+from tests.weights.torch_writer import write_legacy, write_zip
 
 
 @pytest.fixture

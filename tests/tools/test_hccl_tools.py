@@ -109,11 +109,11 @@ def test_the_hosts_address_is_not_the_loopback(monkeypatch):
 @pytest.mark.parametrize("content, message", [
     ("{", "not a rank table"), ("[]", "not a rank table"), ('{"server_list": []}', "0 devices have ranks"),
     ('{"server_list": [{"device": []}, {"device": []}]}', "0 devices have ranks"),
-    ('{"server_list": [{"server_id": "a", "device": [{"device_id": "0", "rank_id": "0"}]}, '
-     '{"server_id": "b", "device": [{"device_id": "0", "rank_id": "1"}]}]}', "of 2 servers"),
+    (('{"server_list": [{"server_id": "a", "device": [{"device_id": "0", "rank_id": "0"}]}, '
+     '{"server_id": "b", "device": [{"device_id": "0", "rank_id": "1"}]}]}'), "of 2 servers"),
     ('{"server_list": [{"device": [{"device_id": "0", "rank_id": "1"}]}]}', r"expected 0, 1, 2"),
-    ('{"server_list": [{"device": [{"device_id": "0", "rank_id": "0"}, '
-     '{"device_id": "1", "rank_id": "0"}]}]}', r"2 devices have ranks \[0\]"),
+    (('{"server_list": [{"device": [{"device_id": "0", "rank_id": "0"}, '
+     '{"device_id": "1", "rank_id": "0"}]}]}'), r"2 devices have ranks \[0\]"),
 ])
 def test_wrong_tables(tmp_path, content, message):
     path = tmp_path / "table.json"

@@ -211,9 +211,9 @@ def test_a_dry_run_leaves_nothing(tmp_path, table):
 
 def test_help_teaches_without_mindspore():
     code = ("import runpy, sys; sys.argv = ['launch.py', '--help']\n"
-            "try: runpy.run_path(%r, run_name='__main__')\n"
+            f"try: runpy.run_path({LAUNCH!r}, run_name='__main__')\n"
             "except SystemExit as end: assert not end.code\n"
-            "assert 'mindspore' not in sys.modules and 'psutil' not in sys.modules") % LAUNCH
+            "assert 'mindspore' not in sys.modules and 'psutil' not in sys.modules")
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60,
                           check=False)
     assert done.returncode == 0, done.stderr
@@ -323,7 +323,7 @@ class TestMsrun:
         run.until(lambda: "starting 2 processes" in run.text)
         time.sleep(seconds)
         run.process.send_signal(signal.SIGTERM)
-        status, text, taken = run.wait(30)
+        status, text, _taken = run.wait(30)
         assert status == 143 and "stopped by SIGTERM" in text and run.alive == [] and "attempt 2" not in text
 
     @pytest.mark.slow

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from dependency.centernet.src.lib.datasets.dataset.coco_hp import Record
-from dependency.centernet.src.lib.detectors.base_detector import Faces
+from dependency.centernet.src.lib.detectors.faces import Faces
 from dependency.errors import InputError
 from dependency.evaluate.eval import evaluate
 from dependency.evaluate.prediction_io import write_prediction

@@ -12,8 +12,8 @@ from dependency.centernet.src.lib.datasets.dataset.coco_hp import read_coco
 from dependency.evaluate.eval import evaluate
 from dependency.evaluate.ground_truth import SUBSETS, load_ground_truth
 from dependency.evaluate.prediction_io import write_prediction
-from src.common.annotation import read_annotations
-from src.common.annotation_check import validate
+from src.data.annotation import read_annotations
+from src.data.annotation_check import validate
 from src.tools.synthetic.__main__ import main
 from src.tools.synthetic.canvas import fractal, paste
 from src.tools.synthetic.dataset import draw, event_of, generate, subsets

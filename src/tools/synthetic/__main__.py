@@ -8,13 +8,14 @@ writes images/{train,val}/images/<event>/*.jpg, annotations/{train,val}.json, {t
 wider_face_{train,val}_bbx_gt.txt and ground_truth/*.mat. Heads are solids that are turned, lit and projected,
 so their landmarks are exact. Not a face, so never annotated: heads seen from behind, mannequins without
 features, smileys, cats, clocks, sockets, balls, plates, cars."""
+from __future__ import annotations
+
 import argparse
 import sys
 from pathlib import Path
-from typing import Optional
 
 from dependency.errors import InputError
-from src.common.cli import run
+from src.cli.program import run
 from src.common.log import setup
 
 
@@ -42,7 +43,7 @@ def _check(args: argparse.Namespace) -> None:
             f"{args.out}: is there already and not an empty folder; give a new folder or remove it")
 
 
-def main(argv: Optional[list[str]] = None) -> int:
+def main(argv: list[str] | None = None) -> int:
     """Draw the set and print what it holds."""
     args = _parser().parse_args(argv)
     _check(args)

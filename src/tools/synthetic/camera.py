@@ -14,7 +14,7 @@ def _motion(image: np.ndarray, rng: Rng, length: float) -> np.ndarray:
     kernel = np.zeros((size, size), np.float32)
     angle, middle = rng.normal(0, 0.5), size // 2
     way = np.array([np.cos(angle), np.sin(angle)]) * middle
-    start, end = (tuple(int(round(v)) for v in middle + sign * way) for sign in (-1, 1))
+    start, end = (tuple(round(v) for v in middle + sign * way) for sign in (-1, 1))
     cv2.line(kernel, start, end, 1.0, 1, cv2.LINE_AA)
     return cv2.filter2D(image, -1, kernel / kernel.sum(), borderType=cv2.BORDER_REFLECT)
 

@@ -3,7 +3,7 @@
 
 `canvas.paste(image, patch, alpha, left, top)`. Images are float32 [H, W, 3] BGR in 0..1, alpha is float32 [H,
 W]."""
-from typing import Optional
+from __future__ import annotations
 
 import cv2
 import numpy as np
@@ -45,7 +45,7 @@ def colour(rng: Rng, low: float = 0.05, high: float = 0.9, saturation: float = 0
 
 
 def paste(image: np.ndarray, patch: np.ndarray, alpha: np.ndarray, left: int, top: int,
-          owner: Optional[np.ndarray] = None, ident: int = 0) -> None:
+          owner: np.ndarray | None = None, ident: int = 0) -> None:
     """Blend `patch` [h, w, 3] over `image` in place, clipped at its borders.
 
     Args:

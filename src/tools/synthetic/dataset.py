@@ -7,10 +7,13 @@ Which faces count follows WIDER's own subsets, h the box height in pixels (inval
 >= 50, blur flag 0 or 1, occlusion 0 or 1; medium: h >= 30, blur 0 or 1; hard: h >= 10. Invalid, so ignored in
 training and test: more than 65 % hidden, or h < 8. More than 85 % hidden: no box at all. Occlusion 1 is above
 8 %, 2 above 35 % hidden, where a surgical mask hides 30 % and sunglasses 10 %."""
+from __future__ import annotations
+
 import multiprocessing
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import Iterable, Iterator, NamedTuple, Optional
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -18,11 +21,11 @@ import numpy as np
 from dependency.centernet.src.lib.datasets.dataset.coco_hp import Record, write_coco
 from dependency.evaluate.ground_truth import write_ground_truth
 from dependency.files import atomic_write
-from src.common.annotation import write_label_txt
-from src.common.progress import Progress
+from src.data.annotation import write_label_txt
 from src.tools.synthetic.camera import to_jpeg
 from src.tools.synthetic.person import Face
 from src.tools.synthetic.scene import EVENTS, Event, draw_scene
+from src.training.progress import Progress
 
 SPLITS = ("train", "val")
 FLAGS = ("blur", "expression", "illumination", "invalid", "occlusion", "pose")
@@ -149,7 +152,7 @@ def _results(tasks: list[_Task], workers: int) -> Iterator[Drawn]:
 
 
 def generate(folder: Path, counts: dict[str, int], seed: int, size: int = 640,
-             workers: Optional[int] = None) -> dict[str, list[Drawn]]:
+             workers: int | None = None) -> dict[str, list[Drawn]]:
     """Draw a data set.
 
     Args:

@@ -167,7 +167,7 @@ def draw_scene(event: Event, rng: Rng, size: int = 640) -> tuple[np.ndarray, lis
         rng: the generator; the same state gives the same picture.
         size: pixels of the longer side; the shorter is 3/4 of it to the same.
     """
-    short = int(round(size * rng.uniform(0.75, 1.0)))
+    short = round(size * rng.uniform(0.75, 1.0))
     height, width = (short, size) if rng.random() < 0.8 else (size, short)
     image = draw_backdrop(rng, str(rng.choice(event.places)), height, width)
     light = sample_light(rng, 0.5 if event.night else 0.25, event.night)

@@ -75,7 +75,7 @@ class _Brush:
         cv2.fillPoly(self.image, [self._pixels(points)], [float(v) * 255 for v in tone], cv2.LINE_AA, 4)
 
     def line(self, points: np.ndarray, tone: np.ndarray, thick: float) -> None:
-        width = max(1, int(round(thick * self.scale)))
+        width = max(1, round(thick * self.scale))
         colour = [float(v) * 255 for v in tone]
         cv2.polylines(self.image, [self._pixels(points)], False, colour, width, cv2.LINE_AA, 4)
 

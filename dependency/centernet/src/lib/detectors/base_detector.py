@@ -6,8 +6,11 @@
 `forward` is any network: uint8 BGR images [B, H, W, 3] to a tuple of arrays, first axis B. `decode` reads one
 image's share of them: rows [M, 15] = box xyxy, score, five landmarks x y, in the pixels of the network's input.
 """
+from __future__ import annotations
+
 from collections import defaultdict
-from typing import Callable, Optional, Sequence, Union
+from collections.abc import Sequence
+from typing import Callable, Union
 
 import numpy as np
 
@@ -15,8 +18,15 @@ from dependency.centernet.src.lib.detectors.box_voting import vote
 from dependency.centernet.src.lib.detectors.faces import Faces
 from dependency.centernet.src.lib.detectors.rules import FLAG, number, numbers, one_of, whole
 from dependency.centernet.src.lib.external.suppress import nms, soft_nms
-from dependency.centernet.src.lib.utils.image import (BLACK, STRIDE, Placement, letterbox, pad_to_multiple,
-                                                      pad_to_square, round_up)
+from dependency.centernet.src.lib.utils.image import (
+    BLACK,
+    STRIDE,
+    Placement,
+    letterbox,
+    pad_to_multiple,
+    pad_to_square,
+    round_up,
+)
 from dependency.errors import InputError
 
 ORIGINAL = "original"
@@ -70,7 +80,7 @@ class BaseDetector:
     def __init__(self, forward: Callable[[np.ndarray], Maps], decode: Callable[..., np.ndarray],
                  test_size: Size = 832, test_scales: Sequence[float] = (1.0,), flip_test: bool = False,
                  nms: str = "soft", nms_iou: float = 0.5, top_k: int = 1000, score_threshold: float = 0.005,
-                 peaks: bool = True, pad: Optional[str] = None, fill: Sequence[float] = BLACK):
+                 peaks: bool = True, pad: str | None = None, fill: Sequence[float] = BLACK):
         self.forward = forward
         self.decode = decode
         self.test_scales = test_scales
@@ -183,7 +193,7 @@ def parse_size(value: Size) -> Size:
     return sides if len(sides) == 2 else sides[0]
 
 
-def choose_pad(pad: Optional[str], test_size: Size) -> str:
+def choose_pad(pad: str | None, test_size: Size) -> str:
     """One of PADS; None chooses by the (parsed) size, see `BaseDetector`."""
     if pad is None:
         return "centre" if isinstance(test_size, int) else "32"

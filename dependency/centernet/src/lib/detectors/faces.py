@@ -9,10 +9,13 @@ Boxes are float32 xyxy pixels (x2 - x1 is the width), landmarks [N, 5, 2]: left 
 corner, right mouth corner, left in the image. Images are arrays as `as_bgr` takes them, in the pixels that were
 looked at: read a file by `read_photo`, which turns it as the detector does.
 """
+from __future__ import annotations
+
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Iterator, NamedTuple, Optional, Union
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -48,7 +51,7 @@ class Faces:
     def __len__(self) -> int:
         return len(self.scores)
 
-    def __getitem__(self, index: Any) -> Union[Face, "Faces"]:
+    def __getitem__(self, index: Any) -> Face | Faces:
         """One `Face` for a number, `Faces` for a slice, a mask or a list of numbers."""
         if isinstance(index, (int, np.integer)):
             return Face(self.boxes[index], float(self.scores[index]), self.landmarks[index])
@@ -63,17 +66,17 @@ class Faces:
         return np.concatenate(parts, axis=1, dtype=np.float32)
 
     @classmethod
-    def from_rows(cls, rows: np.ndarray) -> "Faces":
+    def from_rows(cls, rows: np.ndarray) -> Faces:
         """Faces from rows [N, 15] (see `rows`), put in order of score; equal scores keep their order."""
         rows = np.asarray(rows, np.float32).reshape(-1, COLUMNS)
         rows = rows[np.argsort(-rows[:, 4], kind="stable")]
         return cls(rows[:, :4], rows[:, 4], rows[:, 5:].reshape(-1, 5, 2))
 
-    def scaled(self, factor: float) -> "Faces":
+    def scaled(self, factor: float) -> Faces:
         """The same faces in an image `factor` times as large."""
         return Faces(self.boxes * np.float32(factor), self.scores, self.landmarks * np.float32(factor))
 
-    def filter(self, score: float = 0.0, size: float = 0.0) -> "Faces":
+    def filter(self, score: float = 0.0, size: float = 0.0) -> Faces:
         """Those with at least this score whose box is at least `size` pixels wide and high."""
         sides = (self.boxes[:, 2:] - self.boxes[:, :2]).min(axis=1, initial=np.inf)
         return self[(self.scores >= score) & (sides >= size)]
@@ -104,8 +107,8 @@ class Faces:
         return {"faces": [{"score": round(score, 4), "box_xyxy": _tenths(box), "landmarks": _tenths(landmarks)}
                           for box, score, landmarks in self]}
 
-    def save(self, path: Union[str, Path], image: Union[str, Path] = "",
-             shape: Optional[tuple[int, int]] = None) -> None:
+    def save(self, path: str | Path, image: str | Path = "",
+             shape: tuple[int, int] | None = None) -> None:
         """Write a file by its suffix: .txt in WIDER's layout (x y w h score; no landmarks), .json with everything.
 
         Args:

@@ -7,11 +7,12 @@
 A row is `x1 y1 x2 y2 score ...`, float32, xyxy pixels; further columns (landmarks) travel with their row.
 Overlaps count pixels inclusively (+ 1).  Both kernels give the same bits; no input is changed.
 """
+from __future__ import annotations
+
 import importlib
 import logging
-from functools import lru_cache
+from functools import cache
 from types import ModuleType
-from typing import Union
 
 import numpy as np
 
@@ -21,7 +22,7 @@ LOGGER = logging.getLogger("facedet")
 METHODS = {0: "hard", 1: "linear", 2: "gaussian"}
 
 
-@lru_cache(maxsize=None)
+@cache
 def kernels() -> ModuleType:
     """The module that does the work: `nms` (compiled) or `nms_numpy`, which is logged once."""
     package = __package__ or "dependency.centernet.src.lib.external"
@@ -72,7 +73,7 @@ def soft_nms(dets: np.ndarray, sigma: float = 0.5, Nt: float = 0.3, threshold: f
     return _call("soft_nms_rows", dets, sigma, Nt, threshold, method)
 
 
-def _call(function: str, dets: np.ndarray, *options: float) -> Union[list, np.ndarray]:
+def _call(function: str, dets: np.ndarray, *options: float) -> list | np.ndarray:
     """A function of the kernel, which checks what it gets, on float32 rows."""
     try:
         return getattr(kernels(), function)(np.asarray(dets, dtype=np.float32), *options)

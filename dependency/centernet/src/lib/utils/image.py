@@ -7,8 +7,11 @@
 Images are BGR uint8 [H, W, 3]. Coordinates are pixels with x to the right; a box x..x + w covers pixels x to
 x + w - 1.
 """
+from __future__ import annotations
+
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple, Optional, Sequence, Union
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -34,7 +37,7 @@ class Placement(NamedTuple):
         return points * np.float32(self.scale) + np.array((self.dx, self.dy), np.float32)
 
 
-def read_image(path: Union[str, Path]) -> np.ndarray:
+def read_image(path: str | Path) -> np.ndarray:
     """Decode an image of a data set to BGR uint8 [H, W, 3], whatever its depth and channels.
 
     Not turned as its EXIF tag says: boxes of WIDER FACE and FDDB are drawn on the pixels as stored. Photographs are
@@ -141,7 +144,7 @@ def resize(image: np.ndarray, scale: float) -> np.ndarray:
     return cv2.resize(image, None, fx=scale, fy=scale, interpolation=interpolation)
 
 
-def shrink(image: np.ndarray, longest: Optional[int]) -> tuple[np.ndarray, float]:
+def shrink(image: np.ndarray, longest: int | None) -> tuple[np.ndarray, float]:
     """(image whose longer side is at most `longest`, its scale); None leaves it."""
     scale = min(1.0, (longest or np.inf) / max(image.shape[:2]))
     if scale == 1.0:

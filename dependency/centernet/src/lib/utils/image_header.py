@@ -6,9 +6,11 @@
 
 A file of a few bytes can declare gigabytes of pixels, and decoders allocate what is declared.
 """
+from __future__ import annotations
+
 import re
 import struct
-from typing import Callable, NamedTuple, Optional
+from typing import Callable, NamedTuple
 
 # No photograph has more parts before its pixels; a hostile file must not cost time.
 _MOST_PARTS = 10_000
@@ -34,7 +36,7 @@ class Header(NamedTuple):
     is_whole: bool = True
 
 
-def read_header(content: bytes) -> Optional[Header]:
+def read_header(content: bytes) -> Header | None:
     """The header of an image file; None where it is none of the known kinds, or damaged at its start."""
     for magic, read in _READERS:
         if magic.match(content):
@@ -46,7 +48,7 @@ def read_header(content: bytes) -> Optional[Header]:
     return None
 
 
-def _jpeg(content: bytes) -> Optional[Header]:
+def _jpeg(content: bytes) -> Header | None:
     """ITU-T T.81, B.1: segments `FF marker length data`, of which a frame header has the size."""
     place, size = 2, None
     for _ in range(_MOST_PARTS):
@@ -65,22 +67,22 @@ def _jpeg(content: bytes) -> Optional[Header]:
     return None
 
 
-def _png(content: bytes) -> Optional[Header]:
+def _png(content: bytes) -> Header | None:
     width, height = struct.unpack_from(">II", content, 16)
     return Header("png", width, height, content.rfind(b"IEND") >= 0)
 
 
-def _gif(content: bytes) -> Optional[Header]:
+def _gif(content: bytes) -> Header | None:
     return Header("gif", *struct.unpack_from("<HH", content, 6))
 
 
-def _bmp(content: bytes) -> Optional[Header]:
+def _bmp(content: bytes) -> Header | None:
     size, = struct.unpack_from("<I", content, 14)
     width, height = struct.unpack_from("<HH" if size == 12 else "<ii", content, 18)
     return Header("bmp", abs(width), abs(height))
 
 
-def _webp(content: bytes) -> Optional[Header]:
+def _webp(content: bytes) -> Header | None:
     """RFC 9649: one of three headers behind `RIFF size WEBP`."""
     length, kind = struct.unpack_from("<I4x4s", content, 4)
     is_whole = len(content) >= length + 8
@@ -96,7 +98,7 @@ def _webp(content: bytes) -> Optional[Header]:
     return Header("webp", width, height, is_whole)
 
 
-def _tiff(content: bytes) -> Optional[Header]:
+def _tiff(content: bytes) -> Header | None:
     """TIFF 6.0, section 2: the first directory of `tag type count value`."""
     order = "<" if content[:1] == b"I" else ">"
     place, = struct.unpack_from(f"{order}I", content, 4)
@@ -109,19 +111,19 @@ def _tiff(content: bytes) -> Optional[Header]:
     return Header("tiff", values.get(_TIFF_WIDTH, 0), values.get(_TIFF_HEIGHT, 0))
 
 
-def _pnm(content: bytes) -> Optional[Header]:
+def _pnm(content: bytes) -> Header | None:
     words = re.sub(rb"#[^\r\n]*", b"", content[:_PNM_START]).split(maxsplit=3)
     if len(words) < 3 or not (words[1].isdigit() and words[2].isdigit()):
         return None
     return Header("pnm", int(words[1]), int(words[2]))
 
 
-_READERS: tuple[tuple["re.Pattern[bytes]", Callable[[bytes], Optional[Header]]], ...] = (
+_READERS: tuple[tuple[re.Pattern[bytes], Callable[[bytes], Header | None]], ...] = (
     (re.compile(rb"\xff\xd8\xff"), _jpeg),
-    (re.compile(re.escape(_PNG) + rb"....IHDR", re.S), _png),
+    (re.compile(re.escape(_PNG) + rb"....IHDR", re.DOTALL), _png),
     (re.compile(rb"GIF8[79]a"), _gif),
     (re.compile(rb"BM"), _bmp),
-    (re.compile(rb"RIFF....WEBP", re.S), _webp),
+    (re.compile(rb"RIFF....WEBP", re.DOTALL), _webp),
     (re.compile(rb"II\*\0|MM\0\*"), _tiff),
     (re.compile(rb"P[1-6]\s"), _pnm),
 )

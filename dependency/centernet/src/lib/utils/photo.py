@@ -6,8 +6,9 @@
 
 Data sets are read by `image.read_image`: their boxes are drawn on the pixels as stored.
 """
+from __future__ import annotations
+
 from pathlib import Path
-from typing import Union
 
 import cv2
 import numpy as np
@@ -22,7 +23,7 @@ _LARGEST_FILE = 1 << 30
 _ARRAYS = "expected a uint8 or uint16 array [H, W], [H, W, 1], [H, W, 3] or [H, W, 4], blue first"
 
 
-def read_photo(source: Union[str, Path, bytes], max_pixels: int = MAX_PIXELS) -> np.ndarray:
+def read_photo(source: str | Path | bytes, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """Decode an image file to BGR uint8 [H, W, 3], turned as its EXIF tag says; the first picture of an animation.
 
     The kind is told by the content, never by the name. 16 bits a channel become 8, grey and CMYK become colour,
@@ -87,7 +88,7 @@ def as_bgr(array: np.ndarray) -> np.ndarray:
     return array if array.shape[2] == 3 else np.ascontiguousarray(array[..., :3])
 
 
-def plain_text(path: Union[str, Path]) -> str:
+def plain_text(path: str | Path) -> str:
     """A file's name for one line of text: line breaks and bytes that are no text are written as escapes."""
     text = str(path).encode("utf-8", "backslashreplace").decode("utf-8")
     return "".join(each if each.isprintable() else each.encode("unicode_escape").decode("ascii") for each in text)

@@ -5,18 +5,27 @@
 
 In memory boxes are xyxy pixels; in the file `bbox` is xywh pixels.
 """
+from __future__ import annotations
+
 import contextlib
 import io
 import json
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Iterator, Optional, Sequence, Union
 
 import numpy as np
 
 from dependency.centernet.src.lib.datasets.dataset.faults import (
-    Problem, face_faults, image_name, raise_problems, repair_hint, short_number, xywh_numbers)
+    Problem,
+    face_faults,
+    image_name,
+    raise_problems,
+    repair_hint,
+    short_number,
+    xywh_numbers,
+)
 from dependency.errors import InputError
 from dependency.files import atomic_write
 
@@ -45,7 +54,7 @@ class Record:
     width: int = 0
 
 
-def read_coco(path: Union[str, Path], problems: Optional[list[Problem]] = None) -> list[Record]:
+def read_coco(path: str | Path, problems: list[Problem] | None = None) -> list[Record]:
     """Read a COCO-keypoints json file of faces, one Record for every image, also for those without faces.
 
     `bbox` is xywh pixels; `keypoints` is 5 x (x, y, v) and may be absent; `ignore` (ours) or `iscrowd` marks
@@ -68,7 +77,7 @@ def read_coco(path: Union[str, Path], problems: Optional[list[Problem]] = None) 
     return records
 
 
-def write_coco(path: Union[str, Path], records: Sequence[Record]) -> None:
+def write_coco(path: str | Path, records: Sequence[Record]) -> None:
     """Write `records` as COCO-keypoints json, one entry a line; ids count from 1 in the order given.
 
     `num_keypoints` counts points with v > 0, `area` is width * height, an ignored face has "ignore": 1.
@@ -159,7 +168,7 @@ def _index(path: Path, data: dict, problems: list[Problem]) -> Iterator[tuple[di
         yield image, coco.imgToAnns.get(identity, [])
 
 
-def _face_category(path: Path, categories: list[dict]) -> Optional[Union[int, str]]:
+def _face_category(path: Path, categories: list[dict]) -> int | str | None:
     """The id of the faces; None when the file has one kind of object only."""
     if len(categories) < 2:
         return None

@@ -5,9 +5,11 @@
 
 Boxes are xyxy pixels, landmarks [N, 5, 2] pixels.
 """
+from __future__ import annotations
+
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Sequence, Union
 
 import numpy as np
 
@@ -57,7 +59,7 @@ def raise_problems(problems: Sequence[Problem], remedy: str) -> None:
     raise InputError(f"{len(problems)} unusable annotation(s):\n{shown}{more}\n{remedy}")
 
 
-def repair_hint(path: Union[str, Path]) -> str:
+def repair_hint(path: str | Path) -> str:
     """What to type when an annotation file has unusable rows."""
     return f"Repair with: python -m src.tools.prepare_wider --annotation {path} --repair fixed.json"
 

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The result of an evaluation: as a value, as the manual's text, as JSON.
+
+    report = evaluate(pred, gt)
+    print(format_report(report))
+    report.ap[0.5]["hard"]
+"""
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+BANNER = "==================== Results = ===================="
+FOOTER = "================================================="
+NOTES = {0.4: "the threshold of the CenterFace manual's published numbers; WIDER FACE itself uses 0.5"}
+
+
+@dataclass(frozen=True)
+class Report:
+    """Average precision and how it was obtained.
+
+    pred, gt: the folders.
+    ap: IoU threshold -> {"easy", "medium", "hard"} -> average precision 0..1 (NaN without faces).
+    curves: IoU threshold -> subset -> [1000, 2] recall and precision, from the strictest threshold down.
+    protocol: the settings, as named values.
+    faces: subset -> number of faces that count.
+    images: images in the ground truth; scored: images that entered the numbers.
+    missing: `event/image` without a prediction file.
+    detections: rows read.
+    warnings: what was odd in the input, one sentence each.
+    """
+    pred: str
+    gt: str
+    ap: dict[float, dict[str, float]]
+    curves: dict[float, dict[str, np.ndarray]]
+    protocol: dict[str, Any]
+    faces: dict[str, int]
+    images: int
+    scored: int
+    missing: tuple[str, ...]
+    detections: int
+    warnings: tuple[str, ...]
+
+
+def format_report(report: Report) -> str:
+    """The manual's block per IoU threshold, each after a line with its protocol."""
+    lines = []
+    for iou, values in report.ap.items():
+        if lines:
+            note = f" ({NOTES[iou]})" if iou in NOTES else ""
+            lines.append(f"The same detections at IoU {iou:g}{note}:")
+        lines.append(f"protocol: IoU {iou:g}, {report.scored} of {report.images} images scored, "
+                     f"{len(report.missing)} missing{_fate(report)}, {report.detections} detections")
+        lines.append(f"{BANNER} {report.pred}")
+        lines.extend(f"{subset.capitalize():<6} Val AP: {value}" for subset, value in values.items())
+        lines.append(FOOTER)
+    return "\n".join(lines)
+
+
+def report_to_dict(report: Report, curves: bool = False, points: int | None = None) -> dict[str, Any]:
+    """The report as plain JSON values; NaN becomes None.
+
+    Args:
+        report: the result.
+        curves: take the curves along.
+        points: at most so many points a curve (see `thin_curve`), rounded to 5 decimals; all of them when None.
+    """
+    result = {
+        "pred": report.pred, "gt": report.gt, "protocol": report.protocol,
+        "ap": {f"{iou:g}": {subset: None if math.isnan(value) else value for subset, value in values.items()}
+               for iou, values in report.ap.items()},
+        "faces": report.faces, "images": report.images, "scored": report.scored,
+        "missing": list(report.missing), "detections": report.detections, "warnings": list(report.warnings)}
+    if curves:
+        result["curves"] = {
+            f"{iou:g}": {subset: _curve_to_dict(curve, points) for subset, curve in values.items()
+                         if np.isfinite(curve).all()}
+            for iou, values in report.curves.items()}
+    return result
+
+
+def thin_curve(curve: np.ndarray, points: int) -> np.ndarray:
+    """At most `points` of the [T, 2] points of a curve, evenly along its line, so that it looks the same when drawn."""
+    along = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(curve, axis=0), axis=1))])
+    return curve[np.unique(np.searchsorted(along, np.linspace(0, along[-1], points)))]
+
+
+def _curve_to_dict(curve: np.ndarray, points: int | None) -> dict[str, list[float]]:
+    chosen = curve if points is None else thin_curve(curve, points).round(5)
+    return {"recall": chosen[:, 0].tolist(), "precision": chosen[:, 1].tolist()}
+
+
+def _fate(report: Report) -> str:
+    if not report.missing:
+        return ""
+    left_out = report.protocol["only_predicted"]
+    return " (left out, their faces too)" if left_out else " (their faces count as missed)"

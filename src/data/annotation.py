@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Face annotations of any known format in, RetinaFace's label.txt or CenterFace's train.json out.
+
+    records = read_annotations("train/label.txt", image_dir="train/images")
+    write_coco("train.json", records)
+
+A Record speaks xyxy pixels and landmarks [N, 5, 2]; docs/formats.md shows the files.
+"""
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from dependency.centernet.src.lib.datasets.dataset.coco_hp import Record, write_coco
+from dependency.centernet.src.lib.datasets.dataset.faults import (
+    face_faults,
+    raise_problems,
+    repair_hint,
+    short_number,
+    xywh_numbers,
+)
+from dependency.errors import InputError
+from dependency.files import atomic_write
+from src.data.annotation_check import Repair, merge, repair, validate
+from src.data.annotation_formats import FORMATS, Annotations, parse
+from src.data.image_file import image_size
+
+__all__ = ["FORMATS", "Annotations", "Repair", "fill_sizes", "image_size", "merge", "read_annotations",
+           "repair", "validate", "write_coco", "write_label_txt", "write_records"]
+
+
+def read_annotations(path: str | Path, fmt: str | None = None,
+                     image_dir: str | Path | None = None, on_problem: str = "raise") -> Annotations:
+    """Read an annotation file, one Record for every image, also for those without faces.
+
+    Args:
+        path: label.txt (4, 5, 20 columns), labelv2.txt, wider_face_*_bbx_gt.txt, wider_face_*.mat, COCO json.
+        fmt: one of `FORMATS`; found out from the content when None.
+        image_dir: where the images are; then unknown heights and widths are read from their headers.
+        on_problem: "raise", or "collect" to leave unusable rows out and list them in `.problems`.
+
+    Raises:
+        InputError: not such a file; a missing image; with "raise", the unusable rows by file and line.
+    """
+    if on_problem not in ("raise", "collect"):
+        raise InputError(f'on_problem {on_problem!r}; expected "raise" or "collect"')
+    annotations = parse(path, fmt)
+    if on_problem == "raise":
+        raise_problems(annotations.problems, repair_hint(path))
+    return annotations if image_dir is None else fill_sizes(annotations, image_dir)
+
+
+def fill_sizes(records: Sequence[Record], image_dir: str | Path) -> Annotations:
+    """The same records with unknown heights and widths read from the headers of the images.
+
+    Raises:
+        InputError: an image that is missing or no image.
+    """
+    filled = []
+    for record in tqdm(records, desc="image sizes", unit="image", disable=None):
+        if record.height < 1 or record.width < 1:
+            height, width = image_size(Path(image_dir) / record.path)
+            record = replace(record, height=height, width=width)
+        filled.append(record)
+    if isinstance(records, Annotations):
+        return Annotations(filled, records.file, records.lines, records.problems)
+    return Annotations(filled)
+
+
+def write_label_txt(path: str | Path, records: Iterable[Record]) -> None:
+    """Write RetinaFace's label.txt, 20 columns a face; the last, the quality, is -1 (unknown).
+
+    Raises:
+        InputError: a face that is ignored (the format has no word for it) or that could not be read back.
+    """
+    lines = []
+    for record in records:
+        lines.append(f"# {record.path}")
+        faults = face_faults(record.boxes, record.landmarks)
+        if faults:
+            raise InputError(f"{record.path}: {faults[0][2]}; repair before writing {path}")
+        if record.ignore.any():
+            raise InputError(f"{record.path}: {record.ignore.sum()} faces to ignore, which label.txt cannot "
+                             "say; write a .json instead, or leave them out with --drop_invalid")
+        lines += [_label_row(record, face) for face in range(len(record.boxes))]
+    with atomic_write(path) as file:
+        file.write("".join(f"{line}\n" for line in lines))
+
+
+def _label_row(record: Record, face: int) -> str:
+    words = [_text(number) for number in xywh_numbers(record.boxes[face])]
+    for point, seen in zip(record.landmarks[face], record.visibility[face]):
+        words += [_text(short_number(value)) for value in point] if seen else ["-1.0", "-1.0"]
+        words.append({0: "-1.0", 1: "1.0", 2: "0.0"}[int(seen)])
+    return " ".join(words + ["-1.0"])
+
+
+def _text(number: float) -> str:
+    return str(number) if isinstance(number, int) else np.format_float_positional(number, trim="-")
+
+
+def write_records(path: str | Path, records: Sequence[Record]) -> None:
+    """Write .json as COCO-keypoints, .txt as label.txt.
+
+    Raises:
+        InputError: another ending, or records that the format cannot hold.
+    """
+    writers = {".json": write_coco, ".txt": write_label_txt}
+    suffix = Path(path).suffix.lower()
+    if suffix not in writers:
+        raise InputError(f"{path}: expected a name that ends in .json (COCO) or .txt (label.txt)")
+    writers[suffix](path, records)

@@ -1,0 +1,229 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Find what is wrong in annotations, and mend it.
+
+    for problem in validate("label.txt", "train/images"): print(problem)
+    records, repairs = repair(read_annotations("label.txt", on_problem="collect"), "train/images")
+
+Boxes are xyxy pixels, landmarks [N, 5, 2] pixels.
+"""
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from tqdm import tqdm
+
+from dependency.centernet.src.lib.datasets.dataset.coco_hp import Record
+from dependency.centernet.src.lib.datasets.dataset.faults import Problem, face_faults
+from dependency.errors import InputError
+from src.data.annotation_formats import Annotations, parse
+from src.data.image_file import UPRIGHT, decode_fault, read_header
+
+# Profile faces have landmarks a little outside their box; further than this part of a side it is a mistake.
+LANDMARK_MARGIN = 0.25
+WHOLE_IMAGE = -1
+WHOLE_ACTIONS = {"image_size": "the file's size taken", "image_twice": "faces joined to the first",
+                 "image_turned": "kept as it is"}
+
+
+class Repair(NamedTuple):
+    """What was done about a problem."""
+    problem: Problem
+    action: str
+
+    def __str__(self) -> str:
+        return f"{self.problem} -> {self.action}"
+
+
+class Fault(NamedTuple):
+    """A problem of one face, or of the `WHOLE_IMAGE`."""
+    face: int
+    kind: str
+    text: str
+
+
+def validate(source: str | Path | Sequence[Record], image_dir: str | Path | None = None,
+             check_images: bool = True, fmt: str | None = None) -> list[Problem]:
+    """Every problem of an annotation file or of Records, in the order of the file.
+
+    Args:
+        source: a file of a known format, or Records (`Annotations` keep their file and lines).
+        image_dir: where the images are; None leaves out all that needs them.
+        check_images: decode every image instead of reading its header only.
+        fmt: the file's format, found out when None.
+    """
+    annotations = _annotations(source, fmt)
+    problems = list(annotations.problems)
+    for index, _, faults in _examine(annotations, image_dir, check_images):
+        problems += [_problem(annotations, index, fault) for fault in faults]
+    return sorted(problems, key=lambda problem: problem.line)
+
+
+def repair(records: Sequence[Record], image_dir: str | Path | None = None,
+           check_images: bool = False) -> tuple[Annotations, list[Repair]]:
+    """Records without the problems that `validate` finds, and what was done to each.
+
+    Faces that cannot be read, have no area, lie outside the image or are there twice are dropped; boxes over
+    the border are clipped; landmarks far outside their box are cleared, all five; images without usable files
+    are left out; an image found twice becomes one. With `image_dir` heights and widths become the files' own.
+
+    Args:
+        records: `Annotations` read with on_problem="collect" bring their unusable rows and lines along.
+        image_dir: where the images are; None leaves them alone.
+        check_images: decode every image instead of reading its header only.
+    """
+    annotations = _annotations(records)
+    repairs = [Repair(problem, "rows kept" if problem.kind == "count" else "dropped")
+               for problem in annotations.problems]
+    mended: dict[str, Record] = {}
+    for index, record, faults in _examine(annotations, image_dir, check_images):
+        record, actions = _mend(record, faults)
+        for fault, action in zip(faults, actions):
+            repairs.append(Repair(_problem(annotations, index, fault), action))
+        if record is not None:
+            mended[record.path] = _unite(mended[record.path], record) if record.path in mended else record
+    repairs.sort(key=lambda item: item.problem.line)
+    return Annotations(mended.values(), annotations.file), repairs
+
+
+def merge(sources: Iterable[Sequence[Record]]) -> Annotations:
+    """Records of several files; an image found in more than one becomes one Record.
+
+    Faces with the same box become one face, with the landmarks of the first that has them, ignored if any is:
+    so label.txt brings the landmarks and wider_face_train.mat the invalid flags. Other faces are all kept.
+    """
+    united: dict[str, Record] = {}
+    for records in sources:
+        for record in records:
+            united[record.path] = _unite(united[record.path], record) if record.path in united else record
+    return Annotations(united.values())
+
+
+def _annotations(source: str | Path | Sequence[Record], fmt: str | None = None) -> Annotations:
+    if isinstance(source, (str, Path)):
+        return parse(source, fmt)
+    return source if isinstance(source, Annotations) else Annotations(source)
+
+
+def _problem(annotations: Annotations, index: int, fault: Fault) -> Problem:
+    lines = annotations.lines[index]
+    line = lines.image if fault.face == WHOLE_IMAGE else lines.faces[fault.face]
+    text = fault.text if line or fault.face == WHOLE_IMAGE else f"face {fault.face + 1}: {fault.text}"
+    return Problem(annotations.file, line, annotations[index].path, fault.kind, text)
+
+
+def _examine(annotations: Annotations, image_dir: str | Path | None,
+             decode: bool) -> Iterator[tuple[int, Record, list[Fault]]]:
+    """Each Record, with its file's height and width, and its faults."""
+    seen: dict[str, int] = {}
+    for index, record in enumerate(tqdm(annotations, desc="checking", unit="image", disable=None)):
+        faults = []
+        if record.path in seen:
+            place = annotations.lines[seen[record.path]].image
+            faults.append(Fault(WHOLE_IMAGE, "image_twice", "this image is annotated before"
+                                + (f", in line {place}" if place else "")))
+        seen.setdefault(record.path, index)
+        if image_dir is not None:
+            record, found = _check_file(record, Path(image_dir) / record.path, decode)
+            faults += found
+        yield index, record, faults + _check_faces(record)
+
+
+def _check_file(record: Record, path: Path, decode: bool) -> tuple[Record, list[Fault]]:
+    if not os.path.isfile(path):
+        return record, [Fault(WHOLE_IMAGE, "image_missing", f"{path} does not exist")]
+    try:
+        height, width, orientation = read_header(path)
+    except InputError as error:
+        return record, [Fault(WHOLE_IMAGE, "image_unreadable", str(error))]
+    reason = decode_fault(path) if decode else None
+    if reason:
+        return record, [Fault(WHOLE_IMAGE, "image_unreadable", reason)]
+    faults = []
+    if record.height and record.width and (record.height, record.width) != (height, width):
+        text = f"annotated as {record.width} x {record.height}, the file is {width} x {height}"
+        faults.append(Fault(WHOLE_IMAGE, "image_size", text))
+    if orientation != UPRIGHT:
+        text = (f"EXIF orientation {orientation}, but the stored pixels are read; save the file upright if "
+                "the boxes were drawn on the turned picture")
+        faults.append(Fault(WHOLE_IMAGE, "image_turned", text))
+    return replace(record, height=height, width=width), faults
+
+
+def _check_faces(record: Record) -> list[Fault]:
+    faults = [Fault(*fault) for fault in face_faults(record.boxes, record.landmarks)]
+    bad = {fault.face for fault in faults}
+    first: dict[bytes, int] = {}
+    for face, box in enumerate(record.boxes):
+        if face in bad:
+            continue
+        x1, y1, x2, y2 = box.tolist()
+        if first.setdefault(box.tobytes(), face) != face:
+            text = f"box {x1:g} {y1:g} {x2 - x1:g} {y2 - y1:g} is in this image before"
+            faults.append(Fault(face, "duplicate", text))
+            continue
+        corners = f"from {x1:g}, {y1:g} to {x2:g}, {y2:g}"
+        known = record.width > 0 and record.height > 0
+        if known and (min(x1, y1) < 0 or x2 > record.width or y2 > record.height):
+            text = f"box {corners} in an image of {record.width} x {record.height}"
+            faults.append(Fault(face, "outside", text))
+        far = _far_landmarks(box, record.landmarks[face], record.visibility[face])
+        if far.any():
+            points = ", ".join(f"({x:g}, {y:g})" for x, y in record.landmarks[face][far])
+            faults.append(Fault(face, "landmark", f"landmark {points} is far outside its box {corners}"))
+    return faults
+
+
+def _far_landmarks(box: np.ndarray, points: np.ndarray, visibility: np.ndarray) -> np.ndarray:
+    """[5] bool: labelled, and further outside the box than `LANDMARK_MARGIN` of its size."""
+    margin = LANDMARK_MARGIN * (box[2:] - box[:2])
+    return (visibility > 0) & ((points < box[:2] - margin) | (points > box[2:] + margin)).any(axis=1)
+
+
+def _mend(record: Record, faults: Sequence[Fault]) -> tuple[Record | None, list[str]]:
+    """The Record without its faults, None where no image is left; and one action for each fault."""
+    boxes, landmarks, visibility = record.boxes.copy(), record.landmarks.copy(), record.visibility.copy()
+    keep = np.ones(len(boxes), bool)
+    actions, usable = [], True
+    for face, kind, _ in faults:
+        if kind in ("image_missing", "image_unreadable"):
+            usable = False
+            actions.append("image left out")
+        elif kind in WHOLE_ACTIONS:
+            actions.append(WHOLE_ACTIONS[kind])
+        elif kind == "landmark":
+            landmarks[face], visibility[face] = 0, 0
+            actions.append("landmarks cleared")
+        else:
+            if kind == "outside":
+                boxes[face] = np.clip(boxes[face], 0, [record.width, record.height] * 2)
+            # Less than a pixel of a face is no face.
+            keep[face] = kind == "outside" and (boxes[face, 2:] - boxes[face, :2] >= 1).all()
+            actions.append("clipped" if keep[face] else "dropped")
+    mended = replace(record, boxes=boxes[keep], landmarks=landmarks[keep], visibility=visibility[keep],
+                     ignore=record.ignore[keep])
+    return (mended if usable else None), actions
+
+
+def _unite(first: Record, second: Record) -> Record:
+    """One Record with the faces of both; equal boxes become one face."""
+    landmarks, visibility, ignore = first.landmarks.copy(), first.visibility.copy(), first.ignore.copy()
+    place = {box.tobytes(): face for face, box in enumerate(first.boxes)}
+    extra = []
+    for face, box in enumerate(second.boxes):
+        same = place.get(box.tobytes())
+        if same is None:
+            extra.append(face)
+            continue
+        ignore[same] |= second.ignore[face]
+        if not visibility[same].any():
+            landmarks[same], visibility[same] = second.landmarks[face], second.visibility[face]
+    return replace(first, boxes=np.concatenate([first.boxes, second.boxes[extra]]),
+                   landmarks=np.concatenate([landmarks, second.landmarks[extra]]),
+                   visibility=np.concatenate([visibility, second.visibility[extra]]),
+                   ignore=np.concatenate([ignore, second.ignore[extra]]),
+                   height=first.height or second.height, width=first.width or second.width)

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The report of an evaluation that explains itself: `index.html` for people, `analysis.json` for programs.
+
+    folder = ReportFolder(Path("report"), truth)
+    folder.add("125", report, scored); ...; print(folder.write())
+"""
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from dependency.evaluate.eval import Scored
+from dependency.evaluate.ground_truth import GroundTruth
+from dependency.evaluate.prediction_io import read_landmarks
+from dependency.evaluate.report.analysis import analyse, merge, write_analysis
+from dependency.evaluate.report.analysis_text import format_analysis
+from dependency.evaluate.report.flags import find_flags, load_flags
+from dependency.evaluate.report.landmarks import landmark_nme
+from dependency.evaluate.report.page import write_page
+from dependency.evaluate.results import Report
+from src.data.annotation import read_annotations
+
+PAGE, DATA = "index.html", "analysis.json"
+
+
+class ReportFolder:
+    """Analyses of one or more prediction trees of the same ground truth.
+
+    Args:
+        folder: gets the two files; it is created.
+        truth: the ground truth.
+        flags: file with the faces' attributes; "" takes the ground truth's own, if it has any.
+        image_dir: holds `<event>/<image>.jpg` for the pictures of the page.
+        landmarks: annotation file with landmarks of scored images; "" = none is scored.
+    """
+
+    def __init__(self, folder: Path, truth: GroundTruth, flags: str = "", image_dir: Path | None = None,
+                 landmarks: str = ""):
+        self.folder = folder
+        self.flags = load_flags(flags) if flags else find_flags(truth.folder)
+        self.image_dir = image_dir
+        self.records = read_annotations(landmarks, on_problem="collect") if landmarks else []
+        self.analyses: list[dict[str, Any]] = []
+
+    def add(self, name: str, report: Report, scored: Scored) -> None:
+        """Analyse one tree at its first IoU threshold.
+
+        Raises:
+            InputError: landmarks are to be scored, and the tree has none, or misses an image.
+        """
+        iou = next(iter(report.ap))
+        landmarks = landmark_nme(read_landmarks(report.pred, self.records), self.records, iou) if self.records else None
+        self.analyses.append(analyse(report, scored, self.flags, name=name, iou=iou, landmarks=landmarks))
+
+    def write(self) -> str:
+        """Write both files; the analysis as text for the console."""
+        analysis = merge(self.analyses)
+        write_analysis(self.folder / DATA, analysis)
+        write_page(analysis, self.folder / PAGE, self.image_dir)
+        return f"{format_analysis(analysis)}\nreport: {self.folder / PAGE}"

@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Scoring several prediction trees: finding those of a sweep, evaluating each, comparing them.
+
+    trees = find_trees([Path("output/centerface")], truth)
+    reports, failed = score_trees(trees, truth, ious=(0.5, 0.4))
+
+A tree holds `<event>/<image>.txt`, or is a .json file of the same; a sweep's folder holds trees named by epoch.
+"""
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Callable
+
+from dependency.errors import InputError
+from dependency.evaluate.eval import Scored, score_set
+from dependency.evaluate.ground_truth import GroundTruth
+from dependency.evaluate.results import Report, format_report, report_to_dict
+from src.common.log import LOGGER
+from src.evaluation.ap_table import ApRow, find_best
+
+# "125", or "0-125_24750", "RetinaFace_1-100_402" where two checkpoints share an epoch.
+TREE_NAME = re.compile(r"(?:[^-]+-)?(\d+)(?:_(\d+))?")
+
+
+def find_trees(folders: Sequence[Path], truth: GroundTruth, sweep: bool = False) -> list[Path]:
+    """The prediction trees that are meant: the folders themselves, or the numbered ones inside a sweep's folder.
+
+    Args:
+        folders: what the user named.
+        truth: its events tell a tree from a sweep's folder.
+        sweep: every folder is a sweep's folder, whatever else it holds.
+
+    Raises:
+        InputError: a folder is absent; `sweep` and there is no numbered folder inside.
+    """
+    events = {image.event for image in truth.images}
+    trees: list[Path] = []
+    for folder in folders:
+        if folder.suffix == ".json" and folder.is_file():
+            trees.append(folder)
+            continue
+        if not folder.is_dir():
+            raise InputError(f"predictions {folder}: no such folder; give the --save_dir of test.py")
+        numbered = sorted((path for path in folder.iterdir() if path.is_dir() and TREE_NAME.fullmatch(path.name)),
+                          key=_order)
+        if sweep and not numbered:
+            raise InputError(f"--sweep {folder}: holds no folder named by an epoch, such as {folder / '125'}")
+        is_tree = any((folder / event).is_dir() for event in events)
+        trees += numbered if sweep or numbered and not is_tree else [folder]
+    return trees
+
+
+def score_trees(trees: Sequence[Path], truth: GroundTruth, ious: Sequence[float],
+                look: Callable[[str, Report, Scored], None] | None = None, **options: Any) -> tuple[
+                    list[Report], list[Path]]:
+    """Evaluate each tree; among several, one that cannot be scored is reported and left out.
+
+    Args:
+        trees: see `find_trees`.
+        truth: the ground truth.
+        ious: IoU thresholds.
+        look: gets each tree's name, report and matched rows, which are forgotten after it.
+        **options: allow_missing, only_predicted; see `evaluate`.
+
+    Returns:
+        (reports, trees that failed)
+
+    Raises:
+        InputError: the only tree cannot be scored, or none of several.
+    """
+    reports: list[Report] = []
+    failed: list[Path] = []
+    for tree, name in zip(trees, tree_names(trees)):
+        try:
+            report, scored = score_set(tree, truth, ious, **options)
+        except InputError as error:
+            if len(trees) == 1:
+                raise
+            LOGGER.error("%s", error)
+            failed.append(tree)
+            continue
+        reports.append(report)
+        if look:
+            look(name, report, scored)
+    if not reports:
+        raise InputError(f"none of the {len(trees)} prediction folders could be scored, first {trees[0]}")
+    return reports, failed
+
+
+def tree_names(trees: Sequence[Path]) -> list[str]:
+    """A tree's own name, or its whole path where two share a name."""
+    names = [tree.name for tree in trees]
+    return names if len(set(names)) == len(names) else list(map(str, trees))
+
+
+def as_rows(reports: Sequence[Report]) -> list[ApRow]:
+    """Rows for the table, named as `tree_names` says."""
+    trees = [Path(report.pred) for report in reports]
+    return [ApRow(name, epoch_of(tree.name), report.ap)
+            for name, tree, report in zip(tree_names(trees), trees, reports)]
+
+
+def epoch_of(name: str) -> int | None:
+    """The epoch in a tree's name."""
+    match = TREE_NAME.fullmatch(name)
+    return int(match[1]) if match else None
+
+
+def as_json(reports: Sequence[Report], floors: dict[str, float] | None = None) -> dict[str, Any]:
+    """{"reports": [...], "best": {"easy": name, ...}} of plain JSON values."""
+    best = find_best(as_rows(reports), floors)
+    return {"reports": [report_to_dict(report) for report in reports],
+            "best": {kind: row.name if row else None for kind, row in best.items()}}
+
+
+def format_reports(reports: Sequence[Report]) -> str:
+    """The manual's block of every report."""
+    return "\n".join(format_report(report) for report in reports)
+
+
+def _order(path: Path) -> tuple[int, int, str]:
+    match = TREE_NAME.fullmatch(path.name)
+    return int(match[1]), int(match[2] or 0), path.name

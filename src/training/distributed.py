@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The processes of a data-parallel run, one for each device, and what they tell each other.
+
+    ranks = connect(cfg.is_distributed)          # Ranks(0, 1) where this process is alone
+    loss, = ranks.mean([loss]);  started = ranks.share(time.time());  ranks.share_state(step.get_parameters())
+
+Every process must make the same calls in the same order: each waits for all the others.
+"""
+import json
+import os
+import signal
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import mindspore as ms
+import numpy as np
+from mindspore import Tensor, nn, ops
+
+from dependency.errors import InputError, TrainingError
+from src.training import run_file
+
+
+class Total(nn.Cell):
+    """x float32 -> its sum over all devices; on one device x itself.
+
+    Losses divide by it where they divide by a count of the batch. Averaged over the devices they are then exactly
+    the loss of the whole batch on one device. No gradient flows through it.
+
+    Args:
+        devices: how many there are.
+    """
+
+    def __init__(self, devices: int = 1):
+        super().__init__()
+        self.devices = devices
+        self.reduce = ops.AllReduce(ops.ReduceOp.SUM) if devices > 1 else None
+
+    def construct(self, x: Tensor) -> Tensor:
+        if self.reduce is None:
+            return x
+        return ops.stop_gradient(self.reduce(ops.stop_gradient(x)))
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """This process, `rank`, among `group` of them."""
+    rank: int = 0
+    group: int = 1
+
+    def mean(self, values: Sequence[float]) -> list[float]:
+        """The means over all processes, as float32; alone the values as they are."""
+        if self.group == 1:
+            return list(values)
+        return (self._sum(np.array(values, np.float32)) / self.group).tolist()
+
+    def share(self, value: Any) -> Any:
+        """What rank 0 gave, anything that JSON can hold, arrays as lists; the others' values are ignored."""
+        if self.group == 1:
+            return value
+        text = json.dumps(value, default=lambda array: array.tolist()) if self.rank == 0 else ""
+        letters = np.frombuffer(text.encode(), np.uint8)
+        length = int(self._sum(np.array([len(letters)], np.float32))[0])
+        mine = letters if self.rank == 0 else np.zeros(length, np.uint8)
+        return json.loads(self._sum(mine.astype(np.float32)).astype(np.uint8).tobytes())
+
+    def share_state(self, parameters: Iterable[ms.Parameter]) -> None:
+        """Give all processes the values that the parameters have on rank 0.
+
+        So only the host of rank 0 needs the checkpoint that a run goes on from.
+        """
+        if self.group == 1:
+            return
+        parameters = list(parameters)
+        real = [each for each in parameters if each.dtype == ms.float32]
+        others = [each for each in parameters if each.dtype != ms.float32]
+        flat = np.concatenate([each.asnumpy().ravel() for each in real])
+        flat = self._sum(flat if self.rank == 0 else np.zeros_like(flat))
+        for each, values in zip(real, np.split(flat, np.cumsum([each.size for each in real])[:-1])):
+            each.set_data(Tensor(values.reshape(each.shape), each.dtype))
+        whole = self.share([each.asnumpy().tolist() for each in others])
+        for each, values in zip(others, whole):
+            each.set_data(Tensor(np.array(values), each.dtype))
+
+    def _sum(self, values: np.ndarray) -> np.ndarray:
+        return _total(self.group)(Tensor(values)).asnumpy()
+
+
+@lru_cache(maxsize=1)
+def _total(devices: int) -> Total:
+    """One cell, so that its graphs are compiled once."""
+    return Total(devices)
+
+
+def connect(is_distributed: bool) -> Ranks:
+    """The `Ranks` of this run. Joins the others when told to, or when a launcher started several processes.
+
+    Raises:
+        InputError: told to, but no launcher started this process.
+        TrainingError: the others cannot be reached.
+    """
+    launched = os.environ.get("MS_WORKER_NUM") or any(
+        int(os.environ.get(name) or 1) > 1 for name in ("OMPI_COMM_WORLD_SIZE", "RANK_SIZE"))
+    if not is_distributed and not launched:
+        return Ranks()
+    from mindspore.communication import get_group_size, get_rank, init
+    if not any(name in os.environ for name in ("MS_WORKER_NUM", "RANK_TABLE_FILE", "OMPI_COMM_WORLD_RANK")):
+        why = "--is_distributed" if is_distributed else f"RANK_SIZE={os.environ.get('RANK_SIZE')} is set"
+        raise InputError(f"{why}: no launcher started this process; use scripts/train_distribute.sh, or "
+                         "`msrun --worker_num=N --local_worker_num=N --join=True train.py ...`")
+    if os.environ.get("MS_ROLE") == "MS_SCHED" and run_file.is_launched():
+        # Batch systems signal every process: the scheduler has to outlive the workers' last step; the launcher ends it.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        init()
+    except RuntimeError as error:
+        raise TrainingError("the processes of this run cannot reach each other: "
+                            f"{str(error).strip().splitlines()[0]}") from error
+    rank, group = get_rank(), get_group_size()
+    ms.set_auto_parallel_context(parallel_mode="data_parallel", gradients_mean=True, device_num=group)
+    return Ranks(rank, group)

@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a training checkpoint holds beside the weights, and how a run goes on from it.
+
+    save_state(path, step_cell, network, card, {"epoch": 3, "step": 594})
+    position = load_state("outputs/.../0-3_594.ckpt", step_cell, network)      # None if it holds only weights
+
+Plain names are the weights to use: the moving average where there is one. The weights in training are then kept under
+`raw.`; the optimiser's moments keep MindSpore's names.
+"""
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Callable
+
+import numpy as np
+from mindspore import Tensor, nn
+
+from dependency.errors import InputError
+from src.common.log import LOGGER
+from src.training.settings import OptionNames
+from src.training.train_step import TrainStep
+from src.weights import checkpoint
+
+RAW_PREFIX = "raw."
+Renaming = Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]
+
+
+def save_state(path: Path, step: TrainStep, network: nn.Cell, card: dict[str, Any],
+               position: dict[str, Any]) -> None:
+    """Write everything that a bit-exact continuation needs, atomically and with a checksum.
+
+    Args:
+        position: "epoch" and "step" reached, kept as bookkeeping.
+    """
+    weights = {name: parameter.asnumpy() for name, parameter in network.parameters_and_names()}
+    tensors = dict(weights)
+    average = step.ema_parameters()
+    if average:
+        tensors = {name: average[name].asnumpy() for name in weights}
+        tensors.update({RAW_PREFIX + name: value for name, value in weights.items()})
+        tensors[step.ema_steps.name] = step.ema_steps.asnumpy()
+    tensors.update({name: parameter.asnumpy() for name, parameter in optimizer_state(step).items()})
+    checkpoint.save(path, tensors, card, position)
+
+
+def load_state(path: Path, step: TrainStep, network: nn.Cell, own_names: Renaming = dict,
+               names: OptionNames = OptionNames()) -> dict[str, Any] | None:
+    """Put a checkpoint into network, optimiser and moving average.
+
+    Args:
+        path: the checkpoint.
+        step, network: what it was made from, or alike.
+        own_names: tensors -> those of the network under its own names (a recipe's `own_names`).
+        names: of the model's options, for messages.
+
+    Returns:
+        the position that `save_state` was given; None when the file holds weights only (a converted or a final
+        model): then training starts at epoch 1 from them.
+
+    Raises:
+        InputError: the file is damaged, or of another network or optimiser.
+    """
+    read = checkpoint.load(path)
+    state = optimizer_state(step)
+    # The reader counts the optimiser's scalars (global_step, beta1_power) as bookkeeping.
+    values = {**read.bookkeeping, **read.tensors}
+    missing = [name for name in state if name not in values]
+    if len(missing) == len(state) or "step" not in read.bookkeeping:
+        _assign(dict(network.parameters_and_names()), _checked(path, network, read, own_names))
+        LOGGER.warning("%s holds weights only, no state of the optimiser: training starts at epoch 1 from them", path)
+        return None
+    if missing:
+        raise InputError(f"{names.resume} {path}: no value for {missing[0]} and {len(missing) - 1} more names of the "
+                         f"optimiser: it was trained with another {names.optimizer}; give the same one, or keep only "
+                         f"the weights: python -m src.tools.convert {path} WEIGHTS.ckpt")
+    average = step.ema_parameters()
+    raw = {name[len(RAW_PREFIX):]: value for name, value in read.tensors.items() if name.startswith(RAW_PREFIX)}
+    if bool(raw) != bool(average):
+        raise InputError(f"{names.resume} {path}: it was trained {'with' if raw else 'without'} a moving average; "
+                         f"{'give the same --ema_decay' if raw else 'leave out --ema_decay'}")
+    weights = _checked(path, network, read, own_names)
+    _assign(dict(network.parameters_and_names()), raw or weights)
+    _assign(average, weights)
+    if average:
+        state[step.ema_steps.name] = step.ema_steps
+    _assign(state, values)
+    return read.bookkeeping
+
+
+def optimizer_state(step: TrainStep) -> dict[str, Any]:
+    """The optimiser's own parameters by name, without the network's and without the table of learning rates."""
+    trained = {id(parameter) for parameter in step.optimizer.parameters}
+    return {parameter.name: parameter for _, parameter in step.optimizer.parameters_and_names()
+            if id(parameter) not in trained and not parameter.name.startswith("learning_rate")}
+
+
+def _checked(path: Path, network: nn.Cell, read: checkpoint.Checkpoint, own_names: Renaming) -> dict[str, np.ndarray]:
+    shapes = {name: tuple(parameter.shape) for name, parameter in network.parameters_and_names()}
+    tensors = own_names(checkpoint.network_tensors(read))
+    checkpoint.load_report(shapes, tensors).require(path, read.card)
+    return tensors
+
+
+def _assign(parameters: dict[str, Any], values: dict[str, np.ndarray]) -> None:
+    for name, parameter in parameters.items():
+        parameter.set_data(Tensor(np.asarray(values[name]).reshape(parameter.shape), parameter.dtype))

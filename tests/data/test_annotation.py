@@ -1,0 +1,304 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Annotation files: formats read back what was meant, whatever the bytes."""
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from scipy.io import savemat
+
+from dependency.centernet.src.lib.datasets.dataset.coco_hp import Record, read_coco, write_coco
+from dependency.centernet.src.lib.utils.image import read_image
+from dependency.errors import InputError
+from src.data.annotation import (
+    FORMATS,
+    Annotations,
+    fill_sizes,
+    image_size,
+    read_annotations,
+    repair,
+    validate,
+    write_label_txt,
+    write_records,
+)
+from tests.data.annotation_files import LABEL, SEEN, row, same
+
+# ---- reading -----------------------------------------------------------------------------------------------
+
+def test_label_txt(write):
+    records = read_annotations(write(LABEL))
+    assert [(record.path, len(record.boxes)) for record in records] == [("e/one.jpg", 2), ("e/none.jpg", 0),
+                                                                        ("e/two.jpg", 2)]
+    one, none, two = records
+    assert one.boxes.tolist() == [[10, 20, 40, 60], [1, 2, 4, 6]] and one.boxes.dtype == np.float32
+    assert one.visibility.tolist() == [[2, 1, 2, 2, 2], [0] * 5]
+    assert one.landmarks[0].tolist() == [[12, 25], [18, 25.5], [15, 30], [13, 34], [17, 34]]
+    assert not one.landmarks[1].any(), "a point that is not labelled has no place"
+    assert none.boxes.shape == (0, 4) and none.landmarks.shape == (0, 5, 2)
+    assert two.boxes.tolist() == [[5, 6, 12, 14], [5.5, 6, 12.5, 14]] and not two.visibility.any()
+    assert records.lines[0].faces == [2, 3] and records.lines[2].image == 5 and not records.problems
+
+
+@pytest.mark.parametrize("disguise", [
+    lambda text: text.replace("\n", "\r\n").encode(),
+    lambda text: text.replace("\n", "\r").encode(),
+    lambda text: text.replace("\n", " \n\n\t\n").encode(),
+    lambda text: text.replace(" ", "\t").encode(),
+    lambda text: text.replace("# ", "#").replace("e/", "./e\\").encode(),
+    lambda text: ("\ufeff" + text).encode("utf-8"),
+    lambda text: text.encode("utf-16"),
+    lambda text: text.rstrip("\n").encode(),
+])
+def test_text_files_of_all_systems(write, disguise):
+    same(read_annotations(write(disguise(LABEL), "other.txt")), read_annotations(write(LABEL)))
+
+
+def test_names_outside_ascii_and_with_spaces(write):
+    (record,) = read_annotations(write("# e/人 脸 1 2.jpg\n1 2 3 4\n"))
+    assert record.path == "e/人 脸 1 2.jpg"
+    with pytest.raises(InputError, match=r"label.txt:2: not utf-8"):
+        read_annotations(write("# e/a.jpg\n# e/人.jpg\n".encode("gb18030")))
+
+
+def test_label_v2_has_corners_and_sizes(write):
+    path = write(f"# e/a.jpg 640 480\n10 20 40 60\n10 20 40 61 {SEEN}\n# e/b.jpg 64 48\n")
+    first, second = read_annotations(path)
+    assert first.boxes.tolist() == [[10, 20, 40, 60], [10, 20, 40, 61]] and first.visibility[1].tolist() == [
+        2, 1, 2, 2, 2]
+    assert (first.height, first.width) == (480, 640) and (second.height, second.width) == (48, 64)
+
+
+def test_bbx_gt(write):
+    path = write("e/a.jpg\n2\n1 2 3 4 0 0 0 0 0 0 \n5 6 7 8 2 0 0 1 2 0 \ne/b.jpg\n0\n0 0 0 0 0 0 0 0 0 0\n"
+                 "e/c.jpg\n1\n0 0 0 0 0 0 0 0 0 0\ne/d.jpg\n0\ne/e.jpg\n1\n1 2 3 4\n", "bbx_gt.txt")
+    records = read_annotations(path)
+    assert [len(record.boxes) for record in records] == [2, 0, 0, 0, 1]
+    assert records[0].ignore.tolist() == [False, True] and records[0].boxes[1].tolist() == [5, 6, 12, 14]
+
+
+def test_mat_equals_bbx_gt_on_the_real_val_files(shared_data):
+    folder = shared_data / "wider/annotations"
+    mat = read_annotations(folder / "wider_face_val.mat", on_problem="collect")
+    txt = read_annotations(folder / "wider_face_val_bbx_gt.txt", on_problem="collect")
+    same(sorted(mat, key=lambda record: record.path), sorted(txt, key=lambda record: record.path))
+    assert len(mat) == 3226 and len({record.path.split("/")[0] for record in mat}) == 61
+    zero_rows, faces = 4, sum(len(record.boxes) for record in mat)
+    assert faces + len(mat.problems) + zero_rows == 39708
+    assert [problem.kind for problem in mat.problems] == ["size"] * 7 and len(txt.problems) == 7
+    assert sum(record.ignore.sum() for record in mat) == 585
+
+
+def test_real_val_labels_agree(shared_data):
+    corners = read_annotations(shared_data / "wider/annotations/val_labelv2.txt")
+    labels = {record.path: record for record in
+              read_annotations(shared_data / "wider/val/label.txt", on_problem="collect")}
+    same([record for record in corners if record.path in labels],
+         [labels[record.path] for record in corners if record.path in labels], sizes=False)
+    assert len(corners) == 3226 and len(labels) == 3222
+    present = [record for record in corners if (shared_data / "wider/val/images" / record.path).is_file()]
+    assert len(present) == 100
+    for record in present:
+        assert image_size(shared_data / "wider/val/images" / record.path) == (record.height, record.width)
+
+
+def test_real_train_labels_and_their_bad_row(shared_data):
+    path = shared_data / "wider/train/label.txt"
+    with pytest.raises(InputError) as error:
+        read_annotations(path)
+    place = f"{path}:1090: 7--Cheering/7_Cheering_Cheering_7_17.jpg: "
+    assert f"{place}box of width -11, height 5" in str(error.value)
+    records = read_annotations(path, on_problem="collect")
+    assert (len(records), sum(len(record.boxes) for record in records)) == (353, 2379)
+    assert sum(record.visibility.any(axis=1).sum() for record in records) == 55
+    found = validate(path, shared_data / "wider/train/images", check_images=False)
+    assert [(problem.line, problem.kind) for problem in found] == [(915, "duplicate"), (1090, "size")]
+
+
+def test_broken_mat_is_named(write, shared_data):
+    data = (shared_data / "wider/annotations/wider_face_val.mat").read_bytes()
+    for content in (data[:2000], data[:130] + bytes(500), data[:128]):
+        with pytest.raises(InputError, match="cut.mat"):
+            read_annotations(write(content, "cut.mat"))
+
+
+def test_format_is_found_out_or_named(write, tmp_path):
+    for content in ("", "hello\n", "1 2 3 4\n", b"\x00\x01\x02\xff"):
+        with pytest.raises(InputError, match="label.txt"):
+            read_annotations(write(content))
+    with pytest.raises(InputError, match="annotation format 'voc'; expected one of label"):
+        read_annotations(write(LABEL), "voc")
+    with pytest.raises(InputError, match="on_problem"):
+        read_annotations(write(LABEL), on_problem="ignore")
+    with pytest.raises(FileNotFoundError, match="absent.txt"):
+        read_annotations(tmp_path / "absent.txt")
+
+
+# ---- round trips -------------------------------------------------------------------------------------------
+
+number = st.floats(0, 3000, width=32)
+extent = st.floats(0.25, 1000, width=32)
+
+
+@st.composite
+def a_record(draw, index):
+    count = draw(st.integers(0, 3))
+    low = np.array(draw(st.lists(st.tuples(number, number), min_size=count, max_size=count)), np.float32)
+    size = np.array(draw(st.lists(st.tuples(extent, extent), min_size=count, max_size=count)), np.float32)
+    boxes = np.concatenate([low.reshape(-1, 2), low.reshape(-1, 2) + size.reshape(-1, 2)], axis=1)
+    seen = np.array(draw(st.lists(st.lists(st.sampled_from([0, 1, 2]), min_size=5, max_size=5),
+                                  min_size=count, max_size=count)), np.uint8).reshape(count, 5)
+    points = np.array(draw(st.lists(st.lists(st.floats(-50, 3000, width=32), min_size=10, max_size=10),
+                                    min_size=count, max_size=count)), np.float32).reshape(count, 5, 2)
+    points *= (seen > 0)[..., None]
+    return Record(f"e/{index}.jpg", boxes, points, seen, np.zeros(count, bool), 4000, 3000)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.integers(0, 3).flatmap(lambda count: st.tuples(*(a_record(index) for index in range(count)))))
+def test_label_to_json_to_label(tmp_path_factory, records):
+    folder = tmp_path_factory.getbasetemp()
+    write_label_txt(folder / "r.txt", records)
+    from_label = read_annotations(folder / "r.txt", "label")
+    same(from_label, records, sizes=False)
+    write_coco(folder / "r.json", records)
+    from_json = read_annotations(folder / "r.json")
+    same(from_json, records)
+    write_label_txt(folder / "again.txt", from_json)
+    assert (folder / "again.txt").read_bytes() == (folder / "r.txt").read_bytes()
+
+
+def test_real_labels_round_trip(shared_data, tmp_path):
+    records = read_annotations(shared_data / "wider/train/label.txt", on_problem="collect",
+                               image_dir=shared_data / "wider/train/images")
+    write_coco(tmp_path / "t.json", records)
+    same(read_coco(tmp_path / "t.json"), records)
+    write_label_txt(tmp_path / "t.txt", records)
+    same(read_annotations(tmp_path / "t.txt"), records, sizes=False)
+    wanted = (shared_data / "wider/train/label.txt").read_text().splitlines()
+    del wanted[1090 - 1]
+
+    def columns(lines):
+        return [[float(word) for word in line.split()[:-1]] for line in lines if line[0] != "#"]
+    assert columns((tmp_path / "t.txt").read_text().splitlines()) == columns(wanted), "all but the quality"
+
+
+def test_ignored_faces_do_not_turn_into_faces(write, tmp_path):
+    records = read_annotations(write("e/a.jpg\n1\n5 6 7 8 2 0 0 1 2 0\n"))
+    with pytest.raises(InputError, match="e/a.jpg: 1 faces to ignore, which label.txt cannot say"):
+        write_label_txt(tmp_path / "out.txt", records)
+    assert not (tmp_path / "out.txt").exists()
+
+
+def test_degenerate_faces_are_not_written(tmp_path):
+    bad = Record("e/a.jpg", np.array([[1, 2, 1, 4]], np.float32), np.zeros((1, 5, 2), np.float32),
+                 np.zeros((1, 5), np.uint8), np.zeros(1, bool))
+    with pytest.raises(InputError, match="e/a.jpg: box of width 0"):
+        write_label_txt(tmp_path / "out.txt", [bad])
+    with pytest.raises(InputError, match="out.xml: expected a name that ends in .json"):
+        write_records(tmp_path / "out.xml", [])
+
+
+# ---- images ------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "bmp", "webp", "tiff", "ppm"])
+@pytest.mark.parametrize("orientation", [None, 1, 3, 6])
+def test_image_size_is_that_of_the_array_training_reads(tmp_path, suffix, orientation):
+    path = tmp_path / f"Ünï {suffix}.{suffix}"
+    exif = Image.Exif()
+    if orientation:
+        exif[0x0112] = orientation
+    Image.fromarray(np.zeros((20, 30, 3), np.uint8)).save(path, exif=exif)
+    assert image_size(path) == read_image(path).shape[:2]
+    assert image_size(str(path)) == image_size(path)
+
+
+def test_image_size_names_what_it_cannot_read(tmp_path):
+    (tmp_path / "text.jpg").write_text("no image")
+    (tmp_path / "empty.jpg").write_bytes(b"")
+    for name, text in (("text.jpg", "not an image"), ("empty.jpg", "not an image"),
+                       ("no.jpg", "no such image"), ("", "no such image")):
+        with pytest.raises(InputError, match=text) as error:
+            image_size(tmp_path / name)
+        assert str(tmp_path / name) in str(error.value)
+
+
+def test_sizes_come_from_the_images(write, images):
+    path = write("# e/one.jpg\n1 2 3 4\n")
+    (record,) = read_annotations(path, image_dir=images)
+    assert (record.height, record.width) == (60, 80)
+    known = Annotations([Record(**{**vars(record), "height": 7, "width": 9})])
+    assert fill_sizes(known, images)[0].height == 7, "what is known stays"
+    with pytest.raises(InputError, match="no such image"):
+        read_annotations(write("# e/three.jpg\n"), image_dir=images)
+
+
+# ---- any bytes ---------------------------------------------------------------------------------------------
+
+line = st.one_of(
+    st.sampled_from(["# e/a.jpg", "# e/a.jpg 10 20", "#", "e/a.jpg", "1", "0", "-1", "1 2 3 4", "0 0 0 0",
+                     "1 2 3 4 0 0 0 1 0 0", row("1 2 3 4", SEEN), row("nan 2 1e999 4"), "# \0.jpg",
+                     "1 2 -3 4"]),
+    st.text(max_size=12))
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.one_of(st.binary(max_size=80),
+                 st.lists(line, max_size=8).map(lambda lines: "\n".join(lines).encode())),
+       st.sampled_from([None, "label", "label_v2", "bbx_gt", "coco"]))
+def test_any_bytes_are_read_or_refused(tmp_path_factory, content, fmt):
+    path = tmp_path_factory.getbasetemp() / "any.txt"
+    path.write_bytes(content)
+    try:
+        records = read_annotations(path, fmt, on_problem="collect")
+    except InputError as error:
+        assert "any.txt" in str(error)
+        return
+    assert all(np.isfinite(record.boxes).all() and (record.boxes[:, 2:] > record.boxes[:, :2]).all()
+               for record in records)
+    mended, repairs = repair(records, path.parent)
+    assert len(mended) == 0 and len(repairs) >= len(records), "no image exists there"
+    if records.problems:
+        with pytest.raises(InputError, match="any.txt"):
+            read_annotations(path, fmt)
+
+
+# Bytes of a .mat are not varied: scipy's compiled reader itself can crash on them. Its content is.
+
+def cells(*values):
+    column = np.empty((len(values), 1), object)
+    for index, value in enumerate(values):
+        column[index, 0] = value
+    return column
+
+
+MAT = {"event_list": cells(np.array(["e"])), "file_list": cells(cells(np.array(["a"]), np.array(["b"]))),
+       "face_bbx_list": cells(cells(np.array([[1, 2, 3, 4]]), np.array([[5, 6, 7, 8], [1, 1, 2, 2]]))),
+       "invalid_label_list": cells(cells(np.array([[0]]), np.array([[1], [0]])))}
+
+
+def test_mat_of_ones_own(tmp_path):
+    savemat(tmp_path / "own.mat", MAT)
+    records = read_annotations(tmp_path / "own.mat")
+    assert [(record.path, record.ignore.tolist()) for record in records] == [
+        ("e/a.jpg", [False]), ("e/b.jpg", [True, False])]
+    savemat(tmp_path / "own.mat", {name: MAT[name] for name in MAT if name != "invalid_label_list"})
+    assert not any(record.ignore.any() for record in read_annotations(tmp_path / "own.mat"))
+
+
+@pytest.mark.parametrize("changes", [
+    {"event_list": None}, {"file_list": None}, {"face_bbx_list": None}, {"event_list": np.zeros((2, 2))},
+    {"event_list": np.array(["text"])}, {"event_list": cells(np.array(["e"]), np.array(["f"]))},
+    {"face_bbx_list": cells(cells(np.zeros((1, 3)), np.zeros((2, 3))))}, {"face_bbx_list": np.zeros((1, 1))},
+    {"face_bbx_list": cells(cells(np.zeros((1, 4))))}, {"invalid_label_list": cells(cells(np.zeros((7, 1))))},
+    {"file_list": cells(cells(np.zeros((0, 0))))},
+    {"face_bbx_list": cells(cells(np.array(["x"]), np.array(["y"])))},
+])
+def test_mat_laid_out_otherwise_is_named(tmp_path, changes):
+    content = {name: value for name, value in {**MAT, **changes}.items() if value is not None}
+    savemat(tmp_path / "own.mat", content)
+    with pytest.raises(InputError, match="own.mat: not laid out like wider_face_train.mat"):
+        read_annotations(tmp_path / "own.mat", on_problem="collect")
+
+
+def test_no_format_is_forgotten():
+    assert set(FORMATS) == {"label", "label_v2", "bbx_gt", "mat", "coco", "fddb"}

@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Bad annotations are found at their line, and repaired."""
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dependency.centernet.src.lib.datasets.dataset.coco_hp import Record
+from dependency.centernet.src.lib.datasets.dataset.faults import KINDS
+from dependency.errors import InputError
+from src.data.annotation import merge, read_annotations, repair, validate
+from tests.data.annotation_files import SEEN, row, same
+
+BAD_ROWS = [
+    ("syntax", "1 2 3", "3 columns"),
+    ("syntax", "1 2 3 4 5 6", "6 columns"),
+    ("syntax", row("1 2 3 4") + " 9", "21 columns"),
+    ("syntax", "1 2 three 4", "expected numbers"),
+    ("syntax", row("1 2 3 4", SEEN.replace("1.0", "0.5")), "landmark flag 0.5"),
+    ("number", "1 2 nan 4", "nan is not"),
+    ("number", "1 inf 3 4", "inf is not"),
+    ("number", "1e300 2 3 4", "inf is not"),
+    ("number", row("10 20 30 40", SEEN.replace("25.5", "nan")), "nan is not"),
+    ("size", "1 2 0 4", "width 0, height 4"),
+    ("size", "0 5 -11 5", "width -11, height 5"),
+    ("size", "1e9 2 1 4", "width 0"),
+    ("size", "0 0 0 0", "width 0, height 0"),
+]
+
+
+@pytest.mark.parametrize("kind, bad, text", BAD_ROWS)
+def test_bad_row_is_found_at_its_line(write, kind, bad, text):
+    path = write(f"# e/one.jpg\n10 20 30 40\n\n{bad}\n11 21 30 40\n# e/two.jpg\n1 2 3 4\n")
+    with pytest.raises(InputError) as error:
+        read_annotations(path)
+    assert f"{path}:4: e/one.jpg: " in str(error.value) and text in str(error.value)
+    assert f"--annotation {path} --repair" in str(error.value)
+    records = read_annotations(path, on_problem="collect")
+    (problem,) = records.problems
+    assert (problem.line, problem.kind, problem.image) == (4, kind, "e/one.jpg") and text in problem.text
+    assert [len(record.boxes) for record in records] == [2, 1] and records.lines[0].faces == [2, 5]
+    assert validate(path) == [problem] == validate(records)
+    mended, repairs = repair(records)
+    same(mended, records)
+    assert [(item.problem, item.action) for item in repairs] == [(problem, "dropped")]
+    assert validate(mended) == []
+
+
+CHECKED = [
+    ("outside", "70 10 20 20", "box from 70, 10 to 90, 30 in an image of 80 x 60", "clipped"),
+    ("outside", "-5 10 20 20", "box from -5, 10", "clipped"),
+    ("outside", "79.5 10 20 20", "box from 79.5", "dropped"),
+    ("outside", "100 10 20 20", "box from 100", "dropped"),
+    ("landmark", row("50 20 6 6", SEEN), "landmark (12, 25), (18, 25.5)", "landmarks cleared"),
+    ("duplicate", "10 20 30 40", "box 10 20 30 40 is in this image before", "dropped"),
+]
+
+
+@pytest.mark.parametrize("kind, bad, text, action", CHECKED)
+def test_doubtful_face_is_found_at_its_line_and_repaired(write, images, kind, bad, text, action):
+    path = write(f"# e/one.jpg\n10 20 30 40\n{bad}\n# e/two.jpg\n1 2 3 4\n")
+    read_annotations(path)
+    (problem,) = validate(path, images)
+    assert (problem.file, problem.line, problem.kind, problem.image) == (str(path), 3, kind, "e/one.jpg")
+    assert problem.text.startswith(text)
+    mended, ((found, done),) = repair(read_annotations(path), images)
+    assert (found, done) == (problem, action)
+    assert validate(mended, images) == []
+    assert len(mended[0].boxes) == (1 if action == "dropped" else 2) and len(mended[1].boxes) == 1
+    if action == "clipped":
+        assert mended[0].boxes[1].tolist() in ([70, 10, 80, 30], [0, 10, 15, 30])
+    assert not mended[0].visibility.any()
+
+
+def test_landmarks_a_little_outside_are_no_problem(write):
+    assert validate(write(f"# e/one.jpg\n{row('12 24 6 10', SEEN.replace('12 25', '10.6 25'))}\n")) == []
+
+
+def test_duplicate_keeps_the_landmarks_of_the_first(write, images):
+    path = write(f"# e/one.jpg\n{row('10 20 30 40', SEEN)}\n10 20 30 40\n")
+    mended, _ = repair(read_annotations(path), images)
+    assert mended[0].visibility.tolist() == [[2, 1, 2, 2, 2]]
+
+
+def test_image_problems(write, images):
+    whole = (images / "e/one.jpg").read_bytes()
+    (images / "e/cut.jpg").write_bytes(whole[:len(whole) // 2])
+    (images / "e/text.jpg").write_text("no image")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(np.zeros((60, 80, 3), np.uint8)).save(images / "e/turned.jpg", exif=exif)
+    path = write("# e/one.jpg\n1 2 3 4\n# e/gone.jpg\n1 2 3 4\n# e/cut.jpg\n1 2 3 4\n# e/text.jpg\n1 2 3 4\n"
+                 "# e/turned.jpg\n1 2 3 4\n# e/one.jpg\n1 2 3 4\n9 9 9 9\n")
+    assert [(problem.line, problem.kind) for problem in validate(path, images)] == [
+        (3, "image_missing"), (5, "image_unreadable"), (7, "image_unreadable"), (9, "image_turned"),
+        (11, "image_twice")]
+    assert "line 1" in validate(path, images)[-1].text
+    assert (5, "image_unreadable") not in [(problem.line, problem.kind)
+                                           for problem in validate(path, images, check_images=False)]
+    mended, repairs = repair(read_annotations(path), images, check_images=True)
+    assert [item.action for item in repairs] == ["image left out"] * 3 + [
+        "kept as it is", "faces joined to the first"]
+    assert [(record.path, len(record.boxes)) for record in mended] == [("e/one.jpg", 2), ("e/turned.jpg", 1)]
+    assert all((record.height, record.width) == (60, 80) for record in mended)
+
+
+def test_annotated_size_that_is_not_the_files(write, images):
+    path = write("# e/one.jpg 60 80\n1 2 3 4\n")
+    (problem,) = validate(path, images)
+    assert (problem.line, problem.kind, problem.text) == (1, "image_size",
+                                                          "annotated as 60 x 80, the file is 80 x 60")
+    mended, _ = repair(read_annotations(path), images)
+    assert (mended[0].height, mended[0].width) == (60, 80)
+
+
+def test_counts_that_do_not_fit(write):
+    path = write("e/a.jpg\n2\n1 2 3 4 0 0 0 0 0 0\n"
+                 "e/b.jpg\n1\n1 2 3 4 0 0 0 0 0 0\n5 2 3 4 0 0 0 0 0 0\ne/c.jpg\n")
+    assert [(problem.line, problem.kind, problem.image) for problem in validate(path)] == [
+        (1, "count", "e/a.jpg"), (4, "count", "e/b.jpg"), (8, "count", "e/c.jpg")]
+    with pytest.raises(InputError, match="count is 2, but 1 rows follow"):
+        read_annotations(path)
+    mended, repairs = repair(read_annotations(path, on_problem="collect"))
+    assert [len(record.boxes) for record in mended] == [1, 2, 0]
+    assert {item.action for item in repairs} == {"rows kept"}
+
+
+def test_rows_without_an_image_do_not_go_to_the_image_before(write):
+    path = write("# e/one.jpg\n1 2 3 4\n#\n5 6 7 8\n# e/two.jpg\n")
+    records = read_annotations(path, on_problem="collect")
+    assert [len(record.boxes) for record in records] == [1, 0]
+    assert [(problem.line, problem.kind) for problem in records.problems] == [(3, "syntax")]
+    start = read_annotations(write("1 2 3 4\n# e/one.jpg\n"), "label", on_problem="collect")
+    assert [(problem.line, problem.kind) for problem in start.problems] == [(1, "syntax")]
+
+
+def test_records_from_memory_are_checked_too():
+    boxes = np.array([[0, 0, 5, 5], [5, 5, 4, 9], [0, 0, 5, 5], [0, np.nan, 5, 5]], np.float32)
+    record = Record("a.jpg", boxes, np.zeros((4, 5, 2), np.float32), np.zeros((4, 5), np.uint8),
+                    np.zeros(4, bool))
+    problems = validate([record])
+    assert sorted(problem.kind for problem in problems) == ["duplicate", "number", "size"]
+    assert all(problem.line == 0 for problem in problems)
+    assert any(problem.text.startswith("face 2: box of width -1") for problem in problems)
+    mended, repairs = repair([record])
+    assert mended[0].boxes.tolist() == [[0, 0, 5, 5]] and len(repairs) == 3
+
+
+def test_every_kind_has_a_meaning_and_a_test(write, images):
+    tested = {kind for kind, *_ in BAD_ROWS + CHECKED} | {
+        "image_missing", "image_unreadable", "image_turned", "image_twice", "image_size", "count"}
+    assert tested == set(KINDS)
+    page = (Path(__file__).resolve().parents[2] / "docs/formats.md").read_text(encoding="utf-8")
+    assert all(f"`{kind}`" in page for kind in KINDS), "docs/formats.md lists the kinds"
+
+
+def test_merge_brings_landmarks_and_flags_together(write):
+    label = read_annotations(write(f"# e/a.jpg\n1 2 3 4\n{row('10 20 30 40', SEEN)}\n# e/b.jpg\n1 2 3 4\n"))
+    flags = read_annotations(write("e/a.jpg\n3\n10 20 30 40 0 0 0 1 0 0\n1 2 3 4 0 0 0 0 0 0\n"
+                                   "7 7 7 7 0 0 0 0 0 0\n"))
+    for order in ([label, flags], [flags, label]):
+        united = {record.path: record for record in merge(order)}
+        assert set(united) == {"e/a.jpg", "e/b.jpg"} and len(united["e/a.jpg"].boxes) == 3
+        both = united["e/a.jpg"]
+        faces = {tuple(box): (bool(seen.any()), bool(ignore))
+                 for box, seen, ignore in zip(both.boxes.tolist(), both.visibility, both.ignore)}
+        assert faces == {(1, 2, 4, 6): (False, False), (10, 20, 40, 60): (True, True),
+                         (7, 7, 14, 14): (False, False)}
+    assert not label[0].ignore.any() and not flags[0].visibility.any(), "the sources stay as they were"

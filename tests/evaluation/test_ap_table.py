@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tables of AP, and which checkpoint is best."""
+import json
+
+import pytest
+
+from src.evaluation.ap_table import ApRow, append_jsonl, find_best, format_best, format_table, plot, subset_floors
+
+NAN = float("nan")
+
+
+def row(name, easy, medium, hard, epoch=None):
+    values = {"easy": easy, "medium": medium, "hard": hard}
+    return ApRow(name, epoch, {0.5: values, 0.4: {kind: min(1.0, value + 0.01) for kind, value in values.items()}})
+
+
+ROWS = [row("1", .90, .80, .30, 1), row("2", .80, .85, .50, 2), row("10", .80, .82, .60, 10), row("11", .80, .82, .60, 11)]
+
+
+def test_the_best_of_each_kind_and_the_later_one_of_equals():
+    best = find_best(ROWS)
+    assert {kind: found.name for kind, found in best.items()} == {"easy": "1", "medium": "2", "hard": "11", "sum": "11"}
+
+
+def test_filters_exclude_rows():
+    best = find_best(ROWS, {"hard": 0.4, "medium": 0.84})
+    assert {found.name for found in best.values()} == {"2"}
+    assert set(find_best(ROWS, {"sum": 2.9}).values()) == {None}
+    assert "none passes" in format_best(ROWS, {"sum": 2.9})
+    assert subset_floors(0.5, 0, 0, 1.2) == {"easy": 0.5, "sum": 1.2} and subset_floors(0, 0, 0, 0) is None
+
+
+def test_a_subset_without_faces_does_not_decide():
+    best = find_best([row("a", .5, NAN, .2), row("b", .4, NAN, .5)])
+    assert best["easy"].name == "a" and best["sum"].name == "b"
+    assert "nan" in format_table([row("a", .5, NAN, .2)])
+
+
+def test_the_table_has_both_thresholds_side_by_side():
+    lines = format_table(ROWS).splitlines()
+    assert lines[0].split() == ["IoU", "0.5", "IoU", "0.4"]
+    assert lines[2].split() == ["1", "0.9000", "0.8000", "0.3000", "0.9100", "0.8100", "0.3100"]
+    assert [line.split()[0] for line in lines[2:]] == ["1", "2", "10", "11"]
+
+
+def test_lines_are_added_to_a_jsonl_file(tmp_path):
+    path = tmp_path / "new" / "metrics.jsonl"
+    append_jsonl(path, {"epoch": 1})
+    append_jsonl(path, {"epoch": 2})
+    assert [json.loads(line)["epoch"] for line in path.read_text().splitlines()] == [1, 2]
+
+
+def test_the_curve_needs_two_epochs(tmp_path):
+    pytest.importorskip("matplotlib")
+    assert not plot(ROWS[:1], tmp_path / "ap.png") and not plot([ROWS[0], row("x", 1, 1, 1)], tmp_path / "ap.png")
+    assert plot(ROWS, tmp_path / "ap.png") and (tmp_path / "ap.png").read_bytes()[:4] == b"\x89PNG"

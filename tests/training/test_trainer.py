@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: Apache-2.0
+import json
+import os
+import re
+import signal
+
+import numpy as np
+import pytest
+
+from dependency.errors import InputError, TrainingError
+from src.data.loader import SamplePlan, create_loader
+from src.weights import checkpoint
+
+EPOCHS = 4
+
+
+@pytest.fixture
+def train(ms, tmp_path):
+    """train(epochs, resume=path, sample=..., **step options) -> (trainer, tensors of the last checkpoint)."""
+    from src.training.resume import load_state
+    from src.training.trainer import Trainer
+    from tests.training.small_training import small_sample, small_settings, small_step
+
+    def run(folder, epochs=EPOCHS, resume=None, sample=small_sample, count=13, seed=2, settings=None, **options):
+        plan = SamplePlan(count, 4, epochs, seed=seed)
+        rates = [0.05 / (1 + step) for step in range(EPOCHS * plan.steps_per_epoch)][:epochs * plan.steps_per_epoch]
+        step, network = small_step(rates, **options)
+        position = load_state(resume, step, network) if resume else None
+        first = plan.first_step(position)
+        (tmp_path / folder).mkdir(exist_ok=True)
+        settings = small_settings(tmp_path / folder, plan, rates, resume=str(resume or ""), **(settings or {}))
+        trainer = Trainer(step, network, plan, rates, {"model": "small"}, ("square", "absolute"),
+                          settings, settings.naming(plan.steps_per_epoch, bool(position)),
+                          describe=lambda index: f"image_{index}.jpg")
+        trainer.fit(create_loader(sample, ["x", "y"], plan, first, workers=1), first)
+        return tmp_path / folder
+
+    return run
+
+
+def tensors(folder, name):
+    return checkpoint.load(folder / name).tensors
+
+
+@pytest.mark.parametrize("options", [{}, {"ema_decay": 0.9, "weight_decay": 0.01}, {"optimizer": "momentum"},
+                                     {"optimizer": "sgd", "clip_norm": 1.0}])
+def test_two_epochs_resume_two_epochs_equal_four(train, options):
+    whole = tensors(train("whole", **options), "0-4_12.ckpt")
+    half = train("half", epochs=2, **options)
+    rest = tensors(train("rest", resume=half / "0-2_6.ckpt", **options), "0-4_12.ckpt")
+    assert set(whole) == set(rest)
+    for name in whole:
+        np.testing.assert_array_equal(whole[name], rest[name], err_msg=name)
+
+
+def test_what_a_run_leaves(train):
+    folder = train("run", ema_decay=0.9)
+    assert [path.name for path in checkpoint.list_checkpoints(folder)] == [
+        "0-1_3.ckpt", "0-2_6.ckpt", "0-3_9.ckpt", "0-4_12.ckpt"]
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert [line["epoch"] for line in lines] == [1, 2, 3, 4] and [line["step"] for line in lines] == [3, 6, 9, 12]
+    assert all(line["loss"] == pytest.approx(line["square"] + line["absolute"], rel=1e-4) for line in lines)
+    read = checkpoint.load(folder / "0-2_6.ckpt")
+    assert read.card == {"model": "small"} and read.bookkeeping["epoch"] == 2 and read.bookkeeping["step"] == 6
+
+
+def test_log_lines_of_the_manual(train, caplog):
+    from src.common.log import LOGGER
+    LOGGER.propagate = True
+    with caplog.at_level("INFO", logger="facedet"):
+        train("run", epochs=2)
+    text = [record.getMessage() for record in caplog.records]
+    number = r"-?\d+(\.\d+)?(e-?\d+)?"
+    patterns = [rf"epoch:1, iter:0, average_loss:loss:\d+\.\d{{6}}, loss:{number}, overflow:False, loss_scale:1.0",
+                rf"epoch:2, iter:2, average_loss:loss:\d+\.\d{{6}}, loss:{number}, overflow:False, loss_scale:1.0",
+                rf"epoch\[2\], loss:\d+\.\d{{6}}, \d+\.\d\d imgs/sec, lr:{number}", "=+end epoch=+", "=+end training=+"]
+    for pattern in patterns:
+        assert any(re.fullmatch(pattern, line) for line in text), pattern
+
+
+def test_a_non_finite_loss_names_terms_and_images(train):
+    from tests.training.small_training import small_sample
+
+    def poisoned(index, rng):
+        x, y = small_sample(index, rng)
+        return x, np.full_like(y, np.nan if index == 7 else 0)
+
+    with pytest.raises(TrainingError, match=r"not finite at epoch 1.*square nan, absolute nan.*image_7\.jpg.*--clip_norm"):
+        train("run", sample=poisoned, count=12)
+
+
+def test_a_failing_worker_is_one_clear_error(train):
+    def broken(index, rng):
+        raise InputError("images/a.jpg: not an image; delete it or --repair")
+
+    with pytest.raises(TrainingError, match="reading the training data failed: images/a.jpg: not an image"):
+        train("run", sample=broken)
+
+
+@pytest.fixture
+def sigterm():
+    """What SIGTERM did before a test does again after it."""
+    former = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, former)
+
+
+def test_sigterm_saves_and_the_resumed_run_is_the_same(train, sigterm):
+    from tests.training.small_training import small_sample
+    whole = tensors(train("whole"), "0-4_12.ckpt")
+    calls = []
+
+    def stopping(index, rng):
+        calls.append(index)
+        if len(calls) == 14:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return small_sample(index, rng)
+
+    folder = train("stopped", sample=stopping)
+    os.kill(os.getpid(), signal.SIGTERM)        # again, as batch systems do: it does not kill what is ending
+    last = checkpoint.list_checkpoints(folder)[-1]
+    step = checkpoint.load(last).bookkeeping["step"]
+    assert 0 < step < 12, "stopped before the end"
+    rest = tensors(train("rest", resume=last), "0-4_12.ckpt")
+    for name in whole:
+        np.testing.assert_array_equal(whole[name], rest[name], err_msg=name)
+
+
+def test_resume_refuses_what_does_not_fit(train):
+    folder = train("run", epochs=1)
+    saved = folder / "0-1_3.ckpt"
+    with pytest.raises(InputError, match="another --optimizer"):
+        train("other", resume=saved, optimizer="momentum")
+    with pytest.raises(InputError, match="without a moving average"):
+        train("other", resume=saved, ema_decay=0.5)
+    with pytest.raises(InputError, match="seed 2, now it is 3"):
+        train("other", resume=saved, seed=3)
+
+
+def test_weights_alone_start_a_new_run(train, tmp_path):
+    folder = train("run", epochs=1)
+    plain = checkpoint.network_tensors(checkpoint.load(folder / "0-1_3.ckpt"))
+    checkpoint.save(tmp_path / "weights.ckpt", plain, {"model": "small"})
+    again = train("again", epochs=1, resume=tmp_path / "weights.ckpt")
+    assert (again / "0-1_3.ckpt").is_file()
+
+
+def test_a_run_that_goes_on_leaves_the_files_of_one_that_never_stopped(train):
+    """--keep_checkpoint_max counts the whole run's checkpoints, and nobody else's."""
+    options = {"own_folder": False, "step_in_epoch": True, "prefix": "RetinaFace", "keep": 2}
+
+    def names(folder):
+        return {path.name for path in folder.iterdir()}
+
+    whole = train("whole", settings=options)
+    parts = train("parts", epochs=1, settings=options)
+    others = {"RetinaFace_1-1_3.ckpt", "best.ckpt", "RetinaFace-1_2.ckpt.bak"}
+    for name in others:
+        (parts / name).touch()
+    for done, epochs in ((1, 3), (3, 4)):
+        train("parts", epochs=epochs, resume=parts / f"RetinaFace-{done}_3.ckpt", settings=options)
+    assert names(parts) == names(whole) | others
+
+
+def test_checkpoints_that_somebody_kept_stay(train):
+    """A part of the run without a limit left more than the limit of the part that goes on."""
+    folder = train("run", epochs=2)
+    train("run", epochs=3, resume=folder / "0-2_6.ckpt", settings={"keep": 1})
+    assert [path.name for path in checkpoint.list_checkpoints(folder)] == ["0-1_3.ckpt", "0-2_6.ckpt", "0-3_9.ckpt"]
+
+
+def test_checkpoints_of_a_shared_folder(train):
+    """The RetinaFace manual's naming: step within the epoch, the newest kept, an earlier run never overwritten."""
+    shared = {"own_folder": False, "step_in_epoch": True, "prefix": "RetinaFace", "keep": 1}
+    train("shared", epochs=2, settings=shared)
+    folder = train("shared", epochs=1, settings={**shared, "checkpoint_every": 2, "keep": 0})
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "RetinaFace-2_3.ckpt", "RetinaFace-metrics.jsonl", "RetinaFace_1-1_2.ckpt", "RetinaFace_1-1_3.ckpt",
+        "RetinaFace_1-metrics.jsonl"]

@@ -1,0 +1,249 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Checkpoints: what is written is read, by MindSpore too, and no damage passes."""
+import json
+import logging
+import time
+import zlib
+
+import numpy as np
+import pytest
+
+from dependency.errors import InputError
+from src.common.log import LOGGER
+from src.weights import checkpoint
+from src.weights.checkpoint import (
+    Checkpoint,
+    checkpoint_name,
+    list_checkpoints,
+    load,
+    load_report,
+    network_tensors,
+    save,
+)
+from src.weights.ckpt_format import CRC_MARK, encode_entry
+
+CARD = {"model": "centerface", "options": {"head_conv": 24}, "note": "größer 顔",
+        "input": {"channels": "BGR", "mean": [0.5, 1, 2], "std": [1, 1, 1]}}
+
+
+@pytest.fixture
+def tensors():
+    rng = np.random.default_rng(0)
+    return {"centerface_network.conv.weight": rng.normal(size=(4, 3, 3, 3)).astype(np.float32),
+            "centerface_network.bn.gamma": np.ones(4, np.float32), "half": np.float16([1, -2.5]),
+            "counts": np.array([[2 ** 40, -1]]), "flags": np.array([True, False]),
+            "double": rng.normal(size=3),
+            "moment1.centerface_network.conv.weight": np.zeros((4, 3, 3, 3), np.float32)}
+
+
+@pytest.fixture
+def ms():
+    mindspore = pytest.importorskip("mindspore")
+    return mindspore
+
+
+def test_round_trip(tmp_path, tensors):
+    rng = np.random.default_rng(7)
+    bookkeeping = {"epoch": 12, "lr": 0.1, "best": None, "done": False, "state": rng.bit_generator.state,
+                   "history": np.arange(5.0), "count": np.int64(3)}
+    save(tmp_path / "a.ckpt", tensors, CARD, bookkeeping)
+    found = load(tmp_path / "a.ckpt")
+    assert found.card == CARD
+    assert list(found.tensors) == list(tensors)
+    for name, value in tensors.items():
+        np.testing.assert_array_equal(found.tensors[name], value)
+        assert found.tensors[name].dtype == value.dtype and found.tensors[name].flags.writeable
+    np.testing.assert_array_equal(found.bookkeeping.pop("history"), bookkeeping.pop("history"))
+    assert found.bookkeeping == bookkeeping
+    again = np.random.default_rng(0)
+    again.bit_generator.state = found.bookkeeping["state"]
+    assert again.random() == rng.random()
+
+
+def test_no_card_no_bookkeeping(tmp_path):
+    save(tmp_path / "a.ckpt", {"a": np.ones(2)})
+    assert load(tmp_path / "a.ckpt").card is None and load(tmp_path / "a.ckpt").bookkeeping == {}
+
+
+def test_big_endian_and_strided_arrays_are_stored_by_value(tmp_path):
+    value = np.arange(12, dtype=">f4").reshape(3, 4).T
+    save(tmp_path / "a.ckpt", {"a": value})
+    np.testing.assert_array_equal(load(tmp_path / "a.ckpt").tensors["a"], value)
+
+
+def test_what_a_checkpoint_cannot_hold_is_a_mistake_of_the_program(tmp_path):
+    save(tmp_path / "a.ckpt", {"a": np.ones(2)})
+    for bad in ({"a": np.empty(0)}, {"a": np.ones(2, np.complex64)}, {"card": np.ones(2)}):
+        with pytest.raises(ValueError):
+            save(tmp_path / "a.ckpt", bad)
+    assert list(load(tmp_path / "a.ckpt").tensors["a"]) == [1, 1]
+    assert [path.name for path in tmp_path.iterdir()] == ["a.ckpt"]
+
+
+def test_mindspore_reads_ours(tmp_path, tensors, ms):
+    save(tmp_path / "a.ckpt", tensors, CARD, {"epoch": 3})
+    for crc_check in (False, True):
+        found = ms.load_checkpoint(str(tmp_path / "a.ckpt"), crc_check=crc_check)
+        assert json.loads(found["card"]) == CARD
+        for name, value in tensors.items():
+            np.testing.assert_array_equal(found[name].asnumpy(), value)
+    cell = ms.nn.Conv2d(3, 4, 3)
+    cell.update_parameters_name("centerface_network.conv.")
+    missing, _ = ms.load_param_into_net(cell, found)
+    assert missing == []
+    np.testing.assert_array_equal(cell.weight.asnumpy(), tensors["centerface_network.conv.weight"])
+
+
+@pytest.mark.parametrize("crc_check", [False, True])
+def test_we_read_mindspores(tmp_path, caplog, monkeypatch, tensors, ms, crc_check):
+    path = tmp_path / "a.ckpt"
+    given = [{"name": name, "data": ms.Tensor(value)} for name, value in tensors.items()]
+    given += [{"name": "wide", "data": ms.Tensor(np.float32([1.5, -3]), ms.bfloat16)},
+              {"name": "global_step", "data": ms.Tensor([77], ms.int32)},
+              {"name": "scale_sense", "data": ms.Tensor(1024.0, ms.float32)}]
+    ms.save_checkpoint(given, str(path), append_dict={"epoch": 5, "text": "né 顔"}, crc_check=crc_check)
+    monkeypatch.setattr(LOGGER, "propagate", True)
+    with caplog.at_level(logging.WARNING, LOGGER.name):
+        found = load(path)
+    assert ("no checksum" in caplog.text) == (not crc_check)
+    np.testing.assert_array_equal(found.tensors.pop("wide"), np.float32([1.5, -3]))
+    for name, value in tensors.items():
+        np.testing.assert_array_equal(found.tensors.pop(name), value)
+    assert found.tensors == {}
+    assert found.bookkeeping.pop("global_step").tolist() == [77]
+    assert found.bookkeeping == {"scale_sense": 1024.0, "epoch": 5, "text": "né 顔"}
+
+
+def test_the_checksum_is_mindspores(tmp_path):
+    save(tmp_path / "a.ckpt", {"a": np.ones(2)})
+    data = (tmp_path / "a.ckpt").read_bytes()
+    assert data[-17:] == CRC_MARK + zlib.crc32(data[:-17]).to_bytes(10, "big")
+
+
+def test_pieces_of_a_large_tensor_are_joined_and_old_scalars_read(tmp_path):
+    piece = encode_entry("big", np.zeros((2, 2), np.float32))
+    content = np.arange(4, dtype="<f4").tobytes()
+    halves = b"".join(_entry(b"big", b"\x08\x02\x08\x02", content[part:part + 8]) for part in (0, 8))
+    old_scalar = _entry(b"step", b"\x08\x00", np.float32(9).tobytes())
+    packed = _entry(b"packed", b"\x0a\x02\x02\x02", content)
+    (tmp_path / "a.ckpt").write_bytes(halves + old_scalar + packed)
+    found = load(tmp_path / "a.ckpt")
+    np.testing.assert_array_equal(found.tensors["big"], [[0, 1], [2, 3]])
+    np.testing.assert_array_equal(found.tensors["packed"], [[0, 1], [2, 3]])
+    assert found.bookkeeping == {"step": 9.0}
+    assert _entry(b"big", b"\x08\x02\x08\x02", bytes(16)) == b"".join(piece)
+
+
+def _entry(tag, dims, content):
+    tensor = dims + b"\x12\x07Float32" + b"\x1a" + bytes([len(content)]) + content
+    value = b"\x0a" + bytes([len(tag)]) + tag + b"\x12" + bytes([len(tensor)]) + tensor
+    return b"\x0a" + bytes([len(value)]) + value
+
+
+def test_every_changed_byte_is_noticed(tmp_path):
+    save(tmp_path / "a.ckpt", {"a": np.arange(6, dtype=np.float32), "b": np.ones(2)}, {"model": "centerface"})
+    data = (tmp_path / "a.ckpt").read_bytes()
+    for position in range(len(data)):
+        for mask in (0x01, 0x80, 0xFF):
+            changed = data[:position] + bytes([data[position] ^ mask]) + data[position + 1:]
+            (tmp_path / "b.ckpt").write_bytes(changed)
+            with pytest.raises(InputError, match="b.ckpt"):
+                load(tmp_path / "b.ckpt")
+
+
+def test_every_cut_is_noticed(tmp_path):
+    save(tmp_path / "a.ckpt", {"a": np.arange(6, dtype=np.float32), "b": np.ones(2)}, {"model": "centerface"})
+    data = (tmp_path / "a.ckpt").read_bytes()
+    for size in range(len(data)):
+        (tmp_path / "b.ckpt").write_bytes(data[:size])
+        if size == len(data) - 17:                          # only the checksum is gone, every entry is there
+            assert list(load(tmp_path / "b.ckpt").tensors) == ["a", "b"]
+            continue
+        with pytest.raises(InputError, match="b.ckpt"):
+            load(tmp_path / "b.ckpt")
+
+
+@pytest.mark.parametrize("content, message", [
+    (b"", "empty"), (b"junk, junk, junk", "not a MindSpore checkpoint"),
+    (bytes(100), "not a MindSpore checkpoint"), (b"PK\x03\x04....", "PyTorch file.*src.tools.convert"),
+    (b"\x80\x02\x8a\nl\xfc", "PyTorch file.*src.tools.convert"),
+    (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"), (b"<!DOCTYPE html>", "web page"),
+    (b"\x1f\x8b\x08", "gzip"), (_entry(b"step", b"", bytes(4)), "no tensors")])
+def test_other_files_say_what_they_are(tmp_path, content, message):
+    (tmp_path / "a.ckpt").write_bytes(content)
+    with pytest.raises(InputError, match=message):
+        load(tmp_path / "a.ckpt")
+
+
+def test_a_missing_file_names_the_nearest(tmp_path):
+    for name in ("0-1_198.ckpt", "0-125_24750.ckpt", "other.ckpt"):
+        save(tmp_path / name, {"a": np.ones(1)})
+    with pytest.raises(InputError, match="no such checkpoint; nearest in that folder: 0-125_24750.ckpt"):
+        load(tmp_path / "0-125_24751.ckpt")
+    with pytest.raises(InputError, match="a folder, not a checkpoint.*other.ckpt"):
+        load(tmp_path)
+    with pytest.raises(InputError, match="does not exist either"):
+        load(tmp_path / "none" / "a.ckpt")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="there is no .ckpt file"):
+        load(tmp_path / "empty" / "a.ckpt")
+
+
+def test_a_training_checkpoint_in_well_under_a_second(tmp_path):
+    rng = np.random.default_rng(0)
+    tensors = {f"{kind}centerface_network.layer{number}.weight": rng.random((64, 300), np.float32)
+               for kind in ("", "moment1.", "moment2.") for number in range(101)}
+    start = time.perf_counter()
+    save(tmp_path / "a.ckpt", tensors, CARD)
+    found = load(tmp_path / "a.ckpt")
+    assert time.perf_counter() - start < 2
+    assert (tmp_path / "a.ckpt").stat().st_size > 23e6
+    assert len(network_tensors(found)) == 101
+
+
+def test_network_tensors_drop_prefix_and_optimizer(tensors):
+    found = network_tensors(Checkpoint({**tensors, "module.network.a": np.ones(1), "moments.b": np.ones(1),
+                                        "base.network.c": np.ones(1)}))
+    assert set(found) == {"conv.weight", "bn.gamma", "half", "counts", "flags", "double", "a",
+                          "base.network.c"}
+
+
+def test_load_report():
+    expected = {"a": (2,), "b": (3, 1), "c": (1,)}
+    report = load_report(expected, {"a": np.ones(2), "b": np.ones((1, 3)), "d": np.ones(1)})
+    assert (report.matched, report.missing, report.unexpected) == (("a",), ("c",), ("d",))
+    assert report.wrong_shape == (("b", (3, 1), (1, 3)),)
+    assert report.format().splitlines() == [
+        "1 matched, 1 missing, 1 unexpected, 1 of wrong shape", "  missing: c", "  unexpected: d",
+        "  wrong shape: b (expected [3, 1], given [1, 3])"]
+    with pytest.raises(InputError, match=r"x.ckpt.*(?s:.*)other options.*head_conv': 24"):
+        report.require("x.ckpt", CARD)
+    assert not report.ok
+
+
+def test_load_report_causes():
+    with pytest.raises(InputError, match="another model"):
+        load_report({"a": (1,)}, {"z": np.ones(1)}).require("x.ckpt")
+    with pytest.raises(InputError, match="only a part"):
+        load_report({"a": (1,), "b": (1,)}, {"a": np.ones(1)}).require("x.ckpt")
+    load_report({"a": (1,)}, {"a": np.ones(1)}).require("x.ckpt")
+    many = load_report({f"n{number}": (1,) for number in range(30)}, {})
+    assert "n7, ... 22 more" in many.format() and "n8" not in many.format()
+
+
+def test_names_and_order(tmp_path):
+    assert checkpoint_name(0, 125, 24750) == "0-125_24750.ckpt"
+    names = ["0-2_396.ckpt", "0-10_1980.ckpt", "0-1_198.ckpt", "RetinaFace-3_594.ckpt"]
+    for name in names + ["best.ckpt", "0-1_198.ckpt.bak"]:
+        (tmp_path / name).write_bytes(b"")
+    order = [path.name for path in list_checkpoints(tmp_path)]
+    assert order == ["0-1_198.ckpt", "0-2_396.ckpt", "RetinaFace-3_594.ckpt", "0-10_1980.ckpt"]
+    with pytest.raises(InputError, match="no such folder"):
+        list_checkpoints(tmp_path / "none")
+
+
+def test_a_text_that_is_not_json_is_named(tmp_path):
+    parts = encode_entry("card", "{broken") + encode_entry("a", np.ones(2))
+    (tmp_path / "a.ckpt").write_bytes(b"".join(parts))
+    with pytest.raises(InputError, match="entry 'card' is not JSON"):
+        checkpoint.load(tmp_path / "a.ckpt")

@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reading .pth files: both layouts, and nothing that a file could use to run a program."""
+import zipfile
+
+import numpy as np
+import pytest
+
+from dependency.errors import InputError
+from src.weights.torch_file import is_torch_file, read_tensors
+from tests.weights import torch_writer
+from tests.weights.torch_writer import tensor, write_legacy, write_zip
+
+WRITERS = pytest.mark.parametrize("write", [write_zip, write_legacy])
+
+
+@pytest.fixture
+def weights():
+    rng = np.random.default_rng(0)
+    return {"conv.weight": rng.normal(size=(4, 3, 3, 3)).astype(np.float32), "half": np.float16([[1.5, -2]]),
+            "double": rng.normal(size=5), "mask": np.array([True, False]),
+            "bytes": np.arange(7, dtype=np.uint8),
+            "num_batches_tracked": np.array(12, np.int64)}
+
+
+@WRITERS
+@pytest.mark.parametrize("wrap", [False, True])
+def test_round_trip(tmp_path, weights, write, wrap):
+    write(tmp_path / "w.pth", weights, wrap=wrap)
+    assert is_torch_file(tmp_path / "w.pth")
+    found = read_tensors(tmp_path / "w.pth")
+    assert list(found) == list(weights)
+    for name, value in weights.items():
+        np.testing.assert_array_equal(found[name], value)
+        assert found[name].dtype == value.dtype and found[name].shape == value.shape
+
+
+def test_views_keep_their_strides(tmp_path):
+    value = np.arange(12, dtype=np.float32)
+    view = tensor("0", value, offset=1, shape=(2, 3), strides=(1, 4))
+    content = b"\x80\x02}(X\x01\x00\x00\x00a" + view + b"u."
+    write_zip(tmp_path / "w.pth", {"a": value}, content=content)
+    np.testing.assert_array_equal(read_tensors(tmp_path / "w.pth")["a"], [[1, 5, 9], [2, 6, 10]])
+
+
+@pytest.mark.parametrize("name, count, first", [
+    ("RetinaFace_mobilenet025.pth", 300, "body.stage1.0.0.weight"),
+    ("mobilenetV1X0.25_pretrain.tar", 164, "module.stage1.0.0.weight")])
+def test_real_legacy_files(shared_data, name, count, first):
+    found = read_tensors(shared_data / "weights" / name)
+    assert len(found) == count and found[first].shape == (8, 3, 3, 3)
+    variances = [value for key, value in found.items() if key.endswith("running_var")]
+    assert variances and all((value > 0).all() for value in variances)
+
+
+@WRITERS
+@pytest.mark.parametrize("call", [
+    b"cos\nsystem\n", b"cposix\nsystem\n", b"csubprocess\nPopen\n", b"cbuiltins\neval\n",
+    b"cbuiltins\ngetattr\n", b"cbuiltins\n__import__\n", b"cnumpy\nload\n", b"ctorch\nload\n",
+    b"ctorch.hub\nload\n"])
+def test_a_program_in_the_pickle_is_refused_and_not_run(tmp_path, monkeypatch, weights, write, call):
+    monkeypatch.chdir(tmp_path)
+    argument = b"touch ran"
+    attack = b"\x80\x02" + call + b"(X" + len(argument).to_bytes(4, "little") + argument + b"tR."
+    write(tmp_path / "w.pth", weights, content=attack)
+    with pytest.raises(InputError, match="refused, nothing of it was run: it names"):
+        read_tensors(tmp_path / "w.pth")
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("state", [b"}X\x06\x00\x00\x00offsetJ\xff\xff\xff\x7fsb",
+                                   b"N}X\x06\x00\x00\x00offsetK\x01s\x86b"])
+def test_a_checked_tensor_cannot_be_altered(tmp_path, weights, state):
+    value = weights["conv.weight"]
+    content = b"\x80\x02}(X\x01\x00\x00\x00a" + tensor("0", value) + state + b"u."
+    write_zip(tmp_path / "w.pth", {"a": value}, content=content)
+    with pytest.raises(InputError, match="not a whole PyTorch file"):
+        read_tensors(tmp_path / "w.pth")
+
+
+@pytest.mark.parametrize("offset, shape, strides", [(1, (12,), (1,)), (0, (13,), (1,)), (0, (2, 6), (7, 1)),
+                                                    (-1, (2,), (1,)), (3, (3,), (-1,)), (0, (99999,), (0,)),
+                                                    (0, (2, 2), (1,))])
+def test_a_view_beyond_its_storage_is_refused(tmp_path, offset, shape, strides):
+    value = np.arange(12, dtype=np.float32)
+    content = b"\x80\x02}(X\x01\x00\x00\x00a" + tensor("0", value, False, offset, shape, strides) + b"u."
+    write_zip(tmp_path / "w.pth", {"a": value}, content=content)
+    with pytest.raises(InputError, match="not a whole PyTorch file"):
+        read_tensors(tmp_path / "w.pth")
+
+
+def test_every_cut_is_noticed(tmp_path):
+    tensors = {"a": np.arange(6, dtype=np.float32)}
+    for write in (write_zip, write_legacy):
+        write(tmp_path / "w.pth", tensors)
+        data = (tmp_path / "w.pth").read_bytes()
+        for size in range(len(data)):
+            (tmp_path / "cut.pth").write_bytes(data[:size])
+            with pytest.raises(InputError):
+                read_tensors(tmp_path / "cut.pth")
+
+
+def test_a_changed_byte_never_ends_in_another_exception(tmp_path):
+    tensors = {"a": np.arange(6, dtype=np.float32)}
+    for write in (write_zip, write_legacy):
+        write(tmp_path / "w.pth", tensors)
+        data = (tmp_path / "w.pth").read_bytes()
+        for position in range(len(data)):
+            changed = data[:position] + bytes([data[position] ^ 0xFF]) + data[position + 1:]
+            (tmp_path / "changed.pth").write_bytes(changed)
+            try:
+                found = read_tensors(tmp_path / "changed.pth")
+            except InputError:
+                continue
+            assert all(isinstance(value, np.ndarray) for value in found.values())
+
+
+def test_odd_files_say_what_they_are(tmp_path, weights):
+    with pytest.raises(InputError, match="no such file"):
+        read_tensors(tmp_path / "none.pth")
+    write_zip(tmp_path / "packed.pth", weights, compression=zipfile.ZIP_DEFLATED)
+    with pytest.raises(InputError, match="compressed"):
+        read_tensors(tmp_path / "packed.pth")
+    write_zip(tmp_path / "script.pth", weights)
+    with zipfile.ZipFile(tmp_path / "script.pth", "a") as archive:
+        archive.writestr("weights/constants.pkl", "")
+    with pytest.raises(InputError, match="TorchScript"):
+        read_tensors(tmp_path / "script.pth")
+    module = b"\x80\x02(X\x06\x00\x00\x00moduleNNNNtQ."
+    write_legacy(tmp_path / "model.pth", weights, content=module)
+    with pytest.raises(InputError, match="a whole model"):
+        read_tensors(tmp_path / "model.pth")
+    write_zip(tmp_path / "number.pth", {}, content=b"\x80\x02K\x01.")
+    with pytest.raises(InputError, match="no tensors"):
+        read_tensors(tmp_path / "number.pth")
+    (tmp_path / "text.pth").write_text("hello")
+    with pytest.raises(InputError, match="neither like a zip"):
+        read_tensors(tmp_path / "text.pth")
+
+
+def test_the_writer_knows_each_type(weights):
+    assert {value.dtype.name for value in weights.values()} == set(torch_writer.STORAGES)
