@@ -10,7 +10,7 @@
 The exported network takes uint8 BGR images [B, H, W, 3], as cv2.imread gives them, and normalises them itself; it gives
 the raw maps that src/<model>/decoder.py reads, or with --decode 1 boxes, scores and landmarks. The file is then run in
 its own runtime and compared with the checkpoint on images, at three sizes; <file>.certificate.json keeps what was
-measured. Exit status 1: it is not the same, and nothing was written. ONNX files carry their card inside, others in
+measured. Exit status 1: it is not the same, and nothing was written. ONNX files carry their metadata inside, others in
 <file>.json.
 """
 from __future__ import annotations
@@ -46,7 +46,7 @@ def build_parser() -> argparse.ArgumentParser:
     for side in ("height", "width"):
         parser.add_argument(f"--input_{side[0]}", type=number(0, kind=int), metavar="INT",
                             help=f"image {side}, 0 for any (default: {FIXED_SIDE}, of ONNX 0)")
-    parser.add_argument("--model", default="centerface", help="model of a checkpoint without a card")
+    parser.add_argument("--model", default="centerface", help="model of a checkpoint without metadata")
     parser.add_argument("--device_target", default="auto", metavar="{" + ",".join(TARGETS) + "}",
                         help="where to trace the network (default: auto)")
     switch = {"type": number(0, 1, int), "metavar": "{0,1}"}
@@ -104,7 +104,7 @@ def main(argv: list[str] | None = None) -> int:
                     quantisation, args.check_sizes.split(","), bool(args.certify))
     images = read_images(args.images, read) if args.images else drawn_images()
     try:
-        print(export.run(models.recipe, path, images, args.file_name, args.model, args.gt))
+        print(export.run(models.spec, path, images, args.file_name, args.model, args.gt))
     except ExportError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -28,7 +28,7 @@ CROP, ALIGN = 0.2, 112
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The options; what is not given comes from the checkpoint's card."""
+    """The options; what is not given comes from the checkpoint's metadata."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
                                      allow_abbrev=False)
     parser.add_argument("images", nargs="*", metavar="FILE", help="images, videos, or folders of images")
@@ -64,7 +64,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--sheet", metavar="FILE", help="also draw all results on one contact sheet")
     parser.add_argument("--max_pixels", type=number(1, kind=int), metavar="N",
                         help="larger images are refused unread (default: 200000000)")
-    parser.add_argument("--model", default="centerface", help="model of a checkpoint without a card")
+    parser.add_argument("--model", default="centerface", help="model of a checkpoint without metadata")
     parser.add_argument("--device_target", default="auto", help="auto, CPU, GPU or Ascend (default: auto)")
     return parser
 

@@ -29,7 +29,7 @@ from src.evaluation.sweep import (
     list_images,
     nothing_tested,
     sweep,
-    test_images,
+    predict_images,
 )
 from src.evaluation.sweep_eval import Evaluation
 from src.evaluation.sweep_processes import RANK, Results, Settings, run_shares
@@ -92,7 +92,7 @@ def tester(cfg: Any) -> Callable[..., None]:
     """(detector, candidate, images, on_written) -> None: writes the predictions of these images as the options say."""
     def test(detector: Any, candidate: Candidate, images: Sequence[str],
              on_written: Callable[[str], None] | None = None) -> None:
-        test_images(detector, images, Path(cfg.data_dir), Path(cfg.save_dir) / candidate.folder, candidate.path.name,
+        predict_images(detector, images, Path(cfg.data_dir), Path(cfg.save_dir) / candidate.folder, candidate.path.name,
                     cfg.score_digits, cfg.batch_size, cfg.save_landmarks, on_written)
     return test
 
@@ -102,7 +102,7 @@ def detector_loader(cfg: Any, given: set[str]) -> Any:
     from src import models
     from src.inference.backends import new_backend
     from src.inference.mindspore_backend import build_detector
-    forward = new_backend(cfg.backend, models.recipe, cfg.model, cfg.device_target)
+    forward = new_backend(cfg.backend, models.spec, cfg.model, cfg.device_target)
     return lambda path: build_detector(forward, forward.load(path), **detector_options(cfg, given))
 
 

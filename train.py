@@ -73,7 +73,7 @@ def train(name: str, cfg, ranks) -> None:
     LOGGER.info("use %s optimizer", run_as.optimizer)
     step = TrainStep(model.build_loss_cell(cfg, network, group), optimizer, run_as.loss_scale, run_as.clip_norm,
                      run_as.ema_decay, device.gradient_reducer(optimizer.parameters, group))
-    own_names = models.recipe(name).own_names
+    own_names = models.spec(name).own_names
     position = None
     if run_as.resume and rank == 0:
         position = load_state(Path(run_as.resume), step, network, own_names, run_as.names)
@@ -89,7 +89,7 @@ def train(name: str, cfg, ranks) -> None:
     loader = create_loader(samples, model.COLUMNS, plan, first_step, run_as.workers, run_as.names,
                            run_as.bad_images)
     naming = run_as.naming(plan.steps_per_epoch, goes_on=position is not None)
-    card = {**model.build_card(cfg), "versions": device.versions(), "command": sys.argv}
+    metadata = {**model.build_metadata(cfg), "versions": device.versions(), "command": sys.argv}
     for left in remove_partial(run_as.folder):
         LOGGER.info("removed %s, half written by a process that was killed", left)
     log.write_to(run_as.folder / f"{naming.beside}{run_as.log_name}_rank_{rank}.log")
@@ -98,7 +98,7 @@ def train(name: str, cfg, ranks) -> None:
             yaml.safe_dump({"model": name, **cfg}, file, sort_keys=False)
     LOGGER.info("args.steps_per_epoch = %d args.ckpt_interval = %d, first step %d of %d, outputs in %s",
                 plan.steps_per_epoch, run_as.checkpoint_every, first_step, len(rates), run_as.folder)
-    Trainer(step, network, plan, rates, card, model.TERMS, run_as, naming, samples.describe, model.build_picture(cfg),
+    Trainer(step, network, plan, rates, metadata, model.TERMS, run_as, naming, samples.describe, model.build_picture(cfg),
             ranks).fit(loader, first_step)
 
 

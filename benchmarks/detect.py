@@ -83,20 +83,20 @@ def retinaface(path: str, size: int, threads: int, folder: Path) -> Race:
     from src.retinaface.convert import convert
     from src.retinaface.detector import decoder
     converted = convert(path)
-    checkpoint.save(folder / "retinaface.ckpt", converted.tensors, converted.card)
+    checkpoint.save(folder / "retinaface.ckpt", converted.tensors, converted.metadata)
     detector = FaceDetector(folder / "retinaface.ckpt", "onnx", threads=threads, test_size=(size, size),
                             score_threshold=THRESHOLD)
     torch.set_num_threads(threads)
     network = build(torch, path)
-    mean = torch.tensor(detector.card["input"]["mean"]).reshape(1, 3, 1, 1)
+    mean = torch.tensor(detector.metadata["input"]["mean"]).reshape(1, 3, 1, 1)
 
     def forward(images: np.ndarray) -> tuple[np.ndarray, ...]:
         with torch.inference_mode():
             found = network(torch.from_numpy(images).permute(0, 3, 1, 2).float() - mean)
         return tuple(each.numpy() for each in found)
 
-    options = {**detector.card["detect"], "test_size": (size, size), "score_threshold": THRESHOLD}
-    peer = BaseDetector(forward, decoder(detector.card), **options)
+    options = {**detector.metadata["detect"], "test_size": (size, size), "score_threshold": THRESHOLD}
+    peer = BaseDetector(forward, decoder(detector.metadata), **options)
     return Race("RetinaFace MobileNet-0.25, PyTorch", lambda image: len(detector.detect(image)),
                 lambda image: len(peer.run(image)))
 

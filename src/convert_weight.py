@@ -37,7 +37,7 @@ def pt_to_ckpt(pt_fn: Path, out_fn: Path, ckpt_fn: Path | None = None) -> None:
         shapes = {name: value.shape for name, value in wanted.items()}
         report = checkpoint.load_report(shapes, converted.tensors)
     report.require(pt_fn)
-    checkpoint.save(out_fn, converted.tensors, converted.card)
+    checkpoint.save(out_fn, converted.tensors, converted.metadata)
     print(report.format())
     print(f"{out_fn}: {len(converted.tensors)} tensors")
 

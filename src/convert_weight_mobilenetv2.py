@@ -35,7 +35,7 @@ def main(argv: list[str] | None = None) -> int:
         shapes = {name: value.shape for name, value in checkpoint.load(args.ckpt_fn).tensors.items()}
     converted = mobilenet_from_torch(args.pt_fn, shapes)
     out = args.out_ckpt_fn or args.pt_fn.with_suffix(".ckpt")
-    checkpoint.save(out, converted.tensors, converted.card)
+    checkpoint.save(out, converted.tensors, converted.metadata)
     print(converted.report.format())
     print(f"{out}: {len(converted.tensors)} tensors")
     return 0

@@ -50,7 +50,7 @@ READ_AHEAD, READ_AHEAD_PIXELS = 4, 64_000_000
 
 Image = Union[np.ndarray, str, Path, bytes, bytearray, memoryview]
 _FILE = (str, Path, bytes, bytearray, memoryview)
-# Raise it whenever the conversion of the released weights gives another network or card: kept files carry it.
+# Raise it whenever the conversion of the released weights gives another network or metadata: kept files carry it.
 CONVERSION = 1
 
 
@@ -68,14 +68,14 @@ class FaceDetector:
             file was made for, else 1 on a CPU and 8 elsewhere.
         threads: that ONNX Runtime computes with; None takes OMP_NUM_THREADS, else one for each core.
         max_pixels: larger image files are refused before they are decoded.
-        model: what a checkpoint without a card is.
+        model: what a checkpoint without metadata is.
         device_target: of MindSpore: "auto", "CPU", "GPU" or "Ascend".
         **options: of `BaseDetector`: nms, nms_iou, top_k, flip_test, test_scales, pad, ... What is not given comes
-            from "detect" in the file's card, and what is not there from `BaseDetector`. Of test_size and
-            score_threshold the defaults here win over the card's, which are for measuring AP.
+            from "detect" in the file's metadata, and what is not there from `BaseDetector`. Of test_size and
+            score_threshold the defaults here win over the metadata's, which are for measuring AP.
 
     Attributes:
-        card: of the file: model, options, input, decoder, source.
+        metadata: of the file: model, options, input, decoder, source.
         runtime: what computes, with its version.
 
     Raises:
@@ -92,14 +92,14 @@ class FaceDetector:
         arguments = {"model": model, "device_target": device_target, "threads": threads}
         forward = _open_released(backend, **arguments) if path_or_name == RELEASED else _open(
             _existing(path_or_name), backend, **arguments)
-        self.card, self.runtime = forward.card, forward.runtime
+        self.metadata, self.runtime = forward.metadata, forward.runtime
         usual = BATCH_SIZE_CPU if device.choose_target(device_target) == "CPU" else BATCH_SIZE
         self.batch_size, self.max_pixels = batch_size or forward.sizes[0] or usual, max_pixels
         # A file for one size fits every image into that itself.
         self._longest = LONGEST_SIDE if test_size is None and not any(forward.sizes[1:]) else None
-        self._detector = build_detector(forward, forward.card, test_size=test_size or ORIGINAL,
+        self._detector = build_detector(forward, forward.metadata, test_size=test_size or ORIGINAL,
                                         score_threshold=score_threshold, **options)
-        LOGGER.info("%s runs in %s", self.card["model"], self.runtime)
+        LOGGER.info("%s runs in %s", self.metadata["model"], self.runtime)
 
     def detect(self, source: Image | Iterable[Image]) -> Faces | list[Faces]:
         """`Faces` of one image; a list of them, in order, for a list of images or a folder (its images by name).
@@ -183,8 +183,8 @@ def released_weights() -> Path:
 
 
 def _convert(path: Path) -> None:
-    tensors, card = models.recipe("centerface").released()
-    checkpoint.save(path, tensors, card)
+    tensors, metadata = models.spec("centerface").released()
+    checkpoint.save(path, tensors, metadata)
 
 
 def _is_whole(path: Path) -> bool:
@@ -221,7 +221,7 @@ def _existing(path: str | Path) -> Path:
 def _open(path: Path, backend: str, model: str, device_target: str, threads: int | None) -> Backend:
     if backend == "auto" and path.suffix.lower() not in (".onnx", ".mindir") and not is_onnx(path):
         backend = _best_backend(device_target)
-    return open_backend(path, models.recipe, backend, model, device_target, threads=threads)
+    return open_backend(path, models.spec, backend, model, device_target, threads=threads)
 
 
 def _best_backend(device_target: str) -> str:

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The models by name. Each is a package whose modules are imported when they are needed.
 
-    recipe("centerface")      what using a model takes: DEFAULT_CARD, CARD_OPTIONS, assumed_card, own_names,
+    spec("centerface")      what using a model takes: DEFAULT_METADATA, METADATA_OPTIONS, assumed_metadata, own_names,
                               inference_cell, decoder, check_options (no MindSpore needed)
     options("centerface")     its table of training options (no MindSpore needed); presets: defaults that go together
     training("centerface")    what training takes: COLUMNS, TERMS, build_samples, build_network, build_loss_cell,
-                              build_card, batch_picture, run_settings, BACKBONE_PREFIX
+                              build_metadata, batch_picture, run_settings, BACKBONE_PREFIX
     select(argv, default)     which model a command line means
 """
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ from src.cli.options import Presets, Table, flat
 MODELS = ("centerface", "retinaface")
 
 
-def recipe(name: str) -> ModuleType:
+def spec(name: str) -> ModuleType:
     return import_module(f"src.{_known(name)}.detector")
 
 

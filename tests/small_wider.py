@@ -32,7 +32,7 @@ def make_split(folder: Path) -> SimpleNamespace:
 
 
 def make_checkpoint(path: Path, seed: int = 0, **changes: float) -> Path:
-    """A CenterFace checkpoint with a card and random weights; `changes` fill whole tensors, dots written as `__`."""
+    """A CenterFace checkpoint with metadata and random weights; `changes` fill whole tensors, dots written as `__`."""
     rng = np.random.default_rng(seed)
     tensors = {}
     for name, shape in tensor_shapes(24).items():
@@ -41,10 +41,10 @@ def make_checkpoint(path: Path, seed: int = 0, **changes: float) -> Path:
         tensors[name] = rng.normal(centre, spread, shape).astype(np.float32)
     for name, value in changes.items():
         tensors[name.replace("__", ".")][...] = value
-    card = {"model": "centerface", "options": {"head_conv": 24, "activation": "relu6"},
+    metadata = {"model": "centerface", "options": {"head_conv": 24, "activation": "relu6"},
             "input": {"channels": "BGR", "mean": [100.0] * 3, "std": [60.0] * 3}, "decoder": "centerface",
             "detect": {"test_size": "original"}}
-    checkpoint.save(path, tensors, card)
+    checkpoint.save(path, tensors, metadata)
     return path
 
 

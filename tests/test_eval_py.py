@@ -9,11 +9,11 @@ from dependency.centernet.src.lib.datasets.dataset.coco_hp import Record
 from dependency.errors import InputError
 from src.data.annotation import write_label_txt
 from src.evaluation.scoring import epoch_of
-from src.evaluation.sweep import test_images
+from src.evaluation.sweep import predict_images
 from tests.small_wider import BOX, IMAGES, SquareDetector, make_split
 from tests.test_test_py import script
 
-test_images.__test__ = False    # not a test, in spite of its name
+predict_images.__test__ = False    # not a test, in spite of its name
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,7 @@ def split(tmp_path):
     made = make_split(tmp_path)
     made.sweep = tmp_path / "sweep"
     for epoch, shift in ((9, 0), (10, 12), (100, 30)):
-        test_images(SquareDetector(shift), IMAGES, made.images, made.sweep / str(epoch))
+        predict_images(SquareDetector(shift), IMAGES, made.images, made.sweep / str(epoch))
     return made
 
 
@@ -132,10 +132,10 @@ def test_landmarks_are_scored_where_they_are_kept(entry, split, tmp_path):
     tree, report = tmp_path / "tree", tmp_path / "report"
     arguments = ["--pred", str(tree), "--gt", str(split.gt), "--report", str(report), "--landmarks",
                  str(tmp_path / "label.txt")]
-    test_images(SquareDetector(0), IMAGES, split.images, tree)
+    predict_images(SquareDetector(0), IMAGES, split.images, tree)
     with pytest.raises(InputError, match="holds no landmarks: write .* --save_landmarks 1"):
         entry.main(arguments)
-    test_images(SquareDetector(0), IMAGES, split.images, tree, landmarks=True)
+    predict_images(SquareDetector(0), IMAGES, split.images, tree, landmarks=True)
     assert entry.main(arguments) == 0
     found = json.loads((report / "analysis.json").read_text())["runs"][0]["landmarks"]
     assert found["faces"] == 3

@@ -14,7 +14,7 @@ from dependency.errors import InputError
 from src import models
 from src.export.export import Export
 from src.inference.backends import open_backend
-from src.retinaface.detector import DEFAULT_CARD
+from src.retinaface.detector import DEFAULT_METADATA
 from src.weights import checkpoint
 from tests.conftest import ROOT
 from tests.retinaface.weights import random_tensors
@@ -128,11 +128,11 @@ def test_what_is_written_equals_the_checkpoint(ms, tmp_path, monkeypatch, capsys
     assert "certificate holds" in capsys.readouterr().out
 
     images = np.random.default_rng(7).integers(0, 256, (2, 64, 96, 3), np.uint8)
-    reference, exported = (open_backend(each, models.recipe, device_target="CPU") for each in (path, written))
+    reference, exported = (open_backend(each, models.spec, device_target="CPU") for each in (path, written))
     for one, two in zip(reference(images), exported(images)):
         np.testing.assert_allclose(two, one, atol=1e-4)
         assert one.std() > 0
-    assert {name: exported.card[name] for name in reference.card} == reference.card
+    assert {name: exported.metadata[name] for name in reference.metadata} == reference.metadata
     told = json.loads((written.parent / f"{written.name}.certificate.json").read_text())
     assert told["input"]["shape"] == shape and "subtracts [100.0, 100.0, 100.0]" in told["input"]["normalised"]
     assert told["sha256"] == hashlib.sha256(written.read_bytes()).hexdigest()
@@ -192,7 +192,7 @@ def test_a_former_certificate_does_not_outlive_its_file(ms, tmp_path, monkeypatc
 @pytest.mark.slow
 def test_retinaface_of_any_size(ms, tmp_path, capsys):
     path = tmp_path / "a.ckpt"
-    checkpoint.save(path, random_tensors("mobilenet025"), {**DEFAULT_CARD, "options": {"backbone": "mobilenet025"}})
+    checkpoint.save(path, random_tensors("mobilenet025"), {**DEFAULT_METADATA, "options": {"backbone": "mobilenet025"}})
     common = ["--ckpt_file", str(path), "--device_target", "CPU"]
     assert export.main([*common, "--file_format", "MINDIR", "--input_h", "75", "--input_w", "101",
                         "--file_name", str(tmp_path / "m")]) == 0

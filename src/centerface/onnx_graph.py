@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """CenterFace as an ONNX graph, from its table of layers.
 
-    model = build(card, tensors, OUTPUTS)                        # images -> heatmap, size, offset, landmarks (raw maps)
-    model = build(card, tensors, OUTPUTS, decode_rows=5000)      # images -> boxes, scores, landmarks (faces)
+    model = build(metadata, tensors, OUTPUTS)                        # images -> heatmap, size, offset, landmarks (raw maps)
+    model = build(metadata, tensors, OUTPUTS, decode_rows=5000)      # images -> boxes, scores, landmarks (faces)
 
 Raw maps are those of `CenterfaceInference`; images must have sides that are multiples of 32.
 """
@@ -18,27 +18,27 @@ from src.inference.onnx_builder import GraphBuilder, row_outputs
 _LAST = "dla_up.conv_last.0"
 
 
-def build(card: dict[str, Any], tensors: dict[str, np.ndarray], names: Sequence[str], decode_rows: int = 0,
+def build(metadata: dict[str, Any], tensors: dict[str, np.ndarray], names: Sequence[str], decode_rows: int = 0,
           **sizes: int) -> Any:
     """The graph as an `onnx.ModelProto`.
 
     Args:
-        card: of the checkpoint.
+        metadata: of the checkpoint.
         tensors: of the checkpoint, by our names.
         names: of the outputs that are raw maps.
         decode_rows: give so many rows instead of maps, see `_decode`; 0 gives the maps.
         **sizes: batch, height, width where they are fixed.
     """
-    options = card.get("options", {})
-    graph = GraphBuilder(tensors, card["input"])
+    options = metadata.get("options", {})
+    graph = GraphBuilder(tensors, metadata["input"])
     heads = _network(graph, options.get("head_conv", 64), options.get("activation", "relu6"))
     if decode_rows:
-        return graph.finish(row_outputs(_decode(graph, heads, card, decode_rows)), card, **sizes)
+        return graph.finish(row_outputs(_decode(graph, heads, metadata, decode_rows)), metadata, **sizes)
     lengths = graph.constant(np.array(list(HEADS.values()), np.int64))
     heat, *rest = graph.op("Split", heads, lengths, outputs=len(HEADS), axis=1)
     outputs = {name: (value, ["batch", channels, "rows", "columns"])
                for name, value, channels in zip(names, [graph.activate(heat, "sigmoid"), *rest], HEADS.values())}
-    return graph.finish(outputs, card, **sizes)
+    return graph.finish(outputs, metadata, **sizes)
 
 
 def _network(graph: GraphBuilder, head_conv: int, backbone_activation: str) -> str:
@@ -65,17 +65,17 @@ def _sum(graph: GraphBuilder, made: dict[tuple[str, ...], str], names: tuple[str
     return made[names]
 
 
-def _decode(graph: GraphBuilder, heads: str, card: dict[str, Any], rows: int) -> Sequence[str]:
+def _decode(graph: GraphBuilder, heads: str, metadata: dict[str, Any], rows: int) -> Sequence[str]:
     """Boxes [batch, N, 4] xyxy, scores [batch, N] and landmarks [batch, N, 5, 2] in the input's pixels, best first.
 
-    The formulas are those of `decoder.decode_centerface` and `decode_release`. Where the card's detector takes only
+    The formulas are those of `decoder.decode_centerface` and `decode_release`. Where the metadata's detector takes only
     peaks, the score of all other cells is 0. N is the smaller one of `rows` and the number of cells.
     """
-    released = card["decoder"] == "centerface_release"
+    released = metadata["decoder"] == "centerface_release"
     width = graph.op("Shape", heads, start=3)
     first = graph.op("Slice", heads, *(graph.constant(np.array([each])) for each in (0, 1, 1)))
     heat = graph.activate(first, "sigmoid")
-    if card.get("detect", {}).get("peaks", True):
+    if metadata.get("detect", {}).get("peaks", True):
         best = graph.op("MaxPool", heat, kernel_shape=[3, 3], pads=[1] * 4, strides=[1, 1])
         heat = graph.op("Where", graph.op("Equal", heat, best), heat, graph.constant(np.float32(0)))
     scores, cells = graph.best(graph.op("Reshape", heat, graph.constant(np.array([0, -1]))), rows)

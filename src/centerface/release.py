@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The authors' released CenterFace (ONNX, github.com/Star-Clouds/CenterFace) as tensors of our network.
 
-    tensors, card = read_release("centerface.onnx")
-    tensors, card = unfold(tensors, card, "centerface.onnx", "dataset/centerface/images/train/images")
+    tensors, metadata = read_release("centerface.onnx")
+    tensors, metadata = unfold(tensors, metadata, "centerface.onnx", "dataset/centerface/images/train/images")
 
 The release takes RGB 0..255, has 24 pyramid channels and plain ReLU, its batch normalisations are folded into
-biases, and its maps are encoded differently (card: decoder "centerface_release").
+biases, and its maps are encoded differently (metadata: decoder "centerface_release").
 """
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Weights = tuple[dict[str, np.ndarray], dict[str, Any]]
 
 
 def read_release(path: str | Path) -> Weights:
-    """(tensors, card) that reproduce the ONNX file; 303 tensors, for inference.
+    """(tensors, metadata) that reproduce the ONNX file; 303 tensors, for inference.
 
     A convolution with bias b becomes one without, and a normalisation with gamma = sqrt(1 + eps), beta = b,
     mean 0, variance 1.
@@ -63,7 +63,7 @@ def read_release(path: str | Path) -> Weights:
                      "detect": dict(RELEASE_DETECT), "source": f"{path.name}, sha256 {digest}"}
 
 
-def unfold(tensors: dict[str, np.ndarray], card: dict[str, Any], path: str | Path,
+def unfold(tensors: dict[str, np.ndarray], metadata: dict[str, Any], path: str | Path,
            folder: str | Path, limit: int = 50) -> Weights:
     """The same function, ready to be trained: with batch statistics, and for our network's input.
 
@@ -73,11 +73,11 @@ def unfold(tensors: dict[str, np.ndarray], card: dict[str, Any], path: str | Pat
     `change_input` to `NETWORK_INPUT`.
 
     Args:
-        tensors, card: from `read_release(path)`.
+        tensors, metadata: from `read_release(path)`.
         folder: photographs, searched in subfolders too.
         limit: so many of them are used, evenly spread over the sorted names.
     """
-    described = layers(card["options"]["head_conv"])
+    described = layers(metadata["options"]["head_conv"])
     convolutions, _ = read_convolutions(path)
     out = dict(tensors)
     moments = measure(path, _images(Path(folder), limit))
@@ -87,16 +87,16 @@ def unfold(tensors: dict[str, np.ndarray], card: dict[str, Any], path: str | Pat
         values = {"moving_mean": mean, "moving_variance": variance, "gamma": np.sqrt(variance + layer.eps),
                   "beta": given.bias + mean}
         out.update({f"{layer.norm}.{key}": value.astype(np.float32) for key, value in values.items()})
-    out = change_input(out, card["input"], NETWORK_INPUT)
-    return out, {**card, "input": dict(NETWORK_INPUT), "source": f"{card['source']}, unfolded"}
+    out = change_input(out, metadata["input"], NETWORK_INPUT)
+    return out, {**metadata, "input": dict(NETWORK_INPUT), "source": f"{metadata['source']}, unfolded"}
 
 
-def only_backbone(tensors: dict[str, np.ndarray], card: dict[str, Any]) -> Weights:
-    """The 255 tensors of MobileNetV2 and a card that says so."""
+def only_backbone(tensors: dict[str, np.ndarray], metadata: dict[str, Any]) -> Weights:
+    """The 255 tensors of MobileNetV2 and metadata that says so."""
     kept = ("model", "options", "input", "source")
-    options = {"activation": card.get("options", {}).get("activation", "relu6")}
+    options = {"activation": metadata.get("options", {}).get("activation", "relu6")}
     return ({name: value for name, value in tensors.items() if name.startswith(BACKBONE)},
-            {**{key: card[key] for key in kept if key in card}, "options": options, "part": "backbone"})
+            {**{key: metadata[key] for key in kept if key in metadata}, "options": options, "part": "backbone"})
 
 
 def _match(path: Path, convolutions: list[Convolution], outputs: list[int]) -> list[Layer]:

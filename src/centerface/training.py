@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What training needs to know of CenterFace: samples, network with loss, card.
+"""What training needs to know of CenterFace: samples, network with loss, metadata.
 
     samples = build_samples(cfg)                # callable by the loader; .count, .describe(index)
     loss_cell = build_loss_cell(cfg, network)   # construct(*columns) -> (total, terms)
@@ -25,7 +25,7 @@ from src.training.settings import OptionNames, RunSettings
 BACKBONE_PREFIX = "base."
 NAMES = OptionNames("--resume", "--lr", "--per_batch_size", "--max_epoch", "--annot_path", "--optimizer")
 
-__all__ = ["BACKBONE_PREFIX", "COLUMNS", "TERMS", "build_card", "build_loss_cell", "build_network", "build_picture",
+__all__ = ["BACKBONE_PREFIX", "COLUMNS", "TERMS", "build_metadata", "build_loss_cell", "build_network", "build_picture",
            "build_samples", "run_settings"]
 
 
@@ -72,7 +72,7 @@ def build_network(cfg: Any) -> CenterfaceMobilev2:
         if not cfg.resume:
             LOGGER.warning("Not load pre-trained backbone, please be careful")
         return network
-    tensors = backbone_tensors(cfg.pretrained_backbone, build_card(cfg)["input"])
+    tensors = backbone_tensors(cfg.pretrained_backbone, build_metadata(cfg)["input"])
     parameters = dict(network.parameters_and_names())
     for name, value in tensors.items():
         parameters[name].set_data(Tensor(value, ms.float32))
@@ -105,7 +105,7 @@ def build_picture(cfg: Any) -> Callable:
     return batch_picture.batch_picture
 
 
-def build_card(cfg: Any) -> dict[str, Any]:
+def build_metadata(cfg: Any) -> dict[str, Any]:
     """What test, export and predict need to know of the checkpoints of this run."""
     return {
         "model": "centerface",

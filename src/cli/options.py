@@ -4,7 +4,7 @@
     OPTIONS = {"Data": {"batch_size": Option(8, "images per step on one device")}}
     cfg, given = parse(OPTIONS, argv, description=__doc__)
 
-Order: table < `defaults` (what a checkpoint's card says) < `--config_path FILE.yaml` < command line. A value has the
+Order: table < `defaults` (what a checkpoint's metadata says) < `--config_path FILE.yaml` < command line. A value has the
 type of its default; a default of None names its type in `kind`. Booleans take `--x`, `--x=0`, `--x False`; lists take
 `90,120`. An unknown name is an error that names the nearest one.
 """

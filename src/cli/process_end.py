@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """How a process ended, in words.
 
-    how_it_ended(-9)   ->   "was killed by SIGKILL (if nobody did it: out of memory, see dmesg)"
+    describe_exit(-9)   ->   "was killed by SIGKILL (if nobody did it: out of memory, see dmesg)"
 """
 import signal
 
 
-def how_it_ended(status: int) -> str:
+def describe_exit(status: int) -> str:
     """For a sentence about a process.
 
     Args:

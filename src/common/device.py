@@ -132,7 +132,7 @@ def dynamic_images(ms: ModuleType) -> Any:
 
 
 def versions() -> dict[str, str]:
-    """Versions that a result depends on, for cards and reports."""
+    """Versions that a result depends on, for metadata and reports."""
     import platform
 
     import cv2

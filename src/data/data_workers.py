@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from dependency.errors import TrainingError
-from src.cli.process_end import how_it_ended
+from src.cli.process_end import describe_exit
 
 SECONDS_BETWEEN_LOOKS = 0.2
 # A main thread that waits inside of MindSpore and cannot be woken up is ended with the process after so many seconds.
@@ -132,4 +132,4 @@ def _wake(dead: Any) -> None:
 
 def _obituary(dead: Any) -> str:
     hint = "; fewer workers need less" if dead.exitcode == -signal.SIGKILL else ""
-    return f"data worker {dead.name} (process {dead.pid}) {how_it_ended(dead.exitcode)}{hint}"
+    return f"data worker {dead.name} (process {dead.pid}) {describe_exit(dead.exitcode)}{hint}"

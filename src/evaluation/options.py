@@ -2,7 +2,7 @@
 """The options of test.py; names and defaults of the manual's come first in each group.
 
     cfg, given = parse(OPTIONS, argv, __doc__)
-    detector = build_detector(forward, card, **detector_options(cfg, given))
+    detector = build_detector(forward, metadata, **detector_options(cfg, given))
 """
 from typing import Any
 
@@ -13,23 +13,23 @@ from src.models import MODELS
 
 DETECTOR: dict[str, Option] = {
     "test_size": Option(None, "'original'; the longer side in pixels, as 832; shorter side / longest the other may be, "
-                              "as 1600/2176; or 'vga' (longer side 640); default: what the checkpoint's card says, "
+                              "as 1600/2176; or 'vga' (longer side 640); default: what the checkpoint's metadata says, "
                               "else 832 as in the manual"),
     "pad": Option(None, "what is added to the image: none; right and below up to multiples of 32, or up to a square; "
-                        "centre: all around up to a square; default: the card's, else centre where --test_size is a "
+                        "centre: all around up to a square; default: the metadata's, else centre where --test_size is a "
                         "number and 32 elsewhere", choices=PADS),
     "test_scales": Option([1.0], "look at these sizes relative to --test_size and merge the results, as 0.5,1,1.5; "
                                  "0.3125,0.5,0.6875,0.875,1.0625 of 1600/2176 are RetinaFace's usual five"),
     "flip_test": Option(False, "look at the mirror image too"),
     "nms": Option(None, "how duplicates are suppressed; vote: the box that stays becomes the mean of them; default: "
-                        "the card's, else soft", choices=NMS_KINDS),
+                        "the metadata's, else soft", choices=NMS_KINDS),
     "nms_iou": Option(None, "overlap that hard NMS and vote remove; soft NMS is the manual's Gaussian, which needs "
-                            "none; default: the card's, else 0.5", kind=float),
+                            "none; default: the metadata's, else 0.5", kind=float),
     "top_k": Option(None, "most faces of one image (the manual's 200 loses 5 % of WIDER's hard faces); "
-                          "default: the card's, else 1000", kind=int),
-    "score_threshold": Option(None, "leave out weaker faces; default: the card's, else 0.005", kind=float),
+                          "default: the metadata's, else 1000", kind=int),
+    "score_threshold": Option(None, "leave out weaker faces; default: the metadata's, else 0.005", kind=float),
     "peaks": Option(None, "CenterFace; 1: only local maxima of the heatmap, 0: every cell over the threshold; "
-                          "default: the card's, else 1", kind=bool),
+                          "default: the metadata's, else 1", kind=bool),
 }
 
 OPTIONS: Table = {
@@ -50,7 +50,7 @@ OPTIONS: Table = {
         "start": Option(0, "arithmetic: first loop; counts blocks of device_num epochs, not epochs"),
         "end": Option(18, "arithmetic: loop to stop before"),
         "rank": Option(0, "arithmetic: number of this process among device_num"),
-        "model": Option("centerface", "the model of checkpoints without a card", choices=MODELS),
+        "model": Option("centerface", "the model of checkpoints without metadata", choices=MODELS),
     },
     "Detector": DETECTOR,
     "Output": {

@@ -5,7 +5,7 @@
     candidates = find_checkpoints(cfg, given)
     check_folders(candidates, images, Path(cfg.save_dir))
     for candidate in candidates:
-        test_images(detector, images, Path(cfg.data_dir), Path(cfg.save_dir) / candidate.folder)
+        predict_images(detector, images, Path(cfg.data_dir), Path(cfg.save_dir) / candidate.folder)
 
 Images are named "<event>/<name>.jpg", FDDB's "2002/08/11/big/img_591.jpg", in the tree as below the image folder.
 Knows no model: a detector is anything with `run(image) -> Faces` and, for batches, `run_batch(images, batch_size)`.
@@ -159,7 +159,7 @@ def detect_images(detector: Any, images: Sequence[str], data_dir: Path,
         yield from ((name, faces, seconds) for name, faces in zip(names, found))
 
 
-def test_images(detector: Any, images: Sequence[str], data_dir: Path, folder: Path, title: str = "test",
+def predict_images(detector: Any, images: Sequence[str], data_dir: Path, folder: Path, title: str = "test",
                 score_digits: int = 3, batch_size: int = 1, landmarks: bool = False,
                 on_written: Callable[[str], None] | None = None) -> None:
     """Find the faces of every image and write `<folder>/<event>/<name>.txt`.

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dependency.errors import InputError
-from src.cli.process_end import how_it_ended
+from src.cli.process_end import describe_exit
 from src.common.log import LOGGER
 from src.evaluation.sweep import Candidate
 from src.evaluation.sweep_shares import GRACE_SECONDS, VARIABLE, Share
@@ -217,7 +217,7 @@ def report_lost(process: Process, ledger: Ledger) -> None:
     """Say how a process failed, what is lost with it, and the end of its log."""
     share = process.share
     LOGGER.error("process %d of %d (pid %d) %s; of its share is lost: %s\nthe end of its log %s:\n%s", share.rank,
-                 share.processes, process.process.pid, how_it_ended(process.process.returncode),
+                 share.processes, process.process.pid, describe_exit(process.process.returncode),
                  ledger.lost_text(share), process.log, process.tail())
 
 

@@ -126,7 +126,7 @@ def work(share: Share, reports: Reports, make_load: Callable[[], Callable[[Path]
     Args:
         share, reports: see `receive`.
         make_load: starts the device and gives the function from a checkpoint file to its detector.
-        test: (detector, candidate, images, on_written) -> None; see `test_images`.
+        test: (detector, candidate, images, on_written) -> None; see `predict_images`.
 
     Returns:
         the exit status, 0.

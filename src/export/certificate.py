@@ -81,7 +81,7 @@ def compare(reference: Any, exported: Any, images: Collection[Image], sizes: Seq
             for (ours, theirs), tally in zip(pairs, tallies):
                 ours.flip_test = theirs.flip_test = number == 0
                 one, two = ours.run(image.pixels), theirs.run(image.pixels)
-                tally.add_outputs(_differences(ours, theirs, reference.recipe, exported.recipe))
+                tally.add_outputs(_differences(ours, theirs, reference.spec, exported.spec))
                 tally.add_faces(image.name, one, two, tolerance.iou)
             progress.advance()
     return [tally.told() for tally in tallies]
@@ -120,7 +120,7 @@ def judge(found: Sequence[dict[str, Any]], tolerance: Tolerance, decoded: bool =
 
 def average_precision(backend: Any, images: Collection[Image], truth: GroundTruth,
                       sizes: Sequence[int] = (0, 0, 0)) -> dict[str, float]:
-    """AP by subset at IoU 0.5 on those images of a ground truth that are given, with the card's own detector.
+    """AP by subset at IoU 0.5 on those images of a ground truth that are given, with the metadata's own detector.
 
     Args:
         backend: the network.
@@ -128,10 +128,10 @@ def average_precision(backend: Any, images: Collection[Image], truth: GroundTrut
         truth: the ground truth.
         sizes: batch, height and width of the exported file, 0 = any; images are fitted into them, whichever network.
     """
-    detector = build_detector(backend, backend.card)
+    detector = build_detector(backend, backend.metadata)
     if sizes[1] and sizes[2] and not backend.sizes[1]:
-        detector = FixedSizeDetector(tuple(sizes[1:]), backend, backend.recipe.decoder(backend.card),
-                                     **backend.card.get("detect", {}))
+        detector = FixedSizeDetector(tuple(sizes[1:]), backend, backend.spec.decoder(backend.metadata),
+                                     **backend.metadata.get("detect", {}))
     found = {}
     with Progress(len(images), "images", f"AP in {backend.runtime}") as progress:
         for image in images:
@@ -195,18 +195,18 @@ class _Tally:
                 "faces": {**self.counts, "unmatched": self.unmatched, "largest_box_difference": self.pixels}}
 
 
-def fitted_detector(forward: Any, decode: Any, card: dict[str, Any], sizes: Sequence[int], size: str,
+def fitted_detector(forward: Any, decode: Any, metadata: dict[str, Any], sizes: Sequence[int], size: str,
                     multiple: int, threshold: float = STRONG) -> BaseDetector:
-    """The card's detector, one look without mirror image, at this size or at the one that a file is for.
+    """The metadata's detector, one look without mirror image, at this size or at the one that a file is for.
 
     Args:
-        forward, decode, card: as `BaseDetector` and `build_detector` take them.
+        forward, decode, metadata: as `BaseDetector` and `build_detector` take them.
         sizes: batch, height and width of the file, 0 = any.
         size: see `BaseDetector`'s test_size.
         multiple: of which the sides of the network's input must be.
         threshold: weaker faces are left out.
     """
-    options = {**card.get("detect", {}), "score_threshold": threshold, "test_scales": (1.0,), "flip_test": False}
+    options = {**metadata.get("detect", {}), "score_threshold": threshold, "test_scales": (1.0,), "flip_test": False}
     if sizes[1] and sizes[2]:
         return FixedSizeDetector((sizes[1], sizes[2]), forward, decode, **options)
     return BaseDetector(forward, decode, **{**options, "test_size": size, "pad": "none" if multiple == 1 else "32"})
@@ -216,11 +216,11 @@ def _detector(backend: Any, exported: Any, size: str, threshold: float) -> BaseD
     """`fitted_detector` with the network in a `_Recorder`, for the sizes of the exported file."""
     batch = exported.sizes[0] if backend is exported else 0
     forward = _Recorder(fill_batch(backend, batch) if batch else backend)
-    return fitted_detector(forward, backend.recipe.decoder(backend.card), backend.card, exported.sizes, size,
-                           backend.recipe.SIDE_MULTIPLE, threshold)
+    return fitted_detector(forward, backend.spec.decoder(backend.metadata), backend.metadata, exported.sizes, size,
+                           backend.spec.SIDE_MULTIPLE, threshold)
 
 
-def _differences(ours: BaseDetector, theirs: BaseDetector, recipe: Any, other: Any) -> dict[str, float]:
+def _differences(ours: BaseDetector, theirs: BaseDetector, spec: Any, other: Any) -> dict[str, float]:
     """Largest difference by output of what the two detectors' networks gave last.
 
     Raises:
@@ -231,7 +231,7 @@ def _differences(ours: BaseDetector, theirs: BaseDetector, recipe: Any, other: A
         shapes = [each.shape for each in one], [each.shape for each in two]
         if shapes[0] != shapes[1]:
             raise InputError(f"the exported network gives shapes {shapes[1]}, the checkpoint {shapes[0]}")
-        return {name: float(np.abs(a - b).max()) for name, a, b in zip(recipe.OUTPUTS, one, two)}
+        return {name: float(np.abs(a - b).max()) for name, a, b in zip(spec.OUTPUTS, one, two)}
     rows = len(two[1][0])
     found: dict[str, float] = {}
     for index in range(len(two[0])):

@@ -2,7 +2,7 @@
 """A checkpoint as a file for inference engines, with a certificate that it finds what the checkpoint finds.
 
     export = Export("ONNX", (0, 0, 0))                   # batch, height, width; 0 = any
-    print(export.run(models.recipe, "0-140_27720.ckpt", read_images("photos"), "face"))
+    print(export.run(models.spec, "0-140_27720.ckpt", read_images("photos"), "face"))
 
 uint8 BGR images [B, H, W, 3] in; out come the raw float32 maps (CenterFace: [B, C, H / 4, W / 4]; RetinaFace: a row for
 each anchor), or with `decode_rows` boxes, scores and landmarks.
@@ -31,7 +31,7 @@ from src.inference.decoded import Decoded
 from src.inference.mindspore_backend import Forward, Network, read_network
 from src.inference.onnx_builder import INPUT, IR_VERSION, OPSET
 from src.weights import checkpoint
-from src.weights.metadata import card_beside
+from src.weights.metadata import metadata_path
 
 SUFFIXES = {"AIR": ".air", "MINDIR": ".mindir", "ONNX": ".onnx"}
 CERTIFICATE = ".certificate.json"
@@ -83,17 +83,17 @@ class Export:
         self.file_format, self.sizes, self.certify = file_format, sizes, certify
         self.decode_rows, self.quantisation, self.check_sizes = decode_rows, quantisation, tuple(check_sizes)
 
-    def run(self, recipes: Callable[[str], Any], path: str | Path, images: ImageSet, name: str | None = None,
+    def run(self, specs: Callable[[str], Any], path: str | Path, images: ImageSet, name: str | None = None,
             model: str = "centerface", truth: str | Path | None = None) -> str:
         """Export a checkpoint to `<name>.onnx`, `.mindir` or `.air`, with `<file>.certificate.json` beside it.
 
         Args:
-            recipes: the recipe of a model's name.
+            specs: the spec of a model's name.
             path: the checkpoint.
             images: of the certificate.
             name: the file without its suffix, None = the model's name; an existing one is replaced once the new one
                 is proven.
-            model: what a checkpoint without a card is.
+            model: what a checkpoint without metadata is.
             truth: folder of WIDER FACE's .mat files: AP of both networks on the images, too.
 
         Returns:
@@ -104,56 +104,56 @@ class Export:
             ExportError: the exported network differs from the checkpoint; nothing was written.
         """
         path = Path(path)
-        network = read_network(path, recipes, model)
-        recipe, card, tensors, has_card = network
-        checkpoint.load_report(recipe.tensor_shapes(card), tensors).require(path, card if has_card else None)
-        self._require_sides(recipe)
-        suffix, name = SUFFIXES[self.file_format], name or card["model"]
+        network = read_network(path, specs, model)
+        spec, metadata, tensors, has_metadata = network
+        checkpoint.load_report(spec.tensor_shapes(metadata), tensors).require(path, metadata if has_metadata else None)
+        self._require_sides(spec)
+        suffix, name = SUFFIXES[self.file_format], name or metadata["model"]
         target = Path(name if name.lower().endswith(suffix) else name + suffix)
         if target.is_dir():
             raise InputError(f"{target}: is a folder; choose another --file_name")
-        described = {**card, "export": self._describe(network, path)}
+        described = {**metadata, "export": self._describe(network, path)}
         reference = None
         if self.certify and self.file_format != "AIR":
-            reference = Forward(recipes, model, self.target)
+            reference = Forward(specs, model, self.target)
             reference.load(path)
         with tempfile.TemporaryDirectory() as folder:       # MindSpore refuses names with spaces and umlauts
             written = Path(folder) / f"exported{suffix}"
             self._write(network, described, written)
             described["export"]["sha256"] = _digest(written)
-            if self.file_format != "ONNX":          # which holds its card itself
-                card_beside(written).write_text(json.dumps(described), encoding="utf-8")
-            proof = self._prove(recipes, reference, written, described, images, truth)
+            if self.file_format != "ONNX":          # which holds its metadata itself
+                metadata_path(written).write_text(json.dumps(described), encoding="utf-8")
+            proof = self._prove(specs, reference, written, described, images, truth)
             content = written.read_bytes()
         beside = target.with_name(target.name + CERTIFICATE)
         with atomic_write(target, "wb") as file:
             file.write(content)
         beside.unlink(missing_ok=True)              # the former file's: it says nothing of this one
         if self.file_format != "ONNX":
-            with atomic_write(card_beside(target)) as file:
+            with atomic_write(metadata_path(target)) as file:
                 json.dump(described, file, indent=2)
         with atomic_write(beside) as file:
             json.dump({"file": target.name, **proof}, file, indent=2)
         return format_block(target, proof)
 
-    def _require_sides(self, recipe: Any) -> None:
+    def _require_sides(self, spec: Any) -> None:
         _, height, width = self.sizes
-        multiple = recipe.SIDE_MULTIPLE
+        multiple = spec.SIDE_MULTIPLE
         if height % multiple or width % multiple:
             raise InputError(f"--input_h {height} --input_w {width}: this model takes multiples of {multiple}, or 0 "
                              "for any")
 
     def _describe(self, network: Network, path: Path) -> dict[str, Any]:
-        """What the card of the file says of the file itself."""
-        fed = network.card["input"]
+        """What the metadata of the file says of the file itself."""
+        fed = network.metadata["input"]
         order = "turns BGR into RGB, " if fed["channels"] == "RGB" else ""
         return {"format": self.file_format, "checkpoint": path.name, "checkpoint_sha256": _digest(path),
                 "input": {"name": INPUT, "shape": [side or None for side in self.sizes] + [3], "layout": "NHWC",
-                          "dtype": "uint8", "channels": "BGR", "side_multiple": network.recipe.SIDE_MULTIPLE,
+                          "dtype": "uint8", "channels": "BGR", "side_multiple": network.spec.SIDE_MULTIPLE,
                           "normalised": f"inside the network: it {order}subtracts {fed['mean']} and divides by "
                                         f"{fed['std']} (in the order {fed['channels']}, units of 0..255); feed images "
                                         "as cv2.imread gives them"},
-                "outputs": list((Decoded if self.decode_rows else network.recipe).OUTPUTS),
+                "outputs": list((Decoded if self.decode_rows else network.spec).OUTPUTS),
                 "decode_rows": self.decode_rows,
                 "precision": "int8" if self.quantisation else "float32", "versions": device.versions()}
 
@@ -166,7 +166,7 @@ class Export:
     def _write_onnx(self, network: Network, described: dict[str, Any], written: Path) -> None:
         """Made from the weights; MindSpore takes no part."""
         batch, height, width = self.sizes
-        model = network.recipe.onnx_graph(described, network.tensors, decode_rows=self.decode_rows, batch=batch,
+        model = network.spec.onnx_graph(described, network.tensors, decode_rows=self.decode_rows, batch=batch,
                                           height=height, width=width)
         written.write_bytes(model.SerializeToString())
         if self.quantisation is None:
@@ -174,14 +174,14 @@ class Export:
         from src.export.quantise import quantise
         plain = written.rename(written.with_name(PLAIN))
         detector = fitted_detector(None, None, described, self.sizes, str(self.quantisation.size),
-                                   network.recipe.SIDE_MULTIPLE)
+                                   network.spec.SIDE_MULTIPLE)
         quantise(plain, written, (np.repeat(detector.pre_process(image.pixels)[0][None], batch or 1, axis=0)
                                   for image in self.quantisation.images))
 
     def _write_traced(self, network: Network, written: Path) -> None:
         """A cell of its own, written by MindSpore."""
         import mindspore as ms
-        cell = network.recipe.inference_cell(network.card)
+        cell = network.spec.inference_cell(network.metadata)
         for name, parameter in cell.network.parameters_and_names():
             parameter.set_data(ms.Tensor(network.tensors[name].astype(np.float32, copy=False)))
         shape = [side or None for side in self.sizes] + [3]
@@ -192,7 +192,7 @@ class Export:
             raise ExportError(f"MindSpore wrote no single file {written.name} but "
                               f"{sorted(each.name for each in written.parent.iterdir())}")
 
-    def _prove(self, recipes: Callable[[str], Any], reference: Any, written: Path, described: dict[str, Any],
+    def _prove(self, specs: Callable[[str], Any], reference: Any, written: Path, described: dict[str, Any],
                images: ImageSet, truth: str | Path | None) -> dict[str, Any]:
         """The certificate.
 
@@ -213,7 +213,7 @@ class Export:
                             "as told by --certify 0")
             return proof
         from src.inference.backends import open_backend
-        exported = open_backend(written, recipes, device_target=self.target)
+        exported = open_backend(written, specs, device_target=self.target)
         tolerance = INT8 if self.quantisation else EXACT
         found = certificate.compare(reference, exported, images, self.check_sizes, tolerance)
         proof.update(reference=reference.runtime, runtime=exported.runtime, tolerance=tolerance._asdict(), sizes=found,
@@ -225,9 +225,9 @@ class Export:
             proof["ap"] = {side: certificate.average_precision(backend, images, known, exported.sizes)
                            for side, backend in (("checkpoint", reference), ("file", exported))}
         if self.quantisation:
-            plain = open_backend(written.with_name(PLAIN), recipes)
+            plain = open_backend(written.with_name(PLAIN), specs)
             detector = fitted_detector(None, None, described, self.sizes, str(self.quantisation.size),
-                                       plain.recipe.SIDE_MULTIPLE)
+                                       plain.spec.SIDE_MULTIPLE)
             canvas = detector.pre_process(next(iter(images)).pixels)[0]
             proof["speed"] = speed(plain, exported, np.repeat(canvas[None], self.sizes[0] or 1, axis=0))
         reasons = certificate.judge(found, tolerance, bool(self.decode_rows), proof.get("ap"))

@@ -23,7 +23,7 @@ import numpy as np
 
 from dependency.errors import InputError
 from src.inference.onnx_builder import HEADS, INPUT
-from src.weights.onnx_file import CARD_KEY, import_onnx
+from src.weights.onnx_file import METADATA_KEY, import_onnx
 
 QUANTISED = ("Conv", "Relu", "Clip", "Add")
 
@@ -60,7 +60,7 @@ def quantise(source: Path, target: Path, images: Iterable[np.ndarray]) -> None:
                         activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8, nodes_to_exclude=kept,
                         op_types_to_quantize=list(QUANTISED), calibrate_method=CalibrationMethod.MinMax)
         quantised = onnx.load(str(written), load_external_data=False)
-    if CARD_KEY not in {each.key for each in quantised.metadata_props}:
+    if METADATA_KEY not in {each.key for each in quantised.metadata_props}:
         quantised.metadata_props.extend(model.metadata_props)
     target.write_bytes(quantised.SerializeToString())
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the backends share: a network that a file was loaded into, and the look at what goes in and comes out.
 
-    class OnnxBackend(LoadedNetwork): ...      # sets recipe, card and sizes, and computes in `_compute`
+    class OnnxBackend(BackendBase): ...      # sets spec, metadata and sizes, and computes in `_compute`
 """
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -12,38 +12,38 @@ import numpy as np
 from dependency.errors import InputError
 
 
-class LoadedNetwork(ABC):
+class BackendBase(ABC):
     """A network: `network(images)` gives its outputs, once a file is loaded.
 
     Args:
-        recipes: the recipe of a model's name.
+        specs: the spec of a model's name.
 
     Attributes:
-        recipe, card: of the file that was loaded last.
+        spec, metadata: of the file that was loaded last.
         sizes: batch, height and width that the file was exported for, 0 where any will do.
         runtime: name and version of what computes, for reports.
     """
     runtime: str
 
-    def __init__(self, recipes: Callable[[str], Any]):
-        self.recipe: Any = None
-        self.card: dict[str, Any] = {}
+    def __init__(self, specs: Callable[[str], Any]):
+        self.spec: Any = None
+        self.metadata: dict[str, Any] = {}
         self.sizes = (0, 0, 0)
-        self._recipes = recipes
+        self._specs = specs
 
     def __call__(self, images: np.ndarray) -> tuple[np.ndarray, ...]:
         """The network's outputs, each float32 [B, ...], of uint8 BGR images [B, H, W, 3].
 
         Raises:
-            InputError: the file was exported for another size, or is not what its card says.
+            InputError: the file was exported for another size, or is not what its metadata says.
         """
-        if self.recipe is None:
+        if self.spec is None:
             raise RuntimeError("load a file first")
-        require_size(images.shape, self.sizes, self.recipe.SIDE_MULTIPLE)
+        require_size(images.shape, self.sizes, self.spec.SIDE_MULTIPLE)
         outputs = tuple(self._compute(np.ascontiguousarray(images)))
-        if len(outputs) != len(self.recipe.OUTPUTS):
-            raise InputError(f"the network gives {len(outputs)} outputs, but a {self.card['model']} gives "
-                             f"{', '.join(self.recipe.OUTPUTS)}; export the checkpoint again")
+        if len(outputs) != len(self.spec.OUTPUTS):
+            raise InputError(f"the network gives {len(outputs)} outputs, but a {self.metadata['model']} gives "
+                             f"{', '.join(self.spec.OUTPUTS)}; export the checkpoint again")
         return outputs
 
     @abstractmethod

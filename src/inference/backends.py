@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """One interface to a network, whatever file it is in.
 
-    forward = open_backend("centerface.onnx", models.recipe)
-    faces = build_detector(forward, forward.card).run(read_image("photo.jpg"))
+    forward = open_backend("centerface.onnx", models.spec)
+    faces = build_detector(forward, forward.metadata).run(read_image("photo.jpg"))
 
     .ckpt               MindSpore; with backend="onnx" ONNX Runtime, without MindSpore
     .onnx               ONNX Runtime: export.py's files, and the centerface.onnx of its authors
@@ -25,29 +25,29 @@ BACKENDS = ("auto", *RUNTIMES)
 class Backend(Protocol):
     """A network that a file was loaded into.
 
-    recipe, card: of the file; see src/models.py. sizes: batch, height and width that it takes, 0 = any. runtime: what
+    spec, metadata: of the file; see src/models.py. sizes: batch, height and width that it takes, 0 = any. runtime: what
     computes it, with its version.
     """
-    recipe: Any
-    card: dict[str, Any]
+    spec: Any
+    metadata: dict[str, Any]
     sizes: tuple[int, int, int]
     runtime: str
 
     def load(self, path: str | Path) -> dict[str, Any]:
-        """Take another file of this kind and give its card; InputError where it cannot be used."""
+        """Take another file of this kind and give its metadata; InputError where it cannot be used."""
 
     def __call__(self, images: np.ndarray) -> tuple[np.ndarray, ...]:
         """What the decoder reads, each float32 [B, ...], of uint8 BGR images [B, H, W, 3]."""
 
 
-def new_backend(kind: str, recipes: Callable[[str], Any], model: str = "centerface", device_target: str = "auto",
+def new_backend(kind: str, specs: Callable[[str], Any], model: str = "centerface", device_target: str = "auto",
                 device_id: int | None = None, threads: int | None = None) -> Backend:
     """A backend for checkpoints, still empty: what a sweep loads one after another into.
 
     Args:
         kind: one of BACKENDS; "auto" is "mindspore".
-        recipes: the recipe of a model's name.
-        model: what a checkpoint without a card is.
+        specs: the spec of a model's name.
+        model: what a checkpoint without metadata is.
         device_target, device_id: of MindSpore, see `device.setup`.
         threads: of ONNX Runtime, None = all cores.
     """
@@ -55,12 +55,12 @@ def new_backend(kind: str, recipes: Callable[[str], Any], model: str = "centerfa
         raise InputError(f"backend '{kind}' is not one of {', '.join(BACKENDS)}")
     if kind == "onnx":
         from src.inference.onnx_backend import OnnxBackend
-        return OnnxBackend(recipes, model, threads)
+        return OnnxBackend(specs, model, threads)
     from src.inference.mindspore_backend import Forward
-    return Forward(recipes, model, device_target, device_id)
+    return Forward(specs, model, device_target, device_id)
 
 
-def open_backend(path: str | Path, recipes: Callable[[str], Any], backend: str = "auto",
+def open_backend(path: str | Path, specs: Callable[[str], Any], backend: str = "auto",
                  model: str = "centerface", device_target: str = "auto", device_id: int | None = None,
                  threads: int | None = None) -> Backend:
     """The file's network, loaded; arguments as `new_backend`.
@@ -76,11 +76,11 @@ def open_backend(path: str | Path, recipes: Callable[[str], Any], backend: str =
         if backend not in ("auto", runs):
             raise InputError(f"{path}: runs with backend {runs} only; leave {backend} out, or give the checkpoint")
         if has_graph:
-            found = new_backend(runs, recipes, model, threads=threads)
+            found = new_backend(runs, specs, model, threads=threads)
         else:
             from src.inference.mindir_backend import MindirBackend
-            found = MindirBackend(recipes, device_target, device_id)
+            found = MindirBackend(specs, device_target, device_id)
     else:
-        found = new_backend(backend, recipes, model, device_target, device_id, threads)
+        found = new_backend(backend, specs, model, device_target, device_id, threads)
     found.load(path)
     return found

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Recipes of graphs that decode themselves: boxes, scores and landmarks come out instead of raw maps.
+"""Specs of graphs that decode themselves: boxes, scores and landmarks come out instead of raw maps.
 
-    Decoded(recipe).decoder(card)([boxes, scores, landmarks], (H, W), top_k, score_threshold, peaks)   ->   rows [M, 15]
+    Decoded(spec).decoder(metadata)([boxes, scores, landmarks], (H, W), top_k, score_threshold, peaks)   ->   rows [M, 15]
 """
 from collections.abc import Sequence
 from typing import Any, Callable
@@ -12,20 +12,20 @@ from dependency.centernet.src.lib.detectors.base_detector import NonFiniteMaps
 
 
 class Decoded:
-    """A recipe whose decoder has nothing left to do but to choose; everything else is the model's own.
+    """A spec whose decoder has nothing left to do but to choose; everything else is the model's own.
 
     Args:
-        recipe: of the model.
+        spec: of the model.
     """
     OUTPUTS = ("boxes", "scores", "landmarks")
 
-    def __init__(self, recipe: Any):
-        self._recipe = recipe
+    def __init__(self, spec: Any):
+        self._recipe = spec
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._recipe, name)
 
-    def decoder(self, card: dict[str, Any]) -> Callable[..., np.ndarray]:
+    def decoder(self, metadata: dict[str, Any]) -> Callable[..., np.ndarray]:
         """The function that puts a graph's rows together; whether only peaks count was decided when it was written."""
         return join_rows
 

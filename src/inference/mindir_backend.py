@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Exported .mindir files in MindSpore.
 
-    forward = MindirBackend(models.recipe)
-    card = forward.load("centerface.mindir")      # its card is in centerface.mindir.json beside it
+    forward = MindirBackend(models.spec)
+    metadata = forward.load("centerface.mindir")      # its metadata is in centerface.mindir.json beside it
     maps = forward(images)                        # uint8 BGR [B, H, W, 3] -> float32 arrays
 """
 from __future__ import annotations
@@ -18,44 +18,44 @@ import numpy as np
 from dependency.errors import InputError
 from src.common import device
 from src.common.log import LOGGER
-from src.inference.backend_base import LoadedNetwork, first_line
-from src.weights.metadata import REQUIRED, card_beside, parse_card, recipe_of
+from src.inference.backend_base import BackendBase, first_line
+from src.weights.metadata import REQUIRED, metadata_path, parse_metadata, spec_of
 
 
-class MindirBackend(LoadedNetwork):
+class MindirBackend(BackendBase):
     """A network on a device: `forward(images)` gives its raw maps, `load(path)` takes another file.
 
     Args:
-        recipes: the recipe of a model's name.
+        specs: the spec of a model's name.
         device_target, device_id: see `device.setup`.
     """
 
-    def __init__(self, recipes: Callable[[str], Any], device_target: str = "auto", device_id: int | None = None):
-        super().__init__(recipes)
+    def __init__(self, specs: Callable[[str], Any], device_target: str = "auto", device_id: int | None = None):
+        super().__init__(specs)
         self._ms = device.setup(device_target, device_id)
         self.runtime = f"mindspore {self._ms.__version__}"
         self._cell: Any = None
 
     def load(self, path: str | Path) -> dict[str, Any]:
-        """Take a .mindir file of export.py; gives its card.
+        """Take a .mindir file of export.py; gives its metadata.
 
         Raises:
-            InputError: no such file, no card beside it, or not the file that the card was written for.
+            InputError: no such file, no metadata beside it, or not the file that the metadata was written for.
         """
         path = Path(path)
         if not path.is_file():
             raise InputError(f"{path}: no such .mindir file")
-        beside = card_beside(path)
+        beside = metadata_path(path)
         if not beside.is_file():
-            raise InputError(f"{path}: its card {beside.name} is not beside it, which says how to feed and decode the "
+            raise InputError(f"{path}: its metadata {beside.name} is not beside it, which says how to feed and decode the "
                              "network; copy both files, or export the checkpoint again")
-        card = parse_card(beside.read_text(encoding="utf-8", errors="replace"), beside,
+        metadata = parse_metadata(beside.read_text(encoding="utf-8", errors="replace"), beside,
                           (*REQUIRED, "export.sha256", "export.input.shape"))
-        told = card["export"]
+        told = metadata["export"]
         if hashlib.sha256(path.read_bytes()).hexdigest() != told["sha256"]:
             raise InputError(f"{path}: not the file that {beside.name} was written for, or cut off or damaged; copy "
                              "both files again, or export the checkpoint again")
-        recipe = recipe_of(card, beside, self._recipes)
+        spec = spec_of(metadata, beside, self._specs)
         with tempfile.TemporaryDirectory() as folder:       # MindSpore refuses names with spaces and umlauts
             plain = shutil.copy(path, Path(folder) / "network.mindir")
             try:
@@ -65,10 +65,10 @@ class MindirBackend(LoadedNetwork):
                                  "version") from error
         if device.is_cpu():         # else a graph is compiled and kept for every new size of image
             cell.set_inputs(self._ms.Tensor(shape=told["input"]["shape"], dtype=self._ms.uint8))
-        self._cell, self.card, self.recipe = cell, card, recipe
+        self._cell, self.metadata, self.spec = cell, metadata, spec
         self.sizes = tuple(side or 0 for side in told["input"]["shape"][:3])
-        LOGGER.info("load_model %s success: %s in %s", path, card["model"], self.runtime)
-        return card
+        LOGGER.info("load_model %s success: %s in %s", path, metadata["model"], self.runtime)
+        return metadata
 
     def _compute(self, images: np.ndarray) -> list[np.ndarray]:
         try:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Writes a network's ONNX graph from its weights, without MindSpore and without tracing.
 
-    graph = GraphBuilder(tensors, card["input"])
+    graph = GraphBuilder(tensors, metadata["input"])
     x = graph.conv(graph.images(), "base.conv1", "base.bn1", stride=2, activation="relu")
-    model = graph.finish({"heatmap": (x, ["batch", 1, "height / 4", "width / 4"])}, card)
+    model = graph.finish({"heatmap": (x, ["batch", 1, "height / 4", "width / 4"])}, metadata)
 
 Values are named by strings, as in ONNX. Every graph takes `images` uint8 [batch, height, width, 3] BGR and normalises
 them itself; batch normalisations are folded into the convolutions before them. Needs the package `onnx`.
@@ -17,7 +17,7 @@ from typing import Any, Union
 import numpy as np
 
 from dependency.errors import InputError
-from src.weights.onnx_file import CARD_KEY, import_onnx
+from src.weights.onnx_file import METADATA_KEY, import_onnx
 
 # ONNX 1.12: run by onnxruntime from 1.12 on, OpenCV, TensorRT and OpenVINO; every operator that is needed is in it.
 OPSET, IR_VERSION = 17, 8
@@ -35,7 +35,7 @@ class GraphBuilder:
 
     Args:
         tensors: the network's, by our names.
-        fed: a card's "input": channels, mean and std in units of 0..255.
+        fed: metadata's "input": channels, mean and std in units of 0..255.
     """
 
     def __init__(self, tensors: dict[str, np.ndarray], fed: dict[str, Any]):
@@ -54,7 +54,7 @@ class GraphBuilder:
         pads with zeros, which stand for the mean colour.
         """
         if self._fed["channels"] not in ("BGR", "RGB"):
-            raise InputError(f"the card says input channels '{self._fed['channels']}': expected BGR or RGB")
+            raise InputError(f"the metadata says input channels '{self._fed['channels']}': expected BGR or RGB")
         x = self.op("Transpose", INPUT, perm=[0, 3, 1, 2])
         x = self.floats(x)
         mean = np.array(self._fed["mean"], np.float32)
@@ -141,13 +141,13 @@ class GraphBuilder:
         return self.op("Add", self.op("Unsqueeze", origins, axis),
                        self.op("Mul", offsets, self.op("Unsqueeze", sizes, axis)))
 
-    def finish(self, outputs: dict[str, tuple[str, Dims]], card: dict[str, Any], batch: int = 0, height: int = 0,
+    def finish(self, outputs: dict[str, tuple[str, Dims]], metadata: dict[str, Any], batch: int = 0, height: int = 0,
                width: int = 0) -> Any:
         """The `onnx.ModelProto`.
 
         Args:
             outputs: public name -> (value, its dimensions: numbers, or names of unknown ones).
-            card: what a program needs to feed and decode the network; it travels in the file.
+            metadata: what a program needs to feed and decode the network; it travels in the file.
             batch, height, width: fixed sizes of the input, 0 leaves one open.
         """
         helper, types = self._onnx.helper, self._onnx.TensorProto
@@ -155,14 +155,14 @@ class GraphBuilder:
             self._nodes.append(helper.make_node("Identity", [value], [name], name=name))
         dims = [batch or "batch", height or "height", width or "width", 3]
         graph = helper.make_graph(
-            self._nodes, card["model"], [helper.make_tensor_value_info(INPUT, types.UINT8, dims)],
+            self._nodes, metadata["model"], [helper.make_tensor_value_info(INPUT, types.UINT8, dims)],
             [helper.make_tensor_value_info(name, types.FLOAT, [batch or each if each == "batch" else each
                                                                for each in shape])
              for name, (_, shape) in outputs.items()],
             list(self._initialisers.values()))
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION,
                                   producer_name=PRODUCER)
-        helper.set_model_props(model, {CARD_KEY: json.dumps(card)})
+        helper.set_model_props(model, {METADATA_KEY: json.dumps(metadata)})
         self._onnx.checker.check_model(model)
         return model
 

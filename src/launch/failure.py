@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from src.cli.process_end import how_it_ended
+from src.cli.process_end import describe_exit
 from src.launch.processes import LOST
 
 AFTERWORDS = 0.5            # seconds after a process ended by itself in which others may tell more
@@ -45,7 +45,7 @@ class Failure(NamedTuple):
 
 def sentence(name: str, where: str, status: int, seconds: float) -> str:
     """ "rank 1 (process 123 on host h) was killed by SIGKILL after 34 s"."""
-    how = "has ended, its status is not known," if status == LOST else how_it_ended(status)
+    how = "has ended, its status is not known," if status == LOST else describe_exit(status)
     return f"{name} ({where}) {how} after {seconds:.0f} s"
 
 

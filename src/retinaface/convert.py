@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Weights of other origins as tensors of our RetinaFace, with the card that tells how to use them.
+"""Weights of other origins as tensors of our RetinaFace, with the metadata that tells how to use them.
 
     converted = convert("mobilenet0.25_Final.pth");  print(converted.report.format())
     tensors = backbone_tensors("resnet50-19c8e357.pth", "resnet50")
@@ -64,7 +64,7 @@ def convert(source: str | Path, part: str = "all", fold_input_norm: bool | None 
         InputError: unreadable, of another model, or a tensor missing, unknown, of another shape or not finite.
     """
     path = Path(source)
-    tensors, card, framework = _read(path)
+    tensors, metadata, framework = _read(path)
     backbone = backbone_of(tensors)
     if backbone is None:
         raise InputError(f"{path}: not {_KNOWN} (its first tensor is {next(iter(tensors), None)}); give one of these")
@@ -73,13 +73,13 @@ def convert(source: str | Path, part: str = "all", fold_input_norm: bool | None 
     if part == "backbone":
         tensors = {name: value for name, value in tensors.items() if name.startswith(BACKBONE)}
     report = load_report(tensor_shapes(backbone, part), tensors)
-    report.require(path, card)
+    report.require(path, metadata)
     _require_finite(path, tensors)
-    imagenet = alone and card is None
-    fed = TORCHVISION_INPUT if imagenet else (card or {}).get("input", NETWORK_INPUT)
+    imagenet = alone and metadata is None
+    fed = TORCHVISION_INPUT if imagenet else (metadata or {}).get("input", NETWORK_INPUT)
     tensors, fed = _fold(path, tensors, fed, imagenet, part, fold_input_norm)
     origin = f"{'ImageNet' if imagenet else 'RetinaFace'} {backbone} ({framework})"
-    return Converted(tensors, _card(path, card, backbone, fed, part), report, origin)
+    return Converted(tensors, _metadata(path, metadata, backbone, fed, part), report, origin)
 
 
 def backbone_tensors(path: str | Path, backbone: str = "resnet50",
@@ -95,7 +95,7 @@ def backbone_tensors(path: str | Path, backbone: str = "resnet50",
         InputError: as `convert`, or the file holds the other backbone.
     """
     converted = convert(path, "backbone", fold_input_norm)
-    given = converted.card["options"]["backbone"]
+    given = converted.metadata["options"]["backbone"]
     if given != backbone:
         raise InputError(f"{path}: holds the backbone {given}, the network has {backbone}; give weights of "
                          f"{backbone}, or --backbone={given}")
@@ -111,10 +111,10 @@ def to_torch(path: str | Path) -> TorchWeights:
     """
     require_no_torch_or_onnx(path)
     converted = convert(path)
-    card, options = converted.card, converted.card["options"]
-    if card.get("part") == "backbone":
+    metadata, options = converted.metadata, converted.metadata["options"]
+    if metadata.get("part") == "backbone":
         raise InputError(f"{path}: holds only the backbone; give a checkpoint of a whole RetinaFace")
-    require_same_use(path, card, {"input": NETWORK_INPUT, "decoder": "retinaface"}, PROJECT)
+    require_same_use(path, metadata, {"input": NETWORK_INPUT, "decoder": "retinaface"}, PROJECT)
     for key, usual in (("variance", list(VARIANCE)), ("clip", False)):
         if options.get(key, usual) != usual:
             LOGGER.warning("%s was trained with %s %s: set it in data/config.py of %s", path, key, options[key],
@@ -123,7 +123,7 @@ def to_torch(path: str | Path) -> TorchWeights:
 
 
 def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any] | None, str]:
-    """(tensors under our names, card if the file has one, "PyTorch" or "MindSpore")."""
+    """(tensors under our names, metadata if the file has one, "PyTorch" or "MindSpore")."""
     if not path.is_file():
         raise InputError(f"{path}: no such file; give a .pth or .ckpt")
     if is_torch_file(path):
@@ -131,18 +131,18 @@ def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any] | None, str
     if is_onnx(path):
         raise InputError(f"{path}: an ONNX file; RetinaFace's weights are read from a .pth or .ckpt")
     read = checkpoint.load(path)
-    model = (read.card or {}).get("model", "retinaface")
+    model = (read.metadata or {}).get("model", "retinaface")
     if model != "retinaface":
-        raise InputError(f"{path}: the file's card says model {model}, not retinaface; give --model {model} or another "
+        raise InputError(f"{path}: the file's metadata says model {model}, not retinaface; give --model {model} or another "
                          "checkpoint")
-    return own_names(checkpoint.network_tensors(read)), read.card, "MindSpore"
+    return own_names(checkpoint.network_tensors(read)), read.metadata, "MindSpore"
 
 
-def _card(path: Path, card: dict[str, Any] | None, backbone: str, fed: dict[str, Any], part: str) -> dict[str, Any]:
-    """What the tensors are: the file's own card where it has one, completed."""
-    options = {**(card or {}).get("options", {}), "backbone": backbone}
+def _metadata(path: Path, metadata: dict[str, Any] | None, backbone: str, fed: dict[str, Any], part: str) -> dict[str, Any]:
+    """What the tensors are: the file's own metadata where it has one, completed."""
+    options = {**(metadata or {}).get("options", {}), "backbone": backbone}
     found = {"model": "retinaface", "decoder": "retinaface", "source": f"{path.name}, sha256 {sha256_of(path)}",
-             **(card or {}), "options": options, "input": fed}
+             **(metadata or {}), "options": options, "input": fed}
     if part == "all":
         return found
     return {**{key: found[key] for key in ("model", "options", "input", "source")}, "part": "backbone"}

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What testing, export and prediction need to know of RetinaFace; imports no MindSpore until a cell is built.
 
-    cell = inference_cell(card)           # uint8 BGR [B, H, W, 3] -> bbox, conf (softmax), landm
-    rows = decoder(card)(output_of_one_image, canvas.shape[:2], top_k=1000)
+    cell = inference_cell(metadata)           # uint8 BGR [B, H, W, 3] -> bbox, conf (softmax), landm
+    rows = decoder(metadata)(output_of_one_image, canvas.shape[:2], top_k=1000)
 """
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from src.retinaface.layers import BACKBONES, NETWORK_INPUT, backbone_of
 from src.retinaface.layers import tensor_shapes as shapes_of
 from src.retinaface.torch_names import own_names
 
-__all__ = ["CARD_OPTIONS", "DEFAULT_CARD", "OUTPUTS", "SIDE_MULTIPLE", "assumed_card", "check_options", "decoder",
+__all__ = ["METADATA_OPTIONS", "DEFAULT_METADATA", "OUTPUTS", "SIDE_MULTIPLE", "assumed_metadata", "check_options", "decoder",
            "from_foreign_onnx", "inference_cell", "onnx_graph", "own_names", "tensor_shapes"]
 
 DECODER = "retinaface"
@@ -36,8 +36,8 @@ DETECT: dict[str, Any] = {
     "test_size": "original", "nms": "hard", "nms_iou": 0.4, "top_k": 10000, "score_threshold": 0.02, "peaks": False,
     "pad": "none", "fill": NETWORK_INPUT["mean"],
 }
-# What a checkpoint without a card is taken for: the manual's network.
-DEFAULT_CARD: dict[str, Any] = {
+# What a checkpoint without metadata is taken for: the manual's network.
+DEFAULT_METADATA: dict[str, Any] = {
     "model": "retinaface",
     "options": {"backbone": "resnet50"},
     "input": NETWORK_INPUT,
@@ -45,31 +45,31 @@ DEFAULT_CARD: dict[str, Any] = {
     "detect": DETECT,
 }
 
-# What the card's options may be.
-CARD_OPTIONS = {"backbone": one_of(*BACKBONES), "variance": numbers(2, 2, 1e-3, 1e3), "clip": FLAG}
+# What the metadata's options may be.
+METADATA_OPTIONS = {"backbone": one_of(*BACKBONES), "variance": numbers(2, 2, 1e-3, 1e3), "clip": FLAG}
 
 
-def assumed_card(names: Iterable[str]) -> dict[str, Any]:
-    """The card of a checkpoint that has none: `DEFAULT_CARD` with the backbone that these (own) names belong to."""
-    backbone = backbone_of(names) or DEFAULT_CARD["options"]["backbone"]
-    return {**DEFAULT_CARD, "options": {**DEFAULT_CARD["options"], "backbone": backbone}}
+def assumed_metadata(names: Iterable[str]) -> dict[str, Any]:
+    """The metadata of a checkpoint that has none: `DEFAULT_METADATA` with the backbone that these (own) names belong to."""
+    backbone = backbone_of(names) or DEFAULT_METADATA["options"]["backbone"]
+    return {**DEFAULT_METADATA, "options": {**DEFAULT_METADATA["options"], "backbone": backbone}}
 
 
-def inference_cell(card: dict[str, Any]) -> Any:
-    """The MindSpore cell (normalisation and network) that a card describes; see `RetinaFaceInference`."""
+def inference_cell(metadata: dict[str, Any]) -> Any:
+    """The MindSpore cell (normalisation and network) that metadata describes; see `RetinaFaceInference`."""
     from src.retinaface.inference import RetinaFaceInference
-    return RetinaFaceInference(card)
+    return RetinaFaceInference(metadata)
 
 
-def tensor_shapes(card: dict[str, Any]) -> dict[str, tuple[int, ...]]:
-    """Shapes by name of the network's tensors that a card describes."""
-    return shapes_of(card.get("options", {}).get("backbone", "resnet50"))
+def tensor_shapes(metadata: dict[str, Any]) -> dict[str, tuple[int, ...]]:
+    """Shapes by name of the network's tensors that metadata describes."""
+    return shapes_of(metadata.get("options", {}).get("backbone", "resnet50"))
 
 
-def onnx_graph(card: dict[str, Any], tensors: dict[str, np.ndarray], **options: int) -> Any:
+def onnx_graph(metadata: dict[str, Any], tensors: dict[str, np.ndarray], **options: int) -> Any:
     """The same network as an `onnx.ModelProto`, made without MindSpore; see `src.retinaface.onnx_graph.build`."""
     from src.retinaface.onnx_graph import build
-    return build(card, tensors, OUTPUTS, **options)
+    return build(metadata, tensors, OUTPUTS, **options)
 
 
 def from_foreign_onnx(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -78,14 +78,14 @@ def from_foreign_onnx(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str
                      "(python -m src.tools.convert FILE.pth OUT.ckpt) and export that")
 
 
-def decoder(card: dict[str, Any]) -> Callable[..., np.ndarray]:
-    """The card's decoder: (output of one image, (H, W), top_k, score_threshold, peaks) -> rows [M, 15].
+def decoder(metadata: dict[str, Any]) -> Callable[..., np.ndarray]:
+    """The metadata's decoder: (output of one image, (H, W), top_k, score_threshold, peaks) -> rows [M, 15].
 
-    The card's options may hold `variance` and `clip`, with which the network was trained.
+    The metadata's options may hold `variance` and `clip`, with which the network was trained.
     """
-    if card["decoder"] != DECODER:
-        raise InputError(f"the checkpoint's card names decoder '{card['decoder']}': expected {DECODER}")
-    options = card.get("options", {})
+    if metadata["decoder"] != DECODER:
+        raise InputError(f"the checkpoint's metadata names decoder '{metadata['decoder']}': expected {DECODER}")
+    options = metadata.get("options", {})
     return partial(decode_retinaface, variance=tuple(options.get("variance", VARIANCE)),
                    clip=options.get("clip", False))
 

@@ -26,7 +26,7 @@ from dependency.evaluate.results import Report
 from src.common.log import LOGGER
 from src.evaluation.options import detector_options
 from src.evaluation.sweep import MATS, detect_images, list_images, prediction_name
-from src.retinaface.detector import DEFAULT_CARD
+from src.retinaface.detector import DEFAULT_METADATA
 from src.weights.checkpoint import list_checkpoints
 
 SHORT_SIDE = 1600
@@ -127,14 +127,14 @@ def load_detector(cfg: Any, given: set[str], model: Path) -> BaseDetector:
     from src import models
     from src.inference.backends import new_backend
     from src.inference.mindspore_backend import build_detector
-    forward = new_backend(cfg.backend, models.recipe, "retinaface", cfg.device_target)
-    card = forward.load(model)
-    if card["model"] != "retinaface":
-        raise InputError(f"{model} is a checkpoint of {card['model']}; test it with test.py --eval 1 (see --help)")
-    backbone = card["options"].get("backbone", DEFAULT_CARD["options"]["backbone"])
+    forward = new_backend(cfg.backend, models.spec, "retinaface", cfg.device_target)
+    metadata = forward.load(model)
+    if metadata["model"] != "retinaface":
+        raise InputError(f"{model} is a checkpoint of {metadata['model']}; test it with test.py --eval 1 (see --help)")
+    backbone = metadata["options"].get("backbone", DEFAULT_METADATA["options"]["backbone"])
     if "backbone" in given and cfg.backbone != backbone:
         raise InputError(f"--backbone {cfg.backbone}: {model} has {backbone}; leave the option out, the file says it")
-    return build_detector(forward, card, **{**manual, **detector_options(cfg, given)})
+    return build_detector(forward, metadata, **{**manual, **detector_options(cfg, given)})
 
 
 def predict(detector: BaseDetector, images: Sequence[str], data_dir: Path, batch_size: int = 1,

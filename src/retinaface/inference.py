@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""RetinaFace for use, not for training: uint8 images in, raw predictions out, as a checkpoint's card says.
+"""RetinaFace for use, not for training: uint8 images in, raw predictions out, as a checkpoint's metadata says.
 
-    cell = RetinaFaceInference(card)      # construct(uint8 BGR [B, H, W, 3]) -> bbox, conf (softmax), landm
+    cell = RetinaFaceInference(metadata)      # construct(uint8 BGR [B, H, W, 3]) -> bbox, conf (softmax), landm
 """
 from typing import Any
 
@@ -21,16 +21,16 @@ class RetinaFaceInference(nn.Cell):
     """Normalisation and network in one graph; the network's parameters carry their plain names.
 
     Args:
-        card: "options" (backbone) and "input" (channels, mean, std in units of 0..255).
+        metadata: "options" (backbone) and "input" (channels, mean, std in units of 0..255).
     """
 
-    def __init__(self, card: dict[str, Any]):
+    def __init__(self, metadata: dict[str, Any]):
         super().__init__()
-        fed = card["input"]
+        fed = metadata["input"]
         if fed["channels"] not in ("BGR", "RGB"):
-            raise InputError(f"the checkpoint's card says input channels '{fed['channels']}': expected BGR or RGB")
+            raise InputError(f"the checkpoint's metadata says input channels '{fed['channels']}': expected BGR or RGB")
         self.normalise = Normalise(fed["channels"], fed["mean"], fed["std"])
-        self.network = RetinaFace("predict", build_backbone(card.get("options", {}).get("backbone", "resnet50")))
+        self.network = RetinaFace("predict", build_backbone(metadata.get("options", {}).get("backbone", "resnet50")))
         self.set_train(False)
 
     def construct(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """RetinaFace as an ONNX graph, from the names and shapes of its tensors.
 
-    model = build(card, tensors, OUTPUTS)                        # images -> boxes, scores, landmarks (codes)
-    model = build(card, tensors, OUTPUTS, decode_rows=5000)      # images -> boxes, scores, landmarks (faces)
+    model = build(metadata, tensors, OUTPUTS)                        # images -> boxes, scores, landmarks (codes)
+    model = build(metadata, tensors, OUTPUTS, decode_rows=5000)      # images -> boxes, scores, landmarks (faces)
 
 Codes are those of `RetinaFaceInference`; images may have any sides.
 """
@@ -22,22 +22,22 @@ _HEAD_NAMES = ("BboxHead", "ClassHead", "LandmarkHead")
 _NUMBERS = tuple(HEADS[name] for name in _HEAD_NAMES)
 
 
-def build(card: dict[str, Any], tensors: dict[str, np.ndarray], names: Sequence[str], decode_rows: int = 0,
+def build(metadata: dict[str, Any], tensors: dict[str, np.ndarray], names: Sequence[str], decode_rows: int = 0,
           **sizes: int) -> Any:
     """The graph as an `onnx.ModelProto`; arguments as CenterFace's `build`."""
-    graph = GraphBuilder(tensors, card["input"])
-    name = card.get("options", {}).get("backbone", "resnet50")
+    graph = GraphBuilder(tensors, metadata["input"])
+    name = metadata.get("options", {}).get("backbone", "resnet50")
     taps = (_resnet50 if name == "resnet50" else _mobilenet025)(graph)
     maps = _pyramid(graph, taps, "leaky" if BACKBONES[name].pyramid_channels <= 64 else "relu")
     flat = [graph.op("Reshape", graph.op("Transpose", each, perm=[0, 2, 3, 1]),
                      graph.constant(np.array([0, -1, sum(_NUMBERS)]))) for each in maps]
     anchors = graph.op("Concat", *flat, axis=1)
     if decode_rows:
-        return graph.finish(row_outputs(_decode(graph, anchors, maps, card, decode_rows)), card, **sizes)
+        return graph.finish(row_outputs(_decode(graph, anchors, maps, metadata, decode_rows)), metadata, **sizes)
     boxes, scores, landmarks = graph.op("Split", anchors, graph.constant(np.array(_NUMBERS)), outputs=3, axis=2)
     values = boxes, graph.op("Softmax", scores, axis=2), landmarks
     return graph.finish({name: (value, ["batch", "anchors", numbers])
-                         for name, value, numbers in zip(names, values, _NUMBERS)}, card, **sizes)
+                         for name, value, numbers in zip(names, values, _NUMBERS)}, metadata, **sizes)
 
 
 def _resnet50(graph: GraphBuilder) -> list[str]:
@@ -103,13 +103,13 @@ def _head(graph: GraphBuilder, x: str, level: int) -> str:
     return graph.heads(x, [f"{name}.{level}.conv1x1" for name in _HEAD_NAMES], order)
 
 
-def _decode(graph: GraphBuilder, anchors: str, maps: Sequence[str], card: dict[str, Any], rows: int) -> Sequence[str]:
+def _decode(graph: GraphBuilder, anchors: str, maps: Sequence[str], metadata: dict[str, Any], rows: int) -> Sequence[str]:
     """Boxes [batch, N, 4] xyxy, scores [batch, N] and landmarks [batch, N, 5, 2] in the input's pixels, best first.
 
     The formulas are those of `decoder.decode_retinaface`, in pixels; an anchor's place follows from its position among
     all. N is the smaller one of `rows` and the number of anchors.
     """
-    options = card.get("options", {})
+    options = metadata.get("options", {})
     centre_scale, size_scale = options.get("variance", VARIANCE)
     _, conf, _ = graph.op("Split", anchors, graph.constant(np.array(_NUMBERS)), outputs=3, axis=2)
     face = graph.op("Slice", graph.op("Softmax", conf, axis=2),

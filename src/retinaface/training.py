@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What training needs to know of RetinaFace: samples, network with loss, card.
+"""What training needs to know of RetinaFace: samples, network with loss, metadata.
 
     samples = build_samples(cfg)                # callable by the loader; .describe(index)
     loss_cell = build_loss_cell(cfg, network)   # construct(*columns) -> (total, terms)
@@ -21,7 +21,7 @@ from src.retinaface.batch_picture import batch_picture
 from src.retinaface.config import LR_IMAGES
 from src.retinaface.convert import backbone_tensors
 from src.retinaface.dataset import COLUMNS, RetinaFaceSamples, SampleOptions
-from src.retinaface.detector import DEFAULT_CARD
+from src.retinaface.detector import DEFAULT_METADATA
 from src.retinaface.inference import build_backbone
 from src.retinaface.loss import TERMS, MultiBoxLoss, RetinaFaceTerms
 from src.retinaface.lr_schedule import adjust_learning_rate
@@ -34,7 +34,7 @@ CLASSES = 2
 NAMES = OptionNames("--resume_net", "--initial_lr", "--batch_size", "--epoch", "--training_dataset", "--optim")
 HOW_TO_CONVERT = {"resnet50": "resnet50-19c8e357.pth", "mobilenet025": "mobilenetV1X0.25_pretrain.tar"}
 
-__all__ = ["BACKBONE_PREFIX", "COLUMNS", "TERMS", "build_card", "build_loss_cell", "build_network", "build_picture",
+__all__ = ["BACKBONE_PREFIX", "COLUMNS", "TERMS", "build_metadata", "build_loss_cell", "build_network", "build_picture",
            "build_samples", "run_settings"]
 
 
@@ -114,7 +114,7 @@ def build_picture(cfg: Any) -> Callable:
     return partial(batch_picture, variance=cfg.variance, clip=cfg.clip)
 
 
-def build_card(cfg: Any) -> dict[str, Any]:
+def build_metadata(cfg: Any) -> dict[str, Any]:
     """What test, eval, export and predict need to know of the checkpoints of this run."""
-    return {**DEFAULT_CARD, "options": {"backbone": cfg.backbone, "variance": cfg.variance, "clip": cfg.clip},
+    return {**DEFAULT_METADATA, "options": {"backbone": cfg.backbone, "variance": cfg.variance, "clip": cfg.clip},
             "train": dict(cfg)}

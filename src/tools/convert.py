@@ -12,10 +12,10 @@ or a checkpoint back to PyTorch.
 What SOURCE is, is seen from its content. For CenterFace: the authors' released ONNX, CenterFace.pytorch (.pth),
 torchvision's mobilenet_v2 (.pth), or a MindSpore checkpoint. For RetinaFace, on ResNet-50 or MobileNetV1 x0.25: a
 .pth of Pytorch_Retinaface, a .ckpt of the model zoo or of mindface, or an ImageNet backbone (torchvision, mindcv,
-model zoo). Beside OUT.ckpt its card is written as OUT.card.json, to be read by eye.
+model zoo). Beside OUT.ckpt its metadata is written as OUT.metadata.json, to be read by eye.
 
 With OUT.pth (or .pt) a checkpoint of a whole detector becomes a file of CenterFace.pytorch or of Pytorch_Retinaface;
-that needs PyTorch. The card is left behind, so only weights go back that are fed and read as they are there.
+that needs PyTorch. The metadata is left behind, so only weights go back that are fed and read as they are there.
 
 A .pth named NAME-19c8e357.pth must have that SHA-256; published files that are known by theirs are named.
 """
@@ -71,14 +71,14 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     description = known_files.describe(source)
     converted = converter.convert(source, args.part, **options)
-    checkpoint.save(args.out, converted.tensors, converted.card)
-    card_file = args.out.with_name(f"{args.out.stem}.card.json")
-    with atomic_write(card_file) as file:
-        file.write(json.dumps(converted.card, indent=2) + "\n")
+    checkpoint.save(args.out, converted.tensors, converted.metadata)
+    metadata_file = args.out.with_name(f"{args.out.stem}.metadata.json")
+    with atomic_write(metadata_file) as file:
+        file.write(json.dumps(converted.metadata, indent=2) + "\n")
     print(description)
     print(f"source: {converted.origin}")
     print(converted.report.format())
-    print(f"{args.out}: {len(converted.tensors)} tensors; card: {card_file}")
+    print(f"{args.out}: {len(converted.tensors)} tensors; metadata: {metadata_file}")
     return 0
 
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a training checkpoint holds beside the weights, and how a run goes on from it.
 
-    save_state(path, step_cell, network, card, {"epoch": 3, "step": 594})
+    save_state(path, step_cell, network, metadata, {"epoch": 3, "step": 594})
     position = load_state("outputs/.../0-3_594.ckpt", step_cell, network)      # None if it holds only weights
 
 Plain names are the weights to use: the moving average where there is one. The weights in training are then kept under
@@ -25,7 +25,7 @@ RAW_PREFIX = "raw."
 Renaming = Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]
 
 
-def save_state(path: Path, step: TrainStep, network: nn.Cell, card: dict[str, Any],
+def save_state(path: Path, step: TrainStep, network: nn.Cell, metadata: dict[str, Any],
                position: dict[str, Any]) -> None:
     """Write everything that a bit-exact continuation needs, atomically and with a checksum.
 
@@ -40,7 +40,7 @@ def save_state(path: Path, step: TrainStep, network: nn.Cell, card: dict[str, An
         tensors.update({RAW_PREFIX + name: value for name, value in weights.items()})
         tensors[step.ema_steps.name] = step.ema_steps.asnumpy()
     tensors.update({name: parameter.asnumpy() for name, parameter in optimizer_state(step).items()})
-    checkpoint.save(path, tensors, card, position)
+    checkpoint.save(path, tensors, metadata, position)
 
 
 def load_state(path: Path, step: TrainStep, network: nn.Cell, own_names: Renaming = dict,
@@ -50,7 +50,7 @@ def load_state(path: Path, step: TrainStep, network: nn.Cell, own_names: Renamin
     Args:
         path: the checkpoint.
         step, network: what it was made from, or alike.
-        own_names: tensors -> those of the network under its own names (a recipe's `own_names`).
+        own_names: tensors -> those of the network under its own names (a spec's `own_names`).
         names: of the model's options, for messages.
 
     Returns:
@@ -97,7 +97,7 @@ def optimizer_state(step: TrainStep) -> dict[str, Any]:
 def _checked(path: Path, network: nn.Cell, read: checkpoint.Checkpoint, own_names: Renaming) -> dict[str, np.ndarray]:
     shapes = {name: tuple(parameter.shape) for name, parameter in network.parameters_and_names()}
     tensors = own_names(checkpoint.network_tensors(read))
-    checkpoint.load_report(shapes, tensors).require(path, read.card)
+    checkpoint.load_report(shapes, tensors).require(path, read.metadata)
     return tensors
 
 

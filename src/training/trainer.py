@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The one epoch loop: log lines of the manuals, checkpoints, resume, and clean ends.
 
-    Trainer(step, network, plan, rates, card, terms=("hm", "wh"), settings=settings, naming=naming).fit(loader)
+    Trainer(step, network, plan, rates, metadata, terms=("hm", "wh"), settings=settings, naming=naming).fit(loader)
 
 Writes into its folder checkpoints and `metrics.jsonl` (one line an epoch), named by a `Naming`. Knows no model: the
 batch's last two columns hold image indices and bad images, everything before them goes to the train step.
@@ -67,7 +67,7 @@ class Trainer:
     """Everything that the loop needs.
 
     step: the train step; network: whose weights are saved; plan: which image when; rates: learning rate per step.
-    card: embedded in every checkpoint; terms: names of the loss terms; settings: folder, intervals, log line;
+    metadata: embedded in every checkpoint; terms: names of the loss terms; settings: folder, intervals, log line;
     naming: of the files. describe: image index -> its name; picture: (batch, path) -> writes the batch as a picture.
     ranks: the processes that train together; losses are means over them, and they stop together.
     """
@@ -75,7 +75,7 @@ class Trainer:
     network: Any
     plan: SamplePlan
     rates: Sequence[float]
-    card: dict[str, Any]
+    metadata: dict[str, Any]
     terms: Sequence[str]
     settings: RunSettings
     naming: Naming
@@ -144,7 +144,7 @@ class Trainer:
         """Write the checkpoint of the state after `done` steps (rank 0 only)."""
         path = self._path(done)
         if self.plan.rank == 0:
-            save_state(path, self.step, self.network, self.card,
+            save_state(path, self.step, self.network, self.metadata,
                        {"epoch": self._epoch(done), "step": done, "steps_per_epoch": self.plan.steps_per_epoch,
                         "batch": self.plan.batch, "group": self.plan.group, "seed": self.plan.seed,
                         "images": self.plan.count})

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Checkpoints: MindSpore `.ckpt` files with a card and a checksum inside, read and written without MindSpore.
+"""Checkpoints: MindSpore `.ckpt` files with metadata and a checksum inside, read and written without MindSpore.
 
-    save("0-1_198.ckpt", tensors, card, {"epoch": 1});  load("0-1_198.ckpt").card["model"]   ->   "centerface"
+    save("0-1_198.ckpt", tensors, metadata, {"epoch": 1});  load("0-1_198.ckpt").metadata["model"]   ->   "centerface"
 
 `mindspore.load_checkpoint` reads these files (also with `crc_check=True`) and `load` reads MindSpore's.
-Beside the tensors a file holds up to three JSON texts: "file" (how many entries there must be), "card" (what
+Beside the tensors a file holds up to three JSON texts: "file" (how many entries there must be), "metadata" (what
 is needed to rebuild and feed the network), "bookkeeping" (epoch, step, ...).
 """
 from __future__ import annotations
@@ -23,7 +23,7 @@ from dependency.errors import InputError
 from dependency.files import atomic_write
 from src.common.log import LOGGER
 from src.weights.ckpt_format import CRC_MARK, CRC_SIZE, DamagedError, decode, encode_entry
-from src.weights.metadata import check_card, parse_table
+from src.weights.metadata import check_metadata, parse_table
 
 NETWORK_PREFIXES = ("centerface_network.", "network.", "module.")
 # Moments of MindSpore's optimizers, and the weights in training where a moving average has their plain names.
@@ -32,7 +32,7 @@ OPTIMIZER_PREFIXES = ("moments.", "moment1.", "moment2.", "accum.", "stat.", "vh
 STATE_NAMES = {"global_step", "learning_rate", "beta1_power", "beta2_power", "momentum", "weight_decay",
                "epoch_num", "step_num", "scale_sense", "loss_scale", "current_iterator_step",
                "last_overflow_iterator_step"}
-_TEXTS = ("file", "card", "bookkeeping")
+_TEXTS = ("file", "metadata", "bookkeeping")
 _ARRAY_TAG = "bookkeeping."
 _CONVERT = "convert it: python -m src.tools.convert {path} OUT.ckpt"
 _OTHER_FORMATS = (
@@ -49,22 +49,22 @@ class Checkpoint:
     """What a checkpoint file holds.
 
     tensors: every tensor by its name in the file, optimizer state included (see `network_tensors`).
-    card: what is needed to rebuild and feed the network, or None where the file has no card.
+    metadata: what is needed to rebuild and feed the network, or None where the file has no metadata.
     bookkeeping: epoch, step and whatever else the writer gave; for files of MindSpore its scalars and texts.
     """
     tensors: dict[str, np.ndarray]
-    card: dict[str, Any] | None = None
+    metadata: dict[str, Any] | None = None
     bookkeeping: dict[str, Any] = field(default_factory=dict)
 
 
-def save(path: str | Path, tensors: dict[str, np.ndarray], card: dict[str, Any] | None = None,
+def save(path: str | Path, tensors: dict[str, np.ndarray], metadata: dict[str, Any] | None = None,
          bookkeeping: dict[str, Any] | None = None) -> None:
     """Write a checkpoint; at any moment the file is the former one or the new one, whole.
 
     Args:
         path: the file to write.
         tensors: arrays by name; none may be empty.
-        card: a JSON-able dict (tuples come back as lists), or None.
+        metadata: a JSON-able dict (tuples come back as lists), or None.
         bookkeeping: arrays, or JSON-able values such as numbers, texts, a generator's state.
     """
     bookkeeping = bookkeeping or {}
@@ -74,7 +74,7 @@ def save(path: str | Path, tensors: dict[str, np.ndarray], card: dict[str, Any] 
     arrays = {name: value for name, value in bookkeeping.items() if isinstance(value, np.ndarray)}
     rest = {name: value for name, value in bookkeeping.items() if name not in arrays}
     arrays = {_ARRAY_TAG + name: value for name, value in arrays.items()}
-    texts = {} if card is None else {"card": _to_json(card)}
+    texts = {} if metadata is None else {"metadata": _to_json(metadata)}
     if rest:
         texts["bookkeeping"] = _to_json(rest)
     count = 1 + len(texts) + len(tensors) + len(arrays)
@@ -155,17 +155,17 @@ class LoadReport:
                 lines.append(f"  {title}: {', '.join(names[:limit])}{more}")
         return "\n".join(lines)
 
-    def require(self, source: str | Path, card: dict[str, Any] | None = None) -> None:
+    def require(self, source: str | Path, metadata: dict[str, Any] | None = None) -> None:
         """Raise InputError unless everything fits, with the names and the likely cause.
 
         Args:
             source: the file, for the message.
-            card: the file's card, if any: its model and options are named.
+            metadata: the file's metadata, if any: its model and options are named.
         """
         if self.ok:
             return
-        described = (f" (the file's card says model {card.get('model')}, options {card.get('options')})"
-                     if card else "")
+        described = (f" (the file's metadata says model {metadata.get('model')}, options {metadata.get('options')})"
+                     if metadata else "")
         if not self.matched and not self.wrong_shape:
             cause = "the file belongs to another model; give --model or another checkpoint"
         elif self.wrong_shape:
@@ -231,9 +231,9 @@ def _nearest(path: Path) -> str:
 
 
 def _sort_entries(path: Path, entries: dict[str, np.ndarray | str]) -> Checkpoint:
-    """Part the entries of a file into tensors, card and bookkeeping."""
-    card = _from_json(path, entries, "card") if "card" in entries else None
-    check_card(card or {}, path)
+    """Part the entries of a file into tensors, metadata and bookkeeping."""
+    metadata = _from_json(path, entries, "metadata") if "metadata" in entries else None
+    check_metadata(metadata or {}, path)
     bookkeeping = _from_json(path, entries, "bookkeeping")
     tensors = {}
     for tag, value in entries.items():
@@ -247,7 +247,7 @@ def _sort_entries(path: Path, entries: dict[str, np.ndarray | str]) -> Checkpoin
             tensors[tag] = value
     if not tensors:
         raise InputError(f"{path}: holds no tensors; give a checkpoint of a network")
-    return Checkpoint(tensors, card, bookkeeping)
+    return Checkpoint(tensors, metadata, bookkeeping)
 
 
 def _from_json(path: Path, entries: dict[str, np.ndarray | str], tag: str) -> dict[str, Any]:

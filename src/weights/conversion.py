@@ -29,9 +29,9 @@ _ONNX_HEAD = b"\x08"                     # field 1 of an ONNX file is a number, 
 
 @dataclass(frozen=True)
 class Converted:
-    """Tensors with our names, their card, how they fit the network, and what the source was taken for."""
+    """Tensors with our names, their metadata, how they fit the network, and what the source was taken for."""
     tensors: dict[str, np.ndarray]
-    card: dict[str, Any]
+    metadata: dict[str, Any]
     report: LoadReport
     origin: str
 
@@ -83,19 +83,19 @@ def require_no_torch_or_onnx(path: str | Path) -> None:
                          "OUT.ckpt to convert it to a checkpoint")
 
 
-def require_same_use(path: str | Path, card: dict[str, Any], expected: dict[str, Any], project: str) -> None:
-    """A PyTorch file has no card: what `project` takes for granted must hold of these weights.
+def require_same_use(path: str | Path, metadata: dict[str, Any], expected: dict[str, Any], project: str) -> None:
+    """A PyTorch file has no metadata: what `project` takes for granted must hold of these weights.
 
     Args:
-        expected: keys of the card or of its options, and their values there; what the card leaves out holds.
+        expected: keys of the metadata or of its options, and their values there; what the metadata leaves out holds.
 
     Raises:
         InputError: the network is fed or read in another way.
     """
-    given = {**card.get("options", {}), **card}
+    given = {**metadata.get("options", {}), **metadata}
     for key, value in expected.items():
         if given.get(key, value) != value:
-            raise InputError(f"{path}: its card says {key} {given[key]}, but {project} has {value} and a .pth cannot "
+            raise InputError(f"{path}: its metadata says {key} {given[key]}, but {project} has {value} and a .pth cannot "
                              "say otherwise; only weights of that kind can be written as one")
 
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The card of a file of weights: which network it is, how it is fed, read and used. See docs/formats.md.
+"""The metadata of a file of weights: which network it is, how it is fed, read and used. See docs/formats.md.
 
-    check_card(card, path)                         # what stands in it is what a card may say
-    recipe = recipe_of(card, path, models.recipe)  # and all that a network needs stands there
+    check_metadata(metadata, path)                         # what stands in it is what metadata may say
+    spec = spec_of(metadata, path, models.spec)  # and all that a network needs stands there
 """
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from dependency.errors import InputError
 
 # What nobody can do without who computes faces with a file.
 REQUIRED = ("model", "options", "input", "decoder")
-# By the names in a card, those of inner tables behind a dot.
+# By the names in metadata, those of inner tables behind a dot.
 _RULES = {
     "model": TEXT,
     "options": TABLE,
@@ -40,20 +40,20 @@ _DETECT = tuple(name for name in inspect.signature(BaseDetector).parameters if n
 _ADVICE = "make the file again with the program that wrote it (train.py, export.py, src.tools.convert)"
 
 
-def card_beside(path: str | Path) -> Path:
-    """The file that holds the card of a .mindir or .air, which have no room for it."""
+def metadata_path(path: str | Path) -> Path:
+    """The file that holds the metadata of a .mindir or .air, which have no room for it."""
     return Path(f"{path}.json")
 
 
-def parse_card(text: str, path: str | Path, required: Sequence[str] = REQUIRED) -> dict[str, Any]:
-    """A card from JSON, checked.
+def parse_metadata(text: str, path: str | Path, required: Sequence[str] = REQUIRED) -> dict[str, Any]:
+    """Metadata from JSON, checked.
 
     Raises:
-        InputError: it is none, or as `check_card`.
+        InputError: it is none, or as `check_metadata`.
     """
-    card = parse_table(text, f"{path}: its card", _ADVICE)
-    check_card(card, path, required)
-    return card
+    metadata = parse_table(text, f"{path}: its metadata", _ADVICE)
+    check_metadata(metadata, path, required)
+    return metadata
 
 
 def parse_table(text: str, what: str, advice: str) -> dict[str, Any]:
@@ -67,51 +67,51 @@ def parse_table(text: str, what: str, advice: str) -> dict[str, Any]:
     return table
 
 
-def check_card(card: dict[str, Any], path: str | Path, required: Sequence[str] = ()) -> None:
-    """Look through what stands in a card.
+def check_metadata(metadata: dict[str, Any], path: str | Path, required: Sequence[str] = ()) -> None:
+    """Look through what stands in metadata.
 
     Args:
-        card: from JSON.
+        metadata: from JSON.
         path: the file, for the message.
         required: names that must stand there, those of inner tables behind a dot.
 
     Raises:
-        InputError: one is absent, or has a value that a card cannot have; names it.
+        InputError: one is absent, or has a value that metadata cannot have; names it.
     """
-    if "input" in card:
+    if "input" in metadata:
         required = (*required, "input.channels", "input.mean", "input.std")
-    with _naming(f"{path}: its card"):
+    with _naming(f"{path}: its metadata"):
         for name, rule in _RULES.items():
             *tables, last = name.split(".")
-            table = card
+            table = metadata
             for each in tables:             # that these are tables was looked at before
                 table = table.get(each, {})
             if last in table:
                 rule.require(name, table[last])
             elif name in required:
                 raise InputError(f"{name} is not there: expected {rule.expected}")
-    detect = card.get("detect", {})
-    with _naming(f"{path}: its card's detect"):
+    detect = metadata.get("detect", {})
+    with _naming(f"{path}: its metadata's detect"):
         for name in detect:
             one_of(*_DETECT).require("option", name)
         BaseDetector(None, None, **detect)
 
 
-def recipe_of(card: dict[str, Any], path: str | Path, recipes: Callable[[str], Any]) -> Any:
-    """The recipe of a card's model, which can do what the card says; see src/models.py.
+def spec_of(metadata: dict[str, Any], path: str | Path, specs: Callable[[str], Any]) -> Any:
+    """The spec of metadata's model, which can do what the metadata says; see src/models.py.
 
     Raises:
-        InputError: as `check_card` with all that is required; an unknown model or decoder, options without meaning.
+        InputError: as `check_metadata` with all that is required; an unknown model or decoder, options without meaning.
     """
-    check_card(card, path, REQUIRED)
-    with _naming(f"{path}: its card"):
-        recipe = recipes(card["model"])
-        for name, rule in recipe.CARD_OPTIONS.items():
-            if name in card["options"]:
-                rule.require(f"options.{name}", card["options"][name])
-        recipe.decoder(card)
-        recipe.check_options(card.get("detect", {}))
-    return recipe
+    check_metadata(metadata, path, REQUIRED)
+    with _naming(f"{path}: its metadata"):
+        spec = specs(metadata["model"])
+        for name, rule in spec.METADATA_OPTIONS.items():
+            if name in metadata["options"]:
+                rule.require(f"options.{name}", metadata["options"][name])
+        spec.decoder(metadata)
+        spec.check_options(metadata.get("detect", {}))
+    return spec
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reading ONNX files that nobody vouches for: what a file may hold, and its card.
+"""Reading ONNX files that nobody vouches for: what a file may hold, and its metadata.
 
-    model = read_model("centerface.onnx");  card = card_of(model, "centerface.onnx")
+    model = read_model("centerface.onnx");  metadata = metadata_of(model, "centerface.onnx")
 
 A file is parsed, never executed, before all of it is known to be a plain feed-forward graph of known operators whose
 weights lie in the file itself, in the sizes that it declares: it can open no other file and run no code. It can still
@@ -19,10 +19,10 @@ from typing import Any
 
 from dependency.errors import InputError
 from src.common.device import share_protobuf
-from src.weights.metadata import parse_card
+from src.weights.metadata import parse_metadata
 
 # Of the metadata.
-CARD_KEY = "card"
+METADATA_KEY = "metadata"
 # What `GraphBuilder` and quantisation write, and the released network; not Expand, Tile, ConstantOfShape, Range, Pad.
 OPERATORS = frozenset(["Add", "Cast", "Clip", "Concat", "Conv", "ConvTranspose", "BatchNormalization", "DepthToSpace", "DequantizeLinear", "Div", "Equal", "Exp", "Gather", "GatherND", "GreaterOrEqual", "Identity", "LeakyRelu", "MaxPool", "Min", "Mod", "Mul", "QuantizeLinear", "ReduceProd", "Relu", "Reshape", "Resize", "Shape", "Sigmoid", "Slice", "Softmax", "Split", "Sub", "TopK", "Transpose", "Unsqueeze", "Where"])
 _WINDOW_ATTRIBUTES = {"pads", "kernel_shape", "strides", "dilations", "output_padding", "output_shape", "blocksize"}
@@ -77,16 +77,16 @@ def read_model(path: str | Path) -> Any:
     return model
 
 
-def card_of(model: Any, path: str | Path) -> dict[str, Any] | None:
-    """The card that travels in the file; None for a file of others.
+def metadata_of(model: Any, path: str | Path) -> dict[str, Any] | None:
+    """The metadata that travels in the file; None for a file of others.
 
     Raises:
-        InputError: what stands in its place is no card.
+        InputError: what stands in its place is no metadata.
     """
-    found = [each.value for each in model.metadata_props if each.key == CARD_KEY]
+    found = [each.value for each in model.metadata_props if each.key == METADATA_KEY]
     if not found:
         return None
-    return parse_card(found[0], path)
+    return parse_metadata(found[0], path)
 
 
 def _troubles(onnx: Any, model: Any) -> Iterator[str]:

@@ -76,14 +76,14 @@ def test_torchvision_to_key_names_to_backbone(tmp_path, write):
     assert {name: value.shape for name, value in converted.tensors.items()} == key_shapes()
     for name, value in converted.tensors.items():
         np.testing.assert_array_equal(value, given[torch_name(name)])
-    checkpoint.save(tmp_path / "m.ckpt", converted.tensors, converted.card)
+    checkpoint.save(tmp_path / "m.ckpt", converted.tensors, converted.metadata)
     found = backbone_tensors(tmp_path / "m.ckpt")
     assert {name: value.shape for name, value in found.items()} == tensor_shapes(part="backbone")
     np.testing.assert_array_equal(found["base.need_fp2.0.conv.2.weight"], given["features.4.conv.2.weight"])
     np.testing.assert_array_equal(found["base.need_fp1.0.features.1.gamma"], given["features.0.1.weight"])
     rewritten = backbone_tensors(tmp_path / "m.ckpt", NETWORK_INPUT)
     direct = convert(tmp_path / "m.pth")
-    assert direct.card["input"] == NETWORK_INPUT and direct.report.ok
+    assert direct.metadata["input"] == NETWORK_INPUT and direct.report.ok
     for name, value in direct.tensors.items():
         np.testing.assert_array_equal(value, rewritten[name])
     assert not np.array_equal(rewritten["base.need_fp1.0.features.0.weight"],
@@ -156,10 +156,10 @@ def pytorch_face_file(path, heads_in_sequence, prefix=""):
 def test_pytorch_centerface_there_and_back(tmp_path, heads_in_sequence, prefix):
     tensors = pytorch_face_file(tmp_path / "f.pth", heads_in_sequence, prefix)
     converted = convert(tmp_path / "f.pth")
-    assert converted.report.ok and converted.card["options"]["head_conv"] == 64
+    assert converted.report.ok and converted.metadata["options"]["head_conv"] == 64
     for name, value in tensors.items():
         np.testing.assert_array_equal(converted.tensors[name], value)
-    checkpoint.save(tmp_path / "f.ckpt", converted.tensors, converted.card, {"epoch": 9})
+    checkpoint.save(tmp_path / "f.ckpt", converted.tensors, converted.metadata, {"epoch": 9})
     weights = to_torch(tmp_path / "f.ckpt")
     assert (weights.project, weights.epoch) == ("CenterFace.pytorch", 9)
     back = weights.tensors
@@ -179,13 +179,13 @@ def test_mixed_channels_do_not_go_back(tmp_path):
 
 
 @pytest.mark.parametrize("change, message", [
-    ({"input": {**NETWORK_INPUT, "channels": "RGB"}}, "its card says input .*RGB.* but CenterFace.pytorch has"),
-    ({"decoder": "centerface_release"}, "its card says decoder centerface_release"),
-    ({"options": {"activation": "relu"}}, "its card says activation relu,")])
+    ({"input": {**NETWORK_INPUT, "channels": "RGB"}}, "its metadata says input .*RGB.* but CenterFace.pytorch has"),
+    ({"decoder": "centerface_release"}, "its metadata says decoder centerface_release"),
+    ({"options": {"activation": "relu"}}, "its metadata says activation relu,")])
 def test_what_a_pth_cannot_say_does_not_go_back(tmp_path, change, message):
     pytorch_face_file(tmp_path / "f.pth", True)
     converted = convert(tmp_path / "f.pth")
-    checkpoint.save(tmp_path / "f.ckpt", converted.tensors, {**converted.card, **change})
+    checkpoint.save(tmp_path / "f.ckpt", converted.tensors, {**converted.metadata, **change})
     with pytest.raises(InputError, match=message):
         to_torch(tmp_path / "f.ckpt")
 
@@ -231,9 +231,9 @@ def test_a_model_zoo_checkpoint(tmp_path):
     stored["moment1.centerface_network.hm_head.0.bias"] = np.ones(1)
     checkpoint.save(tmp_path / "zoo.ckpt", stored)
     converted = convert(tmp_path / "zoo.ckpt")
-    assert converted.report.ok and converted.card["input"] == NETWORK_INPUT
-    assert converted.card["options"] == {"head_conv": 64, "activation": "relu6"}
+    assert converted.report.ok and converted.metadata["input"] == NETWORK_INPUT
+    assert converted.metadata["options"] == {"head_conv": 64, "activation": "relu6"}
     backbone = convert(tmp_path / "zoo.ckpt", part="backbone")
-    assert len(backbone.tensors) == 255 and backbone.card["part"] == "backbone"
+    assert len(backbone.tensors) == 255 and backbone.metadata["part"] == "backbone"
     checkpoint.save(tmp_path / "more.ckpt", {**stored, "extra.weight": np.ones(3)})
     assert convert(tmp_path / "more.ckpt").report.unexpected == ("extra.weight",)

@@ -43,11 +43,11 @@ def unfolded(released, photos):
 
 
 def test_release_fills_the_network(released):
-    tensors, card = read_release(released)
+    tensors, metadata = read_release(released)
     assert {name: value.shape for name, value in tensors.items()} == tensor_shapes(24)
     assert all(value.dtype == np.float32 and np.isfinite(value).all() for value in tensors.values())
-    assert card["options"] == {"head_conv": 24, "activation": "relu"}
-    assert (card["decoder"], card["input"]) == ("centerface_release", RELEASE_INPUT)
+    assert metadata["options"] == {"head_conv": 24, "activation": "relu"}
+    assert (metadata["decoder"], metadata["input"]) == ("centerface_release", RELEASE_INPUT)
     for layer in layers(24):
         if layer.norm is not None and not layer.transposed:
             variance = tensors[f"{layer.norm}.moving_variance"]
@@ -91,21 +91,21 @@ def test_a_broken_onnx_is_refused(released, tmp_path):
 def test_release_computes_what_the_onnx_computes(released, shared_data):
     path = min((shared_data / "photos").glob("*.jpg"))
     photo = cv2.resize(cv2.imread(str(path)), (320, 256), interpolation=cv2.INTER_AREA)
-    tensors, card = read_release(released)
+    tensors, metadata = read_release(released)
     reference = onnx_maps(released, photo)
     assert reference[0].max() > 0.3
-    for given, expected in zip(network_maps(tensors, card, photo), reference):
+    for given, expected in zip(network_maps(tensors, metadata, photo), reference):
         np.testing.assert_allclose(given, expected, atol=1e-3)
 
 
 def test_unfolded_computes_what_folded_computes(released, unfolded):
     """Fed the same raw RGB (the change of input undone), the two agree everywhere."""
-    tensors, card = unfolded
-    assert card["input"] == NETWORK_INPUT and card["decoder"] == "centerface_release"
+    tensors, metadata = unfolded
+    assert metadata["input"] == NETWORK_INPUT and metadata["decoder"] == "centerface_release"
     raw = change_input(tensors, NETWORK_INPUT, RELEASE_INPUT)
     photo = np.random.default_rng(1).integers(0, 256, (64, 96, 3), np.uint8)
     reference = network_maps(*read_release(released), photo)
-    for given, expected in zip(network_maps(raw, {**card, "input": RELEASE_INPUT}, photo), reference):
+    for given, expected in zip(network_maps(raw, {**metadata, "input": RELEASE_INPUT}, photo), reference):
         np.testing.assert_allclose(given, expected, atol=1e-3 * np.abs(expected).max())
 
 
@@ -134,8 +134,8 @@ def test_training_starts_where_the_unfolded_network_is(released, photos, unfolde
     paths = [photos / "2.png"] * 2
     batch = np.stack([cv2.resize(cv2.imread(str(path)), (640, 288)) for path in paths])
     expected = network_maps(*read_release(released), batch)[3]
-    error = {name: np.abs(network_maps(tensors, card, batch, training=True)[3] - expected).mean()
-             for name, (tensors, card) in {"unfolded": unfolded, "folded": read_release(released)}.items()}
+    error = {name: np.abs(network_maps(tensors, metadata, batch, training=True)[3] - expected).mean()
+             for name, (tensors, metadata) in {"unfolded": unfolded, "folded": read_release(released)}.items()}
     assert error["unfolded"] < 0.5 * error["folded"]
 
 
@@ -199,7 +199,7 @@ def onnx_maps(path, photo):
     return session.run(outputs, {session.get_inputs()[0].name: image})
 
 
-def network_maps(tensors, card, photos, training=False):
+def network_maps(tensors, metadata, photos, training=False):
     """The four maps of the MindSpore network for uint8 BGR photos [H, W, 3] or [N, H, W, 3]."""
     pytest.importorskip("mindspore")
     os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX2")
@@ -207,7 +207,7 @@ def network_maps(tensors, card, photos, training=False):
     from src.common import device
 
     ms = device.setup("CPU")
-    cell = CenterfaceInference(card)
+    cell = CenterfaceInference(metadata)
     for name, parameter in cell.network.parameters_and_names():
         parameter.set_data(ms.Tensor(tensors[name]))
     cell.set_train(training)

@@ -41,8 +41,8 @@ def peer():
 @pytest.fixture(scope="module")
 def converted(tmp_path_factory):
     path = tmp_path_factory.mktemp("release") / "release.ckpt"
-    tensors, card = models.recipe("centerface").released()
-    checkpoint.save(path, tensors, card)
+    tensors, metadata = models.spec("centerface").released()
+    checkpoint.save(path, tensors, metadata)
     return path
 
 
@@ -54,7 +54,7 @@ def photographs(shared_data):
 
 @pytest.mark.slow
 def test_raw_maps_agree_at_any_size(peer, converted, photographs):
-    forward = Forward(models.recipe, device_target="CPU")
+    forward = Forward(models.spec, device_target="CPU")
     forward.load(converted)
     for path in photographs:
         image = read_image(path)

@@ -31,7 +31,7 @@ def test_types_follow_the_default():
     assert (cfg.lr, cfg.epochs, cfg.steps, cfg.limit) == (0.004, 7, [1, 2, 3], 5)
 
 
-def test_command_line_over_yaml_over_card_over_table(tmp_path):
+def test_command_line_over_yaml_over_metadata_over_table(tmp_path):
     file = tmp_path / "c.yaml"
     file.write_text("lr: 0.5\nepochs: 9\nsteps: [4]\n")
     cfg, given = parse(TABLE, ["--config_path", str(file), "--lr", "0.7"], "text",

@@ -45,7 +45,7 @@ for _ in range(kills):
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
     read = checkpoint.load(path)
-    assert read.card == {"model": "x"}
+    assert read.metadata == {"model": "x"}
     values = {float(value) for tensor in read.tensors.values() for value in np.unique(tensor)}
     assert values == {read.bookkeeping["step"] % 2} and len(read.tensors) == 4, (values, read.bookkeeping)
     print(read.bookkeeping["step"], len(list(path.parent.glob(".*.part"))))

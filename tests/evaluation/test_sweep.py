@@ -18,11 +18,11 @@ from src.evaluation.sweep import (
     list_images,
     prediction_name,
     sweep,
-    test_images,
+    predict_images,
 )
 from tests.small_wider import BOX, IMAGES, SquareDetector, make_split
 
-test_images.__test__ = False    # not a test, in spite of its name
+predict_images.__test__ = False    # not a test, in spite of its name
 
 
 def options(**values):
@@ -104,7 +104,7 @@ def test_missing_folders_and_files_are_named(tmp_path):
 
 def test_predictions_are_written_as_a_wider_tree(tmp_path):
     split = make_split(tmp_path)
-    test_images(SquareDetector(), IMAGES, split.images, tmp_path / "out")
+    predict_images(SquareDetector(), IMAGES, split.images, tmp_path / "out")
     written = sorted(path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.txt"))
     assert written == sorted(name.replace(".jpg", ".txt") for name in IMAGES)
     text = (tmp_path / "out" / written[0]).read_text().splitlines()
@@ -129,7 +129,7 @@ def test_batches_write_the_same_tree(tmp_path, batch_size, calls):
     split, detector = make_split(tmp_path), BatchDetector()
     found = list(detect_images(detector, IMAGES * 5, split.images, batch_size))
     assert [name for name, _, _ in found] == IMAGES * 5 and detector.calls == calls
-    test_images(detector, IMAGES, split.images, tmp_path / "out", batch_size=batch_size)
+    predict_images(detector, IMAGES, split.images, tmp_path / "out", batch_size=batch_size)
     for name in IMAGES:
         written = read_prediction(tmp_path / "out" / name.replace(".jpg", ".txt"))
         np.testing.assert_allclose(written, [[*BOX, 0.9]], atol=1.0)
@@ -153,14 +153,14 @@ def test_images_that_diverged_are_named(tmp_path, batch_size):
             raise NonFiniteMaps("NaN")
 
     with pytest.raises(NonFiniteMaps, match=f"{IMAGES[0]}.*NaN"):
-        test_images(Diverged(), IMAGES, split.images, tmp_path / "out", batch_size=batch_size)
+        predict_images(Diverged(), IMAGES, split.images, tmp_path / "out", batch_size=batch_size)
 
 
 def test_leftovers_of_another_run_are_an_error(tmp_path):
     split = make_split(tmp_path)
     tested, not_there = candidates(touch(tmp_path / "model", "a"), "a", "b")
     for folder in "ab":
-        test_images(SquareDetector(), IMAGES, split.images, tmp_path / "out" / folder)
+        predict_images(SquareDetector(), IMAGES, split.images, tmp_path / "out" / folder)
     check_folders([tested], IMAGES, tmp_path / "out")       # the same images again are fine
     check_folders([not_there], IMAGES[:1], tmp_path / "out")
     with pytest.raises(InputError, match="already holds predictions of 2 images"):
@@ -169,7 +169,7 @@ def test_leftovers_of_another_run_are_an_error(tmp_path):
 
 def test_every_written_image_is_told(tmp_path):
     split, told = make_split(tmp_path), []
-    test_images(SquareDetector(), IMAGES, split.images, tmp_path / "out",
+    predict_images(SquareDetector(), IMAGES, split.images, tmp_path / "out",
                 on_written=lambda name: told.append((name, (tmp_path / "out" / prediction_name(name)).is_file())))
     assert told == [(name, True) for name in IMAGES]
 
@@ -178,7 +178,7 @@ def test_a_corrupt_image_stops_the_test_and_is_named(tmp_path):
     split = make_split(tmp_path)
     (split.images / IMAGES[2]).write_bytes(b"")
     with pytest.raises(InputError, match="1_Hands_7.jpg"):
-        test_images(SquareDetector(), IMAGES, split.images, tmp_path / "out")
+        predict_images(SquareDetector(), IMAGES, split.images, tmp_path / "out")
 
 
 @pytest.mark.parametrize("ahead", [1, 2, 50])

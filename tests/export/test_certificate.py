@@ -5,7 +5,7 @@ import pytest
 
 from dependency.errors import InputError
 from dependency.evaluate.ground_truth import load_ground_truth
-from src.centerface import detector as recipe
+from src.centerface import detector as spec
 from src.export import certificate
 from src.export.certificate import EXACT, INT8, average_precision, compare, judge
 from src.export.certificate_text import format_block
@@ -17,9 +17,9 @@ from tests.small_wider import make_split
 class Network:
     """CenterFace whose heatmap is high where the image is white; `change(maps)` may spoil it."""
 
-    def __init__(self, change=lambda maps: None, sizes=(0, 0, 0), own=recipe):
-        self.recipe, self.sizes, self.change = own, sizes, change
-        self.card = {**recipe.DEFAULT_CARD, "detect": {"nms": "hard"}}
+    def __init__(self, change=lambda maps: None, sizes=(0, 0, 0), own=spec):
+        self.spec, self.sizes, self.change = own, sizes, change
+        self.metadata = {**spec.DEFAULT_METADATA, "detect": {"nms": "hard"}}
         self.batches, self.runtime = [], "numpy"
 
     def __call__(self, images):
@@ -52,7 +52,7 @@ def test_equal_networks_hold_at_every_size_and_in_batches():
     other = Network()
     found = compare(Network(), other, IMAGES, ["original", "64", "300"])
     assert [each["images"] for each in found] == [2, 2, 2] and judge(found, EXACT) == []
-    assert found[0]["largest_difference"] == dict.fromkeys(recipe.OUTPUTS, 0.0)
+    assert found[0]["largest_difference"] == dict.fromkeys(spec.OUTPUTS, 0.0)
     # The first image also with its mirror image: 2 + 1 of the second.
     assert found[0]["faces"]["checkpoint"] >= 3 and found[0]["faces"]["unmatched"] == []
     assert {shape[0] for shape in other.batches} == {1, 2}
@@ -123,11 +123,11 @@ def decoded(change):
     class Rows(Network):
         def __call__(self, images):
             maps = plain(images)
-            rows = [recipe.decoder(self.card)([each[index] for each in maps], images.shape[1:3], 50)
+            rows = [spec.decoder(self.metadata)([each[index] for each in maps], images.shape[1:3], 50)
                     for index in range(len(images))]
             table = np.stack([np.pad(each, ((0, 50 - len(each)), (0, 0))) for each in rows])
             return table[..., :4], table[..., 4], table[..., 5:].reshape(len(images), 50, 5, 2)
-    return Rows(own=Decoded(recipe))
+    return Rows(own=Decoded(spec))
 
 
 def test_decoding_graphs_are_compared_row_by_row():
@@ -146,7 +146,7 @@ def test_decoding_graphs_are_compared_row_by_row():
 def test_joining_rows():
     outputs = np.arange(12.0).reshape(3, 4), np.array([0.9, 0.5, 0.1]), np.zeros((3, 5, 2))
     assert join_rows(outputs, (1, 1), 2, 0.2).shape == (2, 15) and len(join_rows(outputs, (1, 1), 1)) == 1
-    assert Decoded(recipe).SIDE_MULTIPLE == 32 and Decoded(recipe).decoder({}) is join_rows
+    assert Decoded(spec).SIDE_MULTIPLE == 32 and Decoded(spec).decoder({}) is join_rows
     with pytest.raises(InputError, match="NaN"):
         join_rows((outputs[0], np.array([0.9, np.nan, 0.1]), outputs[2]), (1, 1), 2)
     with pytest.raises(InputError, match="NaN"):

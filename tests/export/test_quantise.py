@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Quantisation: which layers, that card and input stay, and what it refuses."""
+"""Quantisation: which layers, that metadata and input stay, and what it refuses."""
 import logging
 
 import numpy as np
@@ -20,7 +20,7 @@ pytest.importorskip("onnxruntime")
 def plain(tmp_path_factory):
     folder = tmp_path_factory.mktemp("plain")
     read = checkpoint.load(make_checkpoint(folder / "a.ckpt"))
-    (folder / "a.onnx").write_bytes(models.recipe("centerface").onnx_graph(read.card, read.tensors).SerializeToString())
+    (folder / "a.onnx").write_bytes(models.spec("centerface").onnx_graph(read.metadata, read.tensors).SerializeToString())
     return folder / "a.onnx"
 
 
@@ -40,8 +40,8 @@ def test_convolutions_become_integers_but_the_first_and_the_heads(plain, tmp_pat
     quantised = [name for name, inputs in kinds.items() if inputs == ["DequantizeLinear"] * 2]
     assert len(quantised) > 45 and not any(name.startswith("heads") for name in quantised)
     assert "base.need_fp1.0.features.0" not in quantised and "dla_up.conv.0" in quantised
-    before, after = (open_backend(path, models.recipe) for path in (plain, target))
-    assert before.card == after.card and after.sizes == (0, 0, 0)
+    before, after = (open_backend(path, models.spec) for path in (plain, target))
+    assert before.metadata == after.metadata and after.sizes == (0, 0, 0)
     picture = next(images(1))
     one, two = before(picture), after(picture)
     assert [each.shape for each in one] == [each.shape for each in two]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Checkpoints on a device: the card decides the graph, weights are replaced without compiling again."""
+"""Checkpoints on a device: the metadata decides the graph, weights are replaced without compiling again."""
 import numpy as np
 import pytest
 
@@ -15,7 +15,7 @@ PHOTO = RNG.integers(0, 256, (1, 96, 128, 3), dtype=np.uint8)
 
 @pytest.fixture(scope="module")
 def forward():
-    return Forward(models.recipe, device_target="CPU")
+    return Forward(models.spec, device_target="CPU")
 
 
 @pytest.fixture(scope="module")
@@ -50,12 +50,12 @@ def test_other_weights_are_swapped_in_without_compiling(forward, first, tmp_path
         np.testing.assert_array_equal(old, new)
 
 
-def test_the_card_says_order_and_normalisation_of_the_channels(forward, first, tmp_path):
+def test_the_metadata_says_order_and_normalisation_of_the_channels(forward, first, tmp_path):
     read = checkpoint.load(first)
     swapped = {**read.tensors, "base.need_fp1.0.features.0.weight":
                read.tensors["base.need_fp1.0.features.0.weight"][:, ::-1].copy() * 2}
-    card = {**read.card, "input": {"channels": "RGB", "mean": [100.0] * 3, "std": [120.0] * 3}}
-    checkpoint.save(tmp_path / "rgb.ckpt", swapped, card)
+    metadata = {**read.metadata, "input": {"channels": "RGB", "mean": [100.0] * 3, "std": [120.0] * 3}}
+    checkpoint.save(tmp_path / "rgb.ckpt", swapped, metadata)
     forward.load(first)
     expected = forward(PHOTO)
     forward.load(tmp_path / "rgb.ckpt")
@@ -63,27 +63,27 @@ def test_the_card_says_order_and_normalisation_of_the_channels(forward, first, t
         np.testing.assert_allclose(one, other, atol=1e-4, rtol=1e-4)
 
 
-def test_a_training_checkpoint_without_card_is_the_manuals_network(forward, tmp_path):
+def test_a_training_checkpoint_without_metadata_is_the_manuals_network(forward, tmp_path):
     from src.centerface.layers import tensor_shapes
     tensors = {f"centerface_network.{name}": np.full(shape, 0.01, np.float32) for name, shape in tensor_shapes(64).items()}
     tensors["moment1.centerface_network.wh_head.bias"] = np.zeros(2, np.float32)
     checkpoint.save(tmp_path / "old.ckpt", tensors)
-    card = forward.load(tmp_path / "old.ckpt")
-    assert card["options"] == {"head_conv": 64, "activation": "relu6"} and card["decoder"] == "centerface"
+    metadata = forward.load(tmp_path / "old.ckpt")
+    assert metadata["options"] == {"head_conv": 64, "activation": "relu6"} and metadata["decoder"] == "centerface"
 
 
 @pytest.mark.parametrize("change, message", [
-    (lambda tensors, card: tensors.pop("wh_head.bias"), "missing.*wh_head.bias"),
-    (lambda tensors, card: tensors.update(extra=np.zeros(3, np.float32)), "unexpected.*extra"),
-    (lambda tensors, card: card["options"].update(head_conv=64), "wrong shape"),
-    (lambda tensors, card: card.update(model="yolo"), "yolo"),
-    (lambda tensors, card: card["input"].update(channels="GBR"), "input.channels 'GBR': expected one of BGR, RGB"),
+    (lambda tensors, metadata: tensors.pop("wh_head.bias"), "missing.*wh_head.bias"),
+    (lambda tensors, metadata: tensors.update(extra=np.zeros(3, np.float32)), "unexpected.*extra"),
+    (lambda tensors, metadata: metadata["options"].update(head_conv=64), "wrong shape"),
+    (lambda tensors, metadata: metadata.update(model="yolo"), "yolo"),
+    (lambda tensors, metadata: metadata["input"].update(channels="GBR"), "input.channels 'GBR': expected one of BGR, RGB"),
 ], ids=["missing", "unexpected", "shape", "model", "channels"])
 def test_weights_that_do_not_fit_are_refused_by_name(forward, first, tmp_path, change, message):
     read = checkpoint.load(first)
-    tensors, card = dict(read.tensors), read.card
-    change(tensors, card)
-    checkpoint.save(tmp_path / "bad.ckpt", tensors, card)
+    tensors, metadata = dict(read.tensors), read.metadata
+    change(tensors, metadata)
+    checkpoint.save(tmp_path / "bad.ckpt", tensors, metadata)
     with pytest.raises(InputError, match=f"(?s){message}"):
         forward.load(tmp_path / "bad.ckpt")
     forward.load(first)                             # the device is still usable
@@ -91,9 +91,9 @@ def test_weights_that_do_not_fit_are_refused_by_name(forward, first, tmp_path, c
 
 
 def test_the_cards_detector_options_are_defaults(forward, first):
-    card = forward.load(first)
-    detector = build_detector(forward, {**card, "detect": {"test_size": "original", "top_k": 5}}, top_k=3)
+    metadata = forward.load(first)
+    detector = build_detector(forward, {**metadata, "detect": {"test_size": "original", "top_k": 5}}, top_k=3)
     assert detector.test_size == "original" and detector.top_k == 3
     assert len(detector.run(PHOTO[0])) <= 3
     with pytest.raises(InputError, match="decoder 'other'"):
-        build_detector(forward, {**card, "decoder": "other"})
+        build_detector(forward, {**metadata, "decoder": "other"})

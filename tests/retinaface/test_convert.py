@@ -78,12 +78,12 @@ def test_a_detector_of_pytorch(tmp_path, weights, backbone, write, prefix):
     converted = convert(tmp_path / "Final.pth")
     assert_equal(converted.tensors, tensors)
     assert converted.report.ok and converted.origin == f"RetinaFace {backbone} (PyTorch)"
-    card = converted.card
-    assert (card["model"], card["options"], card["input"]) == ("retinaface", {"backbone": backbone}, NETWORK_INPUT)
-    assert card["decoder"] == "retinaface" and card["source"].startswith("Final.pth, sha256 ") and "part" not in card
+    metadata = converted.metadata
+    assert (metadata["model"], metadata["options"], metadata["input"]) == ("retinaface", {"backbone": backbone}, NETWORK_INPUT)
+    assert metadata["decoder"] == "retinaface" and metadata["source"].startswith("Final.pth, sha256 ") and "part" not in metadata
     part = convert(tmp_path / "Final.pth", part="backbone")
     assert_equal(part.tensors, backbone_part(tensors))
-    assert part.card["part"] == "backbone" and "decoder" not in part.card
+    assert part.metadata["part"] == "backbone" and "decoder" not in part.metadata
     assert_equal(backbone_tensors(tmp_path / "Final.pth", backbone), part.tensors)
 
 
@@ -106,7 +106,7 @@ def test_back_to_the_released_file(tmp_path, shared_data):
     """Its names in its order, and all of its values but the counters of batches."""
     path = shared_data / "weights" / "RetinaFace_mobilenet025.pth"
     converted = convert(path)
-    checkpoint.save(tmp_path / "a.ckpt", converted.tensors, converted.card)
+    checkpoint.save(tmp_path / "a.ckpt", converted.tensors, converted.metadata)
     found, released = to_torch(tmp_path / "a.ckpt").tensors, read_tensors(path)
     assert list(found) == list(released)
     for name, value in released.items():
@@ -126,18 +126,18 @@ def test_names_of_pytorch_are_read_as_ours():
 def test_what_does_not_go_back_to_pytorch(tmp_path, weights, caplog):
     tensors = weights["mobilenet025"]
     options = {"backbone": "mobilenet025"}
-    card = {"model": "retinaface", "options": options}
+    metadata = {"model": "retinaface", "options": options}
     path = tmp_path / "a.ckpt"
-    for change, message in (({"input": {**NETWORK_INPUT, "channels": "RGB"}}, "its card says input .*RGB"),
-                            ({"decoder": "other"}, "its card says decoder other, but Pytorch_Retinaface has")):
-        checkpoint.save(path, tensors, {**card, **change})
+    for change, message in (({"input": {**NETWORK_INPUT, "channels": "RGB"}}, "its metadata says input .*RGB"),
+                            ({"decoder": "other"}, "its metadata says decoder other, but Pytorch_Retinaface has")):
+        checkpoint.save(path, tensors, {**metadata, **change})
         with pytest.raises(InputError, match=message):
             to_torch(path)
-    checkpoint.save(path, tensors, {**card, "options": {**options, "variance": [0.1, 0.2], "clip": False}})
+    checkpoint.save(path, tensors, {**metadata, "options": {**options, "variance": [0.1, 0.2], "clip": False}})
     assert to_torch(path) and not caplog.records
-    checkpoint.save(path, tensors, {**card, "options": {**options, "variance": [0.1, 0.3], "clip": False}})
+    checkpoint.save(path, tensors, {**metadata, "options": {**options, "variance": [0.1, 0.3], "clip": False}})
     assert to_torch(path) and "was trained with variance [0.1, 0.3]: set it in data/config.py" in caplog.text
-    checkpoint.save(path, backbone_part(tensors), {**card, "part": "backbone"})
+    checkpoint.save(path, backbone_part(tensors), {**metadata, "part": "backbone"})
     with pytest.raises(InputError, match="holds only the backbone"):
         to_torch(path)
     write_zip(tmp_path / "a.pth", pytorch(tensors))
@@ -159,7 +159,7 @@ def test_a_detector_of_mindface(tmp_path, weights, backbone):
     assert recognised(tmp_path / "RetinaFace.ckpt") == ["retinaface"]
     converted = convert(tmp_path / "RetinaFace.ckpt")
     assert_equal(converted.tensors, weights[backbone])
-    assert converted.card["input"] == NETWORK_INPUT and converted.origin == f"RetinaFace {backbone} (MindSpore)"
+    assert converted.metadata["input"] == NETWORK_INPUT and converted.origin == f"RetinaFace {backbone} (MindSpore)"
 
 
 @pytest.mark.parametrize("backbone", BOTH)
@@ -176,20 +176,20 @@ def test_a_training_checkpoint_of_the_model_zoo(tmp_path, weights, backbone):
     assert recognised(tmp_path / "RetinaFace-100_536.ckpt") == ["retinaface"]
     converted = convert(tmp_path / "RetinaFace-100_536.ckpt")
     assert_equal(converted.tensors, weights[backbone])
-    assert converted.card["options"] == {"backbone": backbone}
+    assert converted.metadata["options"] == {"backbone": backbone}
 
 
-def test_our_own_checkpoint_keeps_its_card(tmp_path, weights):
-    card = {"model": "retinaface", "options": {"backbone": "mobilenet025"}, "decoder": "retinaface",
+def test_our_own_checkpoint_keeps_its_metadata(tmp_path, weights):
+    metadata = {"model": "retinaface", "options": {"backbone": "mobilenet025"}, "decoder": "retinaface",
             "input": {**NETWORK_INPUT, "channels": "RGB", "std": [58.0, 57.0, 57.0]}, "detect": {"nms_iou": 0.3},
             "source": "mine"}
-    checkpoint.save(tmp_path / "a.ckpt", weights["mobilenet025"], card)
+    checkpoint.save(tmp_path / "a.ckpt", weights["mobilenet025"], metadata)
     converted = convert(tmp_path / "a.ckpt")
-    assert converted.card == card
+    assert converted.metadata == metadata
     assert_equal(converted.tensors, weights["mobilenet025"])
     part = convert(tmp_path / "a.ckpt", part="backbone")
-    assert part.card["input"] == NETWORK_INPUT                     # rewritten for the network that takes it over
-    assert_same_stem(part.tensors, backbone_part(weights["mobilenet025"]), card["input"],
+    assert part.metadata["input"] == NETWORK_INPUT                     # rewritten for the network that takes it over
+    assert_same_stem(part.tensors, backbone_part(weights["mobilenet025"]), metadata["input"],
                      "mobilenet025")
 
 
@@ -217,9 +217,9 @@ def test_imagenet_backbones(tmp_path, weights, backbone):
         assert_equal(plain.tensors, expected)
         assert plain.origin.startswith(f"ImageNet {backbone} ")
         folded = convert(tmp_path / file)
-        assert folded.card["part"] == "backbone" and folded.card["input"] == plain.card["input"] == NETWORK_INPUT
+        assert folded.metadata["part"] == "backbone" and folded.metadata["input"] == plain.metadata["input"] == NETWORK_INPUT
         assert_same_stem(folded.tensors, expected, TORCHVISION_INPUT, backbone)
-    checkpoint.save(tmp_path / "again.ckpt", folded.tensors, folded.card)
+    checkpoint.save(tmp_path / "again.ckpt", folded.tensors, folded.metadata)
     assert_equal(backbone_tensors(tmp_path / "again.ckpt", backbone), folded.tensors)          # folded once only
     assert_equal(backbone_tensors(tmp_path / file, backbone, fold_input_norm=False), expected)
 
@@ -297,7 +297,7 @@ def test_a_centerface_checkpoint_is_refused(tmp_path):
     tensors = {name: np.ones(shape, np.float32) for name, shape in face_shapes(24).items()}
     checkpoint.save(tmp_path / "face.ckpt", tensors, {"model": "centerface"})
     assert recognised(tmp_path / "face.ckpt") == ["centerface"]
-    with pytest.raises(InputError, match="the file's card says model centerface, not retinaface"):
+    with pytest.raises(InputError, match="the file's metadata says model centerface, not retinaface"):
         convert(tmp_path / "face.ckpt")
     checkpoint.save(tmp_path / "bare.ckpt", tensors)
     with pytest.raises(InputError, match="not a RetinaFace .*its first tensor is base.need_fp1"):

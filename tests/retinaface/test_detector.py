@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""RetinaFace from checkpoint to faces: the recipe, batches, mirror images, and the published predictions."""
+"""RetinaFace from checkpoint to faces: the spec, batches, mirror images, and the published predictions."""
 import tarfile
 
 import numpy as np
@@ -12,26 +12,26 @@ from dependency.evaluate.eval import evaluate
 from dependency.evaluate.prediction_io import read_prediction
 from src import models
 from src.inference.mindspore_backend import Forward, build_detector
-from src.retinaface import detector as recipe
+from src.retinaface import detector as spec
 from src.retinaface.evaluation import whole_pixels
 from src.retinaface.layers import NETWORK_INPUT, tensor_shapes
 from src.weights import checkpoint
 from tests.retinaface.weights import mindface, random_tensors
 
 RNG = np.random.default_rng(7)
-CARD = {**recipe.DEFAULT_CARD, "options": {"backbone": "mobilenet025"}}
+METADATA = {**spec.DEFAULT_METADATA, "options": {"backbone": "mobilenet025"}}
 PUBLISHED_AP = {"easy": 0.91453, "medium": 0.91232, "hard": 0.79765}
 
 
-def make_checkpoint(path, card=CARD, tensors=None):
+def make_checkpoint(path, metadata=METADATA, tensors=None):
     """A MobileNet detector with random weights that is unsure of everything: many faces of many scores."""
-    checkpoint.save(path, random_tensors("mobilenet025") if tensors is None else tensors, card)
+    checkpoint.save(path, random_tensors("mobilenet025") if tensors is None else tensors, metadata)
     return path
 
 
 @pytest.fixture(scope="module")
 def forward():
-    return Forward(models.recipe, "retinaface", device_target="CPU")
+    return Forward(models.spec, "retinaface", device_target="CPU")
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def photographs(*shapes):
             [:height, :width] for height, width in shapes]
 
 
-def test_the_card_gives_the_published_protocol(loaded):
+def test_the_metadata_gives_the_published_protocol(loaded):
     found = build_detector(*loaded)
     assert (found.test_size, found.pad, found.nms, found.nms_iou, found.score_threshold) == (
         "original", "none", "hard", 0.4, 0.02)
@@ -87,12 +87,12 @@ def test_options_without_meaning_are_refused(loaded):
     with pytest.raises(InputError, match="decoder 'centerface'"):
         build_detector(loaded[0], {**loaded[1], "decoder": "centerface"})
     with pytest.raises(InputError, match="--pad none.*multiples of 32"):
-        models.recipe("centerface").check_options({"pad": "none"})
+        models.spec("centerface").check_options({"pad": "none"})
 
 
 def test_the_cards_variance_reaches_the_decoder():
-    card = {**CARD, "options": {"backbone": "mobilenet025", "variance": [0.3, 0.1], "clip": True}}
-    assert recipe.decoder(card).keywords == {"variance": (0.3, 0.1), "clip": True}
+    metadata = {**METADATA, "options": {"backbone": "mobilenet025", "variance": [0.3, 0.1], "clip": True}}
+    assert spec.decoder(metadata).keywords == {"variance": (0.3, 0.1), "clip": True}
 
 
 def of_training(tensors):
@@ -100,21 +100,21 @@ def of_training(tensors):
 
 
 @pytest.mark.parametrize("renamed", [mindface, of_training])
-def test_checkpoints_of_others_need_no_card(forward, path, tmp_path, renamed):
+def test_checkpoints_of_others_need_no_metadata(forward, path, tmp_path, renamed):
     forward.load(path)
     image = photographs((64, 64))[0][None]
     expected = forward(image)
     checkpoint.save(tmp_path / "other.ckpt", renamed(random_tensors("mobilenet025")))
-    card = forward.load(tmp_path / "other.ckpt")
-    assert card["options"] == {"backbone": "mobilenet025"} and card["detect"]["pad"] == "none"
+    metadata = forward.load(tmp_path / "other.ckpt")
+    assert metadata["options"] == {"backbone": "mobilenet025"} and metadata["detect"]["pad"] == "none"
     for ours, theirs in zip(expected, forward(image)):
         np.testing.assert_array_equal(ours, theirs)
 
 
-def test_a_resnet_without_card_is_recognised_by_its_names():
-    assert recipe.assumed_card(tensor_shapes("resnet50"))["options"]["backbone"] == "resnet50"
-    assert recipe.assumed_card(["x"])["options"]["backbone"] == "resnet50"
-    assert recipe.DEFAULT_CARD["input"] == NETWORK_INPUT
+def test_a_resnet_without_metadata_is_recognised_by_its_names():
+    assert spec.assumed_metadata(tensor_shapes("resnet50"))["options"]["backbone"] == "resnet50"
+    assert spec.assumed_metadata(["x"])["options"]["backbone"] == "resnet50"
+    assert spec.DEFAULT_METADATA["input"] == NETWORK_INPUT
 
 
 @pytest.mark.slow
@@ -125,7 +125,7 @@ def test_the_published_predictions_are_reproduced(forward, shared_data, tmp_path
     """
     from src.retinaface.convert import convert
     converted = convert(shared_data / "weights" / "RetinaFace_mobilenet025.pth")
-    checkpoint.save(tmp_path / "mnet025.ckpt", converted.tensors, converted.card)
+    checkpoint.save(tmp_path / "mnet025.ckpt", converted.tensors, converted.metadata)
     with tarfile.open(shared_data / "predictions" / "retinaface_mnet025_full_val.tar.gz") as archive:
         archive.extractall(tmp_path)
     detector = build_detector(forward, forward.load(tmp_path / "mnet025.ckpt"))

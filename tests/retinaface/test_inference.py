@@ -107,7 +107,7 @@ def test_the_released_network_finds_what_the_reference_computes(ms, shared_data)
     scale = 300 / image.shape[1]
     image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)[None]
     converted = convert(path)
-    cell = inference(ms, "mobilenet025", converted.tensors, converted.card["input"])
+    cell = inference(ms, "mobilenet025", converted.tensors, converted.metadata["input"])
     bbox, conf, landm = (each.asnumpy() for each in cell(ms.Tensor(image)))
     assert conf[..., 1].max() > 0.9
     assert_same((bbox, conf, landm), forward(read_tensors(path), normalised(image), NumpyOperators()))
@@ -117,7 +117,7 @@ def test_the_released_network_finds_what_the_reference_computes(ms, shared_data)
     ({"options": {"backbone": "vgg16"}}, "no backbone 'vgg16': expected one of resnet50, mobilenet025"),
     ({"input": {**NETWORK_INPUT, "channels": "GBR"}}, "GBR.*BGR or RGB"),
 ])
-def test_a_card_that_makes_no_sense_is_refused(ms, change, message):
+def test_a_metadata_that_makes_no_sense_is_refused(ms, change, message):
     from src.retinaface.inference import RetinaFaceInference
     with pytest.raises(InputError, match=message):
         RetinaFaceInference({"options": {"backbone": "mobilenet025"}, "input": NETWORK_INPUT, **change})

@@ -45,7 +45,7 @@ def test_a_run_of_four_epochs_equals_two_and_two(data):
     assert set(whole.tensors) == set(rest.tensors)
     for name, value in whole.tensors.items():
         np.testing.assert_array_equal(value, rest.tensors[name], err_msg=name)
-    assert rest.card["model"] == "retinaface" and rest.card["options"]["backbone"] == "mobilenet025"
+    assert rest.metadata["model"] == "retinaface" and rest.metadata["options"]["backbone"] == "mobilenet025"
 
 
 @pytest.mark.slow

@@ -48,7 +48,7 @@ def python(*args, cwd):
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=60)
 
 
-def test_convert_writes_checkpoint_and_card(tmp_path, pth, capsys):
+def test_convert_writes_checkpoint_and_metadata(tmp_path, pth, capsys):
     out = tmp_path / "new" / "mobilenet_v2.ckpt"
     assert run(lambda: convert.main([str(pth), str(out)])) == 0
     digest = hashlib.sha256(pth.read_bytes()).hexdigest()
@@ -56,7 +56,7 @@ def test_convert_writes_checkpoint_and_card(tmp_path, pth, capsys):
         f"not a file we know (sha256 {digest})\nsource: torchvision mobilenet_v2\n"
         "255 matched, 0 missing, 0 unexpected, 0 of wrong shape\n")
     read = checkpoint.load(out)
-    assert json.loads((tmp_path / "new" / "mobilenet_v2.card.json").read_text()) == read.card
+    assert json.loads((tmp_path / "new" / "mobilenet_v2.metadata.json").read_text()) == read.metadata
     assert {name: value.shape for name, value in read.tensors.items()} == tensor_shapes(part="backbone")
 
 
@@ -68,7 +68,7 @@ def test_convert_released(tmp_path, capsys):
     out = capsys.readouterr().out
     assert "303 matched, 0 missing" in out
     assert out.startswith("known: the authors' released CenterFace, licence MIT, from github.com/Star-Clouds")
-    assert checkpoint.load(tmp_path / "a.ckpt").card["decoder"] == "centerface_release"
+    assert checkpoint.load(tmp_path / "a.ckpt").metadata["decoder"] == "centerface_release"
     assert len(backbone_tensors(tmp_path / "b.ckpt")) == 255
 
 
@@ -123,7 +123,7 @@ def test_a_checkpoint_of_either_model_goes_back(tmp_path, torch, capsys):
         assert found.keys() == tensors.keys()
         for name, value in tensors.items():
             np.testing.assert_array_equal(found[name], value, err_msg=name)
-    assert not (tmp_path / "a.card.json").exists()
+    assert not (tmp_path / "a.metadata.json").exists()
     for extra in (["--part", "backbone"], ["--unfold", str(tmp_path)]):
         with pytest.raises(InputError, match="a PyTorch file is written of a whole detector as it is; leave out"):
             convert.main([str(tmp_path / "a.ckpt"), str(tmp_path / "c.pt"), *extra])
@@ -177,7 +177,7 @@ def test_convert_recognises_the_model(tmp_path, pth, capsys):
     out = tmp_path / "out.ckpt"
     assert convert.main([str(tmp_path / "mobilenet0.25_Final.pth"), str(out)]) == 0
     assert "source: RetinaFace mobilenet025 (PyTorch)\n253 matched, 0 missing, 0 unexpected" in capsys.readouterr().out
-    assert checkpoint.load(out).card["model"] == "retinaface"
+    assert checkpoint.load(out).metadata["model"] == "retinaface"
     stems = []
     for extra in ([], ["--no-fold_input_norm"], ["--fold_input_norm"]):
         assert convert.main([str(tmp_path / "pretrain.tar"), str(out), *extra]) == 0

@@ -61,7 +61,7 @@ def test_what_a_run_leaves(train):
     assert [line["epoch"] for line in lines] == [1, 2, 3, 4] and [line["step"] for line in lines] == [3, 6, 9, 12]
     assert all(line["loss"] == pytest.approx(line["square"] + line["absolute"], rel=1e-4) for line in lines)
     read = checkpoint.load(folder / "0-2_6.ckpt")
-    assert read.card == {"model": "small"} and read.bookkeeping["epoch"] == 2 and read.bookkeeping["step"] == 6
+    assert read.metadata == {"model": "small"} and read.bookkeeping["epoch"] == 2 and read.bookkeeping["step"] == 6
 
 
 def test_log_lines_of_the_manual(train, caplog):

@@ -22,7 +22,7 @@ from src.weights.checkpoint import (
 )
 from src.weights.ckpt_format import CRC_MARK, encode_entry
 
-CARD = {"model": "centerface", "options": {"head_conv": 24}, "note": "größer 顔",
+METADATA = {"model": "centerface", "options": {"head_conv": 24}, "note": "größer 顔",
         "input": {"channels": "BGR", "mean": [0.5, 1, 2], "std": [1, 1, 1]}}
 
 
@@ -46,9 +46,9 @@ def test_round_trip(tmp_path, tensors):
     rng = np.random.default_rng(7)
     bookkeeping = {"epoch": 12, "lr": 0.1, "best": None, "done": False, "state": rng.bit_generator.state,
                    "history": np.arange(5.0), "count": np.int64(3)}
-    save(tmp_path / "a.ckpt", tensors, CARD, bookkeeping)
+    save(tmp_path / "a.ckpt", tensors, METADATA, bookkeeping)
     found = load(tmp_path / "a.ckpt")
-    assert found.card == CARD
+    assert found.metadata == METADATA
     assert list(found.tensors) == list(tensors)
     for name, value in tensors.items():
         np.testing.assert_array_equal(found.tensors[name], value)
@@ -60,9 +60,9 @@ def test_round_trip(tmp_path, tensors):
     assert again.random() == rng.random()
 
 
-def test_no_card_no_bookkeeping(tmp_path):
+def test_no_metadata_no_bookkeeping(tmp_path):
     save(tmp_path / "a.ckpt", {"a": np.ones(2)})
-    assert load(tmp_path / "a.ckpt").card is None and load(tmp_path / "a.ckpt").bookkeeping == {}
+    assert load(tmp_path / "a.ckpt").metadata is None and load(tmp_path / "a.ckpt").bookkeeping == {}
 
 
 def test_big_endian_and_strided_arrays_are_stored_by_value(tmp_path):
@@ -73,7 +73,7 @@ def test_big_endian_and_strided_arrays_are_stored_by_value(tmp_path):
 
 def test_what_a_checkpoint_cannot_hold_is_a_mistake_of_the_program(tmp_path):
     save(tmp_path / "a.ckpt", {"a": np.ones(2)})
-    for bad in ({"a": np.empty(0)}, {"a": np.ones(2, np.complex64)}, {"card": np.ones(2)}):
+    for bad in ({"a": np.empty(0)}, {"a": np.ones(2, np.complex64)}, {"metadata": np.ones(2)}):
         with pytest.raises(ValueError):
             save(tmp_path / "a.ckpt", bad)
     assert list(load(tmp_path / "a.ckpt").tensors["a"]) == [1, 1]
@@ -81,10 +81,10 @@ def test_what_a_checkpoint_cannot_hold_is_a_mistake_of_the_program(tmp_path):
 
 
 def test_mindspore_reads_ours(tmp_path, tensors, ms):
-    save(tmp_path / "a.ckpt", tensors, CARD, {"epoch": 3})
+    save(tmp_path / "a.ckpt", tensors, METADATA, {"epoch": 3})
     for crc_check in (False, True):
         found = ms.load_checkpoint(str(tmp_path / "a.ckpt"), crc_check=crc_check)
-        assert json.loads(found["card"]) == CARD
+        assert json.loads(found["metadata"]) == METADATA
         for name, value in tensors.items():
             np.testing.assert_array_equal(found[name].asnumpy(), value)
     cell = ms.nn.Conv2d(3, 4, 3)
@@ -194,7 +194,7 @@ def test_a_training_checkpoint_in_well_under_a_second(tmp_path):
     tensors = {f"{kind}centerface_network.layer{number}.weight": rng.random((64, 300), np.float32)
                for kind in ("", "moment1.", "moment2.") for number in range(101)}
     start = time.perf_counter()
-    save(tmp_path / "a.ckpt", tensors, CARD)
+    save(tmp_path / "a.ckpt", tensors, METADATA)
     found = load(tmp_path / "a.ckpt")
     assert time.perf_counter() - start < 2
     assert (tmp_path / "a.ckpt").stat().st_size > 23e6
@@ -217,7 +217,7 @@ def test_load_report():
         "1 matched, 1 missing, 1 unexpected, 1 of wrong shape", "  missing: c", "  unexpected: d",
         "  wrong shape: b (expected [3, 1], given [1, 3])"]
     with pytest.raises(InputError, match=r"x.ckpt.*(?s:.*)other options.*head_conv': 24"):
-        report.require("x.ckpt", CARD)
+        report.require("x.ckpt", METADATA)
     assert not report.ok
 
 
@@ -243,7 +243,7 @@ def test_names_and_order(tmp_path):
 
 
 def test_a_text_that_is_not_json_is_named(tmp_path):
-    parts = encode_entry("card", "{broken") + encode_entry("a", np.ones(2))
+    parts = encode_entry("metadata", "{broken") + encode_entry("a", np.ones(2))
     (tmp_path / "a.ckpt").write_bytes(b"".join(parts))
-    with pytest.raises(InputError, match="entry 'card' is not JSON"):
+    with pytest.raises(InputError, match="entry 'metadata' is not JSON"):
         checkpoint.load(tmp_path / "a.ckpt")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Cards from outside: each value that none can have is named, whichever file it stands in, and nothing else happens."""
+"""Metadata from outside: each value that none can have is named, whichever file it stands in, and nothing else happens."""
 import copy
 import json
 
@@ -13,10 +13,10 @@ from src.face_detector import FaceDetector
 from src.inference.backends import open_backend
 from src.inference.mindspore_backend import build_detector, read_network
 from src.weights import checkpoint
-from src.weights.metadata import check_card, parse_card, recipe_of
+from src.weights.metadata import check_metadata, parse_metadata, spec_of
 from tests.small_wider import make_checkpoint
 
-DEFAULTS = {name: models.recipe(name).DEFAULT_CARD for name in models.MODELS}
+DEFAULTS = {name: models.spec(name).DEFAULT_METADATA for name in models.MODELS}
 FULL = {
     "centerface": {**DEFAULTS["centerface"], "options": {"head_conv": 24, "activation": "relu6"},
                    "input": {"channels": "BGR", "mean": [100.0] * 3, "std": [60.0] * 3},
@@ -32,22 +32,22 @@ STRANGE = [None, True, False, -1, 0, 3, 0.5, 2 ** 31, 10 ** 40, 1e-300, 1e300, f
            [None] * 4, [1, 32, 32, 3], {}, {"a": 1}, [[[]]], "9" * 5000]
 
 
-def changed(card, name, value):
+def changed(metadata, name, value):
     """A copy with another value at `name`, those of inner tables behind a dot."""
-    card = copy.deepcopy(card)
+    metadata = copy.deepcopy(metadata)
     *tables, last = name.split(".")
-    table = card
+    table = metadata
     for each in tables:
         table = table.setdefault(each, {})
     table[last] = value
-    return card
+    return metadata
 
 
-def mutate(card, rng):
+def mutate(metadata, rng):
     """A copy in which one to three values or names, anywhere, are others, absent or more."""
-    card = copy.deepcopy(card)
+    metadata = copy.deepcopy(metadata)
     for _ in range(rng.integers(1, 4)):
-        node = card
+        node = metadata
         while True:
             if not isinstance(node, (dict, list)) or not node:
                 break
@@ -64,7 +64,7 @@ def mutate(card, rng):
             else:
                 node[key] = copy.deepcopy(STRANGE[rng.integers(len(STRANGE))])
             break
-    return card
+    return metadata
 
 
 @pytest.mark.parametrize("name, value, message", [
@@ -87,9 +87,9 @@ def mutate(card, rng):
     ("export.input.shape", [1, 0, 32, 3], "export.input.shape"),
 ])
 def test_a_wrong_value_is_named_with_its_file(name, value, message):
-    card = changed(DEFAULTS["centerface"], name, value)
-    with pytest.raises(InputError, match=f"^a.ckpt: its card('s detect)?: .*{message}.*make the file again") as caught:
-        recipe_of(card, "a.ckpt", models.recipe)
+    metadata = changed(DEFAULTS["centerface"], name, value)
+    with pytest.raises(InputError, match=f"^a.ckpt: its metadata('s detect)?: .*{message}.*make the file again") as caught:
+        spec_of(metadata, "a.ckpt", models.spec)
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 600
 
 
@@ -97,58 +97,58 @@ def test_a_wrong_value_is_named_with_its_file(name, value, message):
     ("backbone", "vgg", "'vgg': expected one of resnet50, mobilenet025"), ("variance", [0.1], ".*2 numbers"),
     ("variance", [0.1, 0], ""), ("clip", "no", "'no'")])
 def test_options_of_retinaface(name, value, message):
-    with pytest.raises(InputError, match=f"^a.ckpt: its card: options.{name} .*{message}"):
-        recipe_of(changed(DEFAULTS["retinaface"], f"options.{name}", value), "a.ckpt", models.recipe)
+    with pytest.raises(InputError, match=f"^a.ckpt: its metadata: options.{name} .*{message}"):
+        spec_of(changed(DEFAULTS["retinaface"], f"options.{name}", value), "a.ckpt", models.spec)
 
 
 @pytest.mark.parametrize("model, detect, message", [("centerface", {"pad": "none"}, "multiples of 32"),
                                                     ("retinaface", {"peaks": True}, "no heatmap")])
 def test_options_without_meaning_for_the_model(model, detect, message):
-    with pytest.raises(InputError, match=f"a.ckpt: its card.*{message}"):
-        recipe_of({**DEFAULTS[model], "detect": detect}, "a.ckpt", models.recipe)
+    with pytest.raises(InputError, match=f"a.ckpt: its metadata.*{message}"):
+        spec_of({**DEFAULTS[model], "detect": detect}, "a.ckpt", models.spec)
 
 
 @pytest.mark.parametrize("key", ["model", "options", "input", "decoder", "input.mean"])
 def test_what_is_required_is_named(key):
-    card = changed(FULL["centerface"], key, 0)
-    table = card["input"] if "." in key else card
+    metadata = changed(FULL["centerface"], key, 0)
+    table = metadata["input"] if "." in key else metadata
     del table[key.split(".")[-1]]
     with pytest.raises(InputError, match=f"{key} is not there"):
-        recipe_of(card, "a.ckpt", models.recipe)
+        spec_of(metadata, "a.ckpt", models.spec)
     if "." not in key:
-        check_card(card, "a.ckpt")          # a file that only keeps weights may say less
+        check_metadata(metadata, "a.ckpt")          # a file that only keeps weights may say less
 
 
 @pytest.mark.parametrize("text", ["", "not json", "[]", "3", "null", "[" * 100000, '{"a":' * 100000, "9" * 5000])
-def test_what_is_no_card_at_all(text):
-    with pytest.raises(InputError, match="^a.onnx: its card is .*make the file again"):
-        parse_card(text, "a.onnx")
+def test_what_is_no_metadata_at_all(text):
+    with pytest.raises(InputError, match="^a.onnx: its metadata is .*make the file again"):
+        parse_metadata(text, "a.onnx")
 
 
-def test_every_card_that_this_project_writes_is_one():
+def test_every_metadata_that_this_project_writes_is_one():
     from src.centerface.mobile_v2 import ACTIVATIONS
     from src.retinaface.layers import BACKBONES
-    cards = [*FULL.values(), *DEFAULTS.values(), {**DEFAULTS["centerface"], "input": RELEASE_INPUT}]
-    cards += [changed(DEFAULTS["centerface"], "options.activation", each) for each in ACTIVATIONS]
-    cards += [changed(DEFAULTS["retinaface"], "options.backbone", each) for each in BACKBONES]
-    for card in cards:
-        assert recipe_of(parse_card(json.dumps(card), "x"), "x", models.recipe) is models.recipe(card["model"])
+    metadata = [*FULL.values(), *DEFAULTS.values(), {**DEFAULTS["centerface"], "input": RELEASE_INPUT}]
+    metadata += [changed(DEFAULTS["centerface"], "options.activation", each) for each in ACTIVATIONS]
+    metadata += [changed(DEFAULTS["retinaface"], "options.backbone", each) for each in BACKBONES]
+    for metadata in metadata:
+        assert spec_of(parse_metadata(json.dumps(metadata), "x"), "x", models.spec) is models.spec(metadata["model"])
 
 
 @pytest.mark.parametrize("model", models.MODELS)
 def test_mutated_cards_work_or_are_refused(model):
-    """Fuzz of all that is done with a card before and after the network computes."""
+    """Fuzz of all that is done with metadata before and after the network computes."""
     rng = np.random.default_rng(11)
     image = rng.integers(0, 256, (40, 50, 3), dtype=np.uint8)
     outcomes = {"works": 0, "refused": 0}
     for _ in range(800):
-        card = mutate(FULL[model], rng)
+        metadata = mutate(FULL[model], rng)
         try:
-            card = parse_card(json.dumps(card), "a.onnx")
-            recipe = recipe_of(card, "a.onnx", models.recipe)
-            forward = Blank(recipe, card)
-            build_detector(forward, card).run(image)
-            recipe.tensor_shapes(card)
+            metadata = parse_metadata(json.dumps(metadata), "a.onnx")
+            spec = spec_of(metadata, "a.onnx", models.spec)
+            forward = Blank(spec, metadata)
+            build_detector(forward, metadata).run(image)
+            spec.tensor_shapes(metadata)
             outcomes["works"] += 1
         except InputError:
             outcomes["refused"] += 1
@@ -159,12 +159,12 @@ class Blank:
     """A network that is loaded and finds nothing."""
     sizes = (0, 0, 0)
 
-    def __init__(self, recipe, card):
-        self.recipe, self.card = recipe, card
+    def __init__(self, spec, metadata):
+        self.spec, self.metadata = spec, metadata
 
     def __call__(self, images):
         count, height, width, _ = images.shape
-        if self.recipe.__name__.startswith("src.centerface"):
+        if self.spec.__name__.startswith("src.centerface"):
             return [np.zeros((count, channels, height // 4, width // 4), np.float32) for channels in (1, 2, 2, 10)]
         cells = 2 * sum(-(-height // step) * -(-width // step) for step in (8, 16, 32))
         return [np.zeros((count, cells, numbers), np.float32) for numbers in (4, 2, 10)]
@@ -183,18 +183,18 @@ def test_mutated_cards_in_checkpoints_and_onnx_files(tmp_path):
     pytest.importorskip("onnxruntime")
     rng = np.random.default_rng(12)
     read = checkpoint.load(make_checkpoint(tmp_path / "a.ckpt", hm_head__0__bias=1.0))
-    model = models.recipe("centerface").onnx_graph(FULL["centerface"], read.tensors)
+    model = models.spec("centerface").onnx_graph(FULL["centerface"], read.tensors)
     seen = []
     for number in range(24):
-        card = mutate(FULL["centerface"], rng)
-        checkpoint.save(tmp_path / "b.ckpt", read.tensors, card)
-        onnx.helper.set_model_props(model, {"card": json.dumps(card)})
+        metadata = mutate(FULL["centerface"], rng)
+        checkpoint.save(tmp_path / "b.ckpt", read.tensors, metadata)
+        onnx.helper.set_model_props(model, {"metadata": json.dumps(metadata)})
         (tmp_path / "b.onnx").write_bytes(model.SerializeToString())
         seen.append([outcome(tmp_path / name) for name in ("b.ckpt", "b.onnx")])
     assert {"works", "refused"} == {word for pair in seen for word in pair}
 
 
-def test_a_card_that_is_nested_too_deep_or_no_text_is_refused(tmp_path):
+def test_a_metadata_that_is_nested_too_deep_or_no_text_is_refused(tmp_path):
     read = checkpoint.load(make_checkpoint(tmp_path / "a.ckpt"))
     for text in ("[" * 100000, '{"detect":' * 5000, "[]", "\ud7ff"):
         entry = text
@@ -204,7 +204,7 @@ def test_a_card_that_is_nested_too_deep_or_no_text_is_refused(tmp_path):
             checkpoint.save(tmp_path / "b.ckpt", read.tensors, {"model": ""})
         finally:
             checkpoint._to_json = original
-        with pytest.raises(InputError, match="its entry 'card'"):
-            read_network(tmp_path / "b.ckpt", models.recipe, "centerface")
+        with pytest.raises(InputError, match="its entry 'metadata'"):
+            read_network(tmp_path / "b.ckpt", models.spec, "centerface")
     with pytest.raises(InputError, match="b.ckpt"):
-        open_backend(tmp_path / "b.ckpt", models.recipe, "onnx")
+        open_backend(tmp_path / "b.ckpt", models.spec, "onnx")

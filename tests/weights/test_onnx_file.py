@@ -8,7 +8,7 @@ import pytest
 from dependency.errors import InputError
 from src import models
 from src.weights import checkpoint
-from src.weights.onnx_file import CARD_KEY, card_of, read_model
+from src.weights.onnx_file import METADATA_KEY, metadata_of, read_model
 from tests.small_wider import make_checkpoint
 
 onnx = pytest.importorskip("onnx")
@@ -19,7 +19,7 @@ def good(tmp_path_factory):
     folder = tmp_path_factory.mktemp("onnx")
     read = checkpoint.load(make_checkpoint(folder / "a.ckpt"))
     path = folder / "good.onnx"
-    path.write_bytes(models.recipe("centerface").onnx_graph(read.card, read.tensors).SerializeToString())
+    path.write_bytes(models.spec("centerface").onnx_graph(read.metadata, read.tensors).SerializeToString())
     return path
 
 
@@ -36,9 +36,9 @@ def refused(path, pattern):
     assert "\n" not in str(caught.value) and str(path) in str(caught.value)
 
 
-def test_a_good_file_is_read_with_its_card(good):
-    card = card_of(read_model(good), good)
-    assert card["model"] == "centerface" and card["input"]["mean"] == [100.0] * 3
+def test_a_good_file_is_read_with_its_metadata(good):
+    metadata = metadata_of(read_model(good), good)
+    assert metadata["model"] == "centerface" and metadata["input"]["mean"] == [100.0] * 3
 
 
 @pytest.mark.parametrize("content", [b"", b"\n", b"hello, this is text\n", b"<html>404</html>", b"PK\x03\x04junk",
@@ -75,7 +75,7 @@ def test_changed_bytes_never_do_more_than_raise_an_input_error(good, tmp_path):
     content = good.read_bytes()
     rng = np.random.default_rng(1)
     places = np.r_[np.arange(3000), np.arange(len(content) - 20000, len(content))]
-    forward = OnnxBackend(models.recipe, threads=1)
+    forward = OnnxBackend(models.spec, threads=1)
     images = np.zeros((1, 32, 32, 3), np.uint8)
     outcomes = {"read": 0, "refused": 0}
     for _ in range(60):
@@ -174,8 +174,8 @@ def test_graphs_that_are_not_ours(good, tmp_path, change, pattern):
     refused(changed(good, tmp_path / "a.onnx", change), pattern)
 
 
-def test_a_file_without_card_has_none(good, tmp_path):
+def test_a_file_without_metadata_has_none(good, tmp_path):
     path = changed(good, tmp_path / "a.onnx", lambda model: model.ClearField("metadata_props"))
-    assert card_of(read_model(path), path) is None
+    assert metadata_of(read_model(path), path) is None
     assert json.loads(onnx.load(str(good)).metadata_props[0].value)["model"] == "centerface"
-    assert onnx.load(str(good)).metadata_props[0].key == CARD_KEY
+    assert onnx.load(str(good)).metadata_props[0].key == METADATA_KEY

@@ -7,10 +7,10 @@ import pytest
 from dependency.errors import InputError
 from dependency.evaluate.fddb.protocol import evaluate_fddb
 from src.data.annotation import read_annotations, validate
-from src.evaluation.sweep import check_folder, list_images, split_files, test_images
+from src.evaluation.sweep import check_folder, list_images, split_files, predict_images
 from tests.small_wider import BOX, SquareDetector
 
-test_images.__test__ = False    # not a test, in spite of its name
+predict_images.__test__ = False    # not a test, in spite of its name
 NAMES = {1: ["2002/08/11/big/img_591", "2002/08/26/big/img_265"], 2: ["2003/01/02/big/img_7"]}
 IMAGES = [f"{name}.jpg" for names in NAMES.values() for name in names]
 
@@ -78,7 +78,7 @@ def test_the_images_of_the_folds(folder):
 
 def test_predictions_of_nested_names_are_written_found_and_scored(folder):
     out, pictures = folder / "out", folder / "originalPics"
-    test_images(SquareDetector(), IMAGES, pictures, out)
+    predict_images(SquareDetector(), IMAGES, pictures, out)
     assert sorted(path.relative_to(out).as_posix() for path in out.rglob("*.txt")) == sorted(
         image.replace(".jpg", ".txt") for image in IMAGES)
     report = evaluate_fddb(out, folder / "FDDB-folds")
@@ -90,7 +90,7 @@ def test_predictions_of_nested_names_are_written_found_and_scored(folder):
 
 def test_a_trees_leftovers_are_not_those_of_a_sweep_below(folder):
     out, pictures = folder / "out", folder / "originalPics"
-    test_images(SquareDetector(), IMAGES[:1], pictures, out / "89")
+    predict_images(SquareDetector(), IMAGES[:1], pictures, out / "89")
     check_folder(out, IMAGES[1:])
-    test_images(SquareDetector(), IMAGES[1:], pictures, out)
+    predict_images(SquareDetector(), IMAGES[1:], pictures, out)
     assert len(list(out.rglob("*.txt"))) == 3
