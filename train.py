@@ -20,6 +20,7 @@ from pathlib import Path
 
 import yaml
 
+from dependency.errors import InputError
 from dependency.files import atomic_write, remove_partial
 from src import models
 from src.cli import options as config
@@ -42,64 +43,69 @@ def main(argv: list[str] | None = None) -> int:
 
 def train(name: str, cfg, ranks) -> None:
     """Build everything that the options name, and run the epochs."""
-    from src.data.loader import SamplePlan, create_loader
+    from src.data.loader import create_loader
+    from src.data.sampler import SamplePlan
+    from src.training import resume
     from src.training.batch_norm import synchronise
     from src.training.optim import build_optimizer
-    from src.training.resume import load_state
     from src.training.train_step import TrainStep
     from src.training.trainer import Trainer
 
     model = models.training(name)
-    rank, group = ranks.rank, ranks.group
-    run_as = model.run_settings(cfg, rank, group, ranks.share(time.strftime("%Y-%m-%d_time_%H_%M_%S")))
+    rank, world_size = ranks.rank, ranks.world_size
+    settings = model.run_settings(cfg, rank, world_size, ranks.share(time.strftime("%Y-%m-%d_time_%H_%M_%S")))
     # A launcher keeps the consoles of the processes apart: whose dies, that one's last lines are wanted.
     log.setup(0 if run_file.is_launched() else rank, keep=True)
-    LOGGER.info("training %s on %s", name, device.describe(group))
+    LOGGER.info("training %s on %s", name, device.describe(world_size))
     restarted = ranks.share(str(run_file.noted() or ""))
     if restarted:
         LOGGER.info("started again: goes on from %s", restarted)
-        run_as = replace(run_as, resume=restarted)
+        settings = replace(settings, resume=restarted)
     samples = model.build_samples(cfg)
-    plan = SamplePlan(len(samples), run_as.batch, run_as.epochs, run_as.seed, rank, group)
+    plan = SamplePlan(len(samples), settings.batch, settings.epochs, settings.seed, rank, world_size)
     LOGGER.info("Finish loading dataset")
     network = model.build_network(cfg)
-    if run_as.sync_bn:
-        synchronise(network, group)
+    if settings.sync_bn:
+        synchronise(network, world_size)
     LOGGER.info("finish get network")
-    rates = run_as.rates(plan.steps_per_epoch)
-    LOGGER.info("%d images a step, learning rate up to %g", run_as.batch * group, max(rates))
-    optimizer = build_optimizer(run_as.optimizer, network.trainable_params(), rates, run_as.weight_decay,
-                                run_as.momentum, model.BACKBONE_PREFIX, run_as.backbone_lr)
-    LOGGER.info("use %s optimizer", run_as.optimizer)
-    step = TrainStep(model.build_loss_cell(cfg, network, group), optimizer, run_as.loss_scale, run_as.clip_norm,
-                     run_as.ema_decay, device.gradient_reducer(optimizer.parameters, group))
+    rates = settings.rates(plan.steps_per_epoch)
+    LOGGER.info("%d images a step, learning rate up to %g", settings.batch * world_size, max(rates))
+    optimizer = build_optimizer(settings.optimizer, network.trainable_params(), rates, settings.weight_decay,
+                                settings.momentum, model.BACKBONE_PREFIX, settings.backbone_lr)
+    LOGGER.info("use %s optimizer", settings.optimizer)
+    loss_cell = model.build_loss_cell(cfg, network, world_size)
+    step = TrainStep(loss_cell, optimizer, settings.loss_scale, settings.clip_norm, settings.ema_decay,
+                     device.gradient_reducer(optimizer.parameters, world_size))
     own_names = models.spec(name).own_names
     position = None
-    if run_as.resume and rank == 0:
-        position = load_state(Path(run_as.resume), step, network, own_names, run_as.names)
+    if settings.resume and rank == 0:
+        position = resume.load_state(Path(settings.resume), step, network, own_names, settings.names)
     position = ranks.share(position)
     ranks.share_state(step.get_parameters())
-    first_step = plan.first_step(position, run_as.names)
+    first_step = resume.first_step(plan, position, settings.names)
     if position is not None:
-        run_as = run_as.going_on()
-    if restarted and first_step >= len(rates):
+        settings = settings.resumed()
+    if first_step >= len(rates) and not restarted:
+        raise InputError(f"nothing left to train: step {first_step} is the end of epoch {settings.epochs}; raise "
+                         f"{settings.names.epochs} to continue")
+    if first_step >= len(rates):
         LOGGER.info("the run had already ended with %s", restarted)
         LOGGER.info(log.END_TRAINING)
         return
-    loader = create_loader(samples, model.COLUMNS, plan, first_step, run_as.workers, run_as.names,
-                           run_as.bad_images)
-    naming = run_as.naming(plan.steps_per_epoch, goes_on=position is not None)
+    loader = create_loader(samples, model.COLUMNS, plan, first_step, settings.workers,
+                           settings.bad_images)
+    files = settings.files(plan.steps_per_epoch, is_resumed=position is not None)
     metadata = {**model.build_metadata(cfg), "versions": device.versions(), "command": sys.argv}
-    for left in remove_partial(run_as.folder):
+    for left in remove_partial(settings.run_dir):
         LOGGER.info("removed %s, half written by a process that was killed", left)
-    log.write_to(run_as.folder / f"{naming.beside}{run_as.log_name}_rank_{rank}.log")
+    log.write_to(settings.run_dir / f"{files.prefix}{settings.log_name}_rank_{rank}.log")
     if rank == 0:
-        with atomic_write(run_as.folder / f"{naming.beside}config.yaml") as file:
+        with atomic_write(settings.run_dir / f"{files.prefix}config.yaml") as file:
             yaml.safe_dump({"model": name, **cfg}, file, sort_keys=False)
     LOGGER.info("args.steps_per_epoch = %d args.ckpt_interval = %d, first step %d of %d, outputs in %s",
-                plan.steps_per_epoch, run_as.checkpoint_every, first_step, len(rates), run_as.folder)
-    Trainer(step, network, plan, rates, metadata, model.TERMS, run_as, naming, samples.describe, model.build_picture(cfg),
-            ranks).fit(loader, first_step)
+                plan.steps_per_epoch, settings.checkpoint_every, first_step, len(rates), settings.run_dir)
+    Trainer(step, network, plan, rates, metadata, model.TERMS, settings, files, samples.describe,
+            model.build_picture(cfg), ranks).fit(loader, first_step)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@
     python -m benchmarks.scaling --devices 1,2,4,8 --device_target Ascend --batch 64 --data_dir DATA
 
 Each run has the same images a step, shared by its processes. Every process has cores of its own, as many as with the
-largest number of processes; a further run has one process with all cores. The first epoch, which compiles, is left out;
+largest number of processes; one more run has one process with all cores. The first epoch, which compiles, is left out;
 medians of the others are shown. "waits for data" is counted by the training itself; "sums over processes" is measured
 alone, with as many floats as the network has gradients.
 """
@@ -110,7 +110,7 @@ def measure_reduction(out: Path, target: str) -> int:
     from src.training.distributed import connect
     ranks = connect(True)
     from src.training.distributed import Total
-    total, values = Total(ranks.group), ms.Tensor(np.ones(GRADIENTS, np.float32))
+    total, values = Total(ranks.world_size), ms.Tensor(np.ones(GRADIENTS, np.float32))
     seconds = []
     for _ in range(REPEATS):
         start = time.perf_counter()

@@ -7,7 +7,7 @@ import pytest
 
 from dependency.centernet.src.lib.datasets.dataset.coco_hp import Record
 from dependency.errors import InputError
-from src.data.annotation import write_label_txt
+from src.data.annotations import write_label_txt
 from src.evaluation.scoring import epoch_of
 from src.evaluation.sweep import predict_images
 from tests.small_wider import BOX, IMAGES, SquareDetector, make_split

@@ -17,7 +17,7 @@ import pytest
 from dependency.centernet.src.lib.utils.image_header import read_header
 from dependency.centernet.src.lib.utils.photo import read_photo
 from dependency.errors import InputError
-from src.data.annotation import read_annotations
+from src.data.annotations import read_annotations
 from src.data.image_file import image_size
 from src.weights import checkpoint
 from src.weights.ckpt_format import CRC_MARK, CRC_SIZE

@@ -16,7 +16,7 @@ from dependency.centernet.src.lib.datasets.sample.multi_pose import STRIDE, cent
 from dependency.centernet.src.lib.utils import augment
 from dependency.errors import InputError
 from dependency.extd.utils import augmentations as crops
-from src.data.bad_images import read_training_image
+from src.data.training_set import read_training_image
 
 COLUMNS = ("image", "heatmap", "cells", "values", "weights")
 

@@ -18,7 +18,7 @@ from src.centerface.losses import TERMS, CenterFaceLoss
 from src.centerface.network import CenterfaceMobilev2
 from src.common.log import LOGGER
 from src.common.normalise import Normalise
-from src.data.training_data import training_records
+from src.data.training_set import training_records
 from src.training.lr_schedule import linear_scale, schedule
 from src.training.settings import OptionNames, RunSettings
 
@@ -29,9 +29,9 @@ __all__ = ["BACKBONE_PREFIX", "COLUMNS", "TERMS", "build_metadata", "build_loss_
            "build_samples", "run_settings"]
 
 
-def run_settings(cfg: Any, rank: int, group: int, started: str) -> RunSettings:
-    """The options in the names that the training program knows; each run has its own folder, named by `started`."""
-    scale = linear_scale(cfg.per_batch_size * group, config.LR_IMAGES) if cfg.scale_lr else 1.0
+def run_settings(cfg: Any, rank: int, world_size: int, start_time: str) -> RunSettings:
+    """The options in the names that the training program knows; each run has its own folder, named by `start_time`."""
+    scale = linear_scale(cfg.per_batch_size * world_size, config.LR_IMAGES) if cfg.scale_lr else 1.0
 
     def rates(steps_per_epoch: int) -> list[float]:
         return schedule(cfg.lr_scheduler, lr=cfg.lr * scale, steps_per_epoch=steps_per_epoch, max_epoch=cfg.max_epoch,
@@ -42,7 +42,7 @@ def run_settings(cfg: Any, rank: int, group: int, started: str) -> RunSettings:
         batch=cfg.per_batch_size, epochs=cfg.max_epoch, seed=cfg.seed, workers=cfg.workers, rates=rates,
         optimizer=cfg.optimizer, weight_decay=cfg.weight_decay, momentum=cfg.momentum, backbone_lr=cfg.backbone_lr,
         loss_scale=cfg.loss_scale, clip_norm=cfg.clip_norm, ema_decay=cfg.ema_decay, resume=cfg.resume,
-        sync_bn=cfg.sync_bn, folder=Path(cfg.ckpt_path) / started, log_name=started, prefix="0",
+        sync_bn=cfg.sync_bn, run_dir=Path(cfg.ckpt_path) / start_time, log_name=start_time, checkpoint_prefix="0",
         checkpoint_every=cfg.ckpt_interval,
         log_every=cfg.log_interval, bad_images=cfg.bad_images, names=NAMES)
 

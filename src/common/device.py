@@ -105,19 +105,19 @@ def setup_seed(seed: int) -> None:
     ms.dataset.config.set_seed(seed)
 
 
-def gradient_reducer(parameters: Any, group: int) -> Any:
-    """The cell that averages gradients over `group` devices; None for one device."""
-    if group == 1:
+def gradient_reducer(parameters: Any, world_size: int) -> Any:
+    """The cell that averages gradients over `world_size` devices; None for one device."""
+    if world_size == 1:
         return None
     from mindspore import nn
-    return nn.DistributedGradReducer(parameters, mean=True, degree=group)
+    return nn.DistributedGradReducer(parameters, mean=True, degree=world_size)
 
 
-def describe(group: int = 1) -> str:
+def describe(world_size: int = 1) -> str:
     """The device in force, for the log."""
     import mindspore as ms
     target = ms.get_context("device_target")
-    return f"{group} x {target}" if group > 1 else target
+    return f"{world_size} x {target}" if world_size > 1 else target
 
 
 def is_cpu() -> bool:

@@ -18,7 +18,7 @@ from dependency.evaluate.report.flags import find_flags, load_flags
 from dependency.evaluate.report.landmarks import landmark_nme
 from dependency.evaluate.report.page import write_page
 from dependency.evaluate.results import Report
-from src.data.annotation import read_annotations
+from src.data.annotations import read_annotations
 
 PAGE, DATA = "index.html", "analysis.json"
 

@@ -29,7 +29,7 @@ from dependency.errors import InputError
 from dependency.evaluate.fddb.files import fold_lists
 from dependency.evaluate.prediction_io import write_prediction
 from src.common.log import END_TEST, LOGGER, START_TEST
-from src.data.annotation import read_annotations
+from src.data.annotations import read_annotations
 from src.training.progress import Progress
 from src.weights.checkpoint import checkpoint_name, list_checkpoints
 

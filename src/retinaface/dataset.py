@@ -18,9 +18,8 @@ import numpy as np
 
 from dependency.centernet.src.lib.datasets.dataset.coco_hp import Record
 from dependency.errors import InputError
-from src.data.bad_images import BadImages, read_training_image
-from src.data.loader import SamplePlan, first_readable
-from src.data.training_data import training_records
+from src.data.sampler import SamplePlan, first_readable
+from src.data.training_set import BadImages, read_training_image, training_records
 from src.retinaface.anchors import prior_box
 from src.retinaface.augmentation import Augmentation, augment_sample
 from src.retinaface.coding import VARIANCE
@@ -131,11 +130,8 @@ def create_dataset(data_dir: str | Path, cfg: Mapping[str, Any], batch_size: int
     label_path = Path(data_dir)
     image_dir = label_path.parent / "images"
     samples = RetinaFaceSamples(training_records(label_path, image_dir), image_dir, SampleOptions.of(cfg))
-    rank, group = _place(is_distribute)
-    if len(samples) == 0:
-        raise InputError(f"{label_path}: no image with a face; look at it with "
-                         f"`python -m src.tools.prepare_wider --annotation {label_path} --validate`")
-    plan = SamplePlan(len(samples), batch_size, 1, int(cfg.get("seed", 1)), rank, group, shuffle)
+    rank, world_size = _place(is_distribute)
+    plan = SamplePlan(len(samples), batch_size, 1, int(cfg.get("seed", 1)), rank, world_size, shuffle)
     source = _Source(samples, plan, cfg.get("bad_images") == "skip")
     workers = max(1, min(num_worker, os.cpu_count() or 1))
     data = ds.GeneratorDataset(source, list(DATASET_COLUMNS), sampler=_epoch_sampler(len(source)),
@@ -156,7 +152,7 @@ class _Source:
 
     def __getitem__(self, position: int) -> tuple[np.ndarray, ...]:
         (image, *targets), _, bad = first_readable(self.samples, self.plan.candidates(int(position)), self.skips)
-        self.bad_images.note(np.array([bad]))
+        self.bad_images.record(np.array([bad]))
         # Channels first while they are bytes: a quarter of the memory traffic.
         planes = np.ascontiguousarray(image.transpose(2, 0, 1)).astype(np.float32)
         planes -= np.array(NETWORK_INPUT["mean"], np.float32)[:, None, None]

@@ -15,7 +15,7 @@ from mindspore import Tensor
 from dependency.errors import InputError
 from src.common import log
 from src.common.log import LOGGER
-from src.data.training_data import training_records
+from src.data.training_set import training_records
 from src.retinaface.anchors import anchor_count
 from src.retinaface.batch_picture import batch_picture
 from src.retinaface.config import LR_IMAGES
@@ -38,11 +38,11 @@ __all__ = ["BACKBONE_PREFIX", "COLUMNS", "TERMS", "build_metadata", "build_loss_
            "build_samples", "run_settings"]
 
 
-def run_settings(cfg: Any, rank: int, group: int, started: str) -> RunSettings:
-    """The options in the names that the training program knows; all runs share one folder, whenever they `started`."""
-    del started
+def run_settings(cfg: Any, rank: int, world_size: int, start_time: str) -> RunSettings:
+    """The options in the names that the training program knows; all runs share one folder."""
+    del start_time
     folder = Path(cfg.ckpt_path)
-    scale = linear_scale(cfg.batch_size * group, LR_IMAGES) if cfg.scale_lr else 1.0
+    scale = linear_scale(cfg.batch_size * world_size, LR_IMAGES) if cfg.scale_lr else 1.0
 
     def rates(steps_per_epoch: int) -> list[float]:
         return adjust_learning_rate(cfg.initial_lr * scale, cfg.gamma, (cfg.decay1, cfg.decay2), steps_per_epoch,
@@ -52,9 +52,10 @@ def run_settings(cfg: Any, rank: int, group: int, started: str) -> RunSettings:
         batch=cfg.batch_size, epochs=cfg.epoch, seed=cfg.seed, workers=min(cfg.num_workers, os.cpu_count() or 1),
         rates=rates, optimizer=cfg.optim, weight_decay=cfg.weight_decay, momentum=cfg.momentum,
         backbone_lr=cfg.backbone_lr, loss_scale=cfg.loss_scale, clip_norm=cfg.clip_norm, ema_decay=cfg.ema_decay,
-        sync_bn=cfg.sync_bn, resume=cfg.resume_net or "", folder=folder / f"ckpt_{rank}" if group > 1 else folder,
+        sync_bn=cfg.sync_bn, resume=cfg.resume_net or "", run_dir=folder / f"ckpt_{rank}" if world_size > 1 else folder,
         log_name="train",
-        prefix="RetinaFace", own_folder=False, step_in_epoch=True, checkpoint_every=cfg.save_checkpoint_steps,
+        checkpoint_prefix="RetinaFace", unique_run_dir=False, step_in_epoch=True,
+        checkpoint_every=cfg.save_checkpoint_steps,
         keep=cfg.keep_checkpoint_max, iteration_line=log.LOSS_MONITOR, log_every=cfg.log_interval,
         bad_images=cfg.bad_images, names=NAMES)
 

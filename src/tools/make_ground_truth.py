@@ -21,7 +21,7 @@ from dependency.centernet.src.lib.datasets.dataset.coco_hp import Record
 from dependency.errors import InputError
 from dependency.evaluate.ground_truth import write_ground_truth
 from src.cli.program import run
-from src.data.annotation import read_annotations
+from src.data.annotations import read_annotations
 
 # Lowest box height in pixels of each subset; each subset holds the ones before it.
 HEIGHTS = {"easy": 50, "medium": 30, "hard": 10}

@@ -26,7 +26,7 @@ import numpy as np
 from dependency.centernet.src.lib.datasets.dataset.coco_hp import Record
 from dependency.errors import InputError
 from src.cli.program import run
-from src.data.annotation import FORMATS, Annotations, Repair, merge, read_annotations, repair, validate, write_records
+from src.data.annotations import FORMATS, Annotations, Repair, merge, read_annotations, repair, validate, write_records
 from src.tools.wider_layout import make_layout
 
 TRAIN_IMAGES = 12880  # the official WIDER FACE train split

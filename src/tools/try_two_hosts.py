@@ -27,7 +27,7 @@ from pathlib import Path
 from dependency.centernet.src.lib.datasets.dataset.coco_hp import write_coco
 from dependency.errors import TrainingError
 from src.cli.program import run
-from src.data.annotation import read_annotations
+from src.data.annotations import read_annotations
 
 ROOT = Path(__file__).resolve().parents[2]
 ADDRESSES = ("10.77.0.1", "10.77.0.2")

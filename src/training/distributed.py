@@ -45,19 +45,19 @@ class Total(nn.Cell):
 
 @dataclass(frozen=True)
 class Ranks:
-    """This process, `rank`, among `group` of them."""
+    """This process, `rank`, among `world_size` of them."""
     rank: int = 0
-    group: int = 1
+    world_size: int = 1
 
     def mean(self, values: Sequence[float]) -> list[float]:
         """The means over all processes, as float32; alone the values as they are."""
-        if self.group == 1:
+        if self.world_size == 1:
             return list(values)
-        return (self._sum(np.array(values, np.float32)) / self.group).tolist()
+        return (self._sum(np.array(values, np.float32)) / self.world_size).tolist()
 
     def share(self, value: Any) -> Any:
         """What rank 0 gave, anything that JSON can hold, arrays as lists; the others' values are ignored."""
-        if self.group == 1:
+        if self.world_size == 1:
             return value
         text = json.dumps(value, default=lambda array: array.tolist()) if self.rank == 0 else ""
         letters = np.frombuffer(text.encode(), np.uint8)
@@ -70,7 +70,7 @@ class Ranks:
 
         So only the host of rank 0 needs the checkpoint that a run goes on from.
         """
-        if self.group == 1:
+        if self.world_size == 1:
             return
         parameters = list(parameters)
         real = [each for each in parameters if each.dtype == ms.float32]
@@ -84,7 +84,7 @@ class Ranks:
             each.set_data(Tensor(np.array(values), each.dtype))
 
     def _sum(self, values: np.ndarray) -> np.ndarray:
-        return _total(self.group)(Tensor(values)).asnumpy()
+        return _total(self.world_size)(Tensor(values)).asnumpy()
 
 
 @lru_cache(maxsize=1)
@@ -117,6 +117,6 @@ def connect(is_distributed: bool) -> Ranks:
     except RuntimeError as error:
         raise TrainingError("the processes of this run cannot reach each other: "
                             f"{str(error).strip().splitlines()[0]}") from error
-    rank, group = get_rank(), get_group_size()
-    ms.set_auto_parallel_context(parallel_mode="data_parallel", gradients_mean=True, device_num=group)
-    return Ranks(rank, group)
+    rank, world_size = get_rank(), get_group_size()
+    ms.set_auto_parallel_context(parallel_mode="data_parallel", gradients_mean=True, device_num=world_size)
+    return Ranks(rank, world_size)

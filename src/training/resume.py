@@ -9,6 +9,7 @@ Plain names are the weights to use: the moving average where there is one. The w
 """
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Callable
 
@@ -17,6 +18,7 @@ from mindspore import Tensor, nn
 
 from dependency.errors import InputError
 from src.common.log import LOGGER
+from src.data.sampler import SamplePlan
 from src.training.settings import OptionNames
 from src.training.train_step import TrainStep
 from src.weights import checkpoint
@@ -85,6 +87,33 @@ def load_state(path: Path, step: TrainStep, network: nn.Cell, own_names: Renamin
         state[step.ema_steps.name] = step.ema_steps
     _assign(state, values)
     return read.bookkeeping
+
+
+def first_step(plan: SamplePlan, position: dict[str, Any] | None, names: OptionNames = OptionNames()) -> int:
+    """The step at which a checkpoint's run continues (0 without one).
+
+    The number of devices may differ as long as they use the same number of images a step and of steps an epoch.
+
+    Args:
+        position: what `load_state` returned.
+
+    Raises:
+        InputError: the data, images a step or seed differ, so that the run could not be the same.
+    """
+    if position is None:
+        return 0
+    former = replace(plan, batch=position["batch"], rank=0, world_size=position["group"])
+    for what, option, before, now in (
+            ("images in the training set", names.annotations, position["images"], plan.count),
+            ("seed", "--seed", position["seed"], plan.seed),
+            ("images a step", f"{names.batch} and number of devices", former.batch * former.world_size,
+             plan.batch * plan.world_size),
+            ("steps an epoch", f"{names.batch} and number of devices", former.steps_per_epoch, plan.steps_per_epoch)):
+        if before != now:
+            raise InputError(f"{names.resume}: {what}: {before} in the checkpoint, {now} now ({option}): this would "
+                             "change the order of the data. Give the same value, or start anew from the weights alone: "
+                             f"python -m src.tools.convert CKPT WEIGHTS.ckpt, then {names.resume} WEIGHTS.ckpt")
+    return int(position["step"])
 
 
 def optimizer_state(step: TrainStep) -> dict[str, Any]:

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the one training program reads of a model's options, whatever that model's manual calls them.
 
-    settings = models.training(name).run_settings(cfg, rank, group)
+    settings = models.training(name).run_settings(cfg, rank, world_size, start_time)
     rates = settings.rates(plan.steps_per_epoch)
 """
+from __future__ import annotations
+
 import re
 from dataclasses import dataclass, replace
 from itertools import chain, count
@@ -16,7 +18,7 @@ from src.weights.checkpoint import checkpoint_name
 
 
 class OptionNames(NamedTuple):
-    """What a model calls the options that shared code has to mention."""
+    """A model's own names of the options that shared code mentions in messages."""
     resume: str = "--resume"
     rate: str = "--lr"
     batch: str = "--batch_size"
@@ -26,19 +28,19 @@ class OptionNames(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Naming:
-    """File names of a run: `<prefix>-<epoch>_<step>.ckpt`, and `beside` before the names of its other files.
+class RunFiles:
+    """File names of a run: checkpoints `<checkpoint_prefix>-<epoch>_<step>.ckpt`, others `<prefix><name>`.
 
-    steps_per_epoch: names end with the step within the epoch; 0: with the steps since training began.
+    steps_per_epoch: checkpoint names end with the step within the epoch; 0: with the steps since training began.
     """
-    prefix: str = "0"
+    checkpoint_prefix: str = "0"
     steps_per_epoch: int = 0
-    beside: str = ""
+    prefix: str = ""
 
     def checkpoint(self, epoch: int, done: int) -> str:
-        """The checkpoint after `done` steps, in epoch `epoch` (from 1)."""
+        """The name of the checkpoint after `done` steps, in epoch `epoch` (from 1)."""
         step = done - (epoch - 1) * self.steps_per_epoch if self.steps_per_epoch else done
-        return checkpoint_name(self.prefix, epoch, step)
+        return checkpoint_name(self.checkpoint_prefix, epoch, step)
 
 
 @dataclass(frozen=True)
@@ -47,15 +49,17 @@ class RunSettings:
 
     batch: images per step on one device; epochs, seed, workers: of the data.
     rates: steps per epoch -> the learning rate of every step.
-    optimizer, weight_decay, momentum: see `build_optimizer`; backbone_lr: the backbone's share of the rate.
+    optimizer, weight_decay, momentum: see `build_optimizer`; backbone_lr: factor on the backbone's learning rate.
     loss_scale, clip_norm, ema_decay: see `TrainStep`.
-    resume: checkpoint to go on from, or "".
+    resume: checkpoint to continue from, or "".
     sync_bn: BatchNorm over all devices, see `batch_norm.synchronise`.
     bad_images: what happens to an image that cannot be read, see `create_loader`.
-    folder: of checkpoints, log and metrics; log_name: of the log, before its rank.
-    prefix: of the checkpoints' names; own_folder: no other run writes there, else a later run takes <prefix>_1.
-    step_in_epoch: see `Naming`.
-    checkpoint_every: steps between checkpoints (0 = an epoch); keep: newest ones that stay (0 = all).
+    run_dir: folder of checkpoints, log and metrics; log_name: name of the log, without its rank.
+    checkpoint_prefix: of the checkpoints' names.
+    unique_run_dir: True: each run has its own folder; False: all runs share one, and a later run's prefix is
+        <checkpoint_prefix>_1, _2, ...
+    step_in_epoch: see `RunFiles`.
+    checkpoint_every: steps between checkpoints (0 = an epoch); keep: number of newest ones to keep (0 = all).
     iteration_line: format of a step's log line, see `log.ITERATION`; log_every: steps between them.
     names: of the model's options, for messages.
 
@@ -75,12 +79,12 @@ class RunSettings:
     clip_norm: float
     ema_decay: float
     resume: str
-    folder: Path
+    run_dir: Path
     log_name: str
-    prefix: str
+    checkpoint_prefix: str
     sync_bn: bool = False
     bad_images: str = "error"
-    own_folder: bool = True
+    unique_run_dir: bool = True
     step_in_epoch: bool = False
     checkpoint_every: int = 0
     keep: int = 0
@@ -94,29 +98,29 @@ class RunSettings:
             if value < 1:
                 raise InputError(f"{name} {value}: expected at least 1")
 
-    def going_on(self) -> "RunSettings":
-        """For a run that goes on from the checkpoint `resume`: one whose folder is beside this one's goes on in it."""
+    def resumed(self) -> RunSettings:
+        """The settings of a run that continues from `resume`: in that run's folder, if it is a sibling of this one."""
         former = Path(self.resume).resolve().parent
-        if self.own_folder and former.parent == self.folder.resolve().parent:
-            return replace(self, folder=former)
+        if self.unique_run_dir and former.parent == self.run_dir.resolve().parent:
+            return replace(self, run_dir=former)
         return self
 
-    def naming(self, steps_per_epoch: int, goes_on: bool) -> Naming:
-        """The names of this run's files; in a shared folder a prefix that an earlier run used is not used again.
+    def files(self, steps_per_epoch: int, is_resumed: bool) -> RunFiles:
+        """The names of this run's files; in a shared folder the prefix of an earlier run is not used again.
 
         Args:
             steps_per_epoch: of the run.
-            goes_on: it continues the run of `resume`, whose prefix it then keeps in that run's folder.
+            is_resumed: it continues the run of `resume` and keeps that run's prefix in that run's folder.
         """
         steps = steps_per_epoch if self.step_in_epoch else 0
-        if self.own_folder:
-            return Naming(self.prefix, steps)
-        resumed = Path(self.resume)
-        named = re.fullmatch(r"(.+)-\d+_\d+\.ckpt", resumed.name)
-        if goes_on and named and resumed.resolve().parent == self.folder.resolve():
-            prefix = named[1]
+        if self.unique_run_dir:
+            return RunFiles(self.checkpoint_prefix, steps)
+        checkpoint = Path(self.resume)
+        name = re.fullmatch(r"(.+)-\d+_\d+\.ckpt", checkpoint.name)
+        if is_resumed and name and checkpoint.resolve().parent == self.run_dir.resolve():
+            prefix = name[1]
         else:
-            taken = {path.name.split("-")[0] for path in self.folder.glob("*-*.*")}
-            names = chain([self.prefix], (f"{self.prefix}_{number}" for number in count(1)))
-            prefix = next(name for name in names if name not in taken)
-        return Naming(prefix, steps, f"{prefix}-")
+            used = {path.name.split("-")[0] for path in self.run_dir.glob("*-*.*")}
+            prefixes = chain([self.checkpoint_prefix], (f"{self.checkpoint_prefix}_{number}" for number in count(1)))
+            prefix = next(prefix for prefix in prefixes if prefix not in used)
+        return RunFiles(prefix, steps, f"{prefix}-")

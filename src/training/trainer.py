@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The one epoch loop: log lines of the manuals, checkpoints, resume, and clean ends.
 
-    Trainer(step, network, plan, rates, metadata, terms=("hm", "wh"), settings=settings, naming=naming).fit(loader)
+    Trainer(step, network, plan, rates, metadata, terms=("hm", "wh"), settings=settings, files=files).fit(loader)
 
-Writes into its folder checkpoints and `metrics.jsonl` (one line an epoch), named by a `Naming`. Knows no model: the
+Writes into its folder checkpoints and `metrics.jsonl` (one line an epoch), named by a `RunFiles`. Knows no model: the
 batch's last two columns hold image indices and bad images, everything before them goes to the train step.
 """
 from __future__ import annotations
@@ -26,14 +26,15 @@ from dependency.errors import TrainingError
 from dependency.files import append_line, atomic_write
 from src.common import log
 from src.common.log import LOGGER
-from src.data.bad_images import BadImages
 from src.data.data_workers import DeadWorkerError
-from src.data.loader import SamplePlan, batches
+from src.data.loader import batches
+from src.data.sampler import SamplePlan
+from src.data.training_set import BadImages
 from src.training import run_file
 from src.training.distributed import Ranks
 from src.training.progress import Progress
 from src.training.resume import save_state
-from src.training.settings import Naming, RunSettings
+from src.training.settings import RunFiles, RunSettings
 from src.training.train_step import TrainStep
 
 METRICS = "metrics.jsonl"
@@ -68,7 +69,7 @@ class Trainer:
 
     step: the train step; network: whose weights are saved; plan: which image when; rates: learning rate per step.
     metadata: embedded in every checkpoint; terms: names of the loss terms; settings: folder, intervals, log line;
-    naming: of the files. describe: image index -> its name; picture: (batch, path) -> writes the batch as a picture.
+    files: of the files. describe: image index -> its name; picture: (batch, path) -> writes the batch as a picture.
     ranks: the processes that train together; losses are means over them, and they stop together.
     """
     step: TrainStep
@@ -78,7 +79,7 @@ class Trainer:
     metadata: dict[str, Any]
     terms: Sequence[str]
     settings: RunSettings
-    naming: Naming
+    files: RunFiles
     describe: Callable[[int], str] = str
     picture: Callable[[tuple, Path], None] | None = None
     ranks: Ranks = Ranks()
@@ -102,7 +103,7 @@ class Trainer:
         self.saved = self._saved_until(first_step)
         with stop, Progress(total - first_step, "steps", "training", bar=self.settings.log_every > 1) as progress:
             for batch, waited in _timed(self._saved_at_failure(_guarded(batches(loader)), first_step)):
-                counts = stop.number > 0, bad_images.note(batch[-1].asnumpy())
+                counts = stop.number > 0, bad_images.record(batch[-1].asnumpy())
                 loss, terms, finite, (stopped, bad) = self._run(batch, done, counts)
                 meter.add(loss, terms, finite)
                 meter.bad_images += bad
@@ -146,7 +147,7 @@ class Trainer:
         if self.plan.rank == 0:
             save_state(path, self.step, self.network, self.metadata,
                        {"epoch": self._epoch(done), "step": done, "steps_per_epoch": self.plan.steps_per_epoch,
-                        "batch": self.plan.batch, "group": self.plan.group, "seed": self.plan.seed,
+                        "batch": self.plan.batch, "group": self.plan.world_size, "seed": self.plan.seed,
                         "images": self.plan.count})
             run_file.note(path)
             self._drop_old(path)
@@ -154,7 +155,7 @@ class Trainer:
 
     def _forget_after(self, step: int) -> None:
         """Leave out of the metrics what an interrupted run wrote after the checkpoint that this one goes on from."""
-        path = self.settings.folder / f"{self.naming.beside}{METRICS}"
+        path = self.settings.run_dir / f"{self.files.prefix}{METRICS}"
         if self.plan.rank or not path.is_file():
             return
         lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
@@ -166,7 +167,7 @@ class Trainer:
 
         None of them if there are more than it would have left: somebody wanted those to stay.
         """
-        present = set(self.settings.folder.glob("*.ckpt"))
+        present = set(self.settings.run_dir.glob("*.ckpt"))
         found = [path for path in map(self._path, range(1, step + 1)) if path in present]
         return found if len(found) <= self.settings.keep else []
 
@@ -181,13 +182,13 @@ class Trainer:
         loss, terms, finite = self.step(*batch[:-2])
         loss, terms = float(loss.asnumpy()), [float(term.asnumpy()) for term in terms]
         mean, *means = self.ranks.mean([loss, *terms, *map(float, counts)])
-        sums = [round(value * self.ranks.group) for value in means[len(terms):]]
+        sums = [round(value * self.ranks.world_size) for value in means[len(terms):]]
         if not math.isfinite(mean):
             report = (f"the loss of another device is not finite at epoch {self._epoch(done + 1)}, step {done}; the "
                       "end of its log names the images")
             if not math.isfinite(loss):
                 report = self._report_non_finite(batch, terms, done)
-                if self.ranks.group > 1:
+                if self.ranks.world_size > 1:
                     LOGGER.error("%s", report)
             self.ranks.mean([0.0])      # nobody ends before the batch is drawn and named
             raise TrainingError(report)
@@ -198,7 +199,7 @@ class Trainer:
         names = [self.describe(int(index)) for index in batch[-2].asnumpy()]
         where = ""
         if self.picture is not None:
-            path = self.settings.folder / f"{self.naming.beside}non_finite_{done}.png"
+            path = self.settings.run_dir / f"{self.files.prefix}non_finite_{done}.png"
             try:
                 self.picture(tuple(column.asnumpy() for column in batch), path)
                 where = f" The batch is drawn in {path}."
@@ -218,7 +219,7 @@ class Trainer:
 
     def _end_epoch(self, done: int, meter: EpochMeter) -> None:
         seconds = time.monotonic() - meter.start
-        speed = meter.steps * self.plan.batch * self.plan.group / seconds
+        speed = meter.steps * self.plan.batch * self.plan.world_size / seconds
         rate = float(np.float32(self.rates[done - 1]))
         LOGGER.info(log.EPOCH.format(epoch=self._epoch(done), average=meter.loss, images_per_second=speed, lr=rate))
         LOGGER.info(log.TERMS.format(epoch=self._epoch(done), skipped=meter.skipped, terms=", ".join(
@@ -231,7 +232,7 @@ class Trainer:
                     **dict(zip(self.terms, meter.means)), "skipped": meter.skipped,
                     "bad_images": meter.bad_images, "data_seconds": meter.waited, "lr": rate,
                     "images_per_second": speed, "seconds": seconds, "time": time.time()}
-            append_line(self.settings.folder / f"{self.naming.beside}{METRICS}", json.dumps(line))
+            append_line(self.settings.run_dir / f"{self.files.prefix}{METRICS}", json.dumps(line))
 
     def _meter(self) -> EpochMeter:
         return EpochMeter(len(self.terms))
@@ -244,7 +245,7 @@ class Trainer:
         return done == total or done % (self.settings.checkpoint_every or self.plan.steps_per_epoch) == 0
 
     def _path(self, done: int) -> Path:
-        return self.settings.folder / self.naming.checkpoint(self._epoch(done), done)
+        return self.settings.run_dir / self.files.checkpoint(self._epoch(done), done)
 
 
 def _timed(source: Iterable) -> Iterator[tuple[Any, float]]:
@@ -258,7 +259,7 @@ def _timed(source: Iterable) -> Iterator[tuple[Any, float]]:
 class _StopSignal:
     """Catches SIGTERM and SIGINT while training; `number` is the signal that came, else 0.
 
-    Once it is heeded, here or on another device, no further SIGTERM kills the process, which is ending.
+    Once it is heeded, here or on another device, no later SIGTERM kills the process, which is ending.
     """
 
     def __init__(self):

@@ -9,7 +9,7 @@ from PIL import Image
 from dependency.centernet.src.lib.datasets.dataset.coco_hp import Record
 from dependency.centernet.src.lib.datasets.dataset.faults import KINDS
 from dependency.errors import InputError
-from src.data.annotation import merge, read_annotations, repair, validate
+from src.data.annotations import merge, read_annotations, repair, validate
 from tests.data.annotation_files import SEEN, row, same
 
 BAD_ROWS = [

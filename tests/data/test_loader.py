@@ -7,9 +7,9 @@ from hypothesis import assume, given, settings
 from hypothesis.strategies import integers, sampled_from
 
 from dependency.errors import InputError
-from src.data.bad_images import NONE_BAD, BadImageError
-from src.data.loader import SamplePlan, batches, create_loader, first_readable
-from src.training.settings import OptionNames
+from src.data.loader import batches, create_loader
+from src.data.sampler import SamplePlan, first_readable
+from src.data.training_set import NONE_BAD, BadImageError
 
 
 def sample(index, rng):
@@ -29,15 +29,15 @@ def test_an_epoch_is_a_permutation_and_epochs_differ():
 
 
 def test_ranks_share_an_epoch():
-    plans = [SamplePlan(count=10, batch=2, max_epoch=1, seed=1, rank=rank, group=3) for rank in range(3)]
+    plans = [SamplePlan(count=10, batch=2, max_epoch=1, seed=1, rank=rank, world_size=3) for rank in range(3)]
     assert {plan.steps_per_epoch for plan in plans} == {2}
     seen = [plan.image(place)[1] for plan in plans for place in range(4)]
     assert set(seen) == set(range(10)) and len(seen) == 12
 
 
-@pytest.mark.parametrize("count, group, batch, steps", [(12671, 8, 8, 198), (12671, 1, 8, 1583), (3, 1, 8, 1)])
-def test_steps_of_the_manual(count, group, batch, steps):
-    assert SamplePlan(count, batch, 140, group=group).steps_per_epoch == steps
+@pytest.mark.parametrize("count, world_size, batch, steps", [(12671, 8, 8, 198), (12671, 1, 8, 1583), (3, 1, 8, 1)])
+def test_steps_of_the_manual(count, world_size, batch, steps):
+    assert SamplePlan(count, batch, 140, world_size=world_size).steps_per_epoch == steps
 
 
 def test_workers_and_resume_do_not_change_the_data(ms):
@@ -56,38 +56,9 @@ def test_randomness_differs_between_epochs_of_one_image(ms):
     assert len(set(of_one)) == 6
 
 
-def test_nothing_to_train_on_is_an_error(ms):
-    with pytest.raises(InputError, match="no image with a face.*--validate"):
-        create_loader(sample, ["a"], SamplePlan(0, 4, 1))
-    with pytest.raises(InputError, match="nothing left to train.*raise --epoch to go on"):
-        create_loader(sample, ["a"], SamplePlan(4, 4, 2), first_step=2, names=OptionNames(epochs="--epoch"))
-
-
-def test_resume_with_other_data_is_refused():
-    plan = SamplePlan(count=10, batch=3, max_epoch=3, seed=5)
-    position = {"images": 10, "batch": 3, "group": 1, "seed": 5, "step": 6, "epoch": 2}
-    assert plan.first_step(None) == 0 and plan.first_step(position) == 6
-    for name, value, message in (("images", 11, "images 11, now it is 10"), ("seed", 6, "seed 6, now it is 5"),
-                                 ("batch", 2, "batch 2 on all devices with 5 steps an epoch, now it is 3 on all"),
-                                 ("group", 2, r"batch 6 on all devices.*--batch_size and number of devices")):
-        with pytest.raises(InputError, match=message):
-            plan.first_step({**position, name: value})
-
-
-def test_resume_on_another_number_of_devices():
-    """Two devices with batch 4 may go on as one with 8, and back; not where an epoch would have other steps."""
-    one, two = SamplePlan(count=16, batch=8, max_epoch=3), SamplePlan(count=16, batch=4, max_epoch=3, rank=1, group=2)
-    for mine, former in ((one, two), (two, one)):
-        assert mine.first_step({"images": 16, "batch": former.batch, "group": former.group, "seed": 1, "step": 3}) == 3
-    # ceil(15 / 2) // 4 = 2 steps, 15 // 8 = 1.
-    with pytest.raises(InputError, match="8 on all devices with 2 steps an epoch, now it is 8 on all .* 1 steps"):
-        SamplePlan(count=15, batch=8, max_epoch=3).first_step(
-            {"images": 15, "batch": 4, "group": 2, "seed": 1, "step": 3})
-
-
-def images_of(count, batch, group, steps, seed=1):
+def images_of(count, batch, world_size, steps, seed=1):
     """Step -> the images that all devices use in it."""
-    plans = [SamplePlan(count, batch, 99, seed, rank, group) for rank in range(group)]
+    plans = [SamplePlan(count, batch, 99, seed, rank, world_size) for rank in range(world_size)]
     return [Counter(plan.image(place)[1] for plan in plans for place in range(step * batch, (step + 1) * batch))
             for step in range(steps)]
 
@@ -98,20 +69,20 @@ def test_a_step_has_the_same_images_however_they_are_shared(count, share, batch)
     first, second = share
     # The same images a step on `first` and on `second` devices.
     split = [(batch * second, first), (batch * first, second)]
-    steps = [SamplePlan(count, size, 1, group=group).steps_per_epoch for size, group in split]
+    steps = [SamplePlan(count, size, 1, world_size=world_size).steps_per_epoch for size, world_size in split]
     assume(steps[0] == steps[1])
-    shared = [images_of(count, size, group, 3 * steps[0]) for size, group in split]
+    shared = [images_of(count, size, world_size, 3 * steps[0]) for size, world_size in split]
     assert shared[0] == shared[1]
 
 
 @settings(max_examples=200, deadline=None)
-@given(count=integers(1, 60), batch=integers(1, 9), group=integers(1, 9), seed=integers(0, 9))
-def test_no_image_is_used_more_than_once_above_the_others_in_an_epoch(count, batch, group, seed):
-    steps = SamplePlan(count, batch, 99, seed, 0, group).steps_per_epoch
-    used = sum(images_of(count, batch, group, steps, seed), Counter())
+@given(count=integers(1, 60), batch=integers(1, 9), world_size=integers(1, 9), seed=integers(0, 9))
+def test_no_image_is_used_more_than_once_above_the_others_in_an_epoch(count, batch, world_size, seed):
+    steps = SamplePlan(count, batch, 99, seed, 0, world_size).steps_per_epoch
+    used = sum(images_of(count, batch, world_size, steps, seed), Counter())
     times = [used[image] for image in range(count)]
     assert max(times) - min(times) <= 1
-    assert max(times) <= -(-steps * batch * group // count)
+    assert max(times) <= -(-steps * batch * world_size // count)
 
 
 def unreadable(*bad):
@@ -146,7 +117,7 @@ def test_a_bad_image_is_replaced_by_the_next_of_the_epoch(ms):
 
 def test_stand_ins_do_not_depend_on_the_number_of_devices():
     whole = SamplePlan(count=16, batch=8, max_epoch=1, seed=2)
-    parts = [SamplePlan(count=16, batch=4, max_epoch=1, seed=2, rank=rank, group=2) for rank in range(2)]
+    parts = [SamplePlan(count=16, batch=4, max_epoch=1, seed=2, rank=rank, world_size=2) for rank in range(2)]
     read = unreadable(3, 4, 5)
 
     def found(plan, place):

@@ -12,7 +12,7 @@ import pytest
 from dependency.centernet.src.lib.datasets.dataset.coco_hp import Record, read_coco
 from dependency.errors import InputError
 from src.cli.program import run
-from src.data.annotation import read_annotations
+from src.data.annotations import read_annotations
 from src.tools.prepare_wider import filter_faces, main, summary
 from src.tools.wider_layout import GROUND_TRUTH, make_layout
 

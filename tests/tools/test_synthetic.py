@@ -12,7 +12,7 @@ from dependency.centernet.src.lib.datasets.dataset.coco_hp import read_coco
 from dependency.evaluate.eval import evaluate
 from dependency.evaluate.ground_truth import SUBSETS, load_ground_truth
 from dependency.evaluate.prediction_io import write_prediction
-from src.data.annotation import read_annotations
+from src.data.annotations import read_annotations
 from src.data.annotation_check import validate
 from src.tools.synthetic.__main__ import main
 from src.tools.synthetic.canvas import fractal, paste

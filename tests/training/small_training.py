@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from mindspore import Tensor, nn, ops
 
-from src.data.loader import SamplePlan
+from src.data.sampler import SamplePlan
 from src.training.optim import build_optimizer
 from src.training.settings import RunSettings
 from src.training.train_step import TrainStep
@@ -48,10 +48,10 @@ def small_sample(index: int, rng: np.random.Generator) -> tuple:
 
 def small_settings(folder: Path, plan: SamplePlan, rates: list, **options) -> RunSettings:
     """The settings of a small run into `folder`."""
-    options = {"prefix": "0", "resume": "", **options}
+    options = {"checkpoint_prefix": "0", "resume": "", **options}
     return RunSettings(batch=plan.batch, epochs=plan.max_epoch, seed=plan.seed, workers=1, rates=lambda _: rates,
                        optimizer="adam", weight_decay=0.0, momentum=0.9, backbone_lr=1.0, loss_scale=1.0,
-                       clip_norm=0.0, ema_decay=0.0, folder=folder, log_name="run", **options)
+                       clip_norm=0.0, ema_decay=0.0, run_dir=folder, log_name="run", **options)
 
 
 def small_step(rates: list, optimizer: str = "adam", **options) -> tuple[TrainStep, SmallNetwork]:

@@ -20,7 +20,8 @@ def main() -> int:
     device.setup("CPU")
     from src.training.distributed import connect
     ranks = connect(True)
-    from src.data.loader import SamplePlan, create_loader
+    from src.data.loader import create_loader
+    from src.data.sampler import SamplePlan
     from src.training.trainer import Trainer
     from tests.training.small_training import small_sample, small_settings, small_step
 
@@ -33,11 +34,11 @@ def main() -> int:
         path.with_name(f"rank_{ranks.rank}.png").touch()
 
     log.setup(0)
-    plan = SamplePlan(IMAGES, 2, 1, seed=2, rank=ranks.rank, group=2)
+    plan = SamplePlan(IMAGES, 2, 1, seed=2, rank=ranks.rank, world_size=2)
     rates = [0.05] * plan.steps_per_epoch
     step, network = small_step(rates)
     settings = small_settings(folder, plan, rates)
-    Trainer(step, network, plan, rates, {"model": "small"}, ("square", "absolute"), settings, settings.naming(1, False),
+    Trainer(step, network, plan, rates, {"model": "small"}, ("square", "absolute"), settings, settings.files(1, False),
             "image_{}.jpg".format, draw, ranks).fit(create_loader(poisoned, ["x", "y"], plan, 0, workers=1))
     return 0
 

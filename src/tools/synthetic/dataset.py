@@ -21,7 +21,7 @@ import numpy as np
 from dependency.centernet.src.lib.datasets.dataset.coco_hp import Record, write_coco
 from dependency.evaluate.ground_truth import write_ground_truth
 from dependency.files import atomic_write
-from src.data.annotation import write_label_txt
+from src.data.annotations import write_label_txt
 from src.tools.synthetic.camera import to_jpeg
 from src.tools.synthetic.person import Face
 from src.tools.synthetic.scene import EVENTS, Event, draw_scene

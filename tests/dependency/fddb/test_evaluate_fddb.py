@@ -6,7 +6,7 @@ import pytest
 
 from dependency.errors import InputError
 from dependency.evaluate.fddb.protocol import evaluate_fddb
-from src.data.annotation import read_annotations, validate
+from src.data.annotations import read_annotations, validate
 from src.evaluation.sweep import check_folder, list_images, split_files, predict_images
 from tests.small_wider import BOX, SquareDetector
 

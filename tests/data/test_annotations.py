@@ -10,7 +10,7 @@ from scipy.io import savemat
 from dependency.centernet.src.lib.datasets.dataset.coco_hp import Record, read_coco, write_coco
 from dependency.centernet.src.lib.utils.image import read_image
 from dependency.errors import InputError
-from src.data.annotation import (
+from src.data.annotations import (
     FORMATS,
     Annotations,
     fill_sizes,

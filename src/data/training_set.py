@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The annotated images that a training uses, and those of them that cannot be read.
+
+    records = training_records("train/label.txt", Path("train/images"), only_existing=False)
+    image = read_training_image(image_dir, record.path, index)      # raises BadImageError
+"""
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Callable
+
+import numpy as np
+
+from dependency.centernet.src.lib.datasets.dataset.coco_hp import Record
+from dependency.centernet.src.lib.utils.image import read_image
+from dependency.errors import InputError
+from src.common.log import LOGGER
+from src.data.annotations import read_annotations
+
+DROPPED_KINDS = ("size",)
+NONE_BAD = -1
+
+
+class BadImageError(InputError):
+    """An image of the training set cannot be read; `index` is its index among the records."""
+
+    def __init__(self, message: str, index: int = NONE_BAD):
+        super().__init__(message)
+        self.index = index
+
+
+def training_records(path: str | Path, image_dir: Path, only_existing: bool = False) -> list[Record]:
+    """The records of an annotation file whose image exists and shows at least one face that is not ignored.
+
+    Faces without area, of which the published label files have some, are left out and counted in the log.
+
+    Args:
+        path: see `read_annotations`.
+        image_dir: holds the images.
+        only_existing: skip missing images and log their number; without it they are an error.
+
+    Raises:
+        InputError: no such file, a bad annotation, no image folder, a missing image, no image with a face.
+    """
+    if not Path(path).is_file():
+        raise InputError(f"no annotation file {path}; to make one: python -m src.tools.prepare_wider --help, or, "
+                         "without any data, python -m src.tools.synthetic --help")
+    if not image_dir.is_dir():
+        raise InputError(f"--img_dir: {image_dir} is not a folder; expected the images as <event>/<name>.jpg in it")
+    records = _without_empty_faces(path)
+    present = [record for record in records if (image_dir / record.path).is_file()]
+    if len(present) < len(records):
+        missing = next(record.path for record in records if not (image_dir / record.path).is_file())
+        if not only_existing:
+            raise InputError(f"{len(records) - len(present)} of {len(records)} annotated images are not in "
+                             f"{image_dir}, the first is {missing}; give the right --img_dir, or --only_existing to "
+                             "train on those that are there")
+        LOGGER.info("training on %d of %d annotated images", len(present), len(records))
+    usable = [record for record in present if (~record.ignore).any()]
+    if not usable:
+        raise InputError(f"{path}: no image with a face; check it: "
+                         f"python -m src.tools.prepare_wider --annotation {path} --validate")
+    LOGGER.info("Loaded train %d samples", len(usable))
+    return usable
+
+
+def _without_empty_faces(path: str | Path) -> list[Record]:
+    """The records; where a row is wrong in another way than having no area, `read_annotations` raises."""
+    records = read_annotations(path, on_problem="collect")
+    if any(problem.kind not in DROPPED_KINDS for problem in records.problems):
+        return read_annotations(path)
+    if records.problems:
+        LOGGER.warning("%d faces without area are left out, the first: %s", len(records.problems), records.problems[0])
+    return records
+
+
+def read_training_image(image_dir: Path, name: str, index: int) -> np.ndarray:
+    """Read an image as uint8 BGR [H, W, 3].
+
+    Args:
+        image_dir, name: where it is; index: its index among the records, for the error.
+
+    Raises:
+        BadImageError: this image is missing, empty, damaged or not an image.
+        InputError: the whole folder is gone.
+    """
+    try:
+        return read_image(image_dir / name)
+    except (InputError, OSError) as error:
+        if not image_dir.is_dir():
+            raise InputError(f"{image_dir}: the image folder is gone (it was there when training began); restore it "
+                             "and continue from the last checkpoint") from error
+        raise BadImageError(str(error), index) from error
+
+
+class BadImages:
+    """Logs each image that cannot be read once.
+
+    Args:
+        describe: image index -> its name.
+    """
+
+    def __init__(self, describe: Callable[[int], str]):
+        self.describe = describe
+        self.known: set[int] = set()
+
+    def record(self, column: np.ndarray) -> int:
+        """Log the new ones of a batch, int32 [B] with NONE_BAD for good samples; the number of replaced samples."""
+        bad = column[column != NONE_BAD]
+        for index in sorted(set(bad.tolist()) - self.known):
+            self.known.add(index)
+            LOGGER.warning("skipped image: %s cannot be read; another one replaces it (--bad_images error stops "
+                           "training instead)", self.describe(index))
+        return len(bad)

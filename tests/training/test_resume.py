@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: Apache-2.0
+import pytest
+
+from dependency.errors import InputError
+from src.data.sampler import SamplePlan
+
+
+@pytest.fixture(scope="module")
+def first_step(ms):
+    from src.training.resume import first_step
+    return first_step
+
+
+def test_resume_with_other_data_is_refused(first_step):
+    plan = SamplePlan(count=10, batch=3, max_epoch=3, seed=5)
+    position = {"images": 10, "batch": 3, "group": 1, "seed": 5, "step": 6, "epoch": 2}
+    assert first_step(plan, None) == 0 and first_step(plan, position) == 6
+    for name, value, option in (("images", 11, "--annotations"), ("seed", 6, "--seed"), ("batch", 2, "--batch_size"),
+                                ("group", 2, "number of devices")):
+        with pytest.raises(InputError, match=option):
+            first_step(plan, {**position, name: value})
+
+
+def test_resume_on_another_number_of_devices(first_step):
+    """Two devices with batch 4 may continue as one with 8, and back; not where an epoch would have other steps."""
+    one = SamplePlan(count=16, batch=8, max_epoch=3)
+    two = SamplePlan(count=16, batch=4, max_epoch=3, rank=1, world_size=2)
+    for mine, former in ((one, two), (two, one)):
+        position = {"images": 16, "batch": former.batch, "group": former.world_size, "seed": 1, "step": 3}
+        assert first_step(mine, position) == 3
+    # ceil(15 / 2) // 4 = 2 steps, 15 // 8 = 1.
+    with pytest.raises(InputError, match="steps an epoch: 2 .* 1 now"):
+        first_step(SamplePlan(count=15, batch=8, max_epoch=3),
+                   {"images": 15, "batch": 4, "group": 2, "seed": 1, "step": 3})
