@@ -44,12 +44,15 @@ class Detector(SquareDetector):
         return super().run(image)
 
 
+def make_loader(cfg, names):
+    return Detector
+
+
 def main():
     specification = importlib.util.spec_from_file_location("test_script", ROOT / "test.py")
     module = importlib.util.module_from_spec(specification)
     specification.loader.exec_module(module)
-    module.detector_loader = lambda cfg, given: Detector
-    module.PROGRAM = (sys.executable, str(Path(__file__).resolve()))
+    module.detector_loader = make_loader
     return run(module.main)
 
 

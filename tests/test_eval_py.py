@@ -8,12 +8,10 @@ import pytest
 from dependency.centernet.src.lib.datasets.dataset.coco_hp import Record
 from dependency.errors import InputError
 from src.data.annotations import write_label_txt
+from src.evaluation.predict import predict_images
 from src.evaluation.scoring import epoch_of
-from src.evaluation.sweep import predict_images
 from tests.small_wider import BOX, IMAGES, SquareDetector, make_split
 from tests.test_test_py import script
-
-predict_images.__test__ = False    # not a test, in spite of its name
 
 
 @pytest.fixture(scope="module")

@@ -8,9 +8,8 @@ AP is kept as {IoU: {"easy": .., "medium": .., "hard": ..}}.
 """
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -75,14 +74,6 @@ def format_best(rows: list[ApRow], floors: dict[str, float] | None = None) -> st
         values = " / ".join(f"{row.ap[iou][subset]:.4f}" for subset in SUBSETS)
         lines.append(f"best by {kind:<6}: {row.name}  ({values} at IoU {iou:g})")
     return "\n".join(lines)
-
-
-def append_jsonl(path: str | Path, entry: dict[str, Any]) -> None:
-    """Add one line to a .jsonl file."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(entry) + "\n")
 
 
 def plot(rows: list[ApRow], path: str | Path, iou: float = MAIN_IOU) -> bool:

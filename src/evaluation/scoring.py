@@ -1,24 +1,33 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Scoring several prediction trees: finding those of a sweep, evaluating each, comparing them.
+"""AP of prediction trees: those of eval.py, and those that test.py has just written.
 
     trees = find_trees([Path("output/centerface")], truth)
     reports, failed = score_trees(trees, truth, ious=(0.5, 0.4))
 
-A tree holds `<event>/<image>.txt`, or is a .json file of the same; a sweep's folder holds trees named by epoch.
+A tree holds `<event>/<image>.txt`, or is a .json file of the same. The folder of several checkpoints holds a tree for
+each, named by epoch.
 """
 from __future__ import annotations
 
+import json
 import re
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Callable
 
 from dependency.errors import InputError
-from dependency.evaluate.eval import Scored, score_set
-from dependency.evaluate.ground_truth import GroundTruth
+from dependency.evaluate.eval import Scored, evaluate, score_set
+from dependency.evaluate.ground_truth import GroundTruth, load_ground_truth
 from dependency.evaluate.results import Report, format_report, report_to_dict
+from dependency.files import append_line
 from src.common.log import LOGGER
+from src.evaluation import ap_table
 from src.evaluation.ap_table import ApRow, find_best
+from src.evaluation.checkpoints import Candidate
+
+METRICS = "metrics.jsonl"
+CURVE = "ap.png"
 
 # "125", or "0-125_24750", "RetinaFace_1-100_402" where two checkpoints share an epoch.
 TREE_NAME = re.compile(r"(?:[^-]+-)?(\d+)(?:_(\d+))?")
@@ -123,3 +132,43 @@ def format_reports(reports: Sequence[Report]) -> str:
 def _order(path: Path) -> tuple[int, int, str]:
     match = TREE_NAME.fullmatch(path.name)
     return int(match[1]), int(match[2] or 0), path.name
+
+
+class CheckpointScores:
+    """Scores the checkpoints of one run of test.py, one by one, and names the best.
+
+    Args:
+        gt: folder of the WIDER .mat files.
+        save_dir: gets a line in metrics.jsonl for every checkpoint, and ap.png.
+        only_predicted: score only the predicted images.
+    """
+
+    def __init__(self, gt: str | Path, save_dir: Path, only_predicted: bool):
+        self.truth = load_ground_truth(gt)
+        self.save_dir = save_dir
+        self.only_predicted = only_predicted
+        self.rows: list[ap_table.ApRow] = []
+
+    @classmethod
+    def from_options(cls, cfg: Any) -> CheckpointScores:
+        """Read the ground truth that the options of test.py name: by default it lies beside --ground_truth_mat."""
+        split = Path(cfg.ground_truth_mat)
+        folder = split if split.is_dir() else split.parent
+        return cls(cfg.ground_truth_path or folder, Path(cfg.save_dir), cfg.only_existing)
+
+    def add(self, candidate: Candidate) -> None:
+        """Score the prediction tree of one checkpoint, log its AP and add a line to metrics.jsonl."""
+        report = evaluate(self.save_dir / candidate.folder, self.truth, only_predicted=self.only_predicted)
+        LOGGER.info("%s\n%s", candidate.path.name, format_report(report))
+        self.rows.append(ap_table.ApRow(candidate.path.name, candidate.epoch, report.ap))
+        entry = report_to_dict(report)
+        entry.pop("missing")
+        append_line(self.save_dir / METRICS, json.dumps({
+            "time": time.strftime("%Y-%m-%dT%H:%M:%S"), "checkpoint": str(candidate.path), "epoch": candidate.epoch,
+            **entry}))
+
+    def finish(self) -> str:
+        """Return the table of all checkpoints and the best ones; draw AP over epochs."""
+        if ap_table.plot(self.rows, self.save_dir / CURVE):
+            LOGGER.info("AP over epochs: %s", self.save_dir / CURVE)
+        return f"{ap_table.format_table(self.rows)}\n{ap_table.format_best(self.rows)}"

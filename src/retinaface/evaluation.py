@@ -25,7 +25,8 @@ from dependency.evaluate.prediction_io import write_prediction, write_prediction
 from dependency.evaluate.results import Report
 from src.common.log import LOGGER
 from src.evaluation.options import detector_options
-from src.evaluation.sweep import MATS, detect_images, list_images, prediction_name
+from src.evaluation.predict import detect_images
+from src.evaluation.split import MATS, list_images, prediction_name
 from src.retinaface.detector import DEFAULT_METADATA
 from src.weights.checkpoint import list_checkpoints
 

@@ -1,10 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tables of AP, and which checkpoint is best."""
-import json
-
 import pytest
 
-from src.evaluation.ap_table import ApRow, append_jsonl, find_best, format_best, format_table, plot, subset_floors
+from src.evaluation.ap_table import ApRow, find_best, format_best, format_table, plot, subset_floors
 
 NAN = float("nan")
 
@@ -41,13 +39,6 @@ def test_the_table_has_both_thresholds_side_by_side():
     assert lines[0].split() == ["IoU", "0.5", "IoU", "0.4"]
     assert lines[2].split() == ["1", "0.9000", "0.8000", "0.3000", "0.9100", "0.8100", "0.3100"]
     assert [line.split()[0] for line in lines[2:]] == ["1", "2", "10", "11"]
-
-
-def test_lines_are_added_to_a_jsonl_file(tmp_path):
-    path = tmp_path / "new" / "metrics.jsonl"
-    append_jsonl(path, {"epoch": 1})
-    append_jsonl(path, {"epoch": 2})
-    assert [json.loads(line)["epoch"] for line in path.read_text().splitlines()] == [1, 2]
 
 
 def test_the_curve_needs_two_epochs(tmp_path):

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Choosing checkpoints and images, and writing the prediction tree."""
+import cv2
 import numpy as np
 import pytest
 from easydict import EasyDict
@@ -8,21 +9,11 @@ from dependency.centernet.src.lib.detectors.base_detector import NonFiniteMaps
 from dependency.errors import InputError
 from dependency.evaluate.prediction_io import read_prediction
 from src.cli.options import defaults_of
+from src.evaluation.checkpoints import Candidate, find_checkpoints, keep_existing
 from src.evaluation.options import OPTIONS
-from src.evaluation.sweep import (
-    Candidate,
-    check_folders,
-    decode_ahead,
-    detect_images,
-    find_checkpoints,
-    list_images,
-    prediction_name,
-    sweep,
-    predict_images,
-)
+from src.evaluation.predict import decode_ahead, detect_images, predict_checkpoints, predict_images
+from src.evaluation.split import check_folder, list_images, prediction_name
 from tests.small_wider import BOX, IMAGES, SquareDetector, make_split
-
-predict_images.__test__ = False    # not a test, in spite of its name
 
 
 def options(**values):
@@ -87,7 +78,7 @@ def test_the_images_of_a_split(tmp_path):
     (split.gt / "wider_face_val.mat").rename(split.gt / "val.mat")
     assert list_images(split.gt, split.images) == IMAGES
     (split.images / IMAGES[1]).unlink()
-    with pytest.raises(InputError, match=rf"1 of 3 images .* {IMAGES[1]}; --only_existing"):
+    with pytest.raises(InputError, match=rf"1 of 3 images .* {IMAGES[1]}.*--only_existing"):
         list_images(split.gt, split.images)
     assert list_images(split.gt, split.images, only_existing=True) == [IMAGES[0], IMAGES[2]]
 
@@ -141,37 +132,35 @@ def test_no_more_than_a_few_batches_of_images_wait_in_memory(tmp_path):
     assert detector.calls == [(16, 2), (16, 2), (13, 2)]
 
 
+class Diverged:
+    def run(self, image):
+        raise NonFiniteMaps("NaN")
+
+    def run_batch(self, images, batch_size):
+        raise NonFiniteMaps("NaN")
+
+
 @pytest.mark.parametrize("batch_size", [1, 2])
 def test_images_that_diverged_are_named(tmp_path, batch_size):
     split = make_split(tmp_path)
-
-    class Diverged:
-        def run(self, image):
-            raise NonFiniteMaps("NaN")
-
-        def run_batch(self, images, batch_size):
-            raise NonFiniteMaps("NaN")
-
     with pytest.raises(NonFiniteMaps, match=f"{IMAGES[0]}.*NaN"):
         predict_images(Diverged(), IMAGES, split.images, tmp_path / "out", batch_size=batch_size)
 
 
-def test_leftovers_of_another_run_are_an_error(tmp_path):
+def test_predictions_of_other_images_in_the_folder_are_an_error(tmp_path):
     split = make_split(tmp_path)
-    tested, not_there = candidates(touch(tmp_path / "model", "a"), "a", "b")
-    for folder in "ab":
-        predict_images(SquareDetector(), IMAGES, split.images, tmp_path / "out" / folder)
-    check_folders([tested], IMAGES, tmp_path / "out")       # the same images again are fine
-    check_folders([not_there], IMAGES[:1], tmp_path / "out")
-    with pytest.raises(InputError, match="already holds predictions of 2 images"):
-        check_folders([not_there, tested], IMAGES[:1], tmp_path / "out")
+    predict_images(SquareDetector(), IMAGES, split.images, tmp_path / "out")
+    check_folder(tmp_path / "out", IMAGES)              # the same images again are fine
+    check_folder(tmp_path / "absent", IMAGES[:1])
+    with pytest.raises(InputError, match="2 images"):
+        check_folder(tmp_path / "out", IMAGES[:1])
 
 
-def test_every_written_image_is_told(tmp_path):
-    split, told = make_split(tmp_path), []
+def test_every_written_image_is_reported(tmp_path):
+    split, written = make_split(tmp_path), []
     predict_images(SquareDetector(), IMAGES, split.images, tmp_path / "out",
-                on_written=lambda name: told.append((name, (tmp_path / "out" / prediction_name(name)).is_file())))
-    assert told == [(name, True) for name in IMAGES]
+                   on_written=lambda name: written.append((name, (tmp_path / "out" / prediction_name(name)).is_file())))
+    assert written == [(name, True) for name in IMAGES]
 
 
 def test_a_corrupt_image_stops_the_test_and_is_named(tmp_path):
@@ -185,39 +174,51 @@ def test_a_corrupt_image_stops_the_test_and_is_named(tmp_path):
 def test_decoding_ahead_keeps_the_order(tmp_path, ahead):
     split = make_split(tmp_path)
     paths = [split.images / name for name in IMAGES] * 3
-    assert [path for path, image in decode_ahead(paths, ahead) if image.shape == (96, 128, 3)] == paths
+    images = list(decode_ahead(paths, ahead))
+    assert len(images) == len(paths)
+    for path, image in zip(paths, images):
+        np.testing.assert_array_equal(image, cv2.imread(str(path)))
 
 
-def candidates(folder, *names):
-    return [Candidate(folder / name, name) for name in names]
+class Run:
+    """Checkpoints a, b, c and d of which b is damaged and c diverged."""
 
+    def __init__(self, folder):
+        split = make_split(folder)
+        self.candidates = [Candidate(touch(folder / "model", name) / name, name) for name in "abcd"]
+        self.cfg = options(data_dir=str(split.images), save_dir=str(folder / "out"))
+        self.images = split.images
 
-def test_a_sweep_goes_on_past_missing_damaged_and_diverged_checkpoints(tmp_path):
-    touch(tmp_path, "a", "b", "c", "d")
-
-    def load(path):
+    def load(self, path):
         if path.name == "b":
             raise InputError("damaged")
-        return path.name
-
-    def test(detector, candidate):
-        if detector == "c":
-            raise NonFiniteMaps("NaN")
-
-    tested, failed = sweep(candidates(tmp_path, "missing", "a", "b", "c", "d"), load, test)
-    assert [each.folder for each in tested] == ["a", "d"] and [each.folder for each in failed] == ["b", "c"]
+        return Diverged() if path.name == "c" else SquareDetector()
 
 
-def test_a_sweep_that_tested_nothing_is_an_error(tmp_path):
-    with pytest.raises(InputError, match="none of 2 checkpoints"):
-        sweep(candidates(tmp_path, "x", "y"), lambda path: None, lambda *_: None)
+def test_unusable_checkpoints_leave_the_others(tmp_path):
+    run, tested = Run(tmp_path), []
+    assert predict_checkpoints(run.candidates, IMAGES, run.load, run.cfg, tested.append) == tested
+    assert [each.folder for each in tested] == ["a", "d"]
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"a", "d"}
 
 
-def test_a_bad_image_ends_a_sweep(tmp_path):
-    touch(tmp_path, "a", "b")
+@pytest.mark.parametrize("first, last, error", [(1, 3, "none of 2"), (1, 2, "damaged"), (2, 3, "NaN")])
+def test_nothing_tested_is_an_error(tmp_path, first, last, error):
+    run = Run(tmp_path)
+    with pytest.raises(InputError, match=error):
+        predict_checkpoints(run.candidates[first:last], IMAGES, run.load, run.cfg)
 
-    def test(detector, candidate):
-        raise InputError("bad.jpg")
 
-    with pytest.raises(InputError, match="bad.jpg"):
-        sweep(candidates(tmp_path, "a", "b"), lambda path: None, test)
+def test_a_bad_image_ends_the_run(tmp_path):
+    run = Run(tmp_path)
+    (run.images / IMAGES[0]).write_bytes(b"")
+    with pytest.raises(InputError, match=IMAGES[0]):
+        predict_checkpoints(run.candidates, IMAGES, run.load, run.cfg)
+
+
+def test_absent_checkpoints_are_left_out_unless_it_is_the_only_one(tmp_path):
+    run, absent = Run(tmp_path), Candidate(tmp_path / "absent", "absent")
+    assert keep_existing([absent, *run.candidates]) == run.candidates
+    assert keep_existing([absent]) == [absent]
+    with pytest.raises(InputError, match="none of 2"):
+        keep_existing([absent, absent])

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The images of a split, and the folder that gets their predictions.
+
+    images = list_images("ground_truth/val.mat", "images/val/images")      # ["0--Parade/0_Parade_1.jpg", ...]
+    check_folder(Path("output/centerface"), images)
+
+Images are named "<event>/<name>.jpg", FDDB's "2002/08/11/big/img_591.jpg": their path below the image folder. The
+prediction of each has the same path below the save folder, with the suffix .txt.
+"""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+
+from dependency.errors import InputError
+from dependency.evaluate.fddb.files import fold_lists
+from src.common.log import LOGGER
+from src.data.annotations import read_annotations
+
+SPLIT_OPTIONS = ("--ground_truth_mat", "--data_dir")
+MATS = ("wider_face_val.mat", "val.mat")
+
+
+def list_images(split: str | Path, data_dir: str | Path, only_existing: bool = False,
+                options: tuple[str, str] = SPLIT_OPTIONS) -> list[str]:
+    """List the images of a split, in its order.
+
+    Args:
+        split: an annotation file (WIDER .mat, label.txt, ...), the folder of the WIDER .mat files, or FDDB-folds.
+        data_dir: holds <event>/<name>.jpg.
+        only_existing: leave out images that `data_dir` does not hold; without it they are an error.
+        options: the options that name `split` and `data_dir`, for messages.
+
+    Raises:
+        InputError: no such file or folder; images are missing; no image is left.
+    """
+    split, data_dir, (split_option, folder_option) = Path(split), Path(data_dir), options
+    if not data_dir.is_dir():
+        raise InputError(f"{folder_option}: no folder {data_dir}; expected the images as <event>/<name>.jpg below it")
+    names = [record.path for file in split_files(split, split_option)
+             for record in read_annotations(file, on_problem="collect")]
+    missing = [name for name in names if not (data_dir / name).is_file()]
+    if len(missing) == len(names):
+        raise InputError(f"{folder_option} {data_dir}: holds none of the {len(names)} images of {split}; "
+                         f"expected for example {data_dir / names[0] if names else '<event>/<name>.jpg'}")
+    if missing and not only_existing:
+        raise InputError(f"{folder_option} {data_dir}: {len(missing)} of {len(names)} images of {split} are missing, "
+                         f"first {', '.join(missing[:3])}; give --only_existing to test the others")
+    if only_existing:
+        LOGGER.info("tests %d of %d images of %s", len(names) - len(missing), len(names), split)
+    absent = set(missing)
+    return [name for name in names if name not in absent]
+
+
+def split_files(split: Path, option: str = SPLIT_OPTIONS[0]) -> list[Path]:
+    """List the annotation files that name a split's images: the file itself, a folder's WIDER .mat or FDDB's folds.
+
+    Raises:
+        InputError: none of these.
+    """
+    if split.is_dir():
+        folds = fold_lists(split)
+        if folds and not any((split / name).is_file() for name in MATS):
+            return folds
+        split = next((split / name for name in MATS if (split / name).is_file()), split / MATS[0])
+    if not split.is_file():
+        raise InputError(f"{option}: no file {split}; expected val.mat or wider_face_val.mat of "
+                         "WIDER FACE, the folder FDDB-folds of FDDB, or another annotation file")
+    return [split]
+
+
+def prediction_name(image: str) -> str:
+    """Give "<event>/<name>.txt" for "<event>/<name>.jpg"."""
+    return str(PurePosixPath(image).with_suffix(".txt"))
+
+
+def check_folder(folder: Path, images: Sequence[str]) -> None:
+    """Refuse a folder with predictions that this run does not replace: AP would mix both.
+
+    Raises:
+        InputError: there are such files.
+    """
+    names = {prediction_name(image) for image in images}
+    # Only as deep as these names: the folder may hold the trees of other epochs below.
+    depths = {name.count("/") for name in names}
+    others = [path for depth in sorted(depths) for path in folder.glob("*/" * depth + "*.txt")
+              if path.relative_to(folder).as_posix() not in names]
+    if others:
+        raise InputError(f"--save_dir {folder}: already holds predictions of {len(others)} images that are not "
+                         f"tested now, such as {others[0]}; remove the folder or choose another")
