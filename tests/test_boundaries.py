@@ -1,95 +1,91 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who may import whom, and that importing a module does nothing."""
-import ast
-import subprocess
-import sys
-from pathlib import Path
+"""Imports go down only, and no two modules import each other; docs/architecture.md draws the floors."""
+from __future__ import annotations
 
-import pytest
+import ast
+from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
 
 from tests.conftest import ROOT
 
-MODELS = ("src.centerface", "src.retinaface")
+# From the ground up; a module belongs to the longest name that begins its own, a program of the root to the last floor.
+FLOORS = (
+    ("dependency",),
+    ("mindspore", "src.cli", "src.common"),
+    ("src.weights", "src.data", "src.models"),
+    ("src.inference", "src.training", "src.evaluation"),
+    ("src.export", "src.centerface", "src.retinaface", "src.launch"),
+    ("src",),           # face_detector, and the modules that the RetinaFace manual imports
+    ("src.tools",),
+    ("benchmarks", "scripts", ""),
+)
+# Neither of two models knows the other, and nothing below knows one.
+APART = ({"src.centerface", "src.retinaface"},)
 
 
-def modules(folder):
-    return sorted(path for path in (ROOT / folder).rglob("*.py") if "build" not in path.parts)
+def source_files() -> list[Path]:
+    """Every Python file of the product."""
+    files = list(ROOT.glob("*.py"))
+    for folder in ("dependency", "src", "benchmarks", "scripts"):
+        files += [path for path in (ROOT / folder).rglob("*.py") if "build" not in path.parts]
+    return sorted(files)
 
 
-def imports(path, top_only=False):
-    """Names of imported modules; with top_only those that run at import."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    nodes = tree.body if top_only else ast.walk(tree)
-    for node in nodes:
+def module_name(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def imported(path: Path, modules: set[str]) -> Iterator[str]:
+    """Modules of the project, and MindSpore, that a file imports, wherever in the file it does so."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        names = []
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = [name if (name := f"{node.module}.{alias.name}") in modules else str(node.module)
+                     for alias in node.names]
+        yield from (name for name in names if name in modules)
+        if any(name.split(".")[0] == "mindspore" for name in names):
+            yield "mindspore"
 
 
-def breaks(folder, *forbidden):
-    return [f"{path.relative_to(ROOT)} imports {name}" for path in modules(folder) for name in imports(path)
-            if any(name == other or name.startswith(other + ".") for other in forbidden)]
+def graph() -> dict[str, set[str]]:
+    """Module -> what it imports of the project and MindSpore."""
+    files = {module_name(path): path for path in source_files()}
+    return {name: set(imported(path, set(files))) - {name} for name, path in files.items()}
 
 
-def test_dependency_knows_neither_mindspore_nor_src():
-    assert breaks("dependency", "mindspore", "src") == []
+def package_of(module: str) -> tuple[int, str]:
+    """Floor and package of a module."""
+    places = [(floor, name) for floor, names in enumerate(FLOORS) for name in names
+              if not name or module == name or module.startswith(f"{name}.")]
+    return max(places, key=lambda place: len(place[1]))
 
 
-@pytest.mark.parametrize("room", ["common", "runtime", "export", "launch"])
-def test_what_models_share_knows_no_model(room):
-    assert breaks(f"src/{room}", *MODELS) == []
+def test_imports_go_down():
+    arrows = graph()
+    assert len(arrows) > 100 and sum(map(len, arrows.values())) > 200, "the graph is not read"
+    wrong = []
+    for module, others in arrows.items():
+        floor, package = package_of(module)
+        for other in others:
+            lower, its_package = package_of(other)
+            if lower > floor or package != its_package and {package, its_package} in APART:
+                wrong.append(f"{module} imports {other}")
+    assert not wrong
 
 
-def test_common_is_at_the_bottom():
-    assert breaks("src/common", "src.runtime", "src.export", "src.launch") == []
-    assert breaks("src/runtime", "src.export", "src.launch") == []
-
-
-def test_models_do_not_know_each_other():
-    assert breaks("src/centerface", "src.retinaface") == []
-    assert breaks("src/retinaface", "src.centerface") == []
-
-
-def test_tests_of_boundaries_see_the_code():
-    assert len(modules("dependency")) > 15 and len(modules("src")) > 40
-    assert "numpy" in {name for path in modules("dependency") for name in imports(path)}
-
-
-# Run as a script, or seen by a type checker only.
-INERT_CONDITIONS = ("__name__ == '__main__'", "not __package__", "TYPE_CHECKING")
-
-
-def statement_is_inert(node):
-    allowed = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef, ast.Assign, ast.AnnAssign)
-    return (isinstance(node, allowed) or isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
-            or isinstance(node, ast.If) and ast.unparse(node.test) in INERT_CONDITIONS
-            or isinstance(node, ast.Expr) and ast.unparse(node).startswith("sys.path."))
-
-
-@pytest.mark.parametrize("path", modules("src") + modules("dependency"), ids=lambda path: str(path.relative_to(ROOT)))
-def test_importing_does_nothing(path):
-    active = [ast.unparse(node).splitlines()[0] for node in ast.parse(path.read_text(encoding="utf-8")).body
-              if not statement_is_inert(node)]
-    assert active in ([], ["try:"]), "only a guarded import of a compiled extension may run at import"
-
-
-@pytest.mark.parametrize("program", sorted(path.name for path in ROOT.glob("*.py")))
-def test_help_does_not_import_mindspore(program):
-    code = (f"import runpy, sys; sys.argv = [{program!r}, '--help']\n"
-            f"try: runpy.run_path({str(ROOT / program)!r}, run_name='__main__')\n"
-            "except SystemExit as end: assert not end.code, end.code\n"
-            "assert 'mindspore' not in sys.modules")
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120,
-                          check=False)
-    assert done.returncode == 0, done.stderr
-    assert len(done.stdout) > 300, "a help that teaches"
-
-
-@pytest.mark.parametrize("path", modules("src") + modules("dependency") + sorted(ROOT.glob("*.py")),
-                         ids=lambda path: str(path.relative_to(ROOT)))
-def test_files_are_of_readable_size(path):
-    lines = path.read_text(encoding="utf-8").splitlines()
-    assert len(lines) <= 400 and max(map(len, lines), default=0) <= 120
-    if Path(path).stat().st_size:
-        assert "SPDX-License-Identifier: Apache-2.0" in "\n".join(lines[:2])
+def test_no_circle():
+    try:
+        TopologicalSorter(graph()).prepare()
+    except CycleError as error:
+        raise AssertionError(" -> ".join(error.args[1])) from None
+    packages: dict[str, set[str]] = {}
+    for module, others in graph().items():
+        package = package_of(module)[1]
+        packages.setdefault(package, set()).update({package_of(other)[1] for other in others} - {package})
+    try:
+        TopologicalSorter(packages).prepare()
+    except CycleError as error:
+        raise AssertionError("packages: " + " -> ".join(error.args[1])) from None
