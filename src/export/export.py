@@ -9,7 +9,6 @@ each anchor), or with `decode_rows` boxes, scores and landmarks.
 """
 from __future__ import annotations
 
-import hashlib
 import json
 import tempfile
 import time
@@ -31,6 +30,7 @@ from src.inference.decoded import Decoded
 from src.inference.mindspore_backend import Forward, Network, read_network
 from src.inference.onnx_builder import INPUT, IR_VERSION, OPSET
 from src.weights import checkpoint
+from src.weights.known_files import sha256_of
 from src.weights.metadata import metadata_path
 
 SUFFIXES = {"AIR": ".air", "MINDIR": ".mindir", "ONNX": ".onnx"}
@@ -120,7 +120,7 @@ class Export:
         with tempfile.TemporaryDirectory() as folder:       # MindSpore refuses names with spaces and umlauts
             written = Path(folder) / f"exported{suffix}"
             self._write(network, described, written)
-            described["export"]["sha256"] = _digest(written)
+            described["export"]["sha256"] = sha256_of(written)
             if self.file_format != "ONNX":          # which holds its metadata itself
                 metadata_path(written).write_text(json.dumps(described), encoding="utf-8")
             proof = self._prove(specs, reference, written, described, images, truth)
@@ -147,7 +147,7 @@ class Export:
         """What the metadata of the file says of the file itself."""
         fed = network.metadata["input"]
         order = "turns BGR into RGB, " if fed["channels"] == "RGB" else ""
-        return {"format": self.file_format, "checkpoint": path.name, "checkpoint_sha256": _digest(path),
+        return {"format": self.file_format, "checkpoint": path.name, "checkpoint_sha256": sha256_of(path),
                 "input": {"name": INPUT, "shape": [side or None for side in self.sizes] + [3], "layout": "NHWC",
                           "dtype": "uint8", "channels": "BGR", "side_multiple": network.spec.SIDE_MULTIPLE,
                           "normalised": f"inside the network: it {order}subtracts {fed['mean']} and divides by "
@@ -248,7 +248,3 @@ def speed(one: Any, two: Any, images: np.ndarray, rounds: int = 15) -> dict[str,
             taken[index] = time.perf_counter() - start
     return {"float32_seconds": float(np.median(times[1:, 0])), "int8_seconds": float(np.median(times[1:, 1])),
             "int8_to_float32": float(np.median(times[1:, 1] / times[1:, 0]))}
-
-
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

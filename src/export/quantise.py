@@ -23,7 +23,8 @@ import numpy as np
 
 from dependency.errors import InputError
 from src.inference.onnx_builder import HEADS, INPUT
-from src.weights.onnx_file import METADATA_KEY, import_onnx
+from src.weights.metadata import METADATA_KEY
+from src.weights.onnx_file import import_onnx
 
 QUANTISED = ("Conv", "Relu", "Clip", "Add")
 

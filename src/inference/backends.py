@@ -17,7 +17,7 @@ import numpy as np
 
 from dependency.errors import InputError
 from src.common.device import RUNTIMES
-from src.weights.conversion import is_onnx
+from src.weights.onnx_file import is_onnx
 
 BACKENDS = ("auto", *RUNTIMES)
 
@@ -70,7 +70,7 @@ def open_backend(path: str | Path, specs: Callable[[str], Any], backend: str = "
     """
     path = Path(path)
     suffix = path.suffix.lower()
-    has_graph = suffix == ".onnx" or path.is_file() and is_onnx(path)
+    has_graph = is_onnx(path)
     if has_graph or suffix == ".mindir":
         runs = "onnx" if has_graph else "mindspore"
         if backend not in ("auto", runs):

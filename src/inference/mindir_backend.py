@@ -7,7 +7,6 @@
 """
 from __future__ import annotations
 
-import hashlib
 import shutil
 import tempfile
 from pathlib import Path
@@ -19,6 +18,7 @@ from dependency.errors import InputError
 from src.common import device
 from src.common.log import LOGGER
 from src.inference.backend_base import BackendBase, first_line
+from src.weights.known_files import sha256_of
 from src.weights.metadata import REQUIRED, metadata_path, parse_metadata, spec_of
 
 
@@ -52,7 +52,7 @@ class MindirBackend(BackendBase):
         metadata = parse_metadata(beside.read_text(encoding="utf-8", errors="replace"), beside,
                           (*REQUIRED, "export.sha256", "export.input.shape"))
         told = metadata["export"]
-        if hashlib.sha256(path.read_bytes()).hexdigest() != told["sha256"]:
+        if sha256_of(path) != told["sha256"]:
             raise InputError(f"{path}: not the file that {beside.name} was written for, or cut off or damaged; copy "
                              "both files again, or export the checkpoint again")
         spec = spec_of(metadata, beside, self._specs)

@@ -20,9 +20,8 @@ from src.inference.decoded import Decoded
 from src.inference.mindspore_backend import read_network
 from src.inference.onnx_builder import INPUT
 from src.weights import checkpoint
-from src.weights.conversion import is_onnx
 from src.weights.metadata import spec_of
-from src.weights.onnx_file import metadata_of, read_model
+from src.weights.onnx_file import is_onnx, metadata_of, read_model
 
 
 class OnnxBackend(BackendBase):
@@ -90,7 +89,7 @@ class OnnxBackend(BackendBase):
 
     def _read(self, path: Path) -> tuple[Any, dict[str, Any], Any]:
         """(spec, metadata, graph) of a file of any of the three kinds."""
-        if path.suffix.lower() == ".onnx" or path.is_file() and is_onnx(path):
+        if is_onnx(path):
             model = read_model(path)
             metadata = metadata_of(model, path)
             if metadata is not None:

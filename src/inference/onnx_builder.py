@@ -17,7 +17,8 @@ from typing import Any, Union
 import numpy as np
 
 from dependency.errors import InputError
-from src.weights.onnx_file import METADATA_KEY, import_onnx
+from src.weights.metadata import METADATA_KEY
+from src.weights.onnx_file import import_onnx
 
 # ONNX 1.12: run by onnxruntime from 1.12 on, OpenCV, TensorRT and OpenVINO; every operator that is needed is in it.
 OPSET, IR_VERSION = 17, 8

@@ -30,12 +30,12 @@ from src.weights.conversion import (
     Converted,
     TorchWeights,
     change_input,
-    is_onnx,
     read_torch,
     require_no_torch_or_onnx,
     require_same_use,
 )
 from src.weights.known_files import sha256_of
+from src.weights.onnx_file import is_onnx
 from src.weights.torch_file import is_torch_file
 
 OPTIONS = ("fold_input_norm",)

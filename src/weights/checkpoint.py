@@ -4,8 +4,8 @@
     save("0-1_198.ckpt", tensors, metadata, {"epoch": 1});  load("0-1_198.ckpt").metadata["model"]   ->   "centerface"
 
 `mindspore.load_checkpoint` reads these files (also with `crc_check=True`) and `load` reads MindSpore's.
-Beside the tensors a file holds up to three JSON texts: "file" (how many entries there must be), "metadata" (what
-is needed to rebuild and feed the network), "bookkeeping" (epoch, step, ...).
+Beside the tensors a file holds up to three JSON texts: "file" (how many entries there must be), "metadata" (how to
+rebuild and feed the network), "bookkeeping" (epoch, step, ...). See docs/formats.md.
 """
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ import numpy as np
 from dependency.errors import InputError
 from dependency.files import atomic_write
 from src.common.log import LOGGER
-from src.weights.ckpt_format import CRC_MARK, CRC_SIZE, DamagedError, decode, encode_entry
-from src.weights.metadata import check_metadata, parse_table
+from src.weights.ckpt_format import CRC_MARK, CRC_SIZE, DamagedError, Entry, decode, encode
+from src.weights.metadata import METADATA_KEY, OLD_METADATA_KEY, check_metadata, parse_table
 
 NETWORK_PREFIXES = ("centerface_network.", "network.", "module.")
 # Moments of MindSpore's optimizers, and the weights in training where a moving average has their plain names.
@@ -32,7 +32,7 @@ OPTIMIZER_PREFIXES = ("moments.", "moment1.", "moment2.", "accum.", "stat.", "vh
 STATE_NAMES = {"global_step", "learning_rate", "beta1_power", "beta2_power", "momentum", "weight_decay",
                "epoch_num", "step_num", "scale_sense", "loss_scale", "current_iterator_step",
                "last_overflow_iterator_step"}
-_TEXTS = ("file", "metadata", "bookkeeping")
+_TEXTS = ("file", METADATA_KEY, "bookkeeping")
 _ARRAY_TAG = "bookkeeping."
 _CONVERT = "convert it: python -m src.tools.convert {path} OUT.ckpt"
 _OTHER_FORMATS = (
@@ -59,7 +59,7 @@ class Checkpoint:
 
 def save(path: str | Path, tensors: dict[str, np.ndarray], metadata: dict[str, Any] | None = None,
          bookkeeping: dict[str, Any] | None = None) -> None:
-    """Write a checkpoint; at any moment the file is the former one or the new one, whole.
+    """Write a checkpoint; an interruption leaves the former file.
 
     Args:
         path: the file to write.
@@ -67,24 +67,26 @@ def save(path: str | Path, tensors: dict[str, np.ndarray], metadata: dict[str, A
         metadata: a JSON-able dict (tuples come back as lists), or None.
         bookkeeping: arrays, or JSON-able values such as numbers, texts, a generator's state.
     """
-    bookkeeping = bookkeeping or {}
-    clash = [name for name in tensors if name in _TEXTS or name.startswith(_ARRAY_TAG)]
-    if clash:
-        raise ValueError(f"{clash[0]}: this name is reserved in a checkpoint")
-    arrays = {name: value for name, value in bookkeeping.items() if isinstance(value, np.ndarray)}
-    rest = {name: value for name, value in bookkeeping.items() if name not in arrays}
-    arrays = {_ARRAY_TAG + name: value for name, value in arrays.items()}
-    texts = {} if metadata is None else {"metadata": _to_json(metadata)}
+    for name in tensors:
+        if name in _TEXTS or name.startswith(_ARRAY_TAG):
+            raise ValueError(f"{name}: this name is reserved in a checkpoint")
+    texts = {} if metadata is None else {METADATA_KEY: _to_json(metadata)}
+    arrays, rest = {}, {}
+    for name, value in (bookkeeping or {}).items():
+        if isinstance(value, np.ndarray):
+            arrays[_ARRAY_TAG + name] = value
+        else:
+            rest[name] = value
     if rest:
         texts["bookkeeping"] = _to_json(rest)
     count = 1 + len(texts) + len(tensors) + len(arrays)
+    entries: dict[str, Entry] = {"file": _to_json({"format": 1, "entries": count}), **texts, **tensors, **arrays}
     checksum = 0
     with atomic_write(path, "wb") as file:
-        for entries in ({"file": _to_json({"format": 1, "entries": count})}, texts, tensors, arrays):
-            for tag, value in entries.items():
-                for piece in encode_entry(tag, value):
-                    checksum = zlib.crc32(piece, checksum)
-                    file.write(piece)
+        for tag, entry in entries.items():
+            data = encode(tag, entry)
+            checksum = zlib.crc32(data, checksum)
+            file.write(data)
         file.write(CRC_MARK + checksum.to_bytes(10, "big"))
 
 
@@ -104,13 +106,13 @@ def load(path: str | Path) -> Checkpoint:
             raise InputError(f"{path}: the checksum does not match: bytes were changed since the file was "
                              f"written; copy it again or use another checkpoint")
     try:
-        entries = dict(decode(body))
+        entries = decode(body)
     except DamagedError as error:
         raise InputError(f"{path}: not a MindSpore checkpoint, or cut off or damaged ({error}); copy it "
                          f"again, or give a .ckpt that train.py or src.tools.convert wrote") from error
-    promised = _from_json(path, entries, "file").get("entries", 0)
-    if len(entries) < promised:
-        raise InputError(f"{path}: cut off: {len(entries)} of {promised} entries are here; copy it again")
+    expected = _from_json(path, entries, "file").get("entries", 0)
+    if len(entries) < expected:
+        raise InputError(f"{path}: cut off: it holds {len(entries)} of {expected} entries; copy it again")
     if not has_checksum:
         LOGGER.warning("%s has no checksum (written by MindSpore itself): damage cannot be noticed", path)
     return _sort_entries(path, entries)
@@ -230,9 +232,11 @@ def _nearest(path: Path) -> str:
     return f"; nearest in that folder: {', '.join(close)}"
 
 
-def _sort_entries(path: Path, entries: dict[str, np.ndarray | str]) -> Checkpoint:
-    """Part the entries of a file into tensors, metadata and bookkeeping."""
-    metadata = _from_json(path, entries, "metadata") if "metadata" in entries else None
+def _sort_entries(path: Path, entries: dict[str, Entry]) -> Checkpoint:
+    """Separate the entries of a file into tensors, metadata and bookkeeping."""
+    if OLD_METADATA_KEY in entries:
+        entries[METADATA_KEY] = entries.pop(OLD_METADATA_KEY)
+    metadata = _from_json(path, entries, METADATA_KEY) if METADATA_KEY in entries else None
     check_metadata(metadata or {}, path)
     bookkeeping = _from_json(path, entries, "bookkeeping")
     tensors = {}
@@ -250,7 +254,7 @@ def _sort_entries(path: Path, entries: dict[str, np.ndarray | str]) -> Checkpoin
     return Checkpoint(tensors, metadata, bookkeeping)
 
 
-def _from_json(path: Path, entries: dict[str, np.ndarray | str], tag: str) -> dict[str, Any]:
+def _from_json(path: Path, entries: dict[str, Entry], tag: str) -> dict[str, Any]:
     """The dict in a text entry; an empty one where there is no such text."""
     text = entries.get(tag)
     return parse_table(text, f"{path}: its entry {tag!r}", "use another checkpoint") if isinstance(text, str) else {}

@@ -1,35 +1,38 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The bytes of a MindSpore `.ckpt` file: a protobuf message, read and written without MindSpore or protobuf.
+"""The entries of a MindSpore `.ckpt` file, read and written with the package protobuf, without MindSpore.
 
-    data = b"".join(encode_entry("hm_head.0.bias", bias)); dict(decode(data))   ->   {"hm_head.0.bias": bias}
+    data = encode("hm_head.0.bias", bias);  decode(data)   ->   {"hm_head.0.bias": bias}
 
-The message: Checkpoint { repeated Value { tag = 1; tensor = 2 { repeated int64 dims = 1; tensor_type = 2;
-tensor_content = 3 } } }; behind it, if the writer wished, `crc_num` and the CRC-32 of all before as ten
-bytes, big-endian. Numbers are little-endian; a text is UTF-32 of type "str"; a large tensor may be cut over
-Values of the same tag.
+The file is MindSpore's protobuf message `Checkpoint`; one that is written with a checksum ends with `crc_num` and the
+CRC-32 of all bytes before it, as ten bytes, big-endian. Numbers are little-endian. A text is UTF-32 of the type "str".
+A large tensor may be split over several entries of the same tag.
 """
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Union
+import math
+from functools import cache
+from typing import Any, Union
 
 import numpy as np
+
+from src.common.device import share_protobuf
 
 CRC_MARK = b"crc_num"
 CRC_SIZE = len(CRC_MARK) + 10
 _TYPES = {"Int8": "i1", "UInt8": "u1", "Int16": "<i2", "UInt16": "<u2", "Int32": "<i4", "UInt32": "<u4",
-          "Int64": "<i8", "UInt64": "<u8", "Float16": "<f2", "Float32": "<f4", "Float64": "<f8", "Bool": "?"}
-_NAMES = {np.dtype(code): name for name, code in _TYPES.items()}
+          "Int64": "<i8", "UInt64": "<u8", "Float16": "<f2", "Float32": "<f4", "Float64": "<f8", "Bool": "?",
+          "BFloat16": "<u2"}
+_NAMES = {np.dtype(code): name for name, code in _TYPES.items() if name != "BFloat16"}
 
 Entry = Union[np.ndarray, str]
 
 
 class DamagedError(Exception):
-    """The bytes are no MindSpore checkpoint, or one that was cut or changed."""
+    """The bytes are not a MindSpore checkpoint, or they were cut off or changed."""
 
 
-def encode_entry(tag: str, value: Entry) -> list[bytes]:
-    """One Value message as byte pieces to be written one after the other.
+def encode(tag: str, value: Entry) -> bytes:
+    """Serialise one entry; the entries of a file follow each other without a separator.
 
     Raises:
         ValueError: an empty tensor or text, or a type that MindSpore cannot store (a mistake of the program).
@@ -37,137 +40,88 @@ def encode_entry(tag: str, value: Entry) -> list[bytes]:
     if isinstance(value, str):
         dims, kind, content = [0], "str", value.encode("utf-32-le")
     else:
-        if value.dtype.newbyteorder("<") not in _NAMES:
+        dtype = value.dtype.newbyteorder("<")
+        if dtype not in _NAMES:
             raise ValueError(f"{tag}: a MindSpore checkpoint cannot hold the type {value.dtype}")
-        dims, kind = list(value.shape), _NAMES[value.dtype.newbyteorder("<")]
-        content = np.asarray(value, value.dtype.newbyteorder("<")).tobytes()
+        dims, kind, content = list(value.shape), _NAMES[dtype], value.astype(dtype, copy=False).tobytes()
     if not content:
         raise ValueError(f"{tag}: a MindSpore checkpoint cannot hold a value without elements")
-    head = b"".join(b"\x08" + _varint(size) for size in dims)
-    head += _block(2, kind.encode()) + _key(3, len(content))
-    tag_block = _block(1, tag.encode())
-    tensor_size = len(head) + len(content)
-    tensor_key = _key(2, tensor_size)
-    return [_key(1, len(tag_block) + len(tensor_key) + tensor_size) + tag_block + tensor_key + head, content]
+    message = _message()
+    entry = message.value.add(tag=tag)
+    entry.tensor.dims.extend(dims)
+    entry.tensor.tensor_type = kind
+    entry.tensor.tensor_content = content
+    return message.SerializeToString()
 
 
-def decode(data: bytes | memoryview) -> Iterator[tuple[str, Entry]]:
-    """Yield (tag, value) in file order; the arrays are copies, BFloat16 is widened to float32.
+def decode(data: bytes | memoryview) -> dict[str, Entry]:
+    """Parse all entries of a file, in its order; arrays are copies, BFloat16 is widened to float32.
 
     Args:
         data: the file without the trailing checksum.
 
     Raises:
-        DamagedError: the bytes are not such a message; the text says where.
+        DamagedError: the bytes are not such a message; the text says which entry is wrong.
     """
-    pending: list = []                                       # [tag, dims, type, pieces] not finished yet
-    for field, block, position in _fields(memoryview(data), 0):
-        if field != 1 or not isinstance(block, memoryview):
-            raise DamagedError(f"unexpected content at byte {position}")
-        tag, dims, kind, content = _value(block, position)
-        if pending and pending[0] == tag:
-            pending[3].append(content)
-            continue
-        if pending:
-            yield pending[0], _entry(*pending)
-        pending = [tag, dims, kind, [content]]
-    if pending:
-        yield pending[0], _entry(*pending)
+    message = _message()
+    pieces: dict[str, list[Any]] = {}
+    try:
+        message.ParseFromString(data)
+        for entry in message.value:
+            pieces.setdefault(entry.tag, []).append(entry)
+    except Exception as error:      # protobuf in pure Python raises nearly anything on damaged bytes
+        raise DamagedError(f"{type(error).__name__}: {error}") from error
+    return {tag: _value(tag, entries) for tag, entries in pieces.items()}
 
 
-def _entry(tag: str, dims: list[int], kind: str, pieces: list[memoryview]) -> Entry:
+def widen_bfloat16(bits: np.ndarray) -> np.ndarray:
+    """Return the float32 numbers of BFloat16 ones, which NumPy does not have; they come as uint16 of any shape."""
+    return np.left_shift(bits.astype(np.uint32), np.uint32(16)).view(np.float32)
+
+
+def _value(tag: str, entries: list[Any]) -> Entry:
     """Join the pieces of one tensor or text."""
-    content = b"".join(pieces)
+    first = entries[0].tensor
+    dims, kind = list(first.dims), first.tensor_type
+    content = b"".join(entry.tensor.tensor_content for entry in entries)
     if kind == "str":
         try:
             return content.decode("utf-32-le")
         except UnicodeDecodeError as error:
             raise DamagedError(f"{tag} is not a text") from error
-    if kind not in _TYPES and kind != "BFloat16":
+    if kind not in _TYPES:
         raise DamagedError(f"{tag} has the unknown type {kind!r}")
-    dtype = np.dtype("<u2" if kind == "BFloat16" else _TYPES[kind])
+    dtype = np.dtype(_TYPES[kind])
     shape = () if dims == [0] else tuple(dims)               # older MindSpore writes a scalar as dims [0]
-    if len(content) != dtype.itemsize * int(np.prod(shape, dtype=np.int64)):
+    if min(shape, default=0) < 0 or len(content) != dtype.itemsize * math.prod(shape):
         raise DamagedError(f"{tag} {list(shape)} {kind} has {len(content)} bytes")
     array = np.frombuffer(content, dtype).reshape(shape)
-    if kind == "BFloat16":
-        return np.left_shift(array.astype(np.uint32), np.uint32(16)).view(np.float32)
-    return array.astype(dtype.newbyteorder("="))
+    return widen_bfloat16(array) if kind == "BFloat16" else array.astype(dtype.newbyteorder("="))
 
 
-def _value(block: memoryview, start: int) -> tuple[str, list[int], str, memoryview]:
-    """Take apart one Value message."""
-    parts = {field: content for field, content, _ in _fields(block, start)}
-    if 3 in parts:
-        raise DamagedError(f"a map parameter at byte {start}, which this project has no use for")
-    if not all(isinstance(parts.get(field), memoryview) for field in (1, 2)):
-        raise DamagedError(f"unexpected content at byte {start}")
-    dims: list[int] = []
-    tensor: dict = {}
-    for field, content, position in _fields(parts[2], start):
-        if field == 1:
-            dims += [content] if isinstance(content, int) else _packed(content, position)
-        else:
-            tensor[field] = content
-    if not all(isinstance(tensor.get(field), memoryview) for field in (2, 3)):
-        raise DamagedError(f"unexpected content at byte {start}")
-    try:
-        return bytes(parts[1]).decode(), dims, bytes(tensor[2]).decode(), tensor[3]
-    except UnicodeDecodeError as error:
-        raise DamagedError(f"a name that is not UTF-8 at byte {start}") from error
+def _message() -> Any:
+    """Make an empty `Checkpoint` message."""
+    return _message_class()()
 
 
-def _fields(data: memoryview, start: int) -> Iterator[tuple[int, int | memoryview, int]]:
-    """Yield (field number, varint or bytes, position in the file) of one message that begins at `start`."""
-    position = 0
-    while position < len(data):
-        begin = start + position
-        key, position = _read_varint(data, position, start)
-        number, position = _read_varint(data, position, start)
-        if key & 7 == 0:
-            yield key >> 3, number, begin
-        elif key & 7 == 2:
-            if position + number > len(data):
-                raise DamagedError(f"the entry at byte {begin} is cut off")
-            yield key >> 3, data[position:position + number], begin
-            position += number
-        else:
-            raise DamagedError(f"unexpected content at byte {begin}")
-
-
-def _packed(data: memoryview, start: int) -> list[int]:
-    numbers, position = [], 0
-    while position < len(data):
-        number, position = _read_varint(data, position, start)
-        numbers.append(number)
-    return numbers
-
-
-def _read_varint(data: memoryview, position: int, start: int) -> tuple[int, int]:
-    number = 0
-    for shift in range(0, 70, 7):
-        if position >= len(data):
-            raise DamagedError(f"the file ends inside the entry at byte {start}")
-        byte = data[position]
-        position += 1
-        number |= (byte & 127) << shift
-        if byte < 128:
-            return number, position
-    raise DamagedError(f"unexpected content at byte {start + position}")
-
-
-def _varint(number: int) -> bytes:
-    out = bytearray()
-    while number > 127:
-        out.append(number & 127 | 128)
-        number >>= 7
-    out.append(number)
-    return bytes(out)
-
-
-def _key(field: int, size: int) -> bytes:
-    return _varint(field << 3 | 2) + _varint(size)
-
-
-def _block(field: int, content: bytes) -> bytes:
-    return _key(field, len(content)) + content
+@cache
+def _message_class() -> Any:
+    """Build the class of MindSpore's checkpoint.proto; in a pool of its own, for MindSpore registers the same names."""
+    share_protobuf()
+    from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+    field = descriptor_pb2.FieldDescriptorProto
+    file = descriptor_pb2.FileDescriptorProto(name="checkpoint.proto", syntax="proto2")
+    checkpoint = file.message_type.add(name="Checkpoint")
+    checkpoint.field.add(name="value", number=1, label=field.LABEL_REPEATED, type=field.TYPE_MESSAGE,
+                         type_name=".Checkpoint.Value")
+    value = checkpoint.nested_type.add(name="Value")
+    value.field.add(name="tag", number=1, label=field.LABEL_REQUIRED, type=field.TYPE_STRING)
+    value.field.add(name="tensor", number=2, label=field.LABEL_REQUIRED, type=field.TYPE_MESSAGE,
+                    type_name=".TensorProto")
+    tensor = file.message_type.add(name="TensorProto")
+    tensor.field.add(name="dims", number=1, label=field.LABEL_REPEATED, type=field.TYPE_INT64)
+    tensor.field.add(name="tensor_type", number=2, label=field.LABEL_REQUIRED, type=field.TYPE_STRING)
+    tensor.field.add(name="tensor_content", number=3, label=field.LABEL_REQUIRED, type=field.TYPE_BYTES)
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName("Checkpoint"))

