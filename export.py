@@ -89,8 +89,8 @@ def main(argv: list[str] | None = None) -> int:
         ("check_sizes", not all(sides), "with --input_h 0 --input_w 0: a file for one size is compared at that one"),
         ("gt", args.images, "with --images")])
     log.setup()
-    from dependency.centernet.src.lib.utils.image import read_image
-    from dependency.centernet.src.lib.utils.photo import read_photo
+    from dependency.centernet.src.lib.utils.image_file import read_image
+    from dependency.centernet.src.lib.utils.image_file import read_photo
     from src import models
     from src.export.export import Export, ExportError, Quantisation
     from src.export.images import read_images

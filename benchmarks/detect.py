@@ -25,7 +25,7 @@ from typing import Any, Callable, NamedTuple
 import numpy as np
 
 from dependency.centernet.src.lib.detectors.base_detector import BaseDetector
-from dependency.centernet.src.lib.utils.photo import read_photo
+from dependency.centernet.src.lib.utils.image_file import read_photo
 from dependency.errors import InputError
 from src.cli.program import run
 from src.inference.prediction import find_images

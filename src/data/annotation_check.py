@@ -19,9 +19,9 @@ from tqdm import tqdm
 
 from dependency.centernet.src.lib.datasets.dataset.coco_hp import Record
 from dependency.centernet.src.lib.datasets.dataset.faults import Problem, face_faults
+from dependency.centernet.src.lib.utils.image_file import UPRIGHT, read_header, read_image
 from dependency.errors import InputError
 from src.data.annotation_formats import Annotations, parse
-from src.data.image_file import UPRIGHT, decode_fault, read_header
 
 # Profile faces have landmarks a little outside their box; further than this part of a side it is a mistake.
 LANDMARK_MARGIN = 0.25
@@ -138,11 +138,10 @@ def _check_file(record: Record, path: Path, decode: bool) -> tuple[Record, list[
         return record, [Fault(WHOLE_IMAGE, "image_missing", f"{path} does not exist")]
     try:
         height, width, orientation = read_header(path)
+        if decode:
+            read_image(path)
     except InputError as error:
         return record, [Fault(WHOLE_IMAGE, "image_unreadable", str(error))]
-    reason = decode_fault(path) if decode else None
-    if reason:
-        return record, [Fault(WHOLE_IMAGE, "image_unreadable", reason)]
     faults = []
     if record.height and record.width and (record.height, record.width) != (height, width):
         text = f"annotated as {record.width} x {record.height}, the file is {width} x {height}"

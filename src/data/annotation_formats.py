@@ -17,11 +17,11 @@ import numpy as np
 
 from dependency.centernet.src.lib.datasets.dataset.coco_hp import Record, make_record, read_coco
 from dependency.centernet.src.lib.datasets.dataset.faults import Problem, image_name
+from dependency.centernet.src.lib.utils.image_file import IMAGE_SUFFIXES
 from dependency.errors import InputError
 from dependency.evaluate.fddb.files import SUFFIX, parse_ellipse, read_entries
 from dependency.evaluate.fddb.overlap import ellipse_boxes
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 NO_LANDMARKS = [0.0] * 15
 # label.txt's third number of a point -> COCO's visibility.
 VISIBILITY = {-1.0: 0, 0.0: 2, 1.0: 1}

@@ -23,13 +23,13 @@ from dependency.centernet.src.lib.datasets.dataset.faults import (
     short_number,
     xywh_numbers,
 )
+from dependency.centernet.src.lib.utils.image_file import read_header
 from dependency.errors import InputError
 from dependency.files import atomic_write
 from src.data.annotation_check import Repair, merge, repair, validate
 from src.data.annotation_formats import FORMATS, Annotations, parse
-from src.data.image_file import image_size
 
-__all__ = ["FORMATS", "Annotations", "Repair", "fill_sizes", "image_size", "merge", "read_annotations",
+__all__ = ["FORMATS", "Annotations", "Repair", "fill_sizes", "merge", "read_annotations",
            "repair", "validate", "write_coco", "write_label_txt", "write_records"]
 
 
@@ -63,7 +63,7 @@ def fill_sizes(records: Sequence[Record], image_dir: str | Path) -> Annotations:
     filled = []
     for record in tqdm(records, desc="image sizes", unit="image", disable=None):
         if record.height < 1 or record.width < 1:
-            height, width = image_size(Path(image_dir) / record.path)
+            height, width, _ = read_header(Path(image_dir) / record.path)
             record = replace(record, height=height, width=width)
         filled.append(record)
     if isinstance(records, Annotations):

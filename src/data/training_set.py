@@ -12,7 +12,7 @@ from typing import Callable
 import numpy as np
 
 from dependency.centernet.src.lib.datasets.dataset.coco_hp import Record
-from dependency.centernet.src.lib.utils.image import read_image
+from dependency.centernet.src.lib.utils.image_file import read_image
 from dependency.errors import InputError
 from src.common.log import LOGGER
 from src.data.annotations import read_annotations

@@ -19,7 +19,7 @@ import numpy as np
 
 from dependency.centernet.src.lib.detectors.base_detector import NonFiniteMaps
 from dependency.centernet.src.lib.detectors.faces import Faces
-from dependency.centernet.src.lib.utils.image import read_image
+from dependency.centernet.src.lib.utils.image_file import read_image
 from dependency.errors import InputError
 from dependency.evaluate.prediction_io import write_prediction
 from src.common.log import END_TEST, LOGGER, START_TEST

@@ -14,7 +14,7 @@ import numpy as np
 
 from dependency.centernet.src.lib.detectors.faces import Faces
 from dependency.centernet.src.lib.utils.image import shrink
-from dependency.centernet.src.lib.utils.photo import plain_text
+from dependency.centernet.src.lib.utils.image_file import plain_text
 from dependency.errors import InputError
 from src.common.draw import contact_sheet, draw_faces, write_image
 from src.common.log import LOGGER

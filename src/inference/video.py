@@ -23,8 +23,7 @@ import numpy as np
 from typing_extensions import Self
 
 from dependency.centernet.src.lib.detectors.faces import Faces
-from dependency.centernet.src.lib.utils.image_header import read_header
-from dependency.centernet.src.lib.utils.photo import plain_text
+from dependency.centernet.src.lib.utils.image_file import plain_text
 from dependency.errors import InputError
 from src.common.draw import draw_faces
 from src.common.log import LOGGER
@@ -33,7 +32,6 @@ from src.training.progress import SECONDS_BETWEEN_LINES, Progress
 SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".ts", ".3gp")
 # Containers tell their number of frames from their length and rate: so many less are no loss.
 _FRAMES_BY_ROUNDING = 2
-_HEAD = 1 << 16
 _UNKNOWN_RATE = 25.0
 _FASTEST = 1000.0
 _FFMPEG_QUIET = "-8"
@@ -42,11 +40,8 @@ _END_KEYS = (ord("q"), 27)
 
 
 def is_video(path: Path) -> bool:
-    """Whether a file is named as a video and holds no image."""
-    if path.suffix.lower() not in SUFFIXES or not path.is_file():
-        return False
-    with path.open("rb") as file:
-        return read_header(file.read(_HEAD)) is None
+    """Whether this is a file that is named as a video."""
+    return path.suffix.lower() in SUFFIXES and path.is_file()
 
 
 def predict_video(detector: Any, path: Path, stem: Path, every: int = 1) -> int:

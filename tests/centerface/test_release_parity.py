@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from dependency.centernet.src.lib.detectors.base_detector import BaseDetector
-from dependency.centernet.src.lib.utils.image import letterbox, pad_to_multiple, read_image
+from dependency.centernet.src.lib.utils.image import letterbox, pad_to_multiple
+from dependency.centernet.src.lib.utils.image_file import read_image
 from dependency.evaluate.prediction_io import read_prediction
 from src import models
 from src.centerface.decoder import decode_release

@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reading image files and fitting them to the network's input."""
-import struct
-
-import cv2
+"""Fitting images to the network's input."""
 import numpy as np
 import pytest
 from hypothesis import given
@@ -12,11 +9,9 @@ from dependency.centernet.src.lib.utils.image import (
     letterbox,
     pad_to_multiple,
     pad_to_square,
-    read_image,
     resize,
     shrink,
 )
-from dependency.errors import InputError
 
 
 def gradient(height, width):
@@ -93,37 +88,3 @@ def test_large_photographs_are_shrunk():
     image = np.zeros((40, 60, 3), np.uint8)
     assert shrink(image, 30)[0].shape == (20, 30, 3) and shrink(image, None)[0] is image
     assert shrink(np.zeros((1, 60, 3), np.uint8), 30)[0].shape == (1, 30, 3)
-
-
-@pytest.mark.parametrize("pixels", [
-    np.full((5, 7), 90, np.uint8),                      # grey
-    np.full((5, 7), 90 * 256, np.uint16),               # 16 bit grey
-    np.full((5, 7, 3), 90 * 256, np.uint16),            # 16 bit colour
-    np.full((5, 7, 4), 90, np.uint8),                   # transparency
-    np.full((1, 1, 3), 90, np.uint8),
-], ids=["grey", "grey16", "colour16", "alpha", "one-pixel"])
-def test_every_depth_and_channel_count_becomes_bgr_uint8(tmp_path, pixels):
-    path = tmp_path / "Ünïcode 图.png"
-    path.write_bytes(cv2.imencode(".png", pixels)[1].tobytes())
-    image = read_image(path)
-    assert image.dtype == np.uint8 and image.shape == (*pixels.shape[:2], 3)
-    assert np.abs(image.astype(int) - 90).max() <= 1
-
-
-@pytest.mark.parametrize("content", [b"", b"not an image", b"\xff\xd8\xff\xe0" + bytes(40)],
-                         ids=["empty", "text", "header-only"])
-def test_a_broken_file_is_named(tmp_path, content):
-    path = tmp_path / "broken.jpg"
-    path.write_bytes(content)
-    with pytest.raises(InputError, match="broken.jpg"):
-        read_image(path)
-    with pytest.raises(InputError, match="absent.jpg"):
-        read_image(tmp_path / "absent.jpg")
-
-
-def test_pixels_of_a_data_set_are_never_turned(tmp_path):
-    jpeg = cv2.imencode(".jpg", gradient(40, 80))[1].tobytes()
-    turn_right = b"Exif\0\0II*\0" + struct.pack("<IHHHIHHI", 8, 1, 0x0112, 3, 1, 6, 0, 0)
-    path = tmp_path / "turned.jpg"
-    path.write_bytes(jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(turn_right) + 2) + turn_right + jpeg[2:])
-    assert read_image(path).shape == (40, 80, 3)

@@ -4,10 +4,10 @@ import cv2
 import numpy as np
 import pytest
 
-from dependency.centernet.src.lib.utils.image import read_image
+from dependency.centernet.src.lib.utils.image_file import read_image
 from dependency.errors import InputError
 from src.export.images import Image, ImageSet, read_images
-from tests.dependency.test_photo import encode, png_of, turned
+from tests.dependency.test_image_file import encode, png_of, turned
 
 PICTURE = np.random.default_rng(0).integers(0, 256, (96, 128, 3), dtype=np.uint8)
 

@@ -99,12 +99,10 @@ def test_the_video_is_never_overwritten(tmp_path):
     assert film.read_bytes() == before
 
 
-def test_a_video_is_told_by_its_name_unless_it_is_an_image(tmp_path, film):
-    image = write(tmp_path / "a.png")
-    assert is_video(film) and not is_video(image) and not is_video(tmp_path / "absent.mp4")
-    image.rename(tmp_path / "a.mp4")
+def test_a_video_is_a_file_with_the_name_of_one(tmp_path, film):
     (tmp_path / "folder.mp4").mkdir()
-    assert not is_video(tmp_path / "a.mp4") and not is_video(tmp_path / "folder.mp4")
+    assert is_video(film) and not is_video(write(tmp_path / "a.png"))
+    assert not is_video(tmp_path / "absent.mp4") and not is_video(tmp_path / "folder.mp4")
 
 
 class Camera:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dependency.centernet.src.lib.detectors.base_detector import mirror_rows
-from dependency.centernet.src.lib.utils.image import read_image
+from dependency.centernet.src.lib.utils.image_file import read_image
 from dependency.errors import InputError
 from dependency.evaluate.eval import evaluate
 from dependency.evaluate.prediction_io import read_prediction

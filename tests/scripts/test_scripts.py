@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from dependency.centernet.src.lib.utils.image import read_image
+from dependency.centernet.src.lib.utils.image_file import read_image
 from dependency.evaluate.prediction_io import write_prediction
 from tests.conftest import ROOT
 from tests.scripts.launchers import call, dry_run

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
 
+from dependency.centernet.src.lib.utils.image_file import read_header
 from dependency.errors import InputError
 from dependency.evaluate.prediction_io import parse_prediction
 from dependency.files import atomic_write
@@ -259,8 +259,5 @@ def _size(pictures: Path, name: str, needed: bool) -> tuple[int, int]:
     path = pictures / f"{name}{SUFFIX}"
     if not path.is_file() and not needed:
         return 0, 0
-    try:
-        with Image.open(path) as image:
-            return image.height, image.width
-    except Exception as error:      # Pillow raises nearly anything on a damaged header
-        raise InputError(f"{path}: not an image ({error}); check the image folder") from error
+    height, width, _ = read_header(path)
+    return height, width

@@ -20,12 +20,11 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
-from dependency.centernet.src.lib.utils.image import read_image
+from dependency.centernet.src.lib.utils.image_file import IMAGE_SUFFIXES, read_image
 from dependency.errors import InputError
 from dependency.evaluate.report.page_markup import Html, join, tag
 
 LOGGER = logging.getLogger("facedet")
-SUFFIXES = (".jpg", ".jpeg", ".png")
 # JPEG bytes of all photographs and of all close-ups; base64 adds a third.
 PHOTO_BYTES, CROP_BYTES = 3_600_000, 1_300_000
 PHOTO_SIDE, CROP_SIDE = 1024, 256
@@ -119,9 +118,9 @@ def draw(picture: Picture, boxes: dict[str, Sequence[Sequence[float]]], text: st
 
 def _find(folder: Path, name: str) -> Path:
     """The file of an image named without suffix."""
-    path = next((path for path in (folder / f"{name}{suffix}" for suffix in SUFFIXES) if path.is_file()), None)
+    path = next((path for path in (folder / f"{name}{suffix}" for suffix in IMAGE_SUFFIXES) if path.is_file()), None)
     if path is None:
-        raise InputError(f"{name}{SUFFIXES[0]} is not in the folder of images")
+        raise InputError(f"{name}{IMAGE_SUFFIXES[0]} is not in the folder of images")
     return path
 
 

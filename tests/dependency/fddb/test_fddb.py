@@ -226,7 +226,7 @@ def test_unknown_sizes_are_told(small):
     (small / "originalPics" / "2002/08/01/big/img_1.jpg").unlink()
     report = fddb.evaluate_fddb(small / "pred", small)
     assert "1 images is not known" in report.warnings[0] and "not clipped" in fddb.format_fddb(report)
-    with pytest.raises(InputError, match="img_1.jpg: not an image"):
+    with pytest.raises(InputError, match="img_1.jpg: no such image"):
         load_fddb(small, small / "originalPics")
     assert [image.size for image in load_fddb(small)] == [(90, 120), (90, 120), None]      # fold 1, fold 1, fold 2
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Images in and out of the detector: reading files, fitting them to the network's input, and the way back.
+"""Fit images to the network's input, and bring points back to the image.
 
-    canvas, placement = letterbox(read_image("photo.jpg"), 832)
+    canvas, placement = letterbox(image, 832)
     boxes = placement.to_image(boxes_on_canvas)
 
 Images are BGR uint8 [H, W, 3]. Coordinates are pixels with x to the right; a box x..x + w covers pixels x to
@@ -10,13 +10,10 @@ x + w - 1.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import cv2
 import numpy as np
-
-from dependency.errors import InputError
 
 STRIDE = 32
 BLACK = (0, 0, 0)
@@ -35,32 +32,6 @@ class Placement(NamedTuple):
     def to_canvas(self, points: np.ndarray) -> np.ndarray:
         """Image points [..., 2] (x, y) in the canvas' pixels."""
         return points * np.float32(self.scale) + np.array((self.dx, self.dy), np.float32)
-
-
-def read_image(path: str | Path) -> np.ndarray:
-    """Decode an image of a data set to BGR uint8 [H, W, 3], whatever its depth and channels.
-
-    Not turned as its EXIF tag says: boxes of WIDER FACE and FDDB are drawn on the pixels as stored. Photographs are
-    read by `photo.read_photo`.
-
-    Args:
-        path: any file OpenCV decodes; names outside ASCII are fine on every platform.
-
-    Raises:
-        InputError: the file is missing, empty or not an image.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"{path}: no such image file")
-    content = np.fromfile(path, np.uint8)
-    try:
-        image = cv2.imdecode(content, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION) if content.size else None
-    except cv2.error as error:
-        raise InputError(f"{path}: OpenCV cannot decode this image ({error.err})") from error
-    if image is None:
-        raise InputError(f"{path}: not a readable image ({content.size} bytes); replace the file, "
-                         "or remove it from the list of images")
-    return image
 
 
 def place(image: np.ndarray, placement: Placement, height: int, width: int,

@@ -1,0 +1,209 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Read image files, by Pillow, as BGR uint8 [H, W, 3].
+
+    image = read_image("val/images/a.jpg")          # of a data set: the pixels as stored
+    image = read_photo("photo.jpg")                 # of a camera: turned upright as its EXIF tag says
+    height, width, orientation = read_header("a.jpg")       # without decoding
+
+The two differ in one thing. The boxes of a data set (WIDER FACE, FDDB) are those of the stored pixels, so `read_image`
+never turns them; (only of a TIFF do all three functions see the turned pixels, since Pillow turns those itself).
+"""
+from __future__ import annotations
+
+import io
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, NamedTuple, Union
+
+import numpy as np
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+
+from dependency.errors import InputError
+
+# Files of folders that are taken for images. A file that is named one by one may have any name.
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm",
+                  ".heic", ".heif", ".avif")
+# 800 MB when decoded; more than any camera's photograph.
+MAX_PIXELS = 200_000_000
+UPRIGHT = 1
+# Pillow's names, and no others of Pillow: it hands EPS to ghostscript.
+KINDS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "WEBP", "TIFF")
+# Read where this Pillow can, or the package pillow-heif is installed.
+OPTIONAL_KINDS = ("AVIF", "HEIF")
+_LARGEST_FILE = 1 << 30
+_START = 64
+_ARRAYS = "expected a uint8 or uint16 array [H, W], [H, W, 1], [H, W, 3] or [H, W, 4], blue first"
+_LOCK = threading.Lock()
+
+Source = Union[str, Path, bytes, bytearray, memoryview]
+
+
+class Header(NamedTuple):
+    """Pixels as stored, and the EXIF orientation: 1 upright, 2 to 8 turned or mirrored."""
+    height: int
+    width: int
+    orientation: int
+
+
+def read_header(path: str | Path) -> Header:
+    """Size and orientation of an image file, from its first bytes.
+
+    Raises:
+        InputError: as `read_image`.
+    """
+    with _opened(path, MAX_PIXELS) as image:
+        return Header(image.height, image.width, _orientation(image))
+
+
+def read_image(path: str | Path) -> np.ndarray:
+    """Decode an image of a data set to BGR uint8 [H, W, 3]; its EXIF orientation is ignored.
+
+    Raises:
+        InputError: the file is missing, empty, cut off or not an image, or declares over `MAX_PIXELS`.
+    """
+    with _opened(path, MAX_PIXELS) as image:
+        return _decode(image)
+
+
+def read_photo(source: Source, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """Decode a photograph to BGR uint8 [H, W, 3], turned as its EXIF tag says; the first picture of an animation.
+
+    The content tells the kind, not the name. 16 bits a channel become 8, grey and CMYK become colour, an alpha channel
+    is left out.
+
+    Args:
+        source: a path, or the content of a file.
+        max_pixels: an image that declares more is refused before it is decoded.
+
+    Raises:
+        InputError: the file is missing, empty, cut off or not an image, or too large.
+    """
+    with _opened(source, max_pixels) as image:
+        image.load()
+        if _orientation(image) != UPRIGHT:
+            ImageOps.exif_transpose(image, in_place=True)
+        return _decode(image)
+
+
+def as_bgr(array: np.ndarray) -> np.ndarray:
+    """The array as uint8 [H, W, 3] BGR: itself where it is that.
+
+    Grey is repeated, a fourth channel (alpha) left out, uint16 divided by 256, as `read_photo` does with files.
+
+    Raises:
+        InputError: another type or shape; nothing is guessed of floating point numbers.
+    """
+    if not isinstance(array, np.ndarray):
+        raise InputError(f"an image of type {type(array).__name__}: {_ARRAYS}")
+    if array.dtype == np.uint16:
+        array = (array >> 8).astype(np.uint8)
+    if array.dtype != np.uint8:
+        hint = "; numbers in 0 .. 1: (255 * image).round().astype('uint8')" if array.dtype.kind == "f" else ""
+        raise InputError(f"an image of {array.dtype}: {_ARRAYS}{hint}")
+    if array.ndim == 2:
+        array = array[..., None]
+    if array.ndim != 3 or array.shape[2] not in (1, 3, 4) or not array.size:
+        raise InputError(f"an image of shape {list(array.shape)}: {_ARRAYS}")
+    if array.shape[2] == 1:
+        return np.repeat(array, 3, axis=2)
+    return array if array.shape[2] == 3 else np.ascontiguousarray(array[..., :3])
+
+
+def plain_text(path: str | Path) -> str:
+    """A file's name for one line of text: line breaks and bytes that are no text are written as escapes."""
+    text = str(path).encode("utf-8", "backslashreplace").decode("utf-8")
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode("ascii") for each in text)
+
+
+@contextmanager
+def _opened(source: Source, max_pixels: int) -> Iterator[Image.Image]:
+    """An image file whose header Pillow has read; whatever fails within becomes an InputError."""
+    name = f"image of {len(source)} bytes" if isinstance(source, (bytes, bytearray, memoryview)) else plain_text(source)
+    with _file(source, name) as file:
+        start = file.read(_START)
+        if not start:
+            raise InputError(f"{name}: an empty file (0 bytes); copy the image again")
+        try:
+            with _open_unlimited(file, _kinds(start)) as image:
+                if image.width * image.height > max_pixels:
+                    raise InputError(f"{name}: declares {image.width} x {image.height} pixels, more than the limit of "
+                                     f"{max_pixels:,}; if that is meant, raise it: predict.py --max_pixels, or "
+                                     "max_pixels= in Python")
+                yield image
+        except InputError:
+            raise
+        except UnidentifiedImageError as error:
+            raise InputError(f"{name}: not an image, damaged at its start, or of an unknown kind{_hint(start)}; give a "
+                             "JPEG, PNG, BMP, GIF, WebP, TIFF or PNM file") from error
+        except Exception as error:          # a damaged file makes Pillow raise nearly anything
+            raise InputError(f"{name}: cut off or damaged ({str(error) or type(error).__name__}); copy the image "
+                             "again, or remove it") from error
+
+
+def _file(source: Source, name: str) -> IO[bytes]:
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        return io.BytesIO(source)
+    path = Path(source)
+    if path.is_dir():
+        raise InputError(f"{name}: a folder, not an image file")
+    if not path.is_file():
+        raise InputError(f"{name}: no such image file")
+    if path.stat().st_size > _LARGEST_FILE:
+        raise InputError(f"{name}: larger than {_LARGEST_FILE >> 20} MiB; not a photograph")
+    return path.open("rb")
+
+
+def _open_unlimited(file: IO[bytes], kinds: tuple[str, ...]) -> Image.Image:
+    """`Image.open` without Pillow's own limit of pixels: that is one for the process, the caller's one for the call."""
+    with _LOCK:
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            return Image.open(file, formats=kinds)
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
+
+
+def _kinds(start: bytes) -> tuple[str, ...]:
+    """Pillow's names of the formats that a file with this start may have."""
+    if start[4:8] != b"ftyp":
+        return KINDS
+    Image.init()
+    with suppress(ImportError):
+        import pillow_heif
+        pillow_heif.register_heif_opener()
+    return tuple(kind for kind in OPTIONAL_KINDS if kind in Image.OPEN)
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        return image.getexif().get(ExifTags.Base.Orientation, UPRIGHT)
+    except Exception:                       # EXIF that cannot be read says nothing about the pixels
+        return UPRIGHT
+
+
+def _decode(image: Image.Image) -> np.ndarray:
+    image.load()
+    if image.mode == "F":
+        raise ValueError("floating point pixels; save it with 8 or 16 bits a channel")
+    if image.mode.startswith("I"):          # 16 bits of grey
+        return as_bgr(np.asarray(image).clip(0, 0xFFFF).astype(np.uint16))
+    if image.mode != "RGB":
+        image = image.convert("RGB")
+    pixels = np.frombuffer(image.tobytes("raw", "BGR"), np.uint8)
+    return pixels.reshape(image.height, image.width, 3).copy()
+
+
+def _hint(start: bytes) -> str:
+    """What a file is that people take for an image."""
+    if start[4:8] == b"ftyp":
+        brand = start[8:12].decode("ascii", "replace")
+        if brand in ("heic", "heix", "hevc", "mif1", "msf1", "avif", "avis"):
+            return f" (HEIC or AVIF, brand '{brand}': pip install pillow-heif)"
+        return f" (a video, brand '{brand}')"
+    if start.lstrip()[:1] == b"<":
+        return " (a web page, SVG or XML)"
+    if start.startswith(b"version https://git-lfs"):
+        return " (a git-lfs pointer: git lfs pull fetches the image)"
+    return ""
