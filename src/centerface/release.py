@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 
 from dependency.errors import InputError
-from src.centerface.layers import BACKBONE, NETWORK_INPUT, change_input, layers
+from src.centerface.layers import NETWORK_INPUT, change_input, layers
 from src.common.log import LOGGER
 from src.weights.conversion import NORM_SUFFIXES
 from src.weights.known_files import CENTERFACE_ONNX, sha256_of
@@ -148,14 +148,6 @@ def open_session(model: Any, outputs: list[str]) -> Any:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-
-
-def only_backbone(tensors: dict[str, np.ndarray], metadata: dict[str, Any]) -> Weights:
-    """Select the 255 tensors of MobileNetV2 and the metadata that says so."""
-    kept = ("model", "options", "input", "source")
-    options = {"activation": metadata.get("options", {}).get("activation", "relu6")}
-    return ({name: value for name, value in tensors.items() if name.startswith(BACKBONE)},
-            {**{key: metadata[key] for key in kept if key in metadata}, "options": options, "part": "backbone"})
 
 
 def _read_model(path: str | Path) -> Any:

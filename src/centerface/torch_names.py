@@ -9,10 +9,11 @@ PyTorch means torchvision's `mobilenet_v2` and CenterFace.pytorch (github.com/ch
 import re
 from collections.abc import Iterable
 
-from src.centerface.backbone import key_name
 from src.centerface.layers import NORM_SUFFIXES, tensor_shapes
 
 KEY_PREFIX = "network.backbone."
+# Blocks of MobileNetV2 before each stage: `features.{i}` is item i - start of the stage.
+_STAGE_STARTS = {"need_fp1": 0, "need_fp2": 4, "need_fp3": 7, "need_fp4": 14}
 # Checkpoints of other vintages leave out `network.` or call the classifier head.0, head.1, head.head.1.
 _KEY_PREFIXES = re.compile(r"^(?:network\.)?backbone\.(?=features\.)")
 _CLASSIFIER = re.compile(r"^(?:network\.)?head\.(?:\w+\.)*(?=(?:weight|bias)$)")
@@ -35,6 +36,12 @@ def torch_name(name: str) -> str:
 def name_map(names: Iterable[str]) -> dict[str, str]:
     """{PyTorch name: MindSpore name}; change `torch_name` where your PyTorch model has other names."""
     return {torch_name(name): name for name in names}
+
+
+def key_name(name: str) -> str:
+    """`base.need_fp2.0.conv.2.weight` -> `features.4.conv.2.weight`, the name in a MobileNetV2 checkpoint."""
+    _, stage, item, rest = name.split(".", 3)
+    return f"features.{_STAGE_STARTS[stage] + int(item)}.{rest}"
 
 
 def key_shapes() -> dict[str, tuple[int, ...]]:

@@ -7,12 +7,11 @@
 from pathlib import Path
 from typing import Any, Callable
 
-import mindspore as ms
 from mindspore import Tensor, nn
 
 from dependency.errors import InputError
 from src.centerface import batch_picture, config
-from src.centerface.backbone import backbone_tensors
+from src.centerface.convert import read_backbone
 from src.centerface.dataset import COLUMNS, Augmentation, CenterFaceSamples
 from src.centerface.losses import TERMS, CenterFaceLoss
 from src.centerface.network import CenterfaceMobilev2
@@ -21,6 +20,7 @@ from src.common.normalise import Normalise
 from src.data.training_set import training_records
 from src.training.lr_schedule import linear_scale, schedule
 from src.training.settings import OptionNames, RunSettings
+from src.weights.conversion import load_backbone
 
 BACKBONE_PREFIX = "base."
 NAMES = OptionNames("--resume", "--lr", "--per_batch_size", "--max_epoch", "--annot_path", "--optimizer")
@@ -72,11 +72,7 @@ def build_network(cfg: Any) -> CenterfaceMobilev2:
         if not cfg.resume:
             LOGGER.warning("Not load pre-trained backbone, please be careful")
         return network
-    tensors = backbone_tensors(cfg.pretrained_backbone, build_metadata(cfg)["input"])
-    parameters = dict(network.parameters_and_names())
-    for name, value in tensors.items():
-        parameters[name].set_data(Tensor(value, ms.float32))
-    LOGGER.info("load pre-trained backbone %s into network", cfg.pretrained_backbone)
+    load_backbone(network, cfg.pretrained_backbone, read_backbone(cfg.pretrained_backbone))
     return network
 
 

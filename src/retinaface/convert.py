@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Weights of other origins as tensors of our RetinaFace, with the metadata that tells how to use them.
+"""Convert weights of other projects to RetinaFace, with the metadata that says how to use them, and back.
 
     converted = convert("mobilenet0.25_Final.pth");  print(converted.report.format())
-    tensors = backbone_tensors("resnet50-19c8e357.pth", "resnet50")
-    weights = to_torch("RetinaFace-100_402.ckpt")                   # and back: Pytorch_Retinaface's state dict
+    backbone = read_backbone("resnet50-19c8e357.pth", "resnet50").tensors       # for --pretrain_path
+    weights = to_torch("RetinaFace-100_402.ckpt")                               # Pytorch_Retinaface's state dict
 
-Sources, recognised by what the file holds: detectors of Pytorch_Retinaface, of mindface, of the model zoo (their
+Sources, recognised by their content: detectors of Pytorch_Retinaface, of mindface, of the model zoo (their
 training checkpoints too) and of this project; ImageNet backbones ResNet-50 (torchvision, mindcv, model zoo) and
 MobileNetV1 x0.25.
 """
@@ -31,7 +31,7 @@ from src.weights.conversion import (
     TorchWeights,
     change_input,
     read_torch,
-    require_no_torch_or_onnx,
+    require_checkpoint,
     require_same_use,
 )
 from src.weights.known_files import sha256_of
@@ -44,7 +44,7 @@ _KNOWN = "a RetinaFace (ResNet-50 or MobileNetV1 x0.25), a ResNet-50 or a Mobile
 
 
 def recognises(names: Iterable[str]) -> bool:
-    """True if tensors of these names (without prefixes of training) are a RetinaFace or a backbone of one."""
+    """Return True if tensors of these names (without prefixes of training) are a RetinaFace or a backbone of one."""
     return backbone_of(our_name(name) for name in names) is not None
 
 
@@ -82,9 +82,8 @@ def convert(source: str | Path, part: str = "all", fold_input_norm: bool | None 
     return Converted(tensors, _metadata(path, metadata, backbone, fed, part), report, origin)
 
 
-def backbone_tensors(path: str | Path, backbone: str = "resnet50",
-                     fold_input_norm: bool | None = None) -> dict[str, np.ndarray]:
-    """The tensors `base.*` for `--pretrain_path`, of a backbone or of a whole detector.
+def read_backbone(path: str | Path, backbone: str = "resnet50", fold_input_norm: bool | None = None) -> Converted:
+    """Read the tensors `base.*` for a network in training, from a backbone or a whole detector.
 
     Args:
         path: whatever `convert` reads.
@@ -95,21 +94,20 @@ def backbone_tensors(path: str | Path, backbone: str = "resnet50",
         InputError: as `convert`, or the file holds the other backbone.
     """
     converted = convert(path, "backbone", fold_input_norm)
-    given = converted.metadata["options"]["backbone"]
-    if given != backbone:
-        raise InputError(f"{path}: holds the backbone {given}, the network has {backbone}; give weights of "
-                         f"{backbone}, or --backbone={given}")
-    LOGGER.info("load backbone %s: %s, %s", path, converted.origin, converted.report.format())
-    return converted.tensors
+    actual = converted.metadata["options"]["backbone"]
+    if actual != backbone:
+        raise InputError(f"{path}: holds the backbone {actual}, the network has {backbone}; give weights of "
+                         f"{backbone}, or --backbone={actual}")
+    return converted
 
 
 def to_torch(path: str | Path) -> TorchWeights:
-    """A checkpoint of a whole RetinaFace as the state dict of Pytorch_Retinaface.
+    """Read a checkpoint of a whole RetinaFace as the state dict of Pytorch_Retinaface.
 
     Raises:
         InputError: as `convert`; or no checkpoint, only a backbone, fed or read in another way than there.
     """
-    require_no_torch_or_onnx(path)
+    require_checkpoint(path)
     converted = convert(path)
     metadata, options = converted.metadata, converted.metadata["options"]
     if metadata.get("part") == "backbone":
@@ -123,7 +121,7 @@ def to_torch(path: str | Path) -> TorchWeights:
 
 
 def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any] | None, str]:
-    """(tensors under our names, metadata if the file has one, "PyTorch" or "MindSpore")."""
+    """Read (tensors under our names, metadata if the file has one, "PyTorch" or "MindSpore")."""
     if not path.is_file():
         raise InputError(f"{path}: no such file; give a .pth or .ckpt")
     if is_torch_file(path):
@@ -139,7 +137,7 @@ def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any] | None, str
 
 
 def _metadata(path: Path, metadata: dict[str, Any] | None, backbone: str, fed: dict[str, Any], part: str) -> dict[str, Any]:
-    """What the tensors are: the file's own metadata where it has one, completed."""
+    """Complete the file's own metadata, or make it where there is none."""
     options = {**(metadata or {}).get("options", {}), "backbone": backbone}
     found = {"model": "retinaface", "decoder": "retinaface", "source": f"{path.name}, sha256 {sha256_of(path)}",
              **(metadata or {}), "options": options, "input": fed}
@@ -149,7 +147,7 @@ def _metadata(path: Path, metadata: dict[str, Any] | None, backbone: str, fed: d
 
 
 def _require_finite(path: Path, tensors: dict[str, np.ndarray]) -> None:
-    """A .pth of the older layout has no checksum: damage may show as numbers that no training leaves."""
+    """Raise InputError for NaN and infinity: a .pth of the older layout has no checksum that would show damage."""
     for name, value in tensors.items():
         if not np.isfinite(value).all():
             raise InputError(f"{path}: {name} holds numbers that are not finite: the file is damaged, or its training "
@@ -158,7 +156,7 @@ def _require_finite(path: Path, tensors: dict[str, np.ndarray]) -> None:
 
 def _fold(path: Path, tensors: dict[str, np.ndarray], fed: dict[str, Any], imagenet: bool, part: str,
           fold_input_norm: bool | None) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """(tensors, the input that they take): a backbone is rewritten for our input, a detector keeps its own.
+    """Rewrite a backbone for our input; a detector keeps its own. Returns (tensors, the input that they take).
 
     Args:
         fed: the input that the file's network was trained with. imagenet: it is an ImageNet classifier.

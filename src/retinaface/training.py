@@ -9,9 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Callable
 
-import mindspore as ms
-from mindspore import Tensor
-
 from dependency.errors import InputError
 from src.common import log
 from src.common.log import LOGGER
@@ -19,7 +16,7 @@ from src.data.training_set import training_records
 from src.retinaface.anchors import anchor_count
 from src.retinaface.batch_picture import batch_picture
 from src.retinaface.config import LR_IMAGES
-from src.retinaface.convert import backbone_tensors
+from src.retinaface.convert import read_backbone
 from src.retinaface.dataset import COLUMNS, RetinaFaceSamples, SampleOptions
 from src.retinaface.detector import DEFAULT_METADATA
 from src.retinaface.inference import build_backbone
@@ -28,6 +25,7 @@ from src.retinaface.lr_schedule import adjust_learning_rate
 from src.retinaface.network import RetinaFace
 from src.training.lr_schedule import linear_scale
 from src.training.settings import OptionNames, RunSettings
+from src.weights.conversion import load_backbone
 
 BACKBONE_PREFIX = "base."
 CLASSES = 2
@@ -89,10 +87,7 @@ def build_network(cfg: Any) -> RetinaFace:
         raise InputError(f"--pretrain_path: no file '{cfg.pretrain_path}'; convert one: python -m src.tools.convert "
                          f"{HOW_TO_CONVERT[cfg.backbone]} {cfg.pretrain_path} --part backbone; or start from random "
                          "weights: --pretrain 0")
-    parameters = dict(network.parameters_and_names())
-    for name, value in backbone_tensors(cfg.pretrain_path, cfg.backbone).items():
-        parameters[name].set_data(Tensor(value, ms.float32))
-    LOGGER.info("load pre-trained backbone %s into network", cfg.pretrain_path)
+    load_backbone(network, cfg.pretrain_path, read_backbone(cfg.pretrain_path, cfg.backbone))
     return network
 
 

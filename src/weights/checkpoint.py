@@ -131,6 +131,14 @@ def strip_prefix(tensors: dict[str, np.ndarray],
     return {leading.sub("", name): value for name, value in tensors.items()}
 
 
+def set_parameters(network: Any, tensors: dict[str, np.ndarray]) -> None:
+    """Copy tensors, as float32, into the parameters of a MindSpore cell that have their names."""
+    from mindspore import Tensor
+    parameters = dict(network.parameters_and_names())
+    for name, value in tensors.items():
+        parameters[name].set_data(Tensor(value.astype(np.float32, copy=False)))
+
+
 @dataclass(frozen=True)
 class LoadReport:
     """How the tensors of a file fit those of a network; `wrong_shape` rows are (name, expected, given)."""

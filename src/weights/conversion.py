@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the models' converters share: results, reading and writing of PyTorch files, a change of the network's input.
+"""What the models' converters share: PyTorch files in and out, another input for a network, a pretrained backbone.
 
     tensor_names("mobilenet_v2-b0353104.pth")[0]   ->   "features.0.0.weight"
     save_torch("retinaface.pth", TorchWeights(tensors, "Pytorch_Retinaface"))
@@ -14,6 +14,7 @@ import numpy as np
 
 from dependency.errors import InputError
 from dependency.files import atomic_write
+from src.common.log import LOGGER
 from src.weights import checkpoint
 from src.weights.checkpoint import LoadReport
 from src.weights.known_files import require_hash_in_name
@@ -32,7 +33,7 @@ TORCH_SUFFIXES = (".pth", ".pt")
 
 @dataclass(frozen=True)
 class Converted:
-    """Tensors with our names, their metadata, how they fit the network, and what the source was taken for."""
+    """Tensors with our names, their metadata, how they fit the network, and what the source is."""
     tensors: dict[str, np.ndarray]
     metadata: dict[str, Any]
     report: LoadReport
@@ -48,7 +49,7 @@ class TorchWeights:
 
 
 def tensor_names(path: str | Path) -> list[str]:
-    """The names of the network's tensors in a .pth or .ckpt, without the prefixes of training; none for an ONNX.
+    """Read the names of the network's tensors in a .pth or .ckpt, without the prefixes of training; none for an ONNX.
 
     Raises:
         InputError: no such file, or unreadable.
@@ -62,7 +63,7 @@ def tensor_names(path: str | Path) -> list[str]:
 
 
 def read_torch(path: str | Path) -> dict[str, np.ndarray]:
-    """The tensors of a PyTorch file, without the prefixes of training; the hash in its name, if any, is verified.
+    """Read the tensors of a PyTorch file, without the prefixes of training; a hash in its name is verified.
 
     Raises:
         InputError: no such file, unreadable, or not the file that its name promises.
@@ -72,8 +73,8 @@ def read_torch(path: str | Path) -> dict[str, np.ndarray]:
     return checkpoint.strip_prefix(read_tensors(path))
 
 
-def require_no_torch_or_onnx(path: str | Path) -> None:
-    """What is to become a PyTorch file must be a checkpoint; InputError if it is a PyTorch file already, or an ONNX."""
+def require_checkpoint(path: str | Path) -> None:
+    """Raise InputError for a PyTorch or ONNX file: only checkpoints are written as PyTorch files."""
     path = Path(path)
     if path.is_file() and (is_torch_file(path) or is_onnx(path)):
         raise InputError(f"{path}: not a .ckpt, and only these are written as PyTorch files; name the output "
@@ -81,23 +82,23 @@ def require_no_torch_or_onnx(path: str | Path) -> None:
 
 
 def require_same_use(path: str | Path, metadata: dict[str, Any], expected: dict[str, Any], project: str) -> None:
-    """A PyTorch file has no metadata: what `project` takes for granted must hold of these weights.
+    """Compare metadata with what `project` assumes of every file: a PyTorch file cannot say otherwise.
 
     Args:
-        expected: keys of the metadata or of its options, and their values there; what the metadata leaves out holds.
+        expected: keys of the metadata or of its options, and their values in `project`; absent keys agree.
 
     Raises:
-        InputError: the network is fed or read in another way.
+        InputError: the network is fed, built or decoded in another way.
     """
-    given = {**metadata.get("options", {}), **metadata}
+    actual = {**metadata.get("options", {}), **metadata}
     for key, value in expected.items():
-        if given.get(key, value) != value:
-            raise InputError(f"{path}: its metadata says {key} {given[key]}, but {project} has {value} and a .pth cannot "
-                             "say otherwise; only weights of that kind can be written as one")
+        if actual.get(key, value) != value:
+            raise InputError(f"{path}: its metadata says {key} {actual[key]}, but {project} has {value} and a .pth "
+                             "cannot say otherwise; only weights of that kind can be written as one")
 
 
 def save_torch(path: str | Path, weights: TorchWeights) -> None:
-    """Write the state dict, or {"epoch", "state_dict"}, with PyTorch.
+    """Write the state dict, or {"epoch", "state_dict"}, with the package torch.
 
     Raises:
         InputError: PyTorch is not installed.
@@ -112,28 +113,34 @@ def save_torch(path: str | Path, weights: TorchWeights) -> None:
 
 
 def without_counters(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The same tensors without PyTorch's counters of batches."""
+    """Return the tensors without PyTorch's counters of batches."""
     return {name: value for name, value in tensors.items() if not name.endswith(COUNTER_SUFFIX)}
 
 
 def with_counters(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The same tensors with PyTorch's counters, at 0, each behind the last tensor of its BatchNorm."""
-    found = {}
+    """Return the tensors with PyTorch's counters, at 0, each behind the last tensor of its BatchNorm."""
+    counted = {}
     for name, value in tensors.items():
-        found[name] = value
+        counted[name] = value
         layer, _, word = name.rpartition(".")
         if word == "running_var":
-            found[layer + COUNTER_SUFFIX] = np.array(0, np.int64)
-    return found
+            counted[layer + COUNTER_SUFFIX] = np.array(0, np.int64)
+    return counted
+
+
+def load_backbone(network: Any, path: str | Path, backbone: Converted) -> None:
+    """Copy a pretrained backbone into a MindSpore network; log the file and what matched."""
+    checkpoint.set_parameters(network, backbone.tensors)
+    LOGGER.info("load pre-trained backbone %s into network: %s, %s", path, backbone.origin, backbone.report.format())
 
 
 def change_input(tensors: dict[str, np.ndarray], stem: str, norm: str, old: dict[str, Any],
                  new: dict[str, Any]) -> dict[str, np.ndarray]:
-    """The same network for an image that is normalised otherwise, by new values in its first layer.
+    """Rewrite a network's first layer for an image that is normalised in another way.
 
     With x_old = (raw - mean_old) / std_old = (x_new std_new + mean_new - mean_old) / std_old the weight takes
     the factor std_new / std_old, and the constant sum of weight (mean_new - mean_old) / std_old leaves the
-    moving mean. Only at the image's border the result differs: zero padding is another colour then.
+    moving mean. Only at the image's border the result differs: zero padding is another colour there.
 
     Args:
         tensors: by name; not changed.

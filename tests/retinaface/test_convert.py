@@ -7,7 +7,7 @@ import pytest
 
 from dependency.errors import InputError
 from src.centerface import convert as centerface
-from src.retinaface.convert import backbone_tensors, convert, recognises, to_torch
+from src.retinaface.convert import convert, read_backbone, recognises, to_torch
 from src.retinaface.layers import BACKBONES, NETWORK_INPUT, tensor_shapes
 from src.retinaface.torch_names import from_torch, our_name, own_names
 from src.retinaface.torch_names import to_torch as to_torch_names
@@ -84,7 +84,7 @@ def test_a_detector_of_pytorch(tmp_path, weights, backbone, write, prefix):
     part = convert(tmp_path / "Final.pth", part="backbone")
     assert_equal(part.tensors, backbone_part(tensors))
     assert part.metadata["part"] == "backbone" and "decoder" not in part.metadata
-    assert_equal(backbone_tensors(tmp_path / "Final.pth", backbone), part.tensors)
+    assert_equal(read_backbone(tmp_path / "Final.pth", backbone).tensors, part.tensors)
 
 
 @pytest.mark.parametrize("backbone", BOTH)
@@ -147,7 +147,7 @@ def test_what_does_not_go_back_to_pytorch(tmp_path, weights, caplog):
 
 def test_the_hash_in_a_name_is_verified(tmp_path, weights):
     write_zip(tmp_path / "mobilenet-0123abcd.pth", pytorch(weights["mobilenet025"]))
-    for read in (convert, lambda path: backbone_tensors(path, "mobilenet025"), tensor_names):
+    for read in (convert, lambda path: read_backbone(path, "mobilenet025"), tensor_names):
         with pytest.raises(InputError, match="a file whose SHA-256 begins with 0123abcd"):
             read(tmp_path / "mobilenet-0123abcd.pth")
 
@@ -220,8 +220,8 @@ def test_imagenet_backbones(tmp_path, weights, backbone):
         assert folded.metadata["part"] == "backbone" and folded.metadata["input"] == plain.metadata["input"] == NETWORK_INPUT
         assert_same_stem(folded.tensors, expected, TORCHVISION_INPUT, backbone)
     checkpoint.save(tmp_path / "again.ckpt", folded.tensors, folded.metadata)
-    assert_equal(backbone_tensors(tmp_path / "again.ckpt", backbone), folded.tensors)          # folded once only
-    assert_equal(backbone_tensors(tmp_path / file, backbone, fold_input_norm=False), expected)
+    assert_equal(read_backbone(tmp_path / "again.ckpt", backbone).tensors, folded.tensors)      # folded once only
+    assert_equal(read_backbone(tmp_path / file, backbone, fold_input_norm=False).tensors, expected)
 
 
 def assert_same_stem(changed, original, fed, backbone):
@@ -255,7 +255,7 @@ def test_the_released_files(shared_data):
     """The published detector fills the network; the ImageNet backbone fits its input once folded."""
     converted = convert(shared_data / "weights" / "RetinaFace_mobilenet025.pth")
     assert converted.report.ok and len(converted.tensors) == 253
-    tensors = backbone_tensors(shared_data / "weights" / "mobilenetV1X0.25_pretrain.tar", "mobilenet025")
+    tensors = read_backbone(shared_data / "weights" / "mobilenetV1X0.25_pretrain.tar", "mobilenet025").tensors
     assert {name: value.shape for name, value in tensors.items()} == tensor_shapes("mobilenet025", "backbone")
 
 
@@ -269,7 +269,7 @@ def test_folding_keeps_the_statistics_of_photographs(shared_data):
     x = (photos.astype(np.float64) - NETWORK_INPUT["mean"]).transpose(0, 3, 1, 2)
     ratios = []
     for fold in (True, False):
-        tensors = backbone_tensors(path, "mobilenet025", fold_input_norm=fold)
+        tensors = read_backbone(path, "mobilenet025", fold_input_norm=fold).tensors
         y = NumpyOperators().conv(x, tensors["base.stage1.0.0.weight"].astype(np.float64), None, 2, 1, 1)
         ratios.append(np.abs(np.log(y.var((0, 2, 3)) / tensors["base.stage1.0.1.moving_variance"])).mean())
     assert ratios[0] < 0.5 < 5 < ratios[1]
@@ -278,7 +278,7 @@ def test_folding_keeps_the_statistics_of_photographs(shared_data):
 def test_the_other_backbone_is_refused(tmp_path, weights):
     checkpoint.save(tmp_path / "small.ckpt", backbone_part(weights["mobilenet025"], ""))
     with pytest.raises(InputError, match="holds the backbone mobilenet025, .* has resnet50.*--backbone=mobilenet025"):
-        backbone_tensors(tmp_path / "small.ckpt", "resnet50")
+        read_backbone(tmp_path / "small.ckpt", "resnet50")
 
 
 def test_deeper_and_shallower_residual_networks_are_refused(tmp_path, weights):
@@ -301,7 +301,7 @@ def test_a_centerface_checkpoint_is_refused(tmp_path):
         convert(tmp_path / "face.ckpt")
     checkpoint.save(tmp_path / "bare.ckpt", tensors)
     with pytest.raises(InputError, match="not a RetinaFace .*its first tensor is base.need_fp1"):
-        backbone_tensors(tmp_path / "bare.ckpt")
+        read_backbone(tmp_path / "bare.ckpt")
 
 
 def test_two_networks_in_one_file_are_refused():

@@ -11,8 +11,7 @@ import pytest
 
 from dependency.errors import InputError
 from src import convert_weight, convert_weight_mobilenetv2
-from src.centerface.backbone import backbone_tensors
-from src.centerface.convert import expand_depthwise
+from src.centerface.convert import expand_depthwise, read_backbone
 from src.centerface.layers import tensor_shapes
 from src.centerface.torch_names import key_shapes, name_map, torch_name
 from src.cli.program import run
@@ -69,7 +68,7 @@ def test_convert_released(tmp_path, capsys):
     assert "303 matched, 0 missing" in out
     assert out.startswith("known: the authors' released CenterFace, licence MIT, from github.com/Star-Clouds")
     assert checkpoint.load(tmp_path / "a.ckpt").metadata["decoder"] == "centerface_release"
-    assert len(backbone_tensors(tmp_path / "b.ckpt")) == 255
+    assert len(read_backbone(tmp_path / "b.ckpt").tensors) == 255
 
 
 def test_convert_leaves_nothing_after_an_error(tmp_path, capsys):
@@ -207,7 +206,7 @@ def test_manual_command(tmp_path, pth, script, cwd, prefix):
     assert (done.returncode, done.stderr) == (0, "")
     assert "262 matched, 0 missing" in done.stdout
     assert set(checkpoint.load(tmp_path / "mobilenet_v2.ckpt").tensors) == set(key_shapes())
-    assert len(backbone_tensors(tmp_path / "mobilenet_v2.ckpt")) == 255
+    assert len(read_backbone(tmp_path / "mobilenet_v2.ckpt").tensors) == 255
 
 
 def test_manual_command_without_key_file(tmp_path, pth):
