@@ -1,5 +1,6 @@
-# make demo    everything in a quarter of an hour: environment, data, training, sweep, pictures
-# make test    the whole test suite
+# make demo    everything in a quarter of an hour: environment, data, training, testing, pictures
+# make test    proves the product: lint, types and every test that is quick (about eight minutes on two cores)
+# make soak    the tests that kill processes, fill disks, fuzz or train for long
 # make env     the environment alone, in .venv (with PYTHON=python3.12: in .venv-python3.12)
 PYTHON ?= python3
 VENV ?= $(if $(filter python3,$(PYTHON)),.venv,.venv-$(notdir $(PYTHON)))
@@ -7,7 +8,7 @@ RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 EXTENSIONS := dependency/centernet/src/lib/external dependency/evaluate
 
-.PHONY: help env extensions demo test fast shellcheck clean
+.PHONY: help env extensions demo test soak clean
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -35,11 +36,12 @@ demo: extensions
 	$(RUN) -m src.tools.demo
 
 test: extensions
-	$(RUN) -m pytest -q -m "not slow"
-	$(RUN) -m pytest -q -m slow
+	$(VENV)/bin/ruff check .
+	$(RUN) -m mypy
+	$(RUN) -m pytest -q -m "not soak" --durations=15
 
-fast: extensions
-	$(RUN) -m pytest -q -m "not slow"
+soak: extensions
+	$(RUN) -m pytest -q -m soak --durations=15
 
 clean:
 	rm -rf demo build rank_*
