@@ -40,8 +40,9 @@ def main(argv: list[str] | None = None) -> int:
     if cfg.processes > 1:
         shards = split_work(candidates, images, cfg.processes)
         tested = predict_shards(shards, candidates, images, cfg, names, detector_loader)
-        for candidate in tested if scores else []:
-            scores.add(candidate)
+        if scores:
+            for candidate in tested:
+                scores.add(candidate)
     else:
         load = detector_loader(cfg, names)
         tested = predict_checkpoints(candidates, images, load, cfg, scores.add if scores else None)

@@ -33,7 +33,7 @@ class ApRow(NamedTuple):
 
 
 def format_table(rows: list[ApRow]) -> str:
-    """One line a row: its name, then easy, medium and hard at each IoU threshold."""
+    """Format a table: name, then easy, medium and hard at each IoU threshold."""
     ious = list(rows[0].ap)
     width = max(len("checkpoint"), *(len(row.name) for row in rows))
     head = "  ".join(f"{f'IoU {iou:g}':<22}" for iou in ious)
@@ -47,15 +47,15 @@ def format_table(rows: list[ApRow]) -> str:
 
 def find_best(rows: list[ApRow], floors: dict[str, float] | None = None,
               iou: float = MAIN_IOU) -> dict[str, ApRow | None]:
-    """The best row by easy, medium, hard and their sum at one IoU; the later row wins a tie.
+    """Find the best row by easy, medium, hard and their sum at one IoU; the later row wins a tie.
 
     Args:
         rows: in order of epoch.
-        floors: only rows over these limits count, by "easy", "medium", "hard", "sum".
-        iou: which AP; where the rows do not hold it, their first.
+        floors: only rows with a higher AP count, by "easy", "medium", "hard", "sum".
+        iou: the IoU threshold of the AP; the rows' first one where they do not hold it.
 
     Returns:
-        by kind; None where no row passes the floors.
+        the row by kind; None where no row passes the floors.
     """
     iou = iou if iou in rows[0].ap else next(iter(rows[0].ap))
     passing = [row for row in rows if all(row.values(iou)[kind] > floor for kind, floor in (floors or {}).items())]
@@ -64,7 +64,7 @@ def find_best(rows: list[ApRow], floors: dict[str, float] | None = None,
 
 
 def format_best(rows: list[ApRow], floors: dict[str, float] | None = None) -> str:
-    """A line for each kind: which checkpoint is best, with its three APs."""
+    """Format a line for each kind: the best checkpoint and its three APs."""
     iou = MAIN_IOU if MAIN_IOU in rows[0].ap else next(iter(rows[0].ap))
     lines = []
     for kind, row in find_best(rows, floors, iou).items():
@@ -77,14 +77,14 @@ def format_best(rows: list[ApRow], floors: dict[str, float] | None = None) -> st
 
 
 def plot(rows: list[ApRow], path: str | Path, iou: float = MAIN_IOU) -> bool:
-    """Draw AP over epochs into a PNG; False, with a log line, where there are no two epochs or no matplotlib."""
+    """Draw AP over epochs as a PNG; return False where there are no two epochs or no matplotlib (logged)."""
     rows = [row for row in rows if row.epoch is not None]
     if len(rows) < 2:
         return False
     try:
         from matplotlib.figure import Figure
     except ImportError:
-        LOGGER.info("no %s: matplotlib is absent (pip install matplotlib)", path)
+        LOGGER.info("%s is not drawn: matplotlib is not installed (pip install matplotlib)", path)
         return False
     iou = iou if iou in rows[0].ap else next(iter(rows[0].ap))
     figure = Figure(figsize=(7, 4.2), dpi=120)
@@ -101,7 +101,7 @@ def plot(rows: list[ApRow], path: str | Path, iou: float = MAIN_IOU) -> bool:
 
 
 def subset_floors(easy: float, medium: float, hard: float, total: float) -> dict[str, float] | None:
-    """The floors for `find_best` of the four filter options; those not over 0 do not count."""
+    """Make the floors of `find_best` from the four filter options; those at 0 or below do not count."""
     floors = {"easy": easy, "medium": medium, "hard": hard, "sum": total}
     if not all(np.isfinite(value) for value in floors.values()):
         raise InputError(f"the filters must be numbers, not {floors}")

@@ -136,7 +136,8 @@ def collect(running: dict[Connection, RunningShard], on_written: Callable[[], No
     """
     outcome = Outcome()
     while running:
-        for receiver in wait(list(running)):
+        receivers: list[Any] = wait(list(running))
+        for receiver in receivers:
             try:
                 kind, folder, text = receiver.recv()
             except EOFError:

@@ -34,15 +34,15 @@ TREE_NAME = re.compile(r"(?:[^-]+-)?(\d+)(?:_(\d+))?")
 
 
 def find_trees(folders: Sequence[Path], truth: GroundTruth, sweep: bool = False) -> list[Path]:
-    """The prediction trees that are meant: the folders themselves, or the numbered ones inside a sweep's folder.
+    """List the prediction trees: the folders themselves, or those named by epoch inside a folder of several.
 
     Args:
-        folders: what the user named.
-        truth: its events tell a tree from a sweep's folder.
-        sweep: every folder is a sweep's folder, whatever else it holds.
+        folders: folders or .json files that the user named.
+        truth: its events tell a prediction tree from a folder of several.
+        sweep: every folder is a folder of several, whatever else it holds.
 
     Raises:
-        InputError: a folder is absent; `sweep` and there is no numbered folder inside.
+        InputError: a folder is absent; with `sweep`, no folder inside is named by an epoch.
     """
     events = {image.event for image in truth.images}
     trees: list[Path] = []
@@ -52,8 +52,8 @@ def find_trees(folders: Sequence[Path], truth: GroundTruth, sweep: bool = False)
             continue
         if not folder.is_dir():
             raise InputError(f"predictions {folder}: no such folder; give the --save_dir of test.py")
-        numbered = sorted((path for path in folder.iterdir() if path.is_dir() and TREE_NAME.fullmatch(path.name)),
-                          key=_order)
+        numbered = sorted((path for path in folder.iterdir() if path.is_dir() and tree_numbers(path.name)),
+                          key=lambda path: (tree_numbers(path.name), path.name))
         if sweep and not numbered:
             raise InputError(f"--sweep {folder}: holds no folder named by an epoch, such as {folder / '125'}")
         is_tree = any((folder / event).is_dir() for event in events)
@@ -62,15 +62,15 @@ def find_trees(folders: Sequence[Path], truth: GroundTruth, sweep: bool = False)
 
 
 def score_trees(trees: Sequence[Path], truth: GroundTruth, ious: Sequence[float],
-                look: Callable[[str, Report, Scored], None] | None = None, **options: Any) -> tuple[
+                on_scored: Callable[[str, Report, Scored], None] | None = None, **options: Any) -> tuple[
                     list[Report], list[Path]]:
-    """Evaluate each tree; among several, one that cannot be scored is reported and left out.
+    """Evaluate each tree; among several, one that cannot be scored is logged and left out.
 
     Args:
         trees: see `find_trees`.
         truth: the ground truth.
         ious: IoU thresholds.
-        look: gets each tree's name, report and matched rows, which are forgotten after it.
+        on_scored: called with each tree's name, report and matched rows, which are not kept.
         **options: allow_missing, only_predicted; see `evaluate`.
 
     Returns:
@@ -91,47 +91,48 @@ def score_trees(trees: Sequence[Path], truth: GroundTruth, ious: Sequence[float]
             failed.append(tree)
             continue
         reports.append(report)
-        if look:
-            look(name, report, scored)
+        if on_scored:
+            on_scored(name, report, scored)
     if not reports:
         raise InputError(f"none of the {len(trees)} prediction folders could be scored, first {trees[0]}")
     return reports, failed
 
 
 def tree_names(trees: Sequence[Path]) -> list[str]:
-    """A tree's own name, or its whole path where two share a name."""
+    """Name the trees by their folder, or by their whole path where two folders share a name."""
     names = [tree.name for tree in trees]
     return names if len(set(names)) == len(names) else list(map(str, trees))
 
 
 def as_rows(reports: Sequence[Report]) -> list[ApRow]:
-    """Rows for the table, named as `tree_names` says."""
+    """Make the rows of the table, named by `tree_names`."""
     trees = [Path(report.pred) for report in reports]
     return [ApRow(name, epoch_of(tree.name), report.ap)
             for name, tree, report in zip(tree_names(trees), trees, reports)]
 
 
 def epoch_of(name: str) -> int | None:
-    """The epoch in a tree's name."""
+    """Return the epoch in a tree's name, None if it has none."""
+    numbers = tree_numbers(name)
+    return numbers[0] if numbers else None
+
+
+def tree_numbers(name: str) -> tuple[int, int] | None:
+    """Return epoch and step (0 where the name has no step) in a tree's name, None if it has none."""
     match = TREE_NAME.fullmatch(name)
-    return int(match[1]) if match else None
+    return (int(match[1]), int(match[2] or 0)) if match else None
 
 
 def as_json(reports: Sequence[Report], floors: dict[str, float] | None = None) -> dict[str, Any]:
-    """{"reports": [...], "best": {"easy": name, ...}} of plain JSON values."""
+    """Make {"reports": [...], "best": {"easy": name, ...}} of plain JSON values."""
     best = find_best(as_rows(reports), floors)
     return {"reports": [report_to_dict(report) for report in reports],
             "best": {kind: row.name if row else None for kind, row in best.items()}}
 
 
 def format_reports(reports: Sequence[Report]) -> str:
-    """The manual's block of every report."""
+    """Format every report as the manual's block of lines."""
     return "\n".join(format_report(report) for report in reports)
-
-
-def _order(path: Path) -> tuple[int, int, str]:
-    match = TREE_NAME.fullmatch(path.name)
-    return int(match[1]), int(match[2] or 0), path.name
 
 
 class CheckpointScores:

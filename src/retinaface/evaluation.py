@@ -3,8 +3,8 @@
 
     ap = run(cfg, given)                  # {"easy": 0.9422, "medium": 0.9325, "hard": 0.89}; prints the same
 
-`cfg` holds the manual's options (src/retinaface/config.py), and any of `test_options.DETECTOR`, which win over the
-manual's where the user gave them. As in the manual's program boxes are cut to whole pixels before they are saved and
+`cfg` holds the manual's options (src/retinaface/config.py) and those of `src.evaluation.options.DETECTOR`, which win
+over the manual's where the user set them. As in the manual's program boxes are cut to whole pixels before they are saved and
 scored: WIDER's own boxes are whole, and small faces count as found more often (hard AP + 0.003).
 """
 from __future__ import annotations
@@ -35,56 +35,56 @@ LABELS = "label.txt"
 SCORE_DIGITS = 6
 JSON_NAME = "predict_%Y_%m_%d_%H_%M_%S.json"
 # Two options for the same thing.
-SAME = (("test_size", "val_origin_size", "how large images are looked at"),
-        ("test_size", "val_max_size", "how large images are looked at"),
-        ("val_origin_size", "val_max_size", "how large images are looked at"),
-        ("score_threshold", "val_confidence_threshold", "which detections are too weak"),
-        ("nms_iou", "val_nms_threshold", "which overlap is too much"))
+SAME = (("test_size", "val_origin_size", "the size of the test images"),
+        ("test_size", "val_max_size", "the size of the test images"),
+        ("val_origin_size", "val_max_size", "the size of the test images"),
+        ("score_threshold", "val_confidence_threshold", "the score threshold"),
+        ("nms_iou", "val_nms_threshold", "the overlap that NMS removes"))
 # The manual's lines.
 START_PREDICT, END_PREDICT = "Predict box starting", "Predict box done."
 START_EVAL, END_EVAL = "Eval starting", "Eval done."
 IMAGE = "im_detect: {done}/{total} forward_pass_time: {forward:.4f}s misc: {misc:.4f}s"
 
 
-def run(cfg: Any, given: set[str], batch_size: int = 1) -> dict[str, float]:
-    """Predict and score as the options say; prints the protocol and the three `Val AP` lines.
+def run(cfg: Any, names: set[str], batch_size: int = 1) -> dict[str, float]:
+    """Predict and score as the options say; print the protocol and the three `Val AP` lines.
 
     Args:
         cfg: val_model, val_dataset_folder, val_origin_size, val_max_size, val_confidence_threshold,
             val_nms_threshold, val_iou_threshold, val_save_result, val_predict_save_folder, val_gt_dir, predictions,
             only_existing, device_target.
-        given: names of the options that the user set himself.
+        names: the options that the user set.
         batch_size: most images of one size that go through the network together.
 
     Returns:
-        average precision by subset; empty without ground truth, when only saving was possible.
+        average precision by subset; empty without ground truth, when the predictions were only saved.
 
     Raises:
         InputError: a file or folder is missing or damaged, options contradict each other.
     """
     gt = Path(cfg.val_gt_dir)
     has_truth = any((gt / name).is_file() for name in MATS)
-    truth = load_ground_truth(gt) if has_truth or cfg.predictions or not cfg.val_save_result else None
     if cfg.predictions:
-        return score(cfg.predictions, truth, cfg.val_iou_threshold, cfg.only_existing,
+        return score(cfg.predictions, load_ground_truth(gt), cfg.val_iou_threshold, cfg.only_existing,
                      f"saved predictions {cfg.predictions}")
+    truth = load_ground_truth(gt) if has_truth or not cfg.val_save_result else None
     images, data_dir = find_images(cfg, has_truth)
-    model = choose_model(cfg, given)
-    detector = load_detector(cfg, given, model)
+    model = choose_model(cfg, names)
+    detector = load_detector(cfg, names, model)
     path = Path(cfg.val_predict_save_folder) / time.strftime(JSON_NAME)
-    found = predict(detector, images, data_dir, batch_size, path.with_suffix("") if cfg.val_save_result else None)
+    faces = predict(detector, images, data_dir, batch_size, path.with_suffix("") if cfg.val_save_result else None)
     if cfg.val_save_result:
-        write_predictions_json(path, found, SCORE_DIGITS)
+        write_predictions_json(path, faces, SCORE_DIGITS)
         LOGGER.info("predictions are in %s and %s", path, path.with_suffix(""))
     if truth is None:
         LOGGER.warning("--val_gt_dir %s holds no %s: the predictions are saved, not scored", gt, MATS[0])
         return {}
-    return score(found, truth, cfg.val_iou_threshold, cfg.only_existing,
+    return score(faces, truth, cfg.val_iou_threshold, cfg.only_existing,
                  f"{model.name}, {describe(detector)}")
 
 
 def find_images(cfg: Any, has_truth: bool) -> tuple[list[str], Path]:
-    """("<event>/<name>.jpg" of the ground truth or, without it, of label.txt; the folder that holds the events)."""
+    """List ("<event>/<name>.jpg" of the ground truth or, without it, of label.txt) and give the folder of the events."""
     folder = Path(cfg.val_dataset_folder)
     data_dir = folder / "images" if (folder / "images").is_dir() else folder
     labels = folder / LABELS
@@ -95,34 +95,34 @@ def find_images(cfg: Any, has_truth: bool) -> tuple[list[str], Path]:
     return list_images(split, data_dir, cfg.only_existing, ("--val_gt_dir", "--val_dataset_folder")), data_dir
 
 
-def choose_model(cfg: Any, given: set[str]) -> Path:
-    """`val_model`; where only its default is meant and absent, the newest checkpoint of `ckpt_path`.
+def choose_model(cfg: Any, names: set[str]) -> Path:
+    """Return `val_model`; if it is not set and its default is absent, the newest checkpoint of `ckpt_path`.
 
     Raises:
-        InputError: the default is meant, and there is no checkpoint.
+        InputError: there is no checkpoint.
     """
     path = Path(cfg.val_model)
-    if "val_model" in given or path.is_file():
+    if "val_model" in names or path.is_file():
         return path
     folders = [Path(cfg.ckpt_path), Path(cfg.ckpt_path) / "ckpt_0"]
-    found = [each for folder in folders if folder.is_dir() for each in list_checkpoints(folder)]
-    if not found:
+    checkpoints = [each for folder in folders if folder.is_dir() for each in list_checkpoints(folder)]
+    if not checkpoints:
         raise InputError(f"no checkpoint: {path} does not exist, and {cfg.ckpt_path} holds none; "
                          "give one by --val_model")
-    newest = max(found, key=lambda each: each.stat().st_mtime)
+    newest = max(checkpoints, key=lambda each: each.stat().st_mtime)
     LOGGER.info("--val_model is not given: the newest checkpoint of %s is %s", cfg.ckpt_path, newest)
     return newest
 
 
-def load_detector(cfg: Any, given: set[str], model: Path) -> BaseDetector:
-    """The detector of a checkpoint; the device starts now.
+def load_detector(cfg: Any, names: set[str], model: Path) -> BaseDetector:
+    """Start the device and make the detector of a checkpoint.
 
     Raises:
-        InputError: two options say the same, or the checkpoint is of another model or backbone.
+        InputError: two options set the same thing; the checkpoint is of another model or backbone.
     """
     for one, other, what in SAME:
-        if {one, other} <= given:
-            raise InputError(f"--{one} and --{other} both say {what}; give one")
+        if {one, other} <= names:
+            raise InputError(f"--{one} and --{other} both set {what}; give one of them")
     size = "original" if cfg.val_origin_size else (min(SHORT_SIDE, cfg.val_max_size), cfg.val_max_size)
     manual = {"test_size": size, "score_threshold": cfg.val_confidence_threshold, "nms_iou": cfg.val_nms_threshold}
     from src import models
@@ -133,38 +133,38 @@ def load_detector(cfg: Any, given: set[str], model: Path) -> BaseDetector:
     if metadata["model"] != "retinaface":
         raise InputError(f"{model} is a checkpoint of {metadata['model']}; test it with test.py --eval 1 (see --help)")
     backbone = metadata["options"].get("backbone", DEFAULT_METADATA["options"]["backbone"])
-    if "backbone" in given and cfg.backbone != backbone:
+    if "backbone" in names and cfg.backbone != backbone:
         raise InputError(f"--backbone {cfg.backbone}: {model} has {backbone}; leave the option out, the file says it")
-    return build_detector(forward, metadata, **{**manual, **detector_options(cfg, given)})
+    return build_detector(forward, metadata, **{**manual, **detector_options(cfg, names)})
 
 
 def predict(detector: BaseDetector, images: Sequence[str], data_dir: Path, batch_size: int = 1,
             tree: Path | None = None) -> dict[str, Faces]:
-    """The faces of every image by "<event>/<name>", boxes in whole pixels; logs the manual's line for each.
+    """Find the faces of every image, by "<event>/<name>", boxes in whole pixels; log the manual's line for each.
 
-    With `tree` each image's are also written at once, as `<tree>/<event>/<name>.txt`.
+    With `tree` the faces of each image are also written at once, as `<tree>/<event>/<name>.txt`.
     """
-    watch = Stopwatch(detector.forward)
-    detector.forward = watch
+    timed = TimedNetwork(detector.forward)
+    detector.forward = timed
     passes = len(detector.test_scales) * (2 if detector.flip_test else 1)
-    found: dict[str, Faces] = {}
-    spent = 0.0
+    faces_by_image: dict[str, Faces] = {}
+    total_seconds = 0.0
     LOGGER.info(START_PREDICT)
     for name, faces, seconds in detect_images(detector, images, data_dir, batch_size):
-        found[_key(name)] = faces = whole_pixels(faces)
+        faces = faces_by_image[_key(name)] = whole_pixels(faces)
         if tree:
             write_prediction(tree / prediction_name(name), name, faces, SCORE_DIGITS)
-        spent += seconds
-        forward = watch.seconds * passes / watch.images
-        LOGGER.info(IMAGE.format(done=len(found), total=len(images), forward=forward,
-                                 misc=max(0.0, spent / len(found) - forward)))
-    detector.forward = watch.forward
+        total_seconds += seconds
+        forward = timed.seconds * passes / timed.images
+        LOGGER.info(IMAGE.format(done=len(faces_by_image), total=len(images), forward=forward,
+                                 misc=max(0.0, total_seconds / len(faces_by_image) - forward)))
+    detector.forward = timed.forward
     LOGGER.info(END_PREDICT)
-    return found
+    return faces_by_image
 
 
 def score(source: Any, truth: GroundTruth, iou: float, only_existing: bool, protocol: str) -> dict[str, float]:
-    """Evaluate what `evaluate` takes and print the result; average precision by subset."""
+    """Evaluate predictions (see `evaluate`), print the result and return average precision by subset."""
     LOGGER.info(START_EVAL)
     try:
         report = evaluate(source, truth, (iou,), only_predicted=only_existing)
@@ -177,7 +177,7 @@ def score(source: Any, truth: GroundTruth, iou: float, only_existing: bool, prot
 
 
 def format_result(report: Report, protocol: str) -> str:
-    """The protocol's line, then the manual's three."""
+    """Format the protocol's line and the manual's three lines."""
     (iou, values), = report.ap.items()
     scored = f"{report.scored} of {report.images} images scored, {report.detections} detections"
     return "\n".join([f"protocol: {protocol}; IoU {iou:g}, {scored}",
@@ -185,7 +185,7 @@ def format_result(report: Report, protocol: str) -> str:
 
 
 def describe(detector: BaseDetector) -> str:
-    """How a detector looks at an image, in a few words."""
+    """Describe the test settings of a detector in a few words."""
     size = detector.test_size
     parts = [f"size {'/'.join(map(str, size)) if isinstance(size, tuple) else size}", f"pad {detector.pad}"]
     if detector.test_scales != (1.0,):
@@ -197,12 +197,12 @@ def describe(detector: BaseDetector) -> str:
 
 
 def whole_pixels(faces: Faces) -> Faces:
-    """The same faces, corners of the boxes without their fractions."""
+    """Cut the corners of the boxes to whole pixels."""
     return Faces(np.trunc(faces.boxes), faces.scores, faces.landmarks)
 
 
-class Stopwatch:
-    """A network that counts the seconds and images it took."""
+class TimedNetwork:
+    """A network that counts its images and seconds."""
 
     def __init__(self, forward: Any):
         self.forward = forward
