@@ -13,7 +13,7 @@ from dependency.evaluate.eval import Scored
 from dependency.evaluate.ground_truth import GroundTruth
 from dependency.evaluate.prediction_io import read_landmarks
 from dependency.evaluate.report.analysis import analyse, merge, write_analysis
-from dependency.evaluate.report.analysis_text import format_analysis
+from dependency.evaluate.report.text import format_analysis
 from dependency.evaluate.report.flags import find_flags, load_flags
 from dependency.evaluate.report.landmarks import landmark_nme
 from dependency.evaluate.report.page import write_page

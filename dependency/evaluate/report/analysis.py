@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which faces a detector misses and where its false alarms lie: the numbers behind the report page.
+"""Which faces a detector misses and where its false alarms lie: the numbers of the report page.
 
     report, scored = score_set(pred, truth)
     analysis = analyse(report, scored, find_flags(truth.folder))
-    print(format_analysis(merge([analysis, other])))         # analysis_text.py
+    print(format_analysis(merge([analysis, other])))         # text.py
     write_analysis("analysis.json", analysis)
 
 Everything is a plain JSON value: AP and recall 0..1, boxes x y w h pixels, None where a number does not exist.
-"Faces" are those of the hard subset; `groups.py` says what the AP of a group is, `failures.py` why a face is missed,
-`tally.py` what the operating point is.
+Only faces of the hard subset count.
 """
 from __future__ import annotations
 
@@ -21,8 +20,8 @@ from dependency.errors import InputError
 from dependency.evaluate.report.failures import list_false_alarms, list_misses, list_worst_images
 from dependency.evaluate.report.flags import Flags
 from dependency.evaluate.report.groups import group_faces
+from dependency.evaluate.report.outcomes import find_outcomes
 from dependency.evaluate.report.summary import summarise
-from dependency.evaluate.report.tally import make_tally
 from dependency.evaluate.results import Report, report_to_dict
 from dependency.files import atomic_write
 
@@ -35,43 +34,42 @@ CURVE_POINTS = 200
 
 def analyse(report: Report, scored: Scored, flags: Flags | None = None, name: str = "",
             iou: float = 0.5, landmarks: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Take one evaluation apart.
+    """Analyse one evaluation.
 
     Args:
         report, scored: from `score_set`.
         flags: attributes of the faces; without them there are no groups by blur, expression, ...
-        name: of the run; the last part of the predictions' path by default.
-        iou: overlap that counts as found.
+        name: of the run; by default the last part of the predictions' path.
+        iou: lowest overlap at which a detection finds a face.
         landmarks: from `landmark_nme`.
 
     Returns:
-        {"version": 1, "runs": [run]}; a run holds "name", "report", "iou", "operating_point", "groups", "misses",
-        "false_alarms", "worst_images", "landmarks" and "summary".
+        {"version": 1, "runs": [run]}; docs/formats.md lists the keys of a run.
 
     Raises:
         InputError: no face counts in the hard subset, or the flags belong to another ground truth.
     """
-    tally = make_tally(scored, iou, flags)
-    groups = group_faces(tally)
-    misses, why = list_misses(tally)
-    false_alarms, kinds = list_false_alarms(tally)
+    outcomes = find_outcomes(scored, iou, flags)
+    groups = group_faces(outcomes)
+    misses, reasons = list_misses(outcomes)
+    false_alarms, kinds = list_false_alarms(outcomes)
     run = {
         "name": name or Path(report.pred).resolve().name,
         "report": report_to_dict(report, curves=True, points=CURVE_POINTS),
         "iou": iou,
-        "operating_point": tally.point,
+        "operating_point": outcomes.point,
         "groups": groups,
         "misses": misses,
         "false_alarms": false_alarms,
-        "worst_images": list_worst_images(tally),
+        "worst_images": list_worst_images(outcomes),
         "landmarks": landmarks,
-        "summary": summarise(tally, groups, why, kinds),
+        "summary": summarise(outcomes, groups, reasons, kinds),
     }
     return {"version": VERSION, "runs": [run]}
 
 
 def merge(analyses: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """The runs of several analyses side by side.
+    """Return one analysis with the runs of several.
 
     Raises:
         InputError: two runs share a name.
@@ -85,7 +83,7 @@ def merge(analyses: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def write_analysis(path: str | Path, analysis: dict[str, Any]) -> None:
-    """Write an analysis as JSON, whole or not at all."""
+    """Write an analysis as JSON, atomically."""
     with atomic_write(path) as file:
         json.dump(analysis, file, allow_nan=False)
         file.write("\n")

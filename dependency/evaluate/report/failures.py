@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What went wrong, case by case: missed faces and why, false alarms, the images with the most of both.
+"""Lists what went wrong: missed faces and why, false alarms, the images with the most of both.
 
-    misses, why = list_misses(tally)
-    alarms, kinds = list_false_alarms(tally)
-    images = list_worst_images(tally)
+    misses, reasons = list_misses(outcomes)
+    alarms, kinds = list_false_alarms(outcomes)
+    images = list_worst_images(outcomes)
 
 All are plain JSON values; boxes are x y w h pixels.
 """
@@ -17,142 +17,146 @@ import numpy as np
 from dependency.evaluate.matching import corners
 from dependency.evaluate.overlaps import box_overlaps
 from dependency.evaluate.report.flags import FLAGS, LEVELS
-from dependency.evaluate.report.tally import Tally
+from dependency.evaluate.report.outcomes import Outcomes
 
-LONGEST = 100
-WORST = 24
+MAX_FACES, MAX_IMAGES = 100, 24
 # Under this overlap a box is not about the face at all (TIDE, Bolya et al. 2020, section 2).
-TOUCHING = 0.1
-WHYS = ("no box", "box too loose", "score too low", "taken by another")
-KINDS = ("background", "loose box", "duplicate")
+MIN_OVERLAP = 0.1
+NO_BOX, TOO_LOOSE, TOO_LOW, TAKEN = REASONS = ("no box", "box too loose", "score too low", "taken by another")
+BACKGROUND, LOOSE, DUPLICATE = KINDS = ("background", "loose box", "duplicate")
 
 
-def list_misses(tally: Tally, longest: int = LONGEST) -> tuple[list[dict[str, Any]], dict[str, int]]:
-    """The faces that are missed at the operating point, the most embarrassing first.
+def list_misses(outcomes: Outcomes, limit: int = MAX_FACES) -> tuple[list[dict[str, Any]], dict[str, int]]:
+    """List the faces that are missed at the operating point, those that should have been easiest first.
 
     They are ranked by height, halved for every level of blur, occlusion, ...: a large, clear face comes first.
-    `why`, by the first that holds:
+    `why` is the first of these that holds:
 
-    - "score too low": a box finds it, under the operating point's score;
+    - "score too low": a box finds it, with a score under the operating point;
     - "taken by another": a box overlaps it enough, and another face more;
     - "box too loose": the best of the boxes that overlap this face more than any other stays under the IoU threshold,
       but over 0.1;
     - "no box".
 
-    `best_overlap` and `best_score` are those of the box that `why` speaks of, 0 and None where there is none. `flags`
-    names what is not ordinary about the face, such as {"blur": "heavy blur"}; None where nothing is known.
+    `best_overlap` and `best_score` are those of the box that `why` is about, 0 and None if there is none. `flags`
+    has what is not ordinary about the face, such as {"blur": "heavy blur"}; None if no flags are known.
 
     Returns:
-        the first `longest` misses, and how many of all misses have which `why`.
+        the first `limit` misses, and how many of all misses have which `why`.
     """
-    missed = np.flatnonzero(tally.missed)
-    row = _best_rows(tally)
-    low = np.flatnonzero(tally.hit & ~tally.taken)
-    row[tally.matches.face[low]] = low
-    overlap = np.where(row >= 0, tally.matches.overlap[row], 0.0) if len(tally.rows) else np.zeros(len(row))
-    why = np.where(overlap >= TOUCHING, 1, 0)
-    why[tally.matches.face[low]] = 2
-    for face, other, value in _taken(tally, missed[why[missed] != 2]):
-        row[face], overlap[face], why[face] = other, value, 3
-    rank = tally.boxes[:, 3].astype(np.float64)
-    if tally.flags is not None:
-        rank = rank * 0.5 ** tally.flags.sum(axis=1)
-    listed = missed[np.argsort(-rank[missed], kind="stable")][:longest]
-    misses = [{"image": tally.names[tally.face_image[face]], "box": _numbers(tally.boxes[face]),
-               "height": _number(tally.boxes[face, 3]), "flags": _levels(tally, face),
-               "best_overlap": round(float(overlap[face]), 3),
-               "best_score": round(float(tally.rows[row[face], 4]), 6) if row[face] >= 0 else None,
-               "why": WHYS[why[face]]} for face in listed]
-    return misses, _count(why[missed], WHYS)
+    missed = np.flatnonzero(outcomes.missed)
+    row = _best_rows(outcomes)
+    overlap = np.array([outcomes.matches.overlap[index] if index >= 0 else 0.0 for index in row])
+    reason = np.where(overlap >= MIN_OVERLAP, TOO_LOOSE, NO_BOX).astype(object)
+    low = np.flatnonzero(outcomes.hit & ~outcomes.above)
+    faces = outcomes.matches.face[low]
+    row[faces], overlap[faces], reason[faces] = low, outcomes.matches.overlap[low], TOO_LOW
+    for face, other, value in _boxes_of_neighbours(outcomes, missed[reason[missed] != TOO_LOW]):
+        row[face], overlap[face], reason[face] = other, value, TAKEN
+    easiness = outcomes.boxes[:, 3].astype(np.float64)
+    if outcomes.flags is not None:
+        easiness = easiness * 0.5 ** outcomes.flags.sum(axis=1)
+    misses = [{
+        "image": outcomes.names[outcomes.face_image[face]],
+        "box": _rounded(outcomes.boxes[face]),
+        "height": _rounded_number(outcomes.boxes[face, 3]),
+        "flags": _levels(outcomes, face),
+        "best_overlap": round(float(overlap[face]), 3),
+        "best_score": round(float(outcomes.rows[row[face], 4]), 6) if row[face] >= 0 else None,
+        "why": reason[face],
+    } for face in missed[np.argsort(-easiness[missed], kind="stable")][:limit]]
+    return misses, _count(reason[missed], REASONS)
 
 
-def list_false_alarms(tally: Tally, longest: int = LONGEST) -> tuple[list[dict[str, Any]], dict[str, int]]:
-    """The rows that are wrong, at any score, the surest first.
+def list_false_alarms(outcomes: Outcomes, limit: int = MAX_FACES) -> tuple[list[dict[str, Any]], dict[str, int]]:
+    """List the rows that are wrong, at any score, those with the highest score first.
 
     `overlap` is that with the face that the box overlaps most. `kind`: "duplicate", the face counts and an earlier row
     has found it; "loose box", under the IoU threshold but over 0.1; "background".
 
     Returns:
-        the first `longest`, and how many of those at the operating point are of which `kind`.
+        the first `limit`, and how many of those at the operating point are of which `kind`.
     """
-    wrong = np.flatnonzero(tally.false_alarm)
-    overlap = tally.matches.overlap
-    kind = np.where(overlap >= tally.iou, 2, np.where(overlap >= TOUCHING, 1, 0))
-    listed = wrong[np.argsort(-tally.rows[wrong, 4], kind="stable")][:longest]
-    alarms = [{"image": tally.names[tally.matches.image[row]], "box": _numbers(tally.rows[row, :4]),
-               "score": round(float(tally.rows[row, 4]), 6), "overlap": round(float(overlap[row]), 3),
-               "kind": KINDS[kind[row]]} for row in listed]
-    return alarms, _count(kind[wrong[tally.taken[wrong]]], KINDS)
+    wrong = np.flatnonzero(outcomes.wrong)
+    overlap = outcomes.matches.overlap
+    kind = np.select([overlap >= outcomes.iou, overlap >= MIN_OVERLAP], [DUPLICATE, LOOSE], BACKGROUND)
+    alarms = [{
+        "image": outcomes.names[outcomes.matches.image[row]],
+        "box": _rounded(outcomes.rows[row, :4]),
+        "score": round(float(outcomes.rows[row, 4]), 6),
+        "overlap": round(float(overlap[row]), 3),
+        "kind": str(kind[row]),
+    } for row in wrong[np.argsort(-outcomes.rows[wrong, 4], kind="stable")][:limit]]
+    return alarms, _count(kind[wrong[outcomes.above[wrong]]], KINDS)
 
 
-def list_worst_images(tally: Tally, longest: int = WORST) -> list[dict[str, Any]]:
-    """The images with the most misses and false alarms together at the operating point.
+def list_worst_images(outcomes: Outcomes, limit: int = MAX_IMAGES) -> list[dict[str, Any]]:
+    """List the images with the most misses and false alarms together at the operating point.
 
     In `boxes`, "found", "missed" and "ignored" are annotated faces, "false" are rows with their score.
     """
-    alarm = tally.false_alarm & tally.taken
-    count = len(tally.names)
-    missed = np.bincount(tally.face_image[tally.missed], minlength=count)
-    false = np.bincount(tally.matches.image[alarm], minlength=count)
-    faces = np.bincount(tally.face_image[tally.kept], minlength=count)
-    worst = np.argsort(-(missed + false), kind="stable")[:longest]
-    result = []
+    alarm = outcomes.wrong & outcomes.above
+    total = len(outcomes.names)
+    missed = np.bincount(outcomes.face_image[outcomes.missed], minlength=total)
+    false = np.bincount(outcomes.matches.image[alarm], minlength=total)
+    faces = np.bincount(outcomes.face_image[outcomes.counted], minlength=total)
+    worst = np.argsort(-(missed + false), kind="stable")[:limit]
+    masks = {"found": outcomes.counted & outcomes.found, "missed": outcomes.missed, "ignored": ~outcomes.counted}
+    images = []
     for image in worst[(missed + false)[worst] > 0]:
-        here = tally.face_image == image
-        boxes = {kind: [_numbers(box) for box in tally.boxes[here & chosen]]
-                 for kind, chosen in (("found", tally.kept & tally.found), ("missed", tally.missed),
-                                      ("ignored", ~tally.kept))}
-        boxes["false"] = [[*_numbers(row[:4]), round(float(row[4]), 6)]
-                          for row in tally.rows[alarm & (tally.matches.image == image)]]
-        result.append({"image": tally.names[image], "faces": int(faces[image]), "missed": int(missed[image]),
+        inside = outcomes.face_image == image
+        boxes = {kind: [_rounded(box) for box in outcomes.boxes[inside & mask]] for kind, mask in masks.items()}
+        boxes["false"] = [[*_rounded(row[:4]), round(float(row[4]), 6)]
+                          for row in outcomes.rows[alarm & (outcomes.matches.image == image)]]
+        images.append({"image": outcomes.names[image], "faces": int(faces[image]), "missed": int(missed[image]),
                        "false_alarms": int(false[image]), "boxes": boxes})
-    return result
+    return images
 
 
-def _best_rows(tally: Tally) -> np.ndarray:
-    """[F] int64: of the rows that overlap a face more than any other, the one that overlaps it most; -1 without."""
-    best = np.full(len(tally.boxes), -1)
+def _best_rows(outcomes: Outcomes) -> np.ndarray:
+    """[F] int64: of the rows that overlap a face more than any other, the one that overlaps it most; -1 if none."""
+    best = np.full(len(outcomes.boxes), -1)
     # The last one assigned stays: the largest overlap, of equal ones the first in the file.
-    order = np.argsort(-tally.matches.overlap, kind="stable")[::-1]
-    order = order[tally.matches.overlap[order] > 0]
-    best[tally.matches.face[order]] = order
+    order = np.argsort(-outcomes.matches.overlap, kind="stable")[::-1]
+    order = order[outcomes.matches.overlap[order] > 0]
+    best[outcomes.matches.face[order]] = order
     return best
 
 
-def _taken(tally: Tally, faces: np.ndarray) -> list[tuple[int, int, float]]:
-    """(face, row, overlap) for those of the faces that a row overlaps enough, though another face more."""
+def _boxes_of_neighbours(outcomes: Outcomes, faces: np.ndarray) -> list[tuple[int, int, float]]:
+    """Return (face, row, overlap) for those of the faces that a row overlaps enough, though another face more."""
     result = []
-    start = np.searchsorted(tally.matches.image, np.arange(len(tally.names) + 1))
-    images, first = np.unique(tally.face_image[faces], return_index=True)
+    start = np.searchsorted(outcomes.matches.image, np.arange(len(outcomes.names) + 1))
+    images, first = np.unique(outcomes.face_image[faces], return_index=True)
     for image, members in zip(images, np.split(faces, first[1:])):
         rows = np.arange(start[image], start[image + 1])
         if not len(rows):
             continue
-        overlaps = box_overlaps(corners([tally.rows[rows]]), corners([tally.boxes[members]]))
+        overlaps = box_overlaps(corners([outcomes.rows[rows]]), corners([outcomes.boxes[members]]))
         best = overlaps.argmax(axis=0)
         for face, row, overlap in zip(members, rows[best], overlaps[best, np.arange(len(members))]):
-            if overlap >= tally.iou:
+            if overlap >= outcomes.iou:
                 result.append((int(face), int(row), float(overlap)))
     return result
 
 
-def _levels(tally: Tally, face: int) -> dict[str, str] | None:
-    if tally.flags is None:
+def _levels(outcomes: Outcomes, face: int) -> dict[str, str] | None:
+    if outcomes.flags is None:
         return None
-    levels = {family: tally.flags[face, FLAGS.index(family)] for family in LEVELS}
+    levels = {family: outcomes.flags[face, FLAGS.index(family)] for family in LEVELS}
     return {family: LEVELS[family][level] for family, level in levels.items() if level}
 
 
-def _count(codes: np.ndarray, names: tuple[str, ...]) -> dict[str, int]:
-    counts = Counter(codes.tolist())
-    return {name: counts[code] for code, name in enumerate(names)}
+def _count(values: np.ndarray, names: tuple[str, ...]) -> dict[str, int]:
+    counts = Counter(values.tolist())
+    return {name: counts[name] for name in names}
 
 
-def _numbers(box: np.ndarray) -> list[float]:
-    return [_number(value) for value in box]
+def _rounded(box: np.ndarray) -> list[float]:
+    return [_rounded_number(value) for value in box]
 
 
-def _number(value: float) -> float:
-    """Rounded to a tenth of a pixel; whole ones as integers, which are half as long in JSON."""
+def _rounded_number(value: float) -> float:
+    """Round to a tenth of a pixel; whole numbers become integers, which are half as long in JSON."""
     value = round(float(value), 1)
     return int(value) if value.is_integer() else value

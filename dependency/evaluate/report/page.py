@@ -1,162 +1,202 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An analysis as one HTML file that needs nothing else: which faces are missed, curves, the worst images.
+"""Writes an analysis as one HTML file that needs nothing else: missed faces, curves, worst images.
 
     write_page(analysis, "report/index.html", image_dir=Path("dataset/val/images"))
 
-`analysis` is what `analyse` returns for one run or several, or its JSON read again.  Boxes are xywh pixels.
-The page has no link to anything outside, reads well without JavaScript, in print, on a phone, light and dark.
+`analysis` is what `analyse` returns for one run or several, or its JSON read again. The templates escape every value.
+The page loads nothing from outside; all its numbers can be read without JavaScript, in print and on a phone.
 """
 from __future__ import annotations
 
 import base64
 import hashlib
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dependency.errors import InputError
 from dependency.evaluate.ground_truth import SUBSETS
-from dependency.evaluate.report import page_faces, page_tables
 from dependency.evaluate.report.analysis import VERSION
-from dependency.evaluate.report.page_charts import ap_of, curve_panel, run_class
-from dependency.evaluate.report.page_markup import Html, count, decimal, join, percent, plural, short, tag
-from dependency.evaluate.report.page_pictures import Pictures, cut_pictures
+from dependency.evaluate.report.groups import Group, align_groups
+from dependency.evaluate.report.pictures import Picture, Pictures, cut_pictures
 from dependency.evaluate.results import NOTES
 from dependency.files import atomic_write
 
-POINTS = ("left eye", "right eye", "nose", "left mouth corner", "right mouth corner")
+if TYPE_CHECKING:
+    from jinja2 import Environment
+    from markupsafe import Markup
+
+Run = dict[str, Any]
+
+TEMPLATES = Path(__file__).parent / "templates"
+NONE = "–"                          # shown where there is no number
+PLOT_WIDTH, PLOT_HEIGHT = 264, 200  # of a curve, in units of its SVG
+FAMILIES = {"height": "Height of the face", "occlusion": "Occlusion", "blur": "Blur", "pose": "Pose",
+            "illumination": "Illumination", "expression": "Expression"}
+# The worst group is marked if it has this share of the faces, and a recall this much lower than that of all faces.
+MIN_SHARE, MIN_GAP = 0.01, 0.05
 
 
 def write_page(analysis: dict[str, Any], path: str | Path, image_dir: Path | None = None) -> None:
-    """Write the page, whole or not at all; about 7 MB with all its pictures.
+    """Write the page atomically; about 7 MB with all its pictures.
 
     Args:
         analysis: {"version": 1, "runs": [...]}.
         path: the file, such as `report/index.html`.
-        image_dir: holds `<event>/<image>.jpg`; without it, or where an image is absent, the page says so.
+        image_dir: folder with `<event>/<image>.jpg`; the page says which images are absent, or that there is no folder.
 
     Raises:
-        InputError: an analysis of another version or without a run, no such folder of images.
+        InputError: an analysis of another version or without a run, no such image folder, or jinja2 is not installed.
     """
     if analysis.get("version") != VERSION or not analysis.get("runs"):
-        raise InputError(f"{path}: cannot be drawn: expected an analysis of version {VERSION} with at least one run, "
-                         f"found version {analysis.get('version')}; analyse the predictions again")
-    content = render(analysis["runs"], cut_pictures(analysis["runs"], image_dir))
+        raise InputError(f"{path}: expected an analysis of version {VERSION} with at least one run, got version "
+                         f"{analysis.get('version')}; analyse the predictions again")
+    templates = load_templates()
+    runs = analysis["runs"]
+    pictures = cut_pictures(runs, image_dir)
+    content = templates.get_template("page.html").render(
+        runs=runs, subsets=SUBSETS, iou_notes=NOTES, pictures=pictures, families=FAMILIES,
+        group_rows={family: _group_rows(runs, family) for family in ("event", *FAMILIES)},
+        curves={subset: [_curve(run, subset) for run in runs] for subset in SUBSETS},
+        misses=[_failures(run["misses"], "why", pictures.crops, pictures) for run in runs],
+        false_alarms=[_failures(run["false_alarms"], "kind", pictures.crops, pictures) for run in runs],
+        worst_images=[_failures(run["worst_images"], "", pictures.photos, pictures) for run in runs])
     with atomic_write(path) as file:
-        file.write(content)
+        # File names that are not UTF-8 reach here as surrogates, which are shown as `\udcff`.
+        file.write(content.encode("utf-8", "backslashreplace").decode())
 
 
-def render(runs: list[dict[str, Any]], pictures: Pictures) -> str:
-    """The whole document."""
-    sections = [("summary", "Summary", _summary(runs)),
-                ("groups", "Which faces are missed?", page_tables.groups(runs)),
-                ("curves", "Precision over recall", _curves(runs)),
-                ("events", "Events", page_tables.events(runs)),
-                ("misses", "Missed faces", page_faces.misses(runs, pictures)),
-                ("false-alarms", "False alarms", page_faces.false_alarms(runs, pictures)),
-                ("worst", "Worst images", page_faces.worst_images(runs, pictures)),
-                ("landmarks", "Landmarks", _landmarks(runs)),
-                ("notes", "How the numbers are made", _notes(runs, pictures))]
-    sections = [section for section in sections if section[2]]
-    menu = tag("nav", *(tag("a", title, href=f"#{anchor}") for anchor, title, _ in sections), aria_label="Contents")
-    names = " vs ".join(run["name"] for run in runs)
-    header = tag("header", tag("h1", "Face detection report"), tag("p", names, class_="names"), menu)
-    body = [tag("section", tag("h2", title), content, id=anchor) for anchor, title, content in sections]
-    return "<!DOCTYPE html>\n" + tag("html", _head(names), tag(
-        "body", pictures.store(), header, tag("main", *body), tag("script", Html(_asset("page.js")))), lang="en")
+def load_templates() -> Environment:
+    """Return the jinja2 environment of the page.
+
+    Raises:
+        InputError: jinja2 is not installed.
+    """
+    try:
+        from jinja2 import Environment, FileSystemLoader, StrictUndefined
+        from markupsafe import Markup
+    except ImportError as error:
+        raise InputError("--report needs jinja2 for its HTML page: pip install jinja2") from error
+    environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined,
+                              trim_blocks=True, lstrip_blocks=True)
+    for function in (percent, rough_percent, decimal, significant, count, plural, breakable, outline):
+        environment.filters[function.__name__] = function
+    style, script = ((TEMPLATES / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
+    environment.globals.update(
+        ap=average_precision, style=Markup(style), script=Markup(script),
+        script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        plot_width=PLOT_WIDTH, plot_height=PLOT_HEIGHT)
+    return environment
 
 
-def _head(names: str) -> Html:
-    """The policy lets the browser run this one script and load nothing, whatever a name in the data contains."""
-    digest = base64.b64encode(hashlib.sha256(_asset("page.js").encode()).digest()).decode()
-    policy = (f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; "
-              "base-uri 'none'; form-action 'none'")
-    return tag("head", tag("meta", charset="utf-8"),
-               tag("meta", http_equiv="Content-Security-Policy", content=policy),
-               tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
-               tag("meta", name="color-scheme", content="light dark"),
-               tag("title", f"{names} - face detection report"), tag("style", Html(_asset("page.css"))))
+def average_precision(run: Run, subset: str, iou: str | None = None) -> float | None:
+    """Return a run's AP on a subset at an IoU threshold such as "0.4" (default: its own); None if it has none."""
+    return run["report"]["ap"].get(iou or f"{run['iou']:g}", {}).get(subset)
 
 
-def _asset(name: str) -> str:
-    return (Path(__file__).parent / name).read_text(encoding="utf-8")
+def percent(value: float | None, digits: int = 1) -> str:
+    """Format 0.1234 as `12.3 %`, with a space that does not break."""
+    return NONE if value is None else f"{100 * value:.{digits}f}\u00a0%"
 
 
-def _summary(runs: list[dict[str, Any]]) -> Html:
-    sentences = [tag("ol", *(tag("li", sentence) for sentence in run["summary"]), class_="summary") for run in runs]
-    if len(runs) == 1:
-        top = [*sentences, _tiles(runs[0])]
-    else:
-        named = [tag("div", tag("h3", tag("span", class_=f"key {run_class(index)}"), run["name"]), sentences[index])
-                 for index, run in enumerate(runs)]
-        top = [tag("div", *named, class_="panels")]
-    return join([*top, page_tables.precision_table(runs), *map(_operating_point, runs)])
+def rough_percent(value: float) -> str:
+    """Format whole percents; `< 1 %` and `> 99 %` for almost none and almost all."""
+    if 0 < value < 0.005:
+        return "<\u00a01\u00a0%"
+    return ">\u00a099\u00a0%" if 0.995 <= value < 1 else percent(value, 0)
 
 
-def _tiles(run: dict[str, Any]) -> Html:
-    """The numbers that one looks for first."""
-    point = run["operating_point"]
-    tiles = [(f"AP {subset}", decimal(ap_of(run, subset))) for subset in SUBSETS]
-    tiles += [("faces found (recall)", percent(point["recall"])), ("precision", percent(point["precision"])),
-              ("false alarms an image", decimal(point["false_alarms_per_image"], 2))]
-    return tag("dl", *(tag("div", tag("dt", name), tag("dd", value)) for name, value in tiles), class_="tiles")
+def decimal(value: float | None, digits: int = 3) -> str:
+    """Format a number with fixed decimals."""
+    return NONE if value is None else f"{value:.{digits}f}"
 
 
-def _operating_point(run: dict[str, Any]) -> Html:
-    point = run["operating_point"]
-    if point["score"] is None:
-        return tag("p", f"{run['name']}: no detection, so no score to work at.", class_="note")
-    return tag("p", tag("b", run["name"]), f": {_protocol(run)}. Found and missed are counted at score ≥ "
-               f"{short(point['score'])}, where F1 on the hard subset is best ({decimal(point['f1'])}): "
-               f"{count(point['found'])} of {plural(point['faces'], 'face')} found.", class_="note")
+def significant(value: float | None) -> str:
+    """Format a score of any scale with at most four significant digits."""
+    return NONE if value is None else f"{value:.4g}"
 
 
-def _protocol(run: dict[str, Any]) -> str:
-    report = run["report"]
-    missing = len(report["missing"])
-    fate = ", left out with their faces" if report["protocol"]["only_predicted"] else ", their faces count as missed"
-    return (f"IoU {run['iou']:g}, {count(report['scored'])} of {plural(report['images'], 'image')} scored, "
-            f"{count(missing)} without a prediction{fate if missing else ''}, "
-            f"{plural(report['detections'], 'detection')}")
+def count(value: int) -> str:
+    """Format 31958 as `31,958`."""
+    return f"{value:,}"
 
 
-def _curves(runs: list[dict[str, Any]]) -> Html:
-    legend = [tag("li", tag("span", class_=f"key {run_class(index)}"), run["name"]) for index, run in enumerate(runs)]
-    return join([tag("p", f"At IoU {' and '.join(sorted({format(run['iou'], 'g') for run in runs}))}. The dot on the "
-                     "hard subset is the score at which found and missed are counted.", class_="note"),
-                 tag("ul", *legend, class_="legend") if len(runs) > 1 else None,
-                 tag("div", *(curve_panel(subset, runs) for subset in SUBSETS), class_="panels")])
+def plural(value: int, noun: str) -> str:
+    """Format `1 face`, `2,300 faces`."""
+    return f"{count(value)} {noun}{'' if value == 1 else 's'}"
 
 
-def _landmarks(runs: list[dict[str, Any]]) -> Html | None:
+def breakable(text: str) -> Markup:
+    """Escape a path or an event's name and allow line breaks after `/`, `--` and `_`."""
+    from markupsafe import Markup
+    return Markup("<wbr>").join(re.split("(?<=[/_-])(?![/_-])", text))
+
+
+def outline(boxes: Sequence[Sequence[float]]) -> str:
+    """Return the SVG path around boxes x y w h; further columns are ignored."""
+    return " ".join(f"M{x:g} {y:g}h{width:g}v{height:g}h{-width:g}z" for x, y, width, height, *_ in boxes)
+
+
+def _group_rows(runs: Sequence[Run], family: str) -> list[dict[str, Any]]:
+    """Return one row per group: its name, the group of each run (or None), the first of these, and whether it is worst.
+
+    Events are sorted by the misses of the first run that has them; other groups keep their order.
+    """
+    missed = [sum(group["missed"] for group in run["groups"].get(family, [])) for run in runs]
+    worst = _worst_group(runs[0]["groups"].get(family, [])) if family != "event" else None
     rows = []
-    for run in runs:
-        if run["landmarks"] is not None:
-            error = run["landmarks"]
-            rows.append(tag("tr", tag("th", run["name"], scope="row"), tag("td", percent(error["nme"], 2)),
-                            *(tag("td", percent(value, 2)) for value in error["per_point"]),
-                            tag("td", count(error["faces"])), tag("td", error["normaliser"])))
-    if not rows:
+    for name, groups in align_groups(runs, family):
+        groups = [group and {**group, "share_of_misses": group["missed"] / total if total else 0.0}
+                  for group, total in zip(groups, missed)]
+        rows.append({"name": name, "groups": groups, "first": next(filter(None, groups)), "worst": name == worst})
+    return sorted(rows, key=lambda row: -row["first"]["missed"]) if family == "event" else rows
+
+
+def _worst_group(groups: Sequence[Group]) -> str | None:
+    """Return the name of the group with the lowest recall, if it is clearly below that of all."""
+    faces, missed = (sum(group[key] for group in groups) for key in ("faces", "missed"))
+    rated = [group for group in groups
+             if group["share"] >= MIN_SHARE and group["recall"] <= 1 - missed / faces - MIN_GAP]
+    return min(rated, key=lambda group: group["recall"])["name"] if rated else None
+
+
+def _curve(run: Run, subset: str) -> dict[str, Any] | None:
+    """Return the SVG path of precision over recall and the dot of the operating point; None without a face."""
+    curve = run["report"]["curves"].get(f"{run['iou']:g}", {}).get(subset)
+    if curve is None:
         return None
-    heads = ("Run", "Mean error", *(name.capitalize() for name in POINTS), "Faces", "Relative to")
-    table = tag("table", tag("thead", tag("tr", *(tag("th", head, scope="col") for head in heads))),
-                tag("tbody", *rows))
-    return tag("div", table, class_="scroll")
+    # The area under the curve begins at recall 0.
+    recall, precision = [0.0, *curve["recall"]], [*curve["precision"][:1], *curve["precision"]]
+    points = dict.fromkeys(map(_plot_point, recall, precision))
+    point = run["operating_point"]
+    return {"path": "M" + "L".join(f"{x} {y}" for x, y in points),
+            "dot": _plot_point(point["recall"], point["precision"])}
 
 
-def _notes(runs: list[dict[str, Any]], pictures: Pictures) -> Html:
-    remarks = [tag("li", f"{run['name']}: {warning}") for run in runs for warning in run["report"]["warnings"]]
-    absent = [tag("li", f"{name}: {reason}") for name, reason in pictures.absent.items()]
-    terms = [("AP", "Average precision by WIDER FACE's protocol: scores scaled to 0..1 over the set, 1000 score "
-                    "thresholds, rows in file order, widths and heights counted with one pixel more, faces outside "
-                    "the subset neutral. " + "; ".join(f"IoU {iou:g}: {note}" for iou, note in NOTES.items()) + "."),
-             ("Found, missed", ("Counted on the hard subset at the score with the best F1. A face is found when a box "
-                               "at or above that score overlaps it enough and is the first to do so.")),
-             ("AP of a group", ("Only the group's faces count, all others are neutral. A false alarm counts against a "
-                               "height group when its own height is in the range, against an event when it is in its "
-                               "images, and against every group by flags.")),
-             ("Ignored", ("Faces that the subset does not count: neither found nor missed, and a box on one is no "
-                         "false alarm."))]
-    return join([tag("dl", *(join([tag("dt", term), tag("dd", text)]) for term, text in terms), class_="terms"),
-                 join([tag("h3", "Remarks on the input"), tag("ul", *remarks)]) if remarks else None,
-                 tag("details", tag("summary", f"{plural(len(absent), 'image')} of {count(pictures.wanted)} not shown"),
-                     tag("ul", *absent)) if absent else None])
+def _plot_point(recall: float, precision: float) -> tuple[float, float]:
+    """Return x and y against the plot's lower left corner; y points down."""
+    return round(recall * PLOT_WIDTH, 1), round(-precision * PLOT_HEIGHT, 1)
+
+
+def _failures(entries: Sequence[dict[str, Any]], field: str, shown: Mapping[Any, Picture],
+              pictures: Pictures) -> dict[str, Any]:
+    """Return the entries of a run, how many are of which kind, those with a picture, and why the others have none.
+
+    Args:
+        entries: misses, false alarms or worst images of a run.
+        field: the key of an entry that holds its kind, or "".
+        shown: pictures by image, or by image and box.
+        pictures: all pictures.
+    """
+    cards = []
+    for entry in entries:
+        image = entry["image"]
+        picture = shown.get((image, tuple(entry["box"])) if field else image)
+        if picture:
+            cards.append({"entry": entry, "picture": picture, "kind": entry[field] if field else "",
+                          "event": image.partition("/")[0]})
+    return {"entries": entries, "cards": cards,
+            "kinds": Counter(entry[field] for entry in entries).most_common() if field else [],
+            "absent": [pictures.absent[entry["image"]] for entry in entries if entry["image"] in pictures.absent]}

@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Cuts photographs and close-ups of faces for the report page, as JPEG inside the page.
+
+    pictures = cut_pictures(runs, Path("dataset/val/images"))
+    pictures.photos["0--Parade/0_Parade_1"].view            # (0, 0, 1024, 768)
+
+Boxes are xywh pixels of the photograph. Each picture is stored once, however many runs show it.
+"""
+from __future__ import annotations
+
+import base64
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+
+from dependency.centernet.src.lib.utils.image_file import IMAGE_SUFFIXES, read_image
+from dependency.errors import InputError
+
+LOGGER = logging.getLogger("facedet")
+# JPEG bytes of all photographs and of all close-ups; base64 adds a third.
+PHOTO_BYTES, CROP_BYTES = 3_600_000, 1_300_000
+PHOTO_SIDE, CROP_SIDE = 1024, 256                   # longest side of a stored picture, pixels
+CROP_CONTEXT, CROP_MINIMUM = 2.4, 64                # side of a close-up: times its box, at least, in pixels
+# JPEG quality and scale, tried in turn until the picture fits its share of the bytes.
+STEPS = ((82, 1.0), (72, 1.0), (72, 0.8), (66, 0.62), (60, 0.48), (50, 0.35), (40, 0.22))
+
+
+class Picture(NamedTuple):
+    """A stored picture: its id in the page, the part of the photograph that it shows (x, y, w, h), JPEG as base64."""
+    id: str
+    view: tuple[int, int, int, int]
+    jpeg: str
+
+
+@dataclass
+class Pictures:
+    """The pictures of a page.
+
+    photos: image -> picture; crops: (image, box) -> picture.
+    absent: image -> why it is not shown.
+    total: number of different images that the runs name.
+    """
+    photos: dict[str, Picture] = field(default_factory=dict)
+    crops: dict[tuple[str, tuple[float, ...]], Picture] = field(default_factory=dict)
+    absent: dict[str, str] = field(default_factory=dict)
+    total: int = 0
+
+
+def cut_pictures(runs: Sequence[dict[str, Any]], image_dir: Path | None) -> Pictures:
+    """Read every image that the runs name once, and cut what is shown of it.
+
+    Args:
+        runs: of an analysis.
+        image_dir: folder with `<event>/<image>.jpg`; None: no picture is shown.
+
+    Raises:
+        InputError: no such folder.
+    """
+    photos = {worst["image"] for run in runs for worst in run["worst_images"]}
+    crops: dict[str, set[tuple[float, ...]]] = {}
+    for run in runs:
+        for face in [*run["misses"], *run["false_alarms"]]:
+            crops.setdefault(face["image"], set()).add(tuple(face["box"]))
+    names = sorted(photos | set(crops))
+    result = Pictures(total=len(names))
+    if image_dir is None:
+        result.absent = dict.fromkeys(names, "no folder of images was given")
+        return result
+    if not image_dir.is_dir():
+        raise InputError(f"--image_dir {image_dir}: no such folder; expected the one that holds the event folders, "
+                         "such as WIDER_val/images")
+    photo_bytes = PHOTO_BYTES // max(1, len(photos))
+    crop_bytes = CROP_BYTES // max(1, sum(map(len, crops.values())))
+    for name in names:
+        try:
+            image = read_image(_image_file(image_dir, name))
+        except InputError as error:
+            result.absent[name] = str(error)
+            continue
+        height, width = image.shape[:2]
+        if name in photos:
+            jpeg = _encode(image, PHOTO_SIDE, photo_bytes)
+            result.photos[name] = Picture(f"photo-{len(result.photos)}", (0, 0, width, height), jpeg)
+        for box in sorted(crops.get(name, ())):
+            left, top, across, down = view = close_up(box, width, height)
+            jpeg = _encode(image[top:top + down, left:left + across], CROP_SIDE, crop_bytes)
+            result.crops[name, box] = Picture(f"crop-{len(result.crops)}", view, jpeg)
+    if result.absent:
+        LOGGER.warning("%d of %d images of the report are not shown, first: %s", len(result.absent), len(names),
+                       next(iter(result.absent.values())))
+    return result
+
+
+def close_up(box: Sequence[float], width: int, height: int) -> tuple[int, int, int, int]:
+    """Return the square (x, y, w, h) around a box that a close-up shows, moved and cut to lie inside the photograph."""
+    x, y, box_width, box_height = box
+    side = max(CROP_MINIMUM, round(CROP_CONTEXT * max(box_width, box_height)))
+    across, down = min(side, width), min(side, height)
+    left = min(max(0, round(x + box_width / 2 - across / 2)), width - across)
+    top = min(max(0, round(y + box_height / 2 - down / 2)), height - down)
+    return left, top, across, down
+
+
+def _image_file(folder: Path, name: str) -> Path:
+    """Return the file of an image named without suffix."""
+    for suffix in IMAGE_SUFFIXES:
+        path = folder / f"{name}{suffix}"
+        if path.is_file():
+            return path
+    raise InputError(f"{name}{IMAGE_SUFFIXES[0]} is not in the folder of images")
+
+
+def _encode(image: np.ndarray, side: int, max_bytes: int) -> str:
+    """Encode as base64 JPEG, at most `side` pixels long, as good as `max_bytes` permit."""
+    full = min(1.0, side / max(image.shape[:2]))
+    for quality, scale in STEPS:
+        size = [max(1, round(edge * full * scale)) for edge in image.shape[1::-1]]
+        smaller = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+        content = cv2.imencode(".jpg", smaller, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
+        if len(content) <= max_bytes:
+            break
+    return base64.b64encode(content).decode()
