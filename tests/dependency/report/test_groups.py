@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Groups of faces, against a literal reading of the protocol."""
+import numpy as np
+import pytest
+
+from dependency.evaluate.report.flags import FLAGS, LEVELS
+from dependency.evaluate.report.groups import HEIGHTS, align_groups, group_faces, height_name
+from dependency.evaluate.report.outcomes import find_outcomes
+from tests.dependency.scored_sets import flags_for, random_images, scored_set
+from tests.dependency.test_wider_eval import literal_iou
+
+
+def literal_group(images, scores, members, answers, iou):
+    """(AP, faces) of a group, one threshold and one row at a time.
+
+    members(image, face) says who is in the group, answers(image, row) for which false alarms the group does.
+    """
+    totals = np.zeros((1000, 2))
+    faces = sum(members(i, face) for i, (_, _, kept, _) in enumerate(images) for face in kept)
+    for i, (_, boxes, kept, rows) in enumerate(images):
+        if not len(boxes):
+            continue
+        outcome, found = [], set()
+        for number, row in enumerate(rows):
+            overlaps = [literal_iou(row, box) for box in boxes]
+            face = int(np.argmax(overlaps))
+            counts = face in kept and members(i, face)
+            if overlaps[face] >= iou and counts and face not in found:
+                found.add(face)
+                outcome.append("hit")
+            elif overlaps[face] >= iou and not counts:
+                outcome.append("neutral")
+            else:
+                outcome.append("wrong" if answers(i, number) else "neutral")
+        for t in range(1000):
+            reached = np.flatnonzero(scores[i] >= 1 - (t + 1) / 1000)
+            taken = outcome[:reached[-1] + 1] if len(reached) else []
+            totals[t] += taken.count("hit") + taken.count("wrong"), taken.count("hit")
+    if not faces:
+        return None, 0
+    recall = [0.0, *(totals[:, 1] / faces), 1.0]
+    precision = [0.0, *(hits / max(1, rows) for rows, hits in totals), 0.0]
+    for k in range(len(precision) - 2, -1, -1):
+        precision[k] = max(precision[k], precision[k + 1])
+    return sum((recall[k + 1] - recall[k]) * precision[k + 1] for k in range(len(recall) - 1)), faces
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_groups_equal_a_literal_reading(seed):
+    rng, compared = np.random.default_rng(seed), 0
+    for _ in range(4):
+        images = random_images(rng)
+        report, scored = scored_set(images)
+        if not report.faces["hard"]:
+            continue
+        levels = {i: rng.integers(0, 2, (len(boxes), len(FLAGS))) for i, (_, boxes, _, _) in enumerate(images)}
+        groups = group_faces(find_outcomes(scored, 0.5, flags_for(scored, levels)))
+        questions = {("event", name): (lambda i, face, name=name: images[i][0] == name,
+                                       lambda i, row, name=name: images[i][0] == name) for name in ("0--E", "1--E")}
+        questions.update({("height", height_name(low, high)): (
+            lambda i, face, low=low, high=high: low <= images[i][1][face][3] < high,
+            lambda i, row, low=low, high=high: low <= images[i][3][row][3] < high)
+            for low, high in zip(HEIGHTS, HEIGHTS[1:])})
+        questions.update({("blur", name): (lambda i, face, value=value: levels[i][face][0] == value,
+                                           lambda i, row: True) for value, name in enumerate(LEVELS["blur"])})
+        for (family, name), (members, answers) in questions.items():
+            ap, faces = literal_group(images, scored.scores, members, answers, 0.5)
+            found = [group for group in groups[family] if group["name"] == name]
+            assert len(found) == (faces > 0)
+            if found:
+                assert found[0]["faces"] == faces and found[0]["ap"] == pytest.approx(ap, abs=1e-12)
+                compared += 1
+    assert compared > 12
+
+
+def test_a_group_of_all_faces_has_the_ap_of_all():
+    rng = np.random.default_rng(5)
+    for _ in range(20):
+        images = [("0--E", boxes, kept, rows) for _, boxes, kept, rows in random_images(rng)]
+        report, scored = scored_set(images)
+        if report.faces["hard"]:
+            groups = group_faces(find_outcomes(scored, 0.5, flags_for(scored, {})))
+            for family in ("event", *LEVELS):
+                assert [group["ap"] for group in groups[family]] == [report.ap[0.5]["hard"]]
+                assert groups[family][0]["share"] == 1
+
+
+def test_groups_of_runs_are_aligned_by_name():
+    a, b, c = ({"name": name} for name in "abc")
+    runs = [{"groups": {"blur": [a, b]}}, {"groups": {}}, {"groups": {"blur": [c, b]}}]
+    assert align_groups(runs, "blur") == [("a", [a, None, None]), ("b", [b, None, b]), ("c", [None, None, c])]

@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Photographs and close-ups: what they show, and how large they are stored."""
+import base64
+
+import cv2
+import numpy as np
+import pytest
+
+from dependency.evaluate.report.pictures import CROP_BYTES, PHOTO_BYTES, close_up, cut_pictures
+from tests.small_analysis import make_images, make_run
+
+
+def test_a_close_up_shows_its_face_in_its_place(tmp_path):
+    pictures = cut_pictures([make_run()], make_images(tmp_path))
+    assert len(pictures.crops) > 60 and not pictures.absent
+    assert len({picture.id for picture in [*pictures.crops.values(), *pictures.photos.values()]}) == (
+        len(pictures.crops) + len(pictures.photos))
+    photos = {name: cv2.imread(str(tmp_path / f"{name}.jpg")) for name in pictures.photos}
+    for (name, _), picture in pictures.crops.items():
+        x, y, width, height = picture.view
+        data = np.frombuffer(base64.b64decode(picture.jpeg), np.uint8)
+        crop = cv2.imdecode(data, cv2.IMREAD_COLOR)
+        expected = photos[name][y:y + height, x:x + width]
+        assert crop.shape == expected.shape, "small enough to be stored as it is"
+        assert np.abs(crop.astype(int) - expected).mean() < 6
+
+
+@pytest.mark.parametrize("box, view", [
+    ((150, 110, 20, 20), (128, 88, 64, 64)), ((100, 60, 30, 50), (55, 25, 120, 120)),
+    ((5, 110, 20, 20), (0, 88, 64, 64)), ((300, 220, 20, 20), (256, 176, 64, 64)),
+    ((100, 20, 150, 190), (0, 0, 320, 240)), ((-10, -10, 1000, 1000), (0, 0, 320, 240)),
+    ((-50, -50, 60, 60), (0, 0, 144, 144)), ((500, 500, 20, 20), (256, 176, 64, 64))])
+def test_a_close_up_is_centred_and_moved_inside(box, view):
+    assert close_up(box, 320, 240) == view
+
+
+def test_size_of_all_pictures_is_bounded(tmp_path):
+    rng = np.random.default_rng(0)
+    run = make_run()
+    for image in run["worst_images"]:                   # noise is what JPEG compresses worst
+        path = tmp_path / f"{image['image']}.jpg"
+        path.parent.mkdir(parents=True)
+        cv2.imwrite(str(path), rng.integers(0, 255, (768, 1024, 3), np.uint8))
+    pictures = cut_pictures([run], tmp_path)
+    assert len(pictures.photos) == 18 and len(pictures.crops) > 60
+    for stored, limit in ((pictures.photos, PHOTO_BYTES), (pictures.crops, CROP_BYTES)):
+        assert 0 < sum(len(picture.jpeg) for picture in stored.values()) < limit * 4 / 3 + 4 * len(stored)
