@@ -43,7 +43,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def train(name: str, cfg, ranks) -> None:
     """Build everything that the options name, and run the epochs."""
-    from src.data.loader import create_loader
+    from src.data.loader import batches
     from src.data.sampler import SamplePlan
     from src.training import resume
     from src.training.batch_norm import synchronise
@@ -92,20 +92,19 @@ def train(name: str, cfg, ranks) -> None:
         LOGGER.info("the run had already ended with %s", restarted)
         LOGGER.info(log.END_TRAINING)
         return
-    loader = create_loader(samples, model.COLUMNS, plan, first_step, settings.workers,
-                           settings.bad_images)
     files = settings.files(plan.steps_per_epoch, is_resumed=position is not None)
     metadata = {**model.build_metadata(cfg), "versions": device.versions(), "command": sys.argv}
     for left in remove_partial(settings.run_dir):
         LOGGER.info("removed %s, half written by a process that was killed", left)
-    log.write_to(settings.run_dir / f"{files.prefix}{settings.log_name}_rank_{rank}.log")
+    log.write_to(files.path(f"{settings.log_name}_rank_{rank}.log"))
     if rank == 0:
-        with atomic_write(settings.run_dir / f"{files.prefix}config.yaml") as file:
+        with atomic_write(files.path("config.yaml")) as file:
             yaml.safe_dump({"model": name, **cfg}, file, sort_keys=False)
     LOGGER.info("args.steps_per_epoch = %d args.ckpt_interval = %d, first step %d of %d, outputs in %s",
                 plan.steps_per_epoch, settings.checkpoint_every, first_step, len(rates), settings.run_dir)
     Trainer(step, network, plan, rates, metadata, model.TERMS, settings, files, samples.describe,
-            model.build_picture(cfg), ranks).fit(loader, first_step)
+            model.build_picture(cfg), ranks).fit(
+        batches(samples, plan, first_step, settings.workers, settings.bad_images), first_step)
 
 
 if __name__ == "__main__":

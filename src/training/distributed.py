@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The processes of a data-parallel run, one for each device, and what they tell each other.
+"""The processes of a data-parallel run, one for each device, and what they exchange.
 
-    ranks = connect(cfg.is_distributed)          # Ranks(0, 1) where this process is alone
+    ranks = connect(cfg.is_distributed)          # ALONE where this process is the only one
     loss, = ranks.mean([loss]);  started = ranks.share(time.time());  ranks.share_state(step.get_parameters())
 
 Every process must make the same calls in the same order: each waits for all the others.
@@ -29,7 +29,7 @@ class Total(nn.Cell):
     the loss of the whole batch on one device. No gradient flows through it.
 
     Args:
-        devices: how many there are.
+        devices: the number of devices.
     """
 
     def __init__(self, devices: int = 1):
@@ -56,7 +56,7 @@ class Ranks:
         return (self._sum(np.array(values, np.float32)) / self.world_size).tolist()
 
     def share(self, value: Any) -> Any:
-        """What rank 0 gave, anything that JSON can hold, arrays as lists; the others' values are ignored."""
+        """The value of rank 0, anything that JSON can hold, arrays as lists; the others' values are ignored."""
         if self.world_size == 1:
             return value
         text = json.dumps(value, default=lambda array: array.tolist()) if self.rank == 0 else ""
@@ -87,6 +87,9 @@ class Ranks:
         return _total(self.world_size)(Tensor(values)).asnumpy()
 
 
+ALONE = Ranks()
+
+
 @lru_cache(maxsize=1)
 def _total(devices: int) -> Total:
     """One cell, so that its graphs are compiled once."""
@@ -103,7 +106,7 @@ def connect(is_distributed: bool) -> Ranks:
     launched = os.environ.get("MS_WORKER_NUM") or any(
         int(os.environ.get(name) or 1) > 1 for name in ("OMPI_COMM_WORLD_SIZE", "RANK_SIZE"))
     if not is_distributed and not launched:
-        return Ranks()
+        return ALONE
     from mindspore.communication import get_group_size, get_rank, init
     if not any(name in os.environ for name in ("MS_WORKER_NUM", "RANK_TABLE_FILE", "OMPI_COMM_WORLD_RANK")):
         why = "--is_distributed" if is_distributed else f"RANK_SIZE={os.environ.get('RANK_SIZE')} is set"

@@ -45,8 +45,7 @@ def save_state(path: Path, step: TrainStep, network: nn.Cell, metadata: dict[str
     checkpoint.save(path, tensors, metadata, position)
 
 
-def load_state(path: Path, step: TrainStep, network: nn.Cell, own_names: Renaming = dict,
-               names: OptionNames = OptionNames()) -> dict[str, Any] | None:
+def load_state(path: Path, step: TrainStep, network: nn.Cell, own_names: Renaming, names: OptionNames) -> dict[str, Any] | None:
     """Put a checkpoint into network, optimiser and moving average.
 
     Args:
@@ -89,7 +88,7 @@ def load_state(path: Path, step: TrainStep, network: nn.Cell, own_names: Renamin
     return read.bookkeeping
 
 
-def first_step(plan: SamplePlan, position: dict[str, Any] | None, names: OptionNames = OptionNames()) -> int:
+def first_step(plan: SamplePlan, position: dict[str, Any] | None, names: OptionNames) -> int:
     """The step at which a checkpoint's run continues (0 without one).
 
     The number of devices may differ as long as they use the same number of images a step and of steps an epoch.

@@ -19,28 +19,33 @@ from src.weights.checkpoint import checkpoint_name
 
 class OptionNames(NamedTuple):
     """A model's own names of the options that shared code mentions in messages."""
-    resume: str = "--resume"
-    rate: str = "--lr"
-    batch: str = "--batch_size"
-    epochs: str = "--epochs"
-    annotations: str = "--annotations"
-    optimizer: str = "--optimizer"
+    resume: str
+    rate: str
+    batch: str
+    epochs: str
+    annotations: str
+    optimizer: str
 
 
 @dataclass(frozen=True)
 class RunFiles:
-    """File names of a run: checkpoints `<checkpoint_prefix>-<epoch>_<step>.ckpt`, others `<prefix><name>`.
+    """The files of a run in `run_dir`: checkpoints `<checkpoint_prefix>-<epoch>_<step>.ckpt`, others `<prefix><name>`.
 
     steps_per_epoch: checkpoint names end with the step within the epoch; 0: with the steps since training began.
     """
+    run_dir: Path
     checkpoint_prefix: str = "0"
     steps_per_epoch: int = 0
     prefix: str = ""
 
-    def checkpoint(self, epoch: int, done: int) -> str:
-        """The name of the checkpoint after `done` steps, in epoch `epoch` (from 1)."""
+    def checkpoint(self, epoch: int, done: int) -> Path:
+        """The checkpoint after `done` steps, in epoch `epoch` (from 1)."""
         step = done - (epoch - 1) * self.steps_per_epoch if self.steps_per_epoch else done
-        return checkpoint_name(self.checkpoint_prefix, epoch, step)
+        return self.run_dir / checkpoint_name(self.checkpoint_prefix, epoch, step)
+
+    def path(self, name: str) -> Path:
+        """Any other file."""
+        return self.run_dir / f"{self.prefix}{name}"
 
 
 @dataclass(frozen=True)
@@ -55,13 +60,12 @@ class RunSettings:
     sync_bn: BatchNorm over all devices, see `batch_norm.synchronise`.
     bad_images: what happens to an image that cannot be read, see `create_loader`.
     run_dir: folder of checkpoints, log and metrics; log_name: name of the log, without its rank.
-    checkpoint_prefix: of the checkpoints' names.
+    checkpoint_prefix: of the checkpoints' names; names: of the model's options, for messages.
     unique_run_dir: True: each run has its own folder; False: all runs share one, and a later run's prefix is
         <checkpoint_prefix>_1, _2, ...
     step_in_epoch: see `RunFiles`.
     checkpoint_every: steps between checkpoints (0 = an epoch); keep: number of newest ones to keep (0 = all).
     iteration_line: format of a step's log line, see `log.ITERATION`; log_every: steps between them.
-    names: of the model's options, for messages.
 
     Raises:
         InputError: a number that must be at least 1 is not.
@@ -82,6 +86,7 @@ class RunSettings:
     run_dir: Path
     log_name: str
     checkpoint_prefix: str
+    names: OptionNames
     sync_bn: bool = False
     bad_images: str = "error"
     unique_run_dir: bool = True
@@ -90,7 +95,6 @@ class RunSettings:
     keep: int = 0
     iteration_line: str = log.ITERATION
     log_every: int = 1
-    names: OptionNames = OptionNames()
 
     def __post_init__(self) -> None:
         for name, value in ((self.names.batch, self.batch), (self.names.epochs, self.epochs),
@@ -106,7 +110,7 @@ class RunSettings:
         return self
 
     def files(self, steps_per_epoch: int, is_resumed: bool) -> RunFiles:
-        """The names of this run's files; in a shared folder the prefix of an earlier run is not used again.
+        """This run's files; in a shared folder the prefix of an earlier run is not used again.
 
         Args:
             steps_per_epoch: of the run.
@@ -114,7 +118,7 @@ class RunSettings:
         """
         steps = steps_per_epoch if self.step_in_epoch else 0
         if self.unique_run_dir:
-            return RunFiles(self.checkpoint_prefix, steps)
+            return RunFiles(self.run_dir, self.checkpoint_prefix, steps)
         checkpoint = Path(self.resume)
         name = re.fullmatch(r"(.+)-\d+_\d+\.ckpt", checkpoint.name)
         if is_resumed and name and checkpoint.resolve().parent == self.run_dir.resolve():
@@ -123,4 +127,4 @@ class RunSettings:
             used = {path.name.split("-")[0] for path in self.run_dir.glob("*-*.*")}
             prefixes = chain([self.checkpoint_prefix], (f"{self.checkpoint_prefix}_{number}" for number in count(1)))
             prefix = next(prefix for prefix in prefixes if prefix not in used)
-        return RunFiles(prefix, steps, f"{prefix}-")
+        return RunFiles(self.run_dir, prefix, steps, f"{prefix}-")

@@ -1,40 +1,39 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The one epoch loop: log lines of the manuals, checkpoints, resume, and clean ends.
+"""The epoch loop of both models: log lines of the manuals, checkpoints, resume, and an orderly end in every case.
 
-    Trainer(step, network, plan, rates, metadata, terms=("hm", "wh"), settings=settings, files=files).fit(loader)
+    Trainer(step, network, plan, rates, metadata, terms=("hm", "wh"), settings=settings, files=files).fit(batches)
 
-Writes into its folder checkpoints and `metrics.jsonl` (one line an epoch), named by a `RunFiles`. Knows no model: the
-batch's last two columns hold image indices and bad images, everything before them goes to the train step.
+Writes checkpoints and `metrics.jsonl` (one line an epoch) into the run's folder. Knows no model: a batch's last two
+columns hold image indices and bad images, everything before them goes to the train step.
 """
 from __future__ import annotations
 
 import json
 import math
-import re
-import signal
-import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Callable
 
+import cv2
 import numpy as np
-from typing_extensions import Self
+from mindspore import Tensor
+from tqdm import tqdm
 
 from dependency.errors import TrainingError
 from dependency.files import append_line, atomic_write
 from src.common import log
 from src.common.log import LOGGER
-from src.data.data_workers import DeadWorkerError
-from src.data.loader import batches
+from src.data.loader import Batch, DataError
 from src.data.sampler import SamplePlan
 from src.data.training_set import BadImages
 from src.training import run_file
-from src.training.distributed import Ranks
-from src.training.progress import Progress
+from src.training.distributed import ALONE, Ranks
 from src.training.resume import save_state
 from src.training.settings import RunFiles, RunSettings
+from src.training.stop_signal import StopSignal
 from src.training.train_step import TrainStep
 
 METRICS = "metrics.jsonl"
@@ -42,18 +41,19 @@ METRICS = "metrics.jsonl"
 
 @dataclass
 class EpochMeter:
-    """Running means over one epoch; waited: seconds of it in which there was no batch yet."""
+    """Running means over one epoch; data_seconds: time spent waiting for batches."""
     terms: int
     steps: int = 0
     skipped: int = 0
     bad_images: int = 0
-    waited: float = 0.0
+    data_seconds: float = 0.0
     loss: float = 0.0
     sums: list[float] = field(default_factory=list)
     start: float = field(default_factory=time.monotonic)
 
-    def add(self, loss: float, terms: Sequence[float], finite: bool) -> None:
+    def add(self, loss: float, terms: Sequence[float], finite: bool, bad_images: int) -> None:
         self.steps += 1
+        self.bad_images += bad_images
         self.skipped += not finite
         self.loss += (loss - self.loss) / self.steps
         self.sums = [total + term for total, term in zip(self.sums or [0.0] * self.terms, terms)]
@@ -68,8 +68,8 @@ class Trainer:
     """Everything that the loop needs.
 
     step: the train step; network: whose weights are saved; plan: which image when; rates: learning rate per step.
-    metadata: embedded in every checkpoint; terms: names of the loss terms; settings: folder, intervals, log line;
-    files: of the files. describe: image index -> its name; picture: (batch, path) -> writes the batch as a picture.
+    metadata: embedded in every checkpoint; terms: names of the loss terms; settings: intervals, log line; files: where
+    to write. describe: image index -> its name; picture: (batch, path) -> writes the batch as a picture.
     ranks: the processes that train together; losses are means over them, and they stop together.
     """
     step: TrainStep
@@ -81,229 +81,177 @@ class Trainer:
     settings: RunSettings
     files: RunFiles
     describe: Callable[[int], str] = str
-    picture: Callable[[tuple, Path], None] | None = None
-    ranks: Ranks = Ranks()
+    picture: Callable[[Batch, Path], None] | None = None
+    ranks: Ranks = ALONE
     saved: list[Path] = field(default_factory=list)
 
-    def fit(self, loader: Any, first_step: int = 0) -> None:
+    def fit(self, batches: Generator[Batch, None, None], first_step: int = 0) -> None:
         """Train from step `first_step` to the end of the plan.
 
         SIGTERM and SIGINT end it after the running step with a checkpoint from which --resume continues; from then on
-        the process, which is ending, ignores SIGTERM.
+        the ending process ignores SIGTERM.
 
         Raises:
-            TrainingError: the loss is not finite, or a data worker failed.
+            TrainingError: the loss is not finite, or no more data come.
         """
-        stop = _StopSignal()
         self.step.set_train(True)
-        total = self.plan.max_epoch * self.plan.steps_per_epoch
-        meter, done = self._meter(), first_step
+        self._discard_metrics_after(first_step)
+        self.saved = self._checkpoints_until(first_step)
         bad_images = BadImages(self.describe)
-        self._forget_after(first_step)
-        self.saved = self._saved_until(first_step)
-        with stop, Progress(total - first_step, "steps", "training", bar=self.settings.log_every > 1) as progress:
-            for batch, waited in _timed(self._saved_at_failure(_guarded(batches(loader)), first_step)):
-                counts = stop.number > 0, bad_images.record(batch[-1].asnumpy())
-                loss, terms, finite, (stopped, bad) = self._run(batch, done, counts)
-                meter.add(loss, terms, finite)
-                meter.bad_images += bad
-                meter.waited += waited
-                self._log_iteration(done, meter, loss, finite)
-                done += 1
-                progress.advance()
-                epoch_ends = done % self.plan.steps_per_epoch == 0
-                if epoch_ends:
+        meter = EpochMeter(len(self.terms))
+        total = self.plan.total_steps
+        bar = tqdm(total=total, initial=first_step, desc="training", unit=" steps", leave=False,
+                   disable=None if self.settings.log_every > 1 else True)
+        with StopSignal() as stop, bar, closing(batches):
+            for done in range(first_step + 1, total + 1):
+                start = time.monotonic()
+                try:
+                    batch = next(batches)
+                except DataError as error:
+                    raise self._data_failure(error, done - 1, first_step) from error
+                meter.data_seconds += time.monotonic() - start
+                loss, terms, finite = self._run(batch)
+                # Asked for after the step, so that a signal during it ends the run with it.
+                counts = (stop.name != "", bad_images.record(batch[-1]))
+                mean, means, (stopping, bad) = self._over_devices(loss, terms, counts)
+                if not math.isfinite(mean):
+                    raise self._not_finite(batch, loss, terms, done)
+                meter.add(mean, means, finite, bad)
+                self._log_iteration(done, meter, mean, finite)
+                bar.update()
+                if done % self.plan.steps_per_epoch == 0:
                     self._end_epoch(done, meter)
-                    meter = self._meter()
-                if self._is_due(done, total) or stopped:
+                    meter = EpochMeter(len(self.terms))
+                if stopping or done == total or done % self._checkpoint_interval == 0:
                     self.save(done)
-                if stopped:
-                    stop.is_heeded = True
-                if stopped and done < total:
-                    LOGGER.warning("stopped by %s after step %d of %d; go on with %s %s",
-                                   signal.Signals(stop.number).name if stop.number else "another device", done, total,
-                                   self.settings.names.resume, self._path(done))
+                if stopping:
+                    stop.is_stopping = True
+                if stopping and done < total:
+                    LOGGER.warning("stopped by %s after step %d of %d; go on with %s %s", stop.name or "another device",
+                                   done, total, self.settings.names.resume, self._checkpoint(done))
                     return
         LOGGER.info(log.END_TRAINING)
 
-    def _saved_at_failure(self, source: Any, first_step: int) -> Any:
-        """The same batches; when the data fail, what was learnt until then is saved."""
-        done = first_step
+    def save(self, done: int) -> None:
+        """Write the checkpoint of the state after `done` steps (rank 0 only) and remove the oldest above `keep`."""
+        if self.plan.rank != 0:
+            return
+        path = self._checkpoint(done)
+        # "group" is the name of the number of devices in the files.
+        save_state(path, self.step, self.network, self.metadata,
+                   {"epoch": self._epoch(done), "step": done, "steps_per_epoch": self.plan.steps_per_epoch,
+                    "batch": self.plan.batch, "group": self.plan.world_size, "seed": self.plan.seed,
+                    "images": self.plan.count})
+        run_file.note(path)
+        self.saved.append(path)
+        while 0 < self.settings.keep < len(self.saved):
+            self.saved.pop(0).unlink(missing_ok=True)
+
+    def _run(self, batch: Batch) -> tuple[float, list[float], bool]:
+        """Make a step; this device's loss and its terms, and whether the gradients were finite."""
+        loss, terms, finite = self.step(*map(Tensor, batch[:-2]))
+        return float(loss.asnumpy()), [float(term.asnumpy()) for term in terms], bool(finite.asnumpy())
+
+    def _over_devices(self, loss: float, terms: Sequence[float],
+                      counts: Sequence[int]) -> tuple[float, list[float], list[int]]:
+        """Means of loss and terms, sums of counts, over all devices."""
+        mean, *means = self.ranks.mean([loss, *terms, *map(float, counts)])
+        sums = [round(value * self.ranks.world_size) for value in means[len(terms):]]
+        return mean, means[:len(terms)], sums
+
+    def _not_finite(self, batch: Batch, loss: float, terms: Sequence[float], done: int) -> TrainingError:
+        where = f"at epoch {self._epoch(done)}, step {done - 1}"
+        if math.isfinite(loss):
+            report = f"the loss of another device is not finite {where}; the end of its log names the images"
+        else:
+            values = ", ".join(f"{name} {value:g}" for name, value in zip(self.terms, terms))
+            names = ", ".join(self.describe(int(index)) for index in batch[-2])
+            report = (f"the loss is not finite {where}: {values}. Images of the batch: {names}."
+                      f"{self._draw(batch, done)} Lower {self.settings.names.rate}, clip gradients (--clip_norm 10), or "
+                      "look for bad boxes: python -m src.tools.prepare_wider --validate")
+            if self.ranks.world_size > 1:
+                LOGGER.error("%s", report)
+        self.ranks.mean([0.0])      # wait for the others: the launcher ends all processes with the first one
+        return TrainingError(report)
+
+    def _draw(self, batch: Batch, done: int) -> str:
+        """Draw the batch of a loss that is not finite; a sentence that says where."""
+        if self.picture is None:
+            return ""
+        path = self.files.path(f"non_finite_{done - 1}.png")
         try:
-            for batch in source:
-                yield batch
-                done += 1
-        except _DataError as error:
-            if done == first_step or self.plan.rank:
-                raise
-            path = self._path(done)
-            if path not in self.saved:
-                self.save(done)
-            raise TrainingError(f"{error}; go on with {self.settings.names.resume} {path}") from error
+            self.picture(batch, path)
+        except (OSError, ValueError, ArithmeticError, cv2.error) as error:
+            return f" The batch could not be drawn in {path} ({error})."
+        return f" The batch is drawn in {path}."
 
-    def save(self, done: int) -> Path:
-        """Write the checkpoint of the state after `done` steps (rank 0 only)."""
-        path = self._path(done)
+    def _data_failure(self, error: DataError, done: int, first_step: int) -> TrainingError:
+        """Save what was learnt before the data failed; the error that names the checkpoint."""
+        if done == first_step or self.plan.rank:
+            return error
+        path = self._checkpoint(done)
+        if path not in self.saved:
+            self.save(done)
+        return TrainingError(f"{error}; go on with {self.settings.names.resume} {path}")
+
+    def _log_iteration(self, done: int, meter: EpochMeter, loss: float, finite: bool) -> None:
+        iteration = (done - 1) % self.plan.steps_per_epoch
+        if iteration % self.settings.log_every == 0 or not finite:
+            LOGGER.info(self.settings.iteration_line.format(
+                epoch=self._epoch(done), iteration=iteration, step=iteration + 1, average=meter.loss, loss=loss,
+                overflow=not finite, loss_scale=self.settings.loss_scale))
+
+    def _end_epoch(self, done: int, meter: EpochMeter) -> None:
+        epoch = self._epoch(done)
+        seconds = time.monotonic() - meter.start
+        speed = meter.steps * self.plan.batch * self.plan.world_size / seconds
+        rate = float(np.float32(self.rates[done - 1]))
+        terms = dict(zip(self.terms, meter.means))
+        LOGGER.info(log.EPOCH.format(epoch=epoch, average=meter.loss, images_per_second=speed, lr=rate))
+        LOGGER.info(log.TERMS.format(epoch=epoch, skipped=meter.skipped,
+                                     terms=", ".join(f"{name}:{value:.4f}" for name, value in terms.items())))
+        if meter.bad_images:
+            LOGGER.warning(log.BAD_IMAGES.format(epoch=epoch, bad_images=meter.bad_images))
+        LOGGER.info(log.END_EPOCH)
         if self.plan.rank == 0:
-            save_state(path, self.step, self.network, self.metadata,
-                       {"epoch": self._epoch(done), "step": done, "steps_per_epoch": self.plan.steps_per_epoch,
-                        "batch": self.plan.batch, "group": self.plan.world_size, "seed": self.plan.seed,
-                        "images": self.plan.count})
-            run_file.note(path)
-            self._drop_old(path)
-        return path
+            line = {"epoch": epoch, "step": done, "loss": meter.loss, **terms, "skipped": meter.skipped,
+                    "bad_images": meter.bad_images, "data_seconds": meter.data_seconds, "lr": rate,
+                    "images_per_second": speed, "seconds": seconds, "time": time.time()}
+            append_line(self.files.path(METRICS), json.dumps(line))
 
-    def _forget_after(self, step: int) -> None:
-        """Leave out of the metrics what an interrupted run wrote after the checkpoint that this one goes on from."""
-        path = self.settings.run_dir / f"{self.files.prefix}{METRICS}"
+    def _discard_metrics_after(self, step: int) -> None:
+        """Drop the metrics that an interrupted run wrote after the checkpoint that this one resumes."""
+        path = self.files.path(METRICS)
         if self.plan.rank or not path.is_file():
             return
         lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
         with atomic_write(path) as file:
             file.writelines(line for line in lines if _step_of(line) <= step)
 
-    def _saved_until(self, step: int) -> list[Path]:
-        """This run's own checkpoints, where it goes on after `step`, the oldest first.
+    def _checkpoints_until(self, step: int) -> list[Path]:
+        """This run's own checkpoints up to `step`, the oldest first.
 
-        None of them if there are more than it would have left: somebody wanted those to stay.
+        None of them if there are more than `keep`: an earlier part of the run had a larger limit, and they stay.
         """
-        present = set(self.settings.run_dir.glob("*.ckpt"))
-        found = [path for path in map(self._path, range(1, step + 1)) if path in present]
-        return found if len(found) <= self.settings.keep else []
+        present = set(self.files.run_dir.glob("*.ckpt"))
+        own = [path for path in map(self._checkpoint, range(1, step + 1)) if path in present]
+        return own if len(own) <= self.settings.keep else []
 
-    def _drop_old(self, newest: Path) -> None:
-        """Of the checkpoints that this run wrote, leave the newest `keep`."""
-        self.saved.append(newest)
-        while 0 < self.settings.keep < len(self.saved):
-            self.saved.pop(0).unlink(missing_ok=True)
-
-    def _run(self, batch: tuple, done: int, counts: Sequence[int]) -> tuple[float, list[float], bool, list[int]]:
-        """Loss and terms, means over the devices; whether the step was made; the counts, summed over the devices."""
-        loss, terms, finite = self.step(*batch[:-2])
-        loss, terms = float(loss.asnumpy()), [float(term.asnumpy()) for term in terms]
-        mean, *means = self.ranks.mean([loss, *terms, *map(float, counts)])
-        sums = [round(value * self.ranks.world_size) for value in means[len(terms):]]
-        if not math.isfinite(mean):
-            report = (f"the loss of another device is not finite at epoch {self._epoch(done + 1)}, step {done}; the "
-                      "end of its log names the images")
-            if not math.isfinite(loss):
-                report = self._report_non_finite(batch, terms, done)
-                if self.ranks.world_size > 1:
-                    LOGGER.error("%s", report)
-            self.ranks.mean([0.0])      # nobody ends before the batch is drawn and named
-            raise TrainingError(report)
-        return mean, means[:len(terms)], bool(finite.asnumpy()), sums
-
-    def _report_non_finite(self, batch: tuple, terms: Sequence[float], done: int) -> str:
-        shown = ", ".join(f"{name} {value:g}" for name, value in zip(self.terms, terms))
-        names = [self.describe(int(index)) for index in batch[-2].asnumpy()]
-        where = ""
-        if self.picture is not None:
-            path = self.settings.run_dir / f"{self.files.prefix}non_finite_{done}.png"
-            try:
-                self.picture(tuple(column.asnumpy() for column in batch), path)
-                where = f" The batch is drawn in {path}."
-            except Exception as error:      # a full disk, say: what is known is told all the same
-                where = f" The batch could not be drawn in {path} ({error})."
-        return (f"the loss is not finite at epoch {self._epoch(done + 1)}, step {done}: {shown}. Images of the batch: "
-                f"{', '.join(names)}.{where} Lower {self.settings.names.rate}, clip gradients "
-                "(--clip_norm 10), or look for bad boxes: "
-                "python -m src.tools.prepare_wider --validate")
-
-    def _log_iteration(self, done: int, meter: EpochMeter, loss: float, finite: bool) -> None:
-        iteration = done % self.plan.steps_per_epoch
-        if iteration % self.settings.log_every == 0 or not finite:
-            LOGGER.info(self.settings.iteration_line.format(
-                epoch=self._epoch(done + 1), iteration=iteration, step=iteration + 1, average=meter.loss, loss=loss,
-                overflow=not finite, loss_scale=self.settings.loss_scale))
-
-    def _end_epoch(self, done: int, meter: EpochMeter) -> None:
-        seconds = time.monotonic() - meter.start
-        speed = meter.steps * self.plan.batch * self.plan.world_size / seconds
-        rate = float(np.float32(self.rates[done - 1]))
-        LOGGER.info(log.EPOCH.format(epoch=self._epoch(done), average=meter.loss, images_per_second=speed, lr=rate))
-        LOGGER.info(log.TERMS.format(epoch=self._epoch(done), skipped=meter.skipped, terms=", ".join(
-            f"{name}:{value:.4f}" for name, value in zip(self.terms, meter.means))))
-        if meter.bad_images:
-            LOGGER.warning(log.BAD_IMAGES.format(epoch=self._epoch(done), bad_images=meter.bad_images))
-        LOGGER.info(log.END_EPOCH)
-        if self.plan.rank == 0:
-            line = {"epoch": self._epoch(done), "step": done, "loss": meter.loss,
-                    **dict(zip(self.terms, meter.means)), "skipped": meter.skipped,
-                    "bad_images": meter.bad_images, "data_seconds": meter.waited, "lr": rate,
-                    "images_per_second": speed, "seconds": seconds, "time": time.time()}
-            append_line(self.settings.run_dir / f"{self.files.prefix}{METRICS}", json.dumps(line))
-
-    def _meter(self) -> EpochMeter:
-        return EpochMeter(len(self.terms))
+    @property
+    def _checkpoint_interval(self) -> int:
+        return self.settings.checkpoint_every or self.plan.steps_per_epoch
 
     def _epoch(self, done: int) -> int:
-        """The epoch, counted from 1, that the step before `done` belongs to."""
+        """The epoch, counted from 1, of step number `done`, counted from 1."""
         return -(-done // self.plan.steps_per_epoch)
 
-    def _is_due(self, done: int, total: int) -> bool:
-        return done == total or done % (self.settings.checkpoint_every or self.plan.steps_per_epoch) == 0
-
-    def _path(self, done: int) -> Path:
-        return self.settings.run_dir / self.files.checkpoint(self._epoch(done), done)
-
-
-def _timed(source: Iterable) -> Iterator[tuple[Any, float]]:
-    """Each item, and the seconds that it took to come."""
-    start = time.monotonic()
-    for item in source:
-        yield item, time.monotonic() - start
-        start = time.monotonic()
-
-
-class _StopSignal:
-    """Catches SIGTERM and SIGINT while training; `number` is the signal that came, else 0.
-
-    Once it is heeded, here or on another device, no later SIGTERM kills the process, which is ending.
-    """
-
-    def __init__(self):
-        self.number = 0
-        self.is_heeded = False
-        self._former: dict[int, Any] = {}
-
-    def __enter__(self) -> Self:
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGTERM, signal.SIGINT):
-                self._former[number] = signal.signal(number, self._note)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._former.items():
-            signal.signal(number, signal.SIG_IGN if self.is_heeded and number == signal.SIGTERM else handler)
-
-    def _note(self, number: int, _: Any) -> None:
-        # Batch systems may send SIGTERM more than once; a person who insists presses Ctrl+C again.
-        if self.number and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        self.number = self.number or number
-
-
-class _DataError(TrainingError):
-    """No more data comes; network and optimiser are as the last step left them."""
+    def _checkpoint(self, done: int) -> Path:
+        return self.files.checkpoint(self._epoch(done), done)
 
 
 def _step_of(line: str) -> float:
-    """The step of a line of the metrics; behind every other for a line that a crash cut off."""
+    """The step of a line of the metrics; infinity for a line that a crash cut off."""
     try:
         return json.loads(line)["step"]
     except ValueError:
         return math.inf
-
-
-def _guarded(iterator: Any) -> Any:
-    """The same batches; a failure in a data worker becomes a _DataError with its own last message."""
-    try:
-        yield from iterator
-    except DeadWorkerError as error:
-        raise _DataError(str(error)) from error
-    except RuntimeError as error:
-        cause = re.findall(r"^(?:\w+\.)*(?:InputError|\w*Error|\w*Exception): (.+)$", str(error), re.MULTILINE)
-        if not cause:
-            raise
-        raise _DataError(f"reading the training data failed: {cause[-1].strip()}") from error

@@ -7,7 +7,7 @@ from hypothesis import assume, given, settings
 from hypothesis.strategies import integers, sampled_from
 
 from dependency.errors import InputError
-from src.data.loader import batches, create_loader
+from src.data.loader import batches
 from src.data.sampler import SamplePlan, first_readable
 from src.data.training_set import NONE_BAD, BadImageError
 
@@ -17,8 +17,7 @@ def sample(index, rng):
 
 
 def rows(plan, **options):
-    found = [[column.asnumpy() for column in batch]
-             for batch in batches(create_loader(sample, ["pair", "image"], plan, **options))]
+    found = list(batches(sample, plan, **options))
     return np.concatenate([pair for pair, *_ in found]), np.concatenate([index for _, _, index, _ in found])
 
 
@@ -40,7 +39,7 @@ def test_steps_of_the_manual(count, world_size, batch, steps):
     assert SamplePlan(count, batch, 140, world_size=world_size).steps_per_epoch == steps
 
 
-def test_workers_and_resume_do_not_change_the_data(ms):
+def test_workers_and_resume_do_not_change_the_data():
     plan = SamplePlan(count=10, batch=3, max_epoch=3, seed=5)
     whole, index = rows(plan, workers=1)
     assert len(whole) == 27 and (whole[:, 0] == index).all()
@@ -50,7 +49,7 @@ def test_workers_and_resume_do_not_change_the_data(ms):
     np.testing.assert_array_equal(whole[12:], rest)
 
 
-def test_randomness_differs_between_epochs_of_one_image(ms):
+def test_randomness_differs_between_epochs_of_one_image():
     pairs, _ = rows(SamplePlan(count=4, batch=4, max_epoch=6, seed=0), workers=1)
     of_one = pairs[pairs[:, 0] == 2, 1]
     assert len(set(of_one)) == 6
@@ -96,12 +95,11 @@ def unreadable(*bad):
 
 def skipped(plan, bad, **options):
     """Columns (pair, index, bad) of a loader that skips the images `bad`."""
-    loader = create_loader(unreadable(*bad), ["pair", "image"], plan, bad_images="skip", **options)
-    found = [[column.asnumpy() for column in batch] for batch in batches(loader)]
+    found = list(batches(unreadable(*bad), plan, bad_images="skip", **options))
     return [np.concatenate([batch[column] for batch in found]).tolist() for column in (0, 2, 3)]
 
 
-def test_a_bad_image_is_replaced_by_the_next_of_the_epoch(ms):
+def test_a_bad_image_is_replaced_by_the_next_of_the_epoch():
     plan = SamplePlan(count=10, batch=5, max_epoch=2, seed=5)
     order = [plan.image(place)[1] for place in range(20)]
     bad = {order[3], order[4], order[9]}

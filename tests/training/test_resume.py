@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+from functools import partial
+
 import pytest
 
 from dependency.errors import InputError
@@ -8,7 +10,8 @@ from src.data.sampler import SamplePlan
 @pytest.fixture(scope="module")
 def first_step(ms):
     from src.training.resume import first_step
-    return first_step
+    from tests.training.small_training import NAMES
+    return partial(first_step, names=NAMES)
 
 
 def test_resume_with_other_data_is_refused(first_step):

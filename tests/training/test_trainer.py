@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from dependency.errors import InputError, TrainingError
-from src.data.loader import create_loader
+from src.data.loader import batches
 from src.data.sampler import SamplePlan
 from src.weights import checkpoint
 
@@ -20,20 +20,20 @@ def train(ms, tmp_path):
     """train(epochs, resume=path, sample=..., **step options) -> (trainer, tensors of the last checkpoint)."""
     from src.training.resume import first_step, load_state
     from src.training.trainer import Trainer
-    from tests.training.small_training import small_sample, small_settings, small_step
+    from tests.training.small_training import NAMES, small_sample, small_settings, small_step
 
     def run(folder, epochs=EPOCHS, resume=None, sample=small_sample, count=13, seed=2, settings=None, **options):
         plan = SamplePlan(count, 4, epochs, seed=seed)
         rates = [0.05 / (1 + step) for step in range(EPOCHS * plan.steps_per_epoch)][:epochs * plan.steps_per_epoch]
         step, network = small_step(rates, **options)
-        position = load_state(resume, step, network) if resume else None
-        first = first_step(plan, position)
+        position = load_state(resume, step, network, dict, NAMES) if resume else None
+        first = first_step(plan, position, NAMES)
         (tmp_path / folder).mkdir(exist_ok=True)
         settings = small_settings(tmp_path / folder, plan, rates, resume=str(resume or ""), **(settings or {}))
         trainer = Trainer(step, network, plan, rates, {"model": "small"}, ("square", "absolute"),
                           settings, settings.files(plan.steps_per_epoch, bool(position)),
                           describe=lambda index: f"image_{index}.jpg")
-        trainer.fit(create_loader(sample, ["x", "y"], plan, first, workers=1), first)
+        trainer.fit(batches(sample, plan, first, workers=1), first)
         return tmp_path / folder
 
     return run

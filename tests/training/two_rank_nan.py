@@ -20,7 +20,7 @@ def main() -> int:
     device.setup("CPU")
     from src.training.distributed import connect
     ranks = connect(True)
-    from src.data.loader import create_loader
+    from src.data.loader import batches
     from src.data.sampler import SamplePlan
     from src.training.trainer import Trainer
     from tests.training.small_training import small_sample, small_settings, small_step
@@ -39,7 +39,7 @@ def main() -> int:
     step, network = small_step(rates)
     settings = small_settings(folder, plan, rates)
     Trainer(step, network, plan, rates, {"model": "small"}, ("square", "absolute"), settings, settings.files(1, False),
-            "image_{}.jpg".format, draw, ranks).fit(create_loader(poisoned, ["x", "y"], plan, 0, workers=1))
+            "image_{}.jpg".format, draw, ranks).fit(batches(poisoned, plan, workers=1))
     return 0
 
 
