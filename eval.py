@@ -1,3 +1,4 @@
+#!/usr/bin/env python
 # SPDX-License-Identifier: Apache-2.0
 """Score predictions on WIDER FACE (or FDDB), explain what is missed; or, for RetinaFace, detect and score in one go.
 
@@ -18,17 +19,21 @@ import os
 if __name__ == "__main__":      # before NumPy: scoring multiplies no matrices, a second BLAS thread costs a tenth of it
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-import argparse
 import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from easydict import EasyDict
+
+from dependency.centernet.src.lib.detectors.rules import IOU, numbers
 from dependency.errors import InputError
 from dependency.evaluate.eval import IOU_THRESHOLDS
 from dependency.evaluate.ground_truth import load_ground_truth
 from dependency.files import atomic_write
+from src.cli.arguments import Parser, parse, refuse_idle
+from src.cli.options import Option, Table, flat
 from src.cli.program import run
 from src.common import log
 from src.evaluation import ap_table, scoring
@@ -37,46 +42,47 @@ PROTOCOLS = ("wider", "fddb")
 USAGE = "python eval.py --pred PREDICTIONS --gt GROUND_TRUTH"
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """The options; positional folders are predictions, the last one the ground truth unless --gt names it."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
-                                     allow_abbrev=False)
-    parser.add_argument("folders", nargs="*", metavar="PRED GT", help="the folders, when not given by option")
+FILTERS = {f"filter_{kind}": Option(0.0, f"Minimum {kind} AP of the best (the best must have more).", low=0,
+                                    high=len(ap_table.SUBSETS) if kind == "sum" else 1, metavar="AP")
+           for kind in (*ap_table.SUBSETS, "sum")}
+OPTIONS: Table = {
+    "Scoring": {
+        "gt": Option(None, "Ground truth folder: wider_face_val.mat (or val.mat) and wider_{easy,medium,hard}_val.mat.",
+                     aliases=("-g",), metavar="DIR"),
+        "protocol": Option("wider", "Protocol.", choices=PROTOCOLS),
+        "iou_thresh": Option(list(IOU_THRESHOLDS), "Overlaps from which a detection counts as correct.",
+                             rule=numbers(1, 64, IOU.low, IOU.high), metavar="IOU[,IOU]"),
+        "allow_missing": Option(False, "Count the faces of images without a file as missed."),
+        "only_predicted": Option(False, "Skip images without a file (the count is printed)."),
+        **FILTERS,
+    },
+    "Output": {
+        "json": Option(None, "Write the reports as JSON.", metavar="FILE"),
+        "plot": Option(None, "Draw AP over epochs, or FDDB's curves (needs matplotlib).", metavar="PNG"),
+        "fold_files": Option(None, "fddb: also write the predictions as fold-01-out.txt ...", metavar="DIR"),
+    },
+    "Report": {
+        "report": Option(None, "Write DIR/index.html and DIR/analysis.json: AP and recall by event, height, blur, "
+                               "occlusion ..., curves, the worst misses.", metavar="DIR"),
+        "image_dir": Option(None, "WIDER_val/images, for the pictures of the report.", metavar="DIR"),
+        "flags": Option("", "Attributes of the faces, wider_face_val_bbx_gt.txt (default: those in the ground truth).",
+                        metavar="FILE"),
+        "landmarks": Option("", "Annotation file with landmarks of images that are scored; the predictions must hold "
+                                "them too (test.py --save_landmarks 1).", metavar="FILE"),
+    },
+}
+
+
+def build_parser() -> Parser:
+    """Make the parser; positional folders are predictions, the last one the ground truth unless --gt names it."""
+    parser = Parser(OPTIONS, __doc__, prog="eval.py", files_follow=True, usage="eval.py [options] [PRED ...] [GT]")
+    parser.add_argument("folders", nargs="*", metavar="PRED GT", default=[],
+                        help="Prediction trees, and last the ground truth unless --gt names it.")
     parser.add_argument("-p", "--pred", nargs="+", default=[], metavar="DIR",
-                        help="prediction trees, or a sweep's folder")
-    parser.add_argument("-g", "--gt", metavar="DIR", help="ground truth: wider_face_val.mat (or val.mat) and "
-                                                          "wider_{easy,medium,hard}_val.mat")
-    parser.add_argument("--sweep", nargs="+", default=[], metavar="DIR", help="folders of trees named by epoch")
-    parser.add_argument("--protocol", choices=PROTOCOLS, default="wider", help="default: wider")
-    parser.add_argument("--iou_thresh", type=thresholds, metavar="IOU[,IOU]", default=list(IOU_THRESHOLDS),
-                        help="overlap that counts as found (default: 0.5,0.4)")
-    parser.add_argument("--allow_missing", action="store_true", help="images without a file count as missed")
-    parser.add_argument("--only_predicted", action="store_true", help="leave out images without a file, and say so")
-    parser.add_argument("--json", metavar="FILE", help="write the reports as JSON")
-    parser.add_argument("--plot", metavar="PNG", help="draw AP over epochs, or FDDB's curves (needs matplotlib)")
-    parser.add_argument("--report", metavar="DIR", help="write DIR/index.html and DIR/analysis.json: AP and recall by "
-                                                        "event, height, blur, occlusion ..., curves, the worst misses")
-    parser.add_argument("--image_dir", metavar="DIR", help="WIDER_val/images, for the pictures of the report")
-    parser.add_argument("--flags", metavar="FILE", default="", help="faces' attributes, wider_face_val_bbx_gt.txt "
-                                                                    "(default: those in the ground truth)")
-    parser.add_argument("--landmarks", metavar="FILE", default="", help="annotation with landmarks of images that are "
-                        "scored; the predictions must hold them too (test.py --save_landmarks 1)")
-    parser.add_argument("--fold_files", metavar="DIR", help="fddb: also write the predictions as fold-01-out.txt ...")
-    for kind in (*ap_table.SUBSETS, "sum"):
-        parser.add_argument(f"--filter_{kind}", type=float, default=0.0, metavar="AP",
-                            help=f"the best must have more than this {kind} AP")
+                        help="Prediction trees, or the folder of a checkpoint evaluation.")
+    parser.add_argument("--checkpoint_evaluation", "--sweep", nargs="+", default=[], metavar="DIR", dest="sweep",
+                        help="Folders of a checkpoint evaluation: their prediction trees are named by epoch.")
     return parser
-
-
-def thresholds(text: str) -> list[float]:
-    """The numbers of "0.5,0.4"."""
-    try:
-        values = [float(part) for part in text.split(",")]
-    except ValueError:
-        values = []
-    if not values or not all(0 < value <= 1 for value in values):
-        raise argparse.ArgumentTypeError(f"'{text}': expected numbers above 0, up to 1, such as 0.5,0.4")
-    return values
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -85,7 +91,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = build_parser()
     if is_detection(argv, parser):
         return detect_and_score(argv)
-    args = parser.parse_args(argv)
+    args, _ = parser.read(argv)
     folders = list(args.folders)
     gt = args.gt or (folders.pop() if len(folders) + len(args.pred) + len(args.sweep) > 1 and folders else None)
     predictions = [Path(folder) for folder in args.pred + folders]
@@ -97,23 +103,20 @@ def main(argv: list[str] | None = None) -> int:
     return score_fddb(args, predictions, gt) if args.protocol == "fddb" else score_wider(args, predictions, gt)
 
 
-def check_protocol(args: argparse.Namespace, predictions: list[Path]) -> None:
-    """InputError for an option that the protocol has no use for."""
+def check_protocol(args: EasyDict, predictions: list[Path]) -> None:
+    """Raise InputError for an option that the protocol has no use for."""
     fddb = args.protocol == "fddb"
-    filters = [f"filter_{kind}" for kind in (*ap_table.SUBSETS, "sum")]
-    useless = ["sweep", "report", *filters] if fddb else ["fold_files"]
-    useless += [] if args.report else ["image_dir", "flags", "landmarks"]
-    for name in useless:
-        if getattr(args, name):
-            raise InputError(f"--{name} has no meaning for --protocol {args.protocol}"
-                             f"{'' if args.report or fddb else ' without --report'}; leave it out")
-    if fddb and args.iou_thresh != list(IOU_THRESHOLDS):
-        raise InputError("--iou_thresh: FDDB's protocol has its own, 0.5; leave it out")
+    if fddb and args.sweep:
+        raise InputError("--sweep works only with --protocol wider; leave it out here")
+    refuse_idle(flat(OPTIONS), args, [
+        (" ".join(["report", "iou_thresh", *FILTERS]), not fddb, "with --protocol wider"),
+        ("fold_files", fddb, "with --protocol fddb"),
+        ("image_dir flags landmarks", args.report, "with --report")])
     if args.fold_files and len(predictions) != 1:
         raise InputError(f"--fold_files: expected one prediction tree, got {len(predictions)}")
 
 
-def score_wider(args: argparse.Namespace, predictions: list[Path], gt: str) -> int:
+def score_wider(args: EasyDict, predictions: list[Path], gt: str) -> int:
     """Print the manual's block of each tree, a table of several, and what `args` asks for."""
     truth = load_ground_truth(gt)
     trees = scoring.find_trees(predictions, truth)
@@ -139,7 +142,7 @@ def score_wider(args: argparse.Namespace, predictions: list[Path], gt: str) -> i
     return 1 if failed else 0
 
 
-def score_fddb(args: argparse.Namespace, predictions: list[Path], gt: str) -> int:
+def score_fddb(args: EasyDict, predictions: list[Path], gt: str) -> int:
     """Print discrete and continuous rates of each tree, and write what `args` asks for."""
     from dependency.evaluate.fddb import files as fddb_files
     from dependency.evaluate.fddb import protocol as fddb
@@ -154,28 +157,26 @@ def score_fddb(args: argparse.Namespace, predictions: list[Path], gt: str) -> in
     return 0
 
 
-def is_detection(argv: Sequence[str], parser: argparse.ArgumentParser) -> bool:
+def is_detection(argv: Sequence[str], parser: Parser) -> bool:
     """Whether a command line means RetinaFace's evaluation: it names no predictions and no option of scoring."""
-    names = {word.split("=")[0] for word in argv if word.startswith("-")}
-    if "--model" in names:
+    if any(word.split("=")[0] == "--model" for word in argv):
         return True
-    return (not argv or argv[0].startswith("--")) and not names & set(parser._option_string_actions)
+    return (not argv or argv[0].startswith("--")) and not any(map(parser.knows, argv))
 
 
 def detect_and_score(argv: Sequence[str]) -> int:
     """The manual's `python eval.py`: find the faces of the val images with a checkpoint and score them."""
     from src import models
-    from src.cli import options as config
     from src.evaluation.options import DETECTOR
     name, argv = models.select(argv, default="retinaface")
     if name != "retinaface":
         raise InputError(f"eval.py --model {name}: {name} is tested by test.py, and scored with --eval 1; see "
                          "python test.py --help")
     table = {**models.options(name), "Detector": DETECTOR}
-    cfg, given = config.parse(table, argv, __doc__, prog="eval.py")
+    cfg, explicit = parse(table, argv, __doc__, prog="eval.py")
     log.setup()
     from src.retinaface.evaluation import run as evaluate_checkpoint
-    evaluate_checkpoint(cfg, given, cfg.val_batch_size)
+    evaluate_checkpoint(cfg, explicit, cfg.val_batch_size)
     return 0
 
 

@@ -15,15 +15,20 @@ measured. Exit status 1: it is not the same, and nothing was written. ONNX files
 """
 from __future__ import annotations
 
-import argparse
 import sys
+from dataclasses import replace
 from typing import Any
 
+from easydict import EasyDict
+
+from dependency.centernet.src.lib.detectors.rules import LARGEST_SIDE, SIZE, whole
 from dependency.errors import InputError
-from src.cli.arguments import number, refuse_idle
+from src.cli.arguments import Parser, refuse_idle
+from src.cli.options import Option, Table, convert
 from src.cli.program import run
 from src.common import log
 from src.common.device import TARGETS
+from src.models import MODELS
 
 FORMATS = ("AIR", "MINDIR", "ONNX")
 FIXED_SIDE = 832
@@ -31,66 +36,67 @@ FIXED_SIDE = 832
 DRAWN = (("0--Portrait", 0), ("1--Group", 1), ("5--Street", 5))
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """The options; the positional arguments are the manual's spelling of --batch_size and --ckpt_file."""
-    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("positional", nargs="*", metavar="BATCH_SIZE PRETRAINED_BACKBONE",
-                        help="--batch_size and --ckpt_file, when not given by option")
-    parser.add_argument("--ckpt_file", metavar="FILE", help="the trained checkpoint")
-    parser.add_argument("--batch_size", metavar="INT",
-                        help="images at once, 0 for any number (default: 1, of ONNX 0)")
-    parser.add_argument("--file_name", metavar="NAME",
-                        help="file to write, without its suffix (default: the checkpoint's model, centerface)")
-    parser.add_argument("--file_format", default="AIR", choices=FORMATS, help="default: AIR")
-    for side in ("height", "width"):
-        parser.add_argument(f"--input_{side[0]}", type=number(0, kind=int), metavar="INT",
-                            help=f"image {side}, 0 for any (default: {FIXED_SIDE}, of ONNX 0)")
-    parser.add_argument("--model", default="centerface", help="model of a checkpoint without metadata")
-    parser.add_argument("--device_target", default="auto", metavar="{" + ",".join(TARGETS) + "}",
-                        help="where to trace the network (default: auto)")
-    switch = {"type": number(0, 1, int), "metavar": "{0,1}"}
-    proof = parser.add_argument_group("certificate")
-    proof.add_argument("--images", metavar="DIR", help="compare on all images below this folder (default: drawn ones)")
-    proof.add_argument("--check_sizes", default="320,500,640", metavar="SIZES",
-                       help="sizes of the comparison, as test.py's --test_size (default: 320,500,640)")
-    proof.add_argument("--gt", metavar="DIR", help="WIDER FACE's .mat files: also compare the AP on --images, which "
-                                                   "must be named <event>/<image>.jpg")
-    proof.add_argument("--certify", default=1, **switch,
-                       help="ONNX; 0: do not compare, which is all that needs MindSpore (default: 1)")
-    onnx = parser.add_argument_group("ONNX")
-    onnx.add_argument("--decode", default=0, **switch,
-                      help="1: boxes xyxy in pixels, scores and landmarks instead of raw maps; duplicates are not "
-                           "suppressed (default: 0)")
-    onnx.add_argument("--rows", type=number(1, kind=int), default=5000, metavar="INT",
-                      help="rows of --decode, at most (default: 5000)")
-    onnx.add_argument("--int8", default=0, **switch,
-                      help="1: 8-bit integers in most convolutions: a third of the size, but it loses or adds weak "
-                           "faces, which --gt measures as AP. Faster with VNNI instructions only: 0.65 (CenterFace) "
-                           "and 0.9 to 1.05 (RetinaFace) of float32's time there. The certificate tells both "
-                           "(default: 0)")
-    onnx.add_argument("--calibration", metavar="DIR",
-                      help="choose the ranges of --int8 from all images below this folder: some dozens of photographs, "
-                           "others than those of --images, since what calibrated proves little (no default)")
+OPTIONS: Table = {
+    "Network": {
+        "ckpt_file": Option(None, "The trained checkpoint.", metavar="FILE"),
+        "model": Option("centerface", "Model of a checkpoint without metadata.", choices=MODELS),
+        "device_target": Option("auto", "Device to trace the network on.", choices=TARGETS),
+    },
+    "File": {
+        "file_name": Option(None, "File to write, without its suffix (default: the checkpoint's model, centerface).",
+                            metavar="NAME"),
+        "file_format": Option("AIR", "Format.", choices=FORMATS),
+        "batch_size": Option(None, "Images per forward pass, 0 = any number (default: 1, of ONNX 0).", rule=whole(0, 4096)),
+        "input_h": Option(None, f"Height of the images, 0 = any (default: {FIXED_SIDE}, of ONNX 0).",
+                          rule=whole(0, LARGEST_SIDE)),
+        "input_w": Option(None, f"Width of the images, 0 = any (default: {FIXED_SIDE}, of ONNX 0).",
+                          rule=whole(0, LARGEST_SIDE)),
+    },
+    "Verification": {
+        "images": Option(None, "Compare on all images below this folder (default: synthetic ones).", metavar="DIR"),
+        "check_sizes": Option(["320", "500", "640"], "Sizes of the comparison, each as test.py's --test_size.",
+                              rule=replace(SIZE, length=(1, 16), words=f"sizes, each {SIZE.words}"),
+                              metavar="SIZE,..."),
+        "gt": Option(None, "WIDER FACE's .mat files: also compare the AP on --images, which must be named "
+                           "<event>/<image>.jpg.", metavar="DIR"),
+        "certify": Option(True, "ONNX; 0 = do not compare, which is all that needs MindSpore."),
+    },
+    "ONNX": {
+        "decode": Option(False, "1 = boxes xyxy in pixels, scores and landmarks instead of raw maps; duplicates are "
+                                "not suppressed."),
+        "rows": Option(5000, "Maximum number of rows of --decode.", low=1, high=1_000_000),
+        "int8": Option(False, "1 = 8-bit integers in most convolutions: a third of the size, but it loses or adds weak "
+                              "faces, which --gt measures as AP. Faster with VNNI instructions only: 0.65 (CenterFace) "
+                              "and 0.9 to 1.05 (RetinaFace) of float32's time there. The verification shows both."),
+        "calibration": Option(None, "Choose the ranges of --int8 from all images below this folder: some dozens of "
+                                    "photographs, not those of --images.", metavar="DIR"),
+    },
+}
+
+
+def build_parser() -> Parser:
+    """Make the parser; the positional arguments are the manual's spelling of --batch_size and --ckpt_file."""
+    parser = Parser(OPTIONS, __doc__, prog="export.py", usage="export.py [options] [BATCH_SIZE] [CHECKPOINT]")
+    parser.add_argument("positional", nargs="*", metavar="BATCH_SIZE PRETRAINED_BACKBONE", default=[],
+                        help="The values of --batch_size and --ckpt_file.")
     return parser
 
 
 def main(argv: list[str] | None = None) -> int:
     """Exit status 0; 1 where the exported network does not compute what the checkpoint does."""
     parser = build_parser()
-    args = parser.parse_args(argv)
+    args, _ = parser.read(argv)
     batch, path = checkpoint_and_batch(args)
     sides = [FIXED_SIDE if side is None and args.file_format != "ONNX" else side or 0
              for side in (args.input_h, args.input_w)]
-    refuse_idle(parser, args, [
+    refuse_idle(parser.options, args, [
         ("calibration", args.int8, "with --int8 1"), ("rows", args.decode, "with --decode 1"),
         ("images gt check_sizes", args.certify, "with --certify 1"),
         ("images gt check_sizes", args.file_format != "AIR", "with ONNX and MINDIR: AIR files cannot be compared"),
         ("check_sizes", not all(sides), "with --input_h 0 --input_w 0: a file for one size is compared at that one"),
         ("gt", args.images, "with --images")])
     log.setup()
-    from dependency.centernet.src.lib.utils.image_file import read_image
-    from dependency.centernet.src.lib.utils.image_file import read_photo
+    from dependency.centernet.src.lib.utils.image_file import read_image, read_photo
     from src import models
     from src.export.export import Export, ExportError, Quantisation
     from src.export.images import read_images
@@ -101,7 +107,7 @@ def main(argv: list[str] | None = None) -> int:
             raise InputError("--int8 1: give --calibration with a folder of some dozens of photographs")
         quantisation = Quantisation(read_images(args.calibration, read))
     export = Export(args.file_format, (batch, *sides), args.device_target, args.rows if args.decode else 0,
-                    quantisation, args.check_sizes.split(","), bool(args.certify))
+                    quantisation, args.check_sizes, args.certify)
     images = read_images(args.images, read) if args.images else drawn_images()
     try:
         print(export.run(models.spec, path, images, args.file_name, args.model, args.gt))
@@ -111,22 +117,23 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def checkpoint_and_batch(args: argparse.Namespace) -> tuple[int, str]:
+def checkpoint_and_batch(args: EasyDict) -> tuple[int, str]:
     """(batch size, checkpoint file) of either spelling."""
-    positional = list(args.positional)
     usage = "python export.py BATCH_SIZE CHECKPOINT, or --batch_size N --ckpt_file CHECKPOINT"
-    twice = positional and args.batch_size is not None or len(positional) > 1 and args.ckpt_file
-    if len(positional) > 2 or twice:
-        raise InputError(f"'{' '.join(positional)}': something is given twice or too much; expected {usage}")
-    default = 0 if args.file_format == "ONNX" else 1
-    batch = positional[0] if positional else default if args.batch_size is None else args.batch_size
-    path = positional[1] if len(positional) > 1 else args.ckpt_file
-    least = 1 if args.file_format == "AIR" else 0
-    if not str(batch).isdecimal() or int(batch) < least:
-        raise InputError(f"BATCH_SIZE '{batch}': expected a whole number from {least}, as in {usage}")
+    batch, path = args.batch_size, args.ckpt_file
+    if args.positional:
+        text, *files = args.positional
+        if batch is not None or len(files) > 1 or files and path:
+            raise InputError(f"'{' '.join(args.positional)}': batch size or checkpoint is there twice; expected {usage}")
+        batch = convert("batch_size", text, OPTIONS["File"]["batch_size"])
+        path = files[0] if files else path
+    if batch is None:
+        batch = 0 if args.file_format == "ONNX" else 1
+    if args.file_format == "AIR" and batch == 0:
+        raise InputError("--batch_size 0: an AIR file has one batch size; expected a whole number from 1")
     if not path:
-        raise InputError(f"no checkpoint is given; expected {usage}")
-    return int(batch), path
+        raise InputError(f"there is no checkpoint; expected {usage}")
+    return batch, path
 
 
 def drawn_images() -> Any:

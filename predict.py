@@ -1,3 +1,4 @@
+#!/usr/bin/env python
 # SPDX-License-Identifier: Apache-2.0
 """Find faces in photographs, videos and camera pictures: draws boxes, scores and landmarks, writes text and JSON.
 
@@ -14,69 +15,72 @@ Photographs are turned as their EXIF tag says; of an animation the first picture
 """
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
-from src.cli.arguments import number, refuse_idle, spell_out
+from dependency.centernet.src.lib.detectors.rules import DETECTOR, FLAG, INFERENCE, SIZE, number, whole
+from dependency.errors import InputError
+from src.cli.arguments import Parser, refuse_idle
+from src.cli.options import Option, Table
 from src.cli.program import run
 from src.common import log
+from src.common.device import TARGETS
+from src.models import MODELS
 
 DEFAULT_OUT = "output/predict"
 # Where no number follows.
 CROP, ALIGN = 0.2, 112
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """The options; what is not given comes from the checkpoint's metadata."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
-                                     allow_abbrev=False)
-    parser.add_argument("images", nargs="*", metavar="FILE", help="images, videos, or folders of images")
-    parser.add_argument("--ckpt", "--model_file", metavar="FILE",
-                        help=".ckpt, .onnx or .mindir file (default: the authors' released CenterFace)")
-    parser.add_argument("--backend", default="auto", choices=("auto", "onnx", "mindspore"),
-                        help="what computes: ONNX Runtime, the quicker one on a CPU, or MindSpore (default: auto)")
-    parser.add_argument("--threads", type=number(1, kind=int), metavar="N",
-                        help="of ONNX Runtime (default: one for each core)")
-    parser.add_argument("--out", default=DEFAULT_OUT, metavar="DIR", help=f"default: {DEFAULT_OUT}")
-    parser.add_argument("--recursive", action="store_true", help="folders within the folders as well")
-    parser.add_argument("--crop", nargs="?", type=number(0), const=CROP, metavar="MARGIN",
-                        help="also write each face's part of the image, larger than its box by this share all around "
-                             f"({CROP})")
-    parser.add_argument("--align", nargs="?", type=number(1, kind=int), const=ALIGN, metavar="SIDE",
-                        help=f"also write each face turned upright, as ArcFace's networks want it ({ALIGN})")
-    parser.add_argument("--camera", type=number(0, kind=int), metavar="N",
-                        help="look at this camera; the first one is 0")
-    parser.add_argument("--record", action="store_true", help="write what the camera sees: camera.mp4, camera.jsonl")
-    parser.add_argument("--frames", type=number(1, kind=int), metavar="N",
-                        help="end after so many camera pictures")
-    parser.add_argument("--every", type=number(1, kind=int), default=1, metavar="N",
-                        help="look at every Nth frame; those between show the faces of the one before (default: 1)")
-    parser.add_argument("--score_threshold", type=number(0, 1), metavar="SCORE",
-                        help="weaker faces are left out (default: 0.35)")
-    parser.add_argument("--test_size", metavar="SIZE",
-                        help="'original', the side of the square that the image is fitted into, or 'vga'; small faces "
-                             "want more, huge faces less (default: original up to 1600 pixels, else 1600)")
-    parser.add_argument("--test_scales", metavar="S,S",
-                        type=lambda text: [number(0.01)(part) for part in text.split(",")],
-                        help="look at several sizes and merge, as 0.5,1")
-    parser.add_argument("--flip_test", action="store_true", default=None, help="look at the mirror image too")
-    parser.add_argument("--sheet", metavar="FILE", help="also draw all results on one contact sheet")
-    parser.add_argument("--max_pixels", type=number(1, kind=int), metavar="N",
-                        help="larger images are refused unread (default: 200000000)")
-    parser.add_argument("--model", default="centerface", help="model of a checkpoint without metadata")
-    parser.add_argument("--device_target", default="auto", help="auto, CPU, GPU or Ascend (default: auto)")
-    return parser
+OPTIONS: Table = {
+    "Weights": {
+        "ckpt": Option(None, "A .ckpt, .onnx or .mindir file (default: the authors' released CenterFace).",
+                       aliases=("--model_file",), metavar="FILE"),
+        "model": Option("centerface", "Model of a checkpoint without metadata.", choices=MODELS),
+        "backend": Option("auto", "Backend: ONNX Runtime, faster on a CPU, or MindSpore.",
+                          choices=("auto", "onnx", "mindspore")),
+        "threads": Option(None, "Threads of ONNX Runtime (default: one per core).", rule=INFERENCE["threads"]),
+        "device_target": Option("auto", "Device of MindSpore; auto = Ascend if there is one, else CPU.",
+                                choices=TARGETS),
+    },
+    "Detector": {
+        "score_threshold": Option(None, "Minimum score of a face (default: 0.35).", rule=DETECTOR["score_threshold"]),
+        "test_size": Option(None, "Size of the images: 'original', the side of the square that they are fitted into, "
+                                  "or 'vga'; small faces need a larger one, huge faces a smaller one (default: "
+                                  "original up to 1600 pixels, else 1600).", rule=SIZE, metavar="SIZE"),
+        "test_scales": Option(None, "Multi-scale testing: scale factors relative to --test_size, as 0.5,1.",
+                              rule=DETECTOR["test_scales"]),
+        "flip_test": Option(None, "Also look at the mirrored image and merge the detections.", rule=FLAG),
+        "max_pixels": Option(None, "Maximum size of an image; larger ones are refused unread (default: 200000000).",
+                             rule=INFERENCE["max_pixels"]),
+    },
+    "Images": {
+        "out": Option(DEFAULT_OUT, "Output folder.", metavar="DIR"),
+        "recursive": Option(False, "Also look into the folders within the folders."),
+        "crop": Option(None, "Also write each face's part of the image, larger than its box by this share all around "
+                             f"({CROP} without a value).", rule=number(0, 10), alone=CROP, metavar="MARGIN"),
+        "align": Option(None, "Also write each face turned upright in a square of this side, as ArcFace's networks "
+                              f"need it ({ALIGN} without a value).", rule=whole(1, 4096), alone=ALIGN, metavar="SIDE"),
+        "sheet": Option(None, "Also draw all results on one contact sheet, this image file.", metavar="FILE"),
+    },
+    "Videos and cameras": {
+        "camera": Option(None, "Number of the camera to look at; the first one is 0.", rule=whole(0, 1000)),
+        "record": Option(False, "Write what the camera sees: camera.mp4, camera.jsonl."),
+        "frames": Option(None, "Number of camera pictures after which to end (default: no end).", rule=whole(1)),
+        "every": Option(1, "Look at every Nth frame; those between show the faces of the one before.", low=1),
+    },
+}
 
 
 def main(argv: list[str] | None = None) -> int:
     """Exit status 0; 1 where an image or the end of a video could not be read."""
-    parser = build_parser()
-    args = parser.parse_args(spell_out(sys.argv[1:] if argv is None else argv, {"--crop": CROP, "--align": ALIGN}))
+    parser = Parser(OPTIONS, __doc__, files_follow=True, usage="predict.py [options] FILE ...")
+    parser.add_argument("images", nargs="*", metavar="FILE", default=[], help="Images, videos, or folders of images.")
+    args, _ = parser.read(argv)
     if not args.images and args.camera is None:
-        parser.error("nothing to look at: give images, videos or folders, or --camera 0")
+        raise InputError("nothing to look at: give images, videos or folders, or --camera 0; see --help")
     if args.images and args.camera is not None:
-        parser.error("--camera and files exclude each other")
+        raise InputError("--camera and files exclude each other; see --help")
     log.setup()
     from src.face_detector import RELEASED, FaceDetector
     from src.inference import prediction, video
@@ -85,7 +89,7 @@ def main(argv: list[str] | None = None) -> int:
                                      if video.is_video(Path(each))})
     items = prediction.find_images([each for each in args.images if not video.is_video(Path(each))], args.recursive)
     watches = args.camera is not None
-    refuse_idle(parser, args, [
+    refuse_idle(parser.options, args, [
         ("record frames", watches, "with --camera"), ("every", watches or films, "for videos and with --camera"),
         ("crop align", not (watches or films), "for images, not for videos and not with --camera"),
         ("sheet recursive max_pixels", items, "for images"),

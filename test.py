@@ -16,7 +16,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from src.cli.options import parse
+from src.cli.arguments import parse
 from src.cli.program import run
 from src.common import log
 from src.evaluation.checkpoints import find_checkpoints, keep_existing

@@ -23,7 +23,7 @@ import yaml
 from dependency.errors import InputError
 from dependency.files import atomic_write, remove_partial
 from src import models
-from src.cli import options as config
+from src.cli.arguments import parse
 from src.cli.program import run
 from src.common import device, log
 from src.common.log import LOGGER
@@ -32,7 +32,7 @@ from src.training import run_file
 
 def main(argv: list[str] | None = None) -> int:
     name, argv = models.select(sys.argv[1:] if argv is None else argv, default="retinaface")
-    cfg, _ = config.parse(models.options(name), argv, __doc__, prog="train.py", presets=models.presets(name))
+    cfg, _ = parse(models.options(name), argv, __doc__, prog="train.py", presets=models.presets(name))
     device.setup(cfg.device_target)
     from src.training.distributed import connect
     ranks = connect(cfg.is_distributed)

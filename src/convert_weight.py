@@ -8,7 +8,6 @@ The way back needs PyTorch.
 """
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -16,6 +15,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from dependency.errors import InputError
 from src.centerface.torch_names import name_map
+from src.cli.arguments import Parser
+from src.cli.options import Option
 from src.cli.program import run
 from src.weights import checkpoint
 
@@ -54,19 +55,16 @@ def ckpt_to_pt(ckpt_fn: Path, out_fn: Path) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Convert in the direction that `--pt2ckpt` names."""
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--ckpt_fn", type=Path,
-                        help="with --pt2ckpt 0 the checkpoint to convert; with 1 one whose tensor names the "
-                             "result must have (optional)")
-    parser.add_argument("--pt_fn", type=Path, help="the .pth to convert; not needed with --pt2ckpt 0")
-    parser.add_argument("--out_fn", type=Path, required=True, help="the file to write")
-    parser.add_argument("--pt2ckpt", type=int, choices=(0, 1), default=1,
-                        help="1: .pth to .ckpt, 0: back (default: 1)")
-    args = parser.parse_args(argv)
+    parser = Parser({"": {"pt2ckpt": Option(True, "1 = .pth to .ckpt, 0 = back.")}}, __doc__)
+    parser.add_argument("--ckpt_fn", type=Path, default=None,
+                        help="With --pt2ckpt 0 the checkpoint to convert; with 1 one whose tensor names the "
+                             "result must have (optional).")
+    parser.add_argument("--pt_fn", type=Path, default=None, help="File to convert, a .pth; with --pt2ckpt 1.")
+    parser.add_argument("--out_fn", type=Path, required=True, help="File to write.")
+    args, _ = parser.read(argv)
     needed = "pt_fn" if args.pt2ckpt else "ckpt_fn"
     if getattr(args, needed) is None:
-        raise InputError(f"--pt2ckpt {args.pt2ckpt} converts the file of --{needed}; add --{needed}=FILE")
+        raise InputError(f"--pt2ckpt {args.pt2ckpt:d} converts the file of --{needed}; add --{needed}=FILE")
     if args.pt2ckpt:
         pt_to_ckpt(args.pt_fn, args.out_fn, args.ckpt_fn)
     else:

@@ -5,13 +5,13 @@
 """
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from src.centerface.torch_names import name_map
+from src.cli.arguments import Parser
 from src.cli.program import run
 from src.weights import checkpoint
 
@@ -20,14 +20,13 @@ __all__ = ["main", "name_map"]
 
 def main(argv: list[str] | None = None) -> int:
     """Convert; print what matched."""
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--ckpt_fn", type=Path,
-                        help="mobilenet_v2_key.ckpt, whose tensor names are taken over (default: known ones)")
-    parser.add_argument("--pt_fn", type=Path, required=True, help="torchvision's mobilenet_v2-b0353104.pth")
-    parser.add_argument("--out_ckpt_fn", type=Path,
-                        help="the checkpoint to write (default: --pt_fn with .ckpt)")
-    args = parser.parse_args(argv)
+    parser = Parser({}, __doc__)
+    parser.add_argument("--ckpt_fn", type=Path, default=None,
+                        help="mobilenet_v2_key.ckpt, whose tensor names the result gets (default: the known ones).")
+    parser.add_argument("--pt_fn", type=Path, required=True, help="torchvision's mobilenet_v2-b0353104.pth.")
+    parser.add_argument("--out_ckpt_fn", type=Path, default=None,
+                        help="Checkpoint to write (default: --pt_fn with .ckpt).")
+    args, _ = parser.read(argv)
     from src.centerface.convert import mobilenet_from_torch
 
     shapes = None

@@ -21,9 +21,9 @@ from typing import Any, Union
 
 import numpy as np
 
-from dependency.centernet.src.lib.detectors.base_detector import ORIGINAL, BaseDetector, Size
+from dependency.centernet.src.lib.detectors.base_detector import BaseDetector
 from dependency.centernet.src.lib.detectors.faces import Face, Faces
-from dependency.centernet.src.lib.detectors.rules import whole
+from dependency.centernet.src.lib.detectors.rules import INFERENCE, ORIGINAL, Size
 from dependency.centernet.src.lib.utils.image import shrink
 from dependency.centernet.src.lib.utils.image_file import MAX_PIXELS, as_bgr, read_photo
 from dependency.errors import InputError
@@ -87,8 +87,9 @@ class FaceDetector:
                  batch_size: int | None = None, threads: int | None = None, max_pixels: int = MAX_PIXELS,
                  model: str = "centerface", device_target: str = "auto", **options: Any):
         _check(options)
-        if batch_size is not None:
-            whole(1).require("batch_size", batch_size)
+        for name, value in (("batch_size", batch_size), ("threads", threads), ("max_pixels", max_pixels)):
+            if value is not None:
+                INFERENCE[name].require(name, value)
         arguments = {"model": model, "device_target": device_target, "threads": threads}
         forward = _open_released(backend, **arguments) if path_or_name == RELEASED else _open(
             _existing(path_or_name), backend, **arguments)
@@ -97,7 +98,7 @@ class FaceDetector:
         self.batch_size, self.max_pixels = batch_size or forward.sizes[0] or usual, max_pixels
         # A file for one size fits every image into that itself.
         self._longest = LONGEST_SIDE if test_size is None and not any(forward.sizes[1:]) else None
-        self._detector = build_detector(forward, forward.metadata, test_size=test_size or ORIGINAL,
+        self._detector = build_detector(forward, forward.metadata, test_size=ORIGINAL if test_size is None else test_size,
                                         score_threshold=score_threshold, **options)
         LOGGER.info("%s runs in %s", self.metadata["model"], self.runtime)
 

@@ -75,10 +75,9 @@ def test_wrong_input_is_named(entry, split, arguments, message):
 
 
 @pytest.mark.parametrize("value", ["1.5", "0", "half", "0.5,nan", ""])
-def test_thresholds_outside_0_to_1_are_refused(entry, split, capsys, value):
-    with pytest.raises(SystemExit):
+def test_thresholds_outside_0_to_1_are_refused(entry, split, value):
+    with pytest.raises(InputError, match="--iou_thresh"):
         entry.main([str(split.sweep), str(split.gt), "--iou_thresh", value])
-    assert "above 0, up to 1" in capsys.readouterr().err
 
 
 def test_epochs_are_read_from_folder_names():
@@ -88,7 +87,7 @@ def test_epochs_are_read_from_folder_names():
 @pytest.mark.parametrize("arguments, message", [
     ([], "no wider_face_val.mat"), (["--val_gt_dir={g}", "--val_model=nowhere.ckpt"], "no folder data/widerface/val"),
     (["--val_modle=x"], "did you mean --val_model"), (["--model=centerface"], "tested by test.py"),
-    (["--val_origin_size=1", "--pad=everywhere"], "--pad: 'everywhere' is not one of")])
+    (["--val_origin_size=1", "--pad=everywhere"], "--pad everywhere")])
 def test_without_predictions_it_is_retinafaces_evaluation(entry, split, arguments, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match=message):
@@ -107,12 +106,12 @@ def test_the_report_names_what_is_missed(entry, split, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("arguments, message", [
-    (["--protocol=fddb", "--sweep", "{p}", "--gt={g}"], "--sweep has no meaning for --protocol fddb"),
-    (["--protocol=fddb", "--pred", "{p}", "--gt={g}", "--report=r"], "--report has no meaning"),
-    (["--protocol=fddb", "--pred", "{p}", "--gt={g}", "--iou_thresh=0.3"], "--iou_thresh: FDDB's protocol has its own"),
+    (["--protocol=fddb", "--sweep", "{p}", "--gt={g}"], "--sweep"),
+    (["--protocol=fddb", "--pred", "{p}", "--gt={g}", "--report=r"], "--report"),
+    (["--protocol=fddb", "--pred", "{p}", "--gt={g}", "--iou_thresh=0.3"], "--iou_thresh"),
     (["--protocol=fddb", "--pred", "{p}", "{p}", "--gt={g}", "--fold_files=f"], "expected one prediction tree, got 2"),
-    (["{p}", "{g}", "--fold_files=f"], "--fold_files has no meaning for --protocol wider"),
-    (["{p}", "{g}", "--image_dir=f"], "--image_dir has no meaning .* without --report")])
+    (["{p}", "{g}", "--fold_files=f"], "--fold_files"),
+    (["{p}", "{g}", "--image_dir=f"], "--image_dir .*--report")])
 def test_options_of_the_other_protocol_are_refused(entry, split, arguments, message):
     with pytest.raises(InputError, match=message):
         entry.main([part.format(p=split.sweep, g=split.gt) for part in arguments])

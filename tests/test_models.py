@@ -38,7 +38,7 @@ def test_what_cannot_be_meant(argv, message):
 def test_a_configuration_written_beside_checkpoints_is_read_back(tmp_path, name):
     import yaml
 
-    from src.cli.options import parse
+    from src.cli.arguments import parse
     path = tmp_path / "config.yaml"
     cfg, _ = parse(models.options(name), ["--seed=7"], "")
     path.write_text(yaml.safe_dump({"model": name, **cfg}))

@@ -119,16 +119,13 @@ def test_faces_are_written_cropped_and_upright(tmp_path):
 
 
 @pytest.mark.parametrize("arguments, message", [
-    ([], "nothing to look at"), (["a.jpg", "--camera", "0"], "exclude each other"), (["a.jpg", "--every", "0"], "from 1 on"),
-    (["--camera", "x"], "from 0 on"), (["a.jpg", "--align", "0"], "from 1 on"),
-    (["a.jpg", "--crop", "-1"], "--crop: '-1': expected a number from 0 on"),
-    (["a.jpg", "--test_scales", "1,x"], "--test_scales: 'x': expected a number from 0.01 on"),
-    (["a.jpg", "--score_threshold", "nan"], "--score_threshold: 'nan': expected a number from 0 to 1")])
-def test_wrong_command_lines(arguments, message, capsys):
-    with pytest.raises(SystemExit) as end:
+    ([], "nothing to look at"), (["a.jpg", "--camera", "0"], "--camera"), (["a.jpg", "--every", "0"], "--every 0"),
+    (["--camera", "x"], "--camera x"), (["a.jpg", "--align", "0"], "--align 0"), (["a.jpg", "--crop", "-1"], "--crop -1"),
+    (["a.jpg", "--test_scales", "1,x"], "--test_scales 1,x"),
+    (["a.jpg", "--score_threshold", "nan"], "--score_threshold nan")])
+def test_wrong_command_lines(arguments, message):
+    with pytest.raises(InputError, match=message):
         script("predict").main(arguments)
-    told = capsys.readouterr().err
-    assert end.value.code == 2 and message in told and "lambda" not in told and "invalid" not in told
 
 
 @pytest.mark.parametrize("words, message", [

@@ -92,7 +92,7 @@ def test_only_existing_tests_and_scores_what_is_there(entry, split, capsys):
 
 @pytest.mark.parametrize("arguments, message", [
     (["--test_sise", "832"], "did you mean (--)?test_size"),
-    (["--top_k", "many"], "--top_k: 'many'"),
+    (["--top_k", "many"], "--top_k many"),
     (["--nms", "fast"], "soft, hard"),
     (["--ground_truth_path", "nowhere", "--eval", "1"], "nowhere"),
 ])

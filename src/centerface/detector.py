@@ -12,8 +12,8 @@ from typing import Any, Callable
 
 import numpy as np
 
-from dependency.centernet.src.lib.detectors.rules import one_of, whole
 from dependency.errors import InputError
+from src.centerface.config import OPTIONS
 from src.centerface.decoder import DECODERS
 from src.centerface.layers import NETWORK_INPUT
 from src.centerface.layers import tensor_shapes as shapes_of
@@ -32,7 +32,7 @@ DEFAULT_METADATA: dict[str, Any] = {
 }
 
 # What the metadata's options may be.
-METADATA_OPTIONS = {"head_conv": whole(1, 1024), "activation": one_of("relu6", "relu")}
+METADATA_OPTIONS = {name: OPTIONS["Network"][name].rule for name in ("head_conv", "activation")}
 
 
 def assumed_metadata(names: Iterable[str]) -> dict[str, Any]:

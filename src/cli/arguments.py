@@ -1,64 +1,195 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What argparse lacks: numbers within bounds, values that may be left out, options that would do nothing.
+"""Command lines and YAML files, read and checked by tables of options.
 
-    parser.add_argument("--every", type=number(1, kind=int))
-    args = parser.parse_args(spell_out(sys.argv[1:], {"--crop": 0.2}))
-    refuse_idle(parser, args, [("record frames", args.camera is not None, "with --camera")])
+    cfg, explicit = parse(OPTIONS, argv, description=__doc__)
+
+    parser = Parser(OPTIONS, __doc__)
+    parser.add_argument("images", nargs="*", default=[])
+    args, explicit = parser.read(argv)
+    refuse_idle(parser.options, args, [("record frames", args.camera is not None, "with --camera")])
+
+Whatever is wrong is an InputError of one line.
 """
+from __future__ import annotations
+
 import argparse
-import math
+import sys
 from collections.abc import Iterable, Sequence
-from typing import Any, Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+import yaml
+from easydict import EasyDict
 
 from dependency.errors import InputError
+from src.cli.options import NOTHING, Option, Presets, Table, convert, defaults_of, flat, read, suggest
+
+CONFIG_PATH = Option("", "YAML file with values for any of these options; the command line takes precedence.",
+                     metavar="FILE")
 
 
-def number(least: float, most: float = math.inf, kind: type = float) -> Callable[[str], Any]:
-    """Reads a finite number within bounds, for `type`; `kind` int reads whole ones."""
-    expected = f"a {'whole ' if kind is int else ''}number from {least:g} " + (
-        "on" if most == math.inf else f"to {most:g}")
-
-    def read(text: str) -> Any:
-        try:
-            value = kind(text)
-            allowed = math.isfinite(value) and least <= value <= most
-        except (ValueError, OverflowError):
-            allowed = False
-        if not allowed:
-            raise argparse.ArgumentTypeError(f"'{text}': expected {expected}")
-        return value
-    return read
-
-
-def spell_out(words: Sequence[str], optional: dict[str, float]) -> list[str]:
-    """`--crop photo.jpg` as `--crop=0.2 photo.jpg`: argparse would take the file's name for the value.
+class Parser(argparse.ArgumentParser):
+    """The command line of a table of options; positional arguments are added as with argparse.
 
     Args:
-        words: of a command line.
-        optional: by option the number that it means where none follows.
+        files_follow: a word behind a boolean option is a positional argument; its value needs "=", as in `--x=0`.
+        **settings: of argparse.
     """
-    end = words.index("--") if "--" in words else len(words)
-    following = [*words[1:], ""]
-    return [f"{word}={optional[word]:g}" if place < end and word in optional and not _is_number(following[place])
-            else word for place, word in enumerate(words)]
+
+    def __init__(self, table: Table, description: str, prog: str | None = None, files_follow: bool = False,
+                 **settings: Any):
+        super().__init__(prog=prog, description=description, allow_abbrev=False, argument_default=argparse.SUPPRESS,
+                         formatter_class=argparse.RawDescriptionHelpFormatter, **settings)
+        self.options = flat(table)
+        self.files_follow = files_follow
+        for title, group in table.items():
+            section = self.add_argument_group(title) if title else self
+            for name, option in group.items():
+                section.add_argument(f"--{name}", *option.aliases, dest=name, metavar=_metavar(option),
+                                     nargs=None if option.alone is None else "?", help=_help(option))
+
+    def read(self, argv: Sequence[str] | None = None) -> tuple[EasyDict, set[str]]:
+        """Read a command line.
+
+        Returns:
+            (values, explicit): the value of every option and argument, and the names that stand in the command line.
+
+        Raises:
+            InputError: an unknown option, or a value that is not allowed.
+        """
+        found = self.read_texts(argv)
+        values = {name: convert(name, value, self.options[name]) if name in self.options else value
+                  for name, value in found.items()}
+        return EasyDict({**{name: option.default for name, option in self.options.items()}, **values}), set(found)
+
+    def read_texts(self, argv: Sequence[str] | None = None) -> dict[str, Any]:
+        """The arguments of a command line by name, those of options as text; raises as `read`."""
+        found, unknown = self.parse_known_args(self._join(sys.argv[1:] if argv is None else argv))
+        if unknown:
+            raise InputError(_unknown(unknown[0], self.options, self.prog))
+        return vars(found)
+
+    def knows(self, word: str) -> bool:
+        """Whether a word of a command line is one of the options, with or without a value behind "="."""
+        return word.split("=")[0] in self._option_string_actions
+
+    def error(self, message: str) -> NoReturn:
+        """Raise an InputError where argparse would print its usage and exit."""
+        raise InputError(f"{message.removeprefix('argument ')}; see --help")
+
+    def _join(self, argv: Sequence[str]) -> list[str]:
+        """Each option and its value as one word, so that `-1e-3` is a value and `--crop photo.jpg` are two things."""
+        words = list(argv)
+        joined: list[str] = []
+        while words:
+            word = words.pop(0)
+            if word == "--":
+                return [*joined, word, *words]
+            option = self._option(word)
+            if option is None:
+                joined.append(word)
+            elif words and self._takes(option, words[0]):
+                joined.append(f"{word}={words.pop(0)}")
+            else:
+                joined.append(word if option.alone is None else f"{word}={option.alone}")
+        return joined
+
+    def _option(self, word: str) -> Option | None:
+        """The option of the table that a word names, without a value in it."""
+        action = self._option_string_actions.get(word)
+        return self.options.get(action.dest) if action else None
+
+    def _takes(self, option: Option, word: str) -> bool:
+        """Whether the word behind an option is its value, not a positional argument."""
+        if word.startswith("--") or self.knows(word):
+            return False
+        if option.alone is None or option.rule.kind is bool:
+            return option.alone is None or not self.files_follow
+        return not isinstance(read(word, option.rule), str)
 
 
-def refuse_idle(parser: argparse.ArgumentParser, args: argparse.Namespace,
-                rules: Iterable[tuple[str, Any, str]]) -> None:
-    """InputError for an option that was given and would be ignored.
+def parse(table: Table, argv: Sequence[str] | None, description: str, prog: str | None = None,
+          presets: Presets | None = None) -> tuple[EasyDict, set[str]]:
+    """Read a command line and the YAML file that it names.
+
+    Args:
+        presets: defaults that depend on the value of another option.
+
+    Returns:
+        (cfg, explicit): the value of every option of the table, and the names that the user set.
+
+    Raises:
+        InputError: an unknown option, a value that is not allowed, a file that cannot be read.
+    """
+    table = {**table, "Configuration": {"config_path": CONFIG_PATH}}
+    options = flat(table)
+    texts = Parser(table, description, prog).read_texts(argv)
+    path = texts.get("config_path")
+    from_file = read_yaml(path) if path else {}
+    if "model" not in options:
+        from_file.pop("model", None)        # read by src.models.select
+    for name in from_file:
+        if name not in options:
+            raise InputError(f"{path}: {_unknown(name, options, 'this program')}")
+    values = {name: convert(name, value, options[name]) for name, value in {**from_file, **texts}.items()}
+    cfg = EasyDict({**defaults_of(table), **values})
+    for name, by_value in (presets or {}).items():
+        cfg.update({other: value for other, value in by_value.get(cfg[name], {}).items() if other not in values})
+    return cfg, set(values)
+
+
+def read_yaml(path: str | Path) -> dict[str, Any]:
+    """The names and values of a YAML file, scalars as text; InputError for a missing or malformed file."""
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"--config_path: no file {path}")
+    try:
+        content = yaml.load(path.read_text(encoding="utf-8"), yaml.BaseLoader) or {}
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"--config_path: {path} is not a YAML file: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict):
+        raise InputError(f"--config_path: {path} must hold `name: value` lines, not a {type(content).__name__}")
+    return {str(name): value for name, value in content.items()}
+
+
+def refuse_idle(options: dict[str, Option], args: EasyDict, rules: Iterable[tuple[str, Any, str]]) -> None:
+    """Raise InputError for an option that the user set and that would be ignored.
 
     Args:
         rules: names of options, whether they have an effect here, and where they have.
     """
     for names, has_effect, where in rules:
         for name in names.split():
-            if not has_effect and getattr(args, name) != parser.get_default(name):
+            if not has_effect and args[name] != options[name].default:
                 raise InputError(f"--{name} works only {where}; leave it out here")
 
 
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+def _metavar(option: Option) -> str:
+    rule = option.rule
+    if option.metavar:
+        return option.metavar
+    if rule.choices:
+        return "{" + ",".join(map(str, rule.choices)) + "}"
+    name = "BOOL" if rule.kind is bool else rule.kind.__name__.upper().replace("STR", "TEXT")
+    return name if rule.length is None else f"{name},..."
+
+
+def _help(option: Option) -> str:
+    """The phrase, range and default of an option."""
+    shown = option.default
+    if isinstance(shown, (list, tuple)):
+        shown = ",".join(map(str, shown))
+    elif isinstance(shown, bool):
+        shown = str(shown).lower()
+    rule = option.rule
+    bounds = rule.expected if rule.length and not rule.words else rule.bounds
+    default = "" if shown is None or shown in NOTHING else f"default: {shown}"
+    notes = "; ".join(filter(None, (bounds, default)))
+    return (option.help + (f" ({notes})" if notes else "")).replace("%", "%%")
+
+
+def _unknown(argument: str, options: Iterable[str], program: str) -> str:
+    name = argument.split("=")[0].lstrip("-")
+    if argument.startswith("-"):
+        return f"unknown option --{name}{suggest(name, options, '--') or '; see --help'}"
+    return f"'{argument}' is not an option of {program}{suggest(name, options) or '; see --help'}"

@@ -8,6 +8,7 @@ the table, as in the manual.
 """
 from easydict import EasyDict
 
+from dependency.centernet.src.lib.detectors.rules import DETECTOR, INFERENCE, IOU, LARGEST_SIDE, numbers
 from src.cli.options import Option, Presets, Table, defaults_of
 from src.common.device import RUNTIMES, TARGETS
 from src.retinaface.coding import VARIANCE
@@ -24,98 +25,116 @@ LR_TYPES = ("dynamic_lr", "standard_lr", *SCHEDULES)
 
 OPTIONS: Table = {
     "Network and anchors": {
-        "backbone": Option("resnet50", "network that looks at the image", choices=tuple(BACKBONES)),
-        "variance": Option(list(VARIANCE), "scale of the box codes: centre, size"),
-        "clip": Option(False, "clip the anchors to the image"),
-        "match_thresh": Option(0.35, "overlap from which an anchor learns a face"),
-        "matching": Option("own", "own: the nearer face keeps an anchor that two want, faces to ignore are ignored; "
-                                  "reference: as in the reference's match", choices=("own", "reference")),
-        "ignore_tiny": Option(True, "faces that no anchor overlaps by 0.2 are ignored; 0: background, as in the "
-                                    "reference"),
-        "num_anchor": Option(0, "number of anchors; it follows from --image_size (840: 29126) and is only checked"),
+        "backbone": Option("resnet50", "Backbone network.", choices=tuple(BACKBONES)),
+        "variance": Option(list(VARIANCE), "Scale of the box codes: centre, size.", rule=numbers(2, 2, 0.001, 1000)),
+        "clip": Option(False, "Clip the anchors to the image."),
+        "match_thresh": Option(0.35, "Overlap from which an anchor is matched to a face.", rule=IOU),
+        "matching": Option("own", "own = an anchor claimed by two faces goes to the nearer one, and ignored faces are "
+                                  "left out; reference = as the reference's match.", choices=("own", "reference")),
+        "ignore_tiny": Option(True, "Ignore faces that no anchor overlaps by 0.2; 0 = they are background, as in the "
+                                    "reference."),
+        "num_anchor": Option(0, "Expected number of anchors, only checked: it follows from --image_size (840: 29126); "
+                                "0 = no check.", low=0, high=10 ** 9),
     },
     "Loss": {
-        "loc_weight": Option(2.0, "weight of the box loss"),
-        "class_weight": Option(1.0, "weight of the classification loss"),
-        "landm_weight": Option(1.0, "weight of the landmark loss"),
-        "neg_pos_ratio": Option(7, "hardest background anchors for each face anchor"),
-        "loss_scale": Option(1.0, "static loss scale; a step whose gradients overflow is skipped"),
+        "loc_weight": Option(2.0, "Weight of the box loss.", low=0, high=1000),
+        "class_weight": Option(1.0, "Weight of the classification loss.", low=0, high=1000),
+        "landm_weight": Option(1.0, "Weight of the landmark loss.", low=0, high=1000),
+        "neg_pos_ratio": Option(7, "Hardest background anchors per face anchor.", low=1, high=10_000),
+        "loss_scale": Option(1.0, "Static loss scale; a step whose gradients overflow is skipped.", low=0.001,
+                             high=1e9),
     },
     "Data": {
-        "training_dataset": Option("./data/widerface/train/label.txt", "annotations: a RetinaFace label.txt, WIDER "
-                                                                       "*_bbx_gt.txt or .mat, or train.json"),
-        "img_dir": Option("", "image folder; default: images/ beside --training_dataset"),
-        "only_existing": Option(False, "use those annotated images that are there, and say how many"),
-        "bad_images": Option("error", "an image that cannot be read: error = training ends and names it; skip = the "
-                                      "next one takes its place, it is named and counted", choices=("error", "skip")),
-        "image_size": Option(840, "side of the training input in pixels"),
-        "batch_size": Option(8, "images per step on each device"),
-        "num_workers": Option(8, "data workers, at most one per core"),
-        "min_face": Option(8.0, "faces whose longer side is below this (input pixels) are ignored"),
+        "training_dataset": Option("./data/widerface/train/label.txt", "Annotation file: a RetinaFace label.txt, WIDER "
+                                                                       "*_bbx_gt.txt or .mat, or train.json.",
+                                   metavar="FILE"),
+        "img_dir": Option("", "Image folder (default: images/ beside --training_dataset).", metavar="DIR"),
+        "only_existing": Option(False, "Skip annotated images that are missing (the count is logged)."),
+        "bad_images": Option("error", "An image that cannot be read: error = training ends and names it; skip = the "
+                                      "next one takes its place, and it is logged.", choices=("error", "skip")),
+        "image_size": Option(840, "Side of the training input in pixels.", low=32, high=8192),
+        "batch_size": Option(8, "Images per step on each device.", low=1, high=4096),
+        "num_workers": Option(8, "Data loading workers, at most one per core; 0 = one per core, at most 8.", low=0,
+                              high=1024),
+        "min_face": Option(8.0, "Faces whose longer side is below this many input pixels are ignored.", low=0,
+                           high=8192),
     },
     "Augmentation": {
-        "crop_choice": Option(list(CROPS), "sides of the random squares as shares of the shorter image side, up to 2.0 "
-                                           f"(SCRFD's: {','.join(map(str, REDISTRIBUTION))}); empty: uniform from 0.3 "
-                                           "to 1, as in the reference", kind=float),
-        "color_distort": Option(True, "random brightness, contrast, saturation and hue"),
-        "flip": Option(0.5, "probability of mirroring"),
+        "crop_choice": Option(list(CROPS), "Sides of the random squares relative to the shorter image side (SCRFD's: "
+                                           f"{','.join(map(str, REDISTRIBUTION))}); empty = uniform from 0.3 to 1, as "
+                                           "in the reference.", rule=numbers(0, 64, 0.01, 2)),
+        "color_distort": Option(True, "Random brightness, contrast, saturation and hue."),
+        "flip": Option(0.5, "Probability of mirroring.", low=0, high=1),
     },
     "Optimisation": {
-        "epoch": Option(100, "epochs"),
-        "optim": Option("sgd", "optimiser", choices=("sgd", "momentum", "adam")),
-        "initial_lr": Option(0.01, "learning rate (of 4 devices with 8 images)"),
-        "scale_lr": Option(False, f"--initial_lr is that of {LR_IMAGES} images a step; take it in proportion to this "
-                                  "run's devices and batch"),
-        "lr_type": Option("dynamic_lr", "how it falls: dynamic_lr = cosine by step, standard_lr = at --decay1 and "
-                                        "--decay2", choices=LR_TYPES),
-        "warmup_epoch": Option(5, "epochs of rising rate; 0 or -1: none"),
-        "decay1": Option(70, "standard_lr: epoch of the first fall"),
-        "decay2": Option(90, "standard_lr: epoch after which it falls again"),
-        "gamma": Option(0.1, "standard_lr: the factor"),
-        "momentum": Option(0.9, "of sgd and momentum"),
-        "weight_decay": Option(5e-4, "decay of weights, not of biases and BatchNorm"),
-        "backbone_lr": Option(1.0, "learning rate of the backbone as a share of --initial_lr"),
+        "epoch": Option(100, "Number of epochs.", low=1, high=100_000),
+        "optim": Option("sgd", "Optimiser.", choices=("sgd", "momentum", "adam")),
+        "initial_lr": Option(0.01, "Learning rate (0.01 is for 4 devices with 8 images each).", low=1e-9, high=100),
+        "scale_lr": Option(False, f"Scale --initial_lr, which is for {LR_IMAGES} images per step, to the devices and "
+                                  "batch of this run."),
+        "lr_type": Option("dynamic_lr", "Learning rate schedule: dynamic_lr = cosine by step, standard_lr = steps at "
+                                        "--decay1 and --decay2.", choices=LR_TYPES),
+        "warmup_epoch": Option(5, "Epochs of warm-up; 0 or -1 = none.", low=-1, high=100_000),
+        "decay1": Option(70, "standard_lr: epoch of the first decay.", low=0, high=100_000),
+        "decay2": Option(90, "standard_lr: epoch after which the rate decays again.", low=0, high=100_000),
+        "gamma": Option(0.1, "standard_lr: the factor.", low=1e-6, high=1),
+        "momentum": Option(0.9, "Momentum of sgd and momentum.", low=0, high=0.9999),
+        "weight_decay": Option(5e-4, "Decay of weights, not of biases and BatchNorm.", low=0, high=1),
+        "backbone_lr": Option(1.0, "Learning rate of the backbone relative to --initial_lr.", low=0, high=100),
         "backbone_bn": Option("batch", "BatchNorm of the backbone: batch = statistics of the batch; frozen = keep the "
-                                       "pretrained ones", choices=("batch", "frozen")),
-        "clip_norm": Option(0.0, "largest global norm of the gradients; 0 = no clipping"),
-        "ema_decay": Option(0.0, "decay of the moving average of the weights that is saved for testing; 0 = none"),
-        "seed": Option(1, "of initial weights, data order and augmentation"),
+                                       "pretrained ones.", choices=("batch", "frozen")),
+        "clip_norm": Option(0.0, "Maximum global norm of the gradients; 0 = no clipping.", low=0, high=1e6),
+        "ema_decay": Option(0.0, "Decay of the moving average of the weights that is saved for testing; 0 = none.",
+                            low=0, high=0.999999),
+        "seed": Option(1, "Random seed of initial weights, data order and augmentation.", low=0, high=2 ** 32 - 1),
     },
     "Start": {
-        "pretrain": Option(True, "start from the pretrained backbone --pretrain_path"),
-        "pretrain_path": Option("./data/res50_pretrain.ckpt", "its checkpoint (python -m src.tools.convert --help)"),
-        "resume_net": Option(None, "checkpoint to go on from: weights, moments, data order and schedule"),
+        "pretrain": Option(True, "Start from the pretrained backbone --pretrain_path."),
+        "pretrain_path": Option("./data/res50_pretrain.ckpt", "Checkpoint of the backbone (see python -m "
+                                                              "src.tools.convert --help).", metavar="FILE"),
+        "resume_net": Option(None, "Checkpoint to continue from: weights, moments, data order and schedule.",
+                             metavar="FILE"),
     },
     "Output": {
-        "ckpt_path": Option("./checkpoint/", "folder of the checkpoints; of several devices: its ckpt_0/"),
-        "save_checkpoint_steps": Option(2000, "steps between checkpoints; the end of training always has one"),
-        "keep_checkpoint_max": Option(1, "newest checkpoints of a run that are kept; 0: all"),
-        "log_interval": Option(1, "steps between log lines; over 1 shows a progress bar on a terminal"),
+        "ckpt_path": Option("./checkpoint/", "Folder of the checkpoints; with several devices its ckpt_0/.",
+                            metavar="DIR"),
+        "save_checkpoint_steps": Option(2000, "Steps between checkpoints; 0 = an epoch. The end of training always has "
+                                              "one.", low=0, high=10 ** 9),
+        "keep_checkpoint_max": Option(1, "Maximum number of checkpoints of a run that are kept, the newest; 0 = all.",
+                                      low=0, high=10 ** 9),
+        "log_interval": Option(1, "Steps between log lines; above 1 a terminal shows a progress bar.", low=1,
+                               high=10 ** 9),
     },
     "Evaluation": {
-        "val_model": Option("./checkpoint/ckpt_0/RetinaFace-100_536.ckpt", "checkpoint to evaluate; where this default "
-                                                                           "is absent, the newest in --ckpt_path"),
-        "val_dataset_folder": Option("./data/widerface/val/", "holds images/<event>/<image>.jpg"),
-        "val_origin_size": Option(False, "1: images as they are; 0: short side 1600, long side at most "
-                                         "--val_max_size"),
-        "val_max_size": Option(2176, "longest side when not --val_origin_size"),
-        "val_confidence_threshold": Option(0.02, "weaker detections are left out"),
-        "val_nms_threshold": Option(0.4, "overlap over which the weaker of two boxes goes"),
-        "val_iou_threshold": Option(0.5, "overlap that counts as found"),
-        "val_batch_size": Option(1, "images of one size that go through the network together; gains nothing on a CPU"),
-        "val_save_result": Option(False, "write the detections as WIDER text files and JSON"),
-        "val_predict_save_folder": Option("./widerface_result", "where they go"),
-        "val_gt_dir": Option("./data/ground_truth/", "folder of the four WIDER .mat files"),
-        "predictions": Option("", "score this saved folder or JSON; no network runs"),
+        "val_model": Option("./checkpoint/ckpt_0/RetinaFace-100_536.ckpt", "Checkpoint to evaluate; where this default "
+                                                                           "is absent, the newest in --ckpt_path.",
+                            metavar="FILE"),
+        "val_dataset_folder": Option("./data/widerface/val/", "Image folder; holds images/<event>/<image>.jpg.",
+                                     metavar="DIR"),
+        "val_origin_size": Option(False, "1 = images at their original size; 0 = short side 1600, long side at most "
+                                         "--val_max_size."),
+        "val_max_size": Option(2176, "Maximum long side in pixels without --val_origin_size.", low=32,
+                               high=LARGEST_SIDE),
+        "val_confidence_threshold": Option(0.02, "Minimum score of a detection.", rule=DETECTOR["score_threshold"]),
+        "val_nms_threshold": Option(0.4, "Overlap above which the weaker of two boxes is removed.",
+                                    rule=DETECTOR["nms_iou"]),
+        "val_iou_threshold": Option(0.5, "Overlap from which a detection counts as correct.", rule=IOU),
+        "val_batch_size": Option(1, "Images of one size per forward pass; gains nothing on a CPU.",
+                                 rule=INFERENCE["batch_size"]),
+        "val_save_result": Option(False, "Write the detections as WIDER text files and JSON."),
+        "val_predict_save_folder": Option("./widerface_result", "Folder of these files.", metavar="DIR"),
+        "val_gt_dir": Option("./data/ground_truth/", "Folder of the four WIDER .mat files.", metavar="DIR"),
+        "predictions": Option("", "Score this saved folder or JSON file; no network runs.", metavar="PATH"),
     },
     "Device": {
-        "device_target": Option("auto", "where to run; auto = Ascend if there is one, else CPU", choices=TARGETS),
-        "backend": Option("mindspore", "what evaluation computes with; onnx: ONNX Runtime, faster on a CPU",
+        "device_target": Option("auto", "Device to run on; auto = Ascend if there is one, else CPU.", choices=TARGETS),
+        "backend": Option("mindspore", "Backend of the evaluation; onnx = ONNX Runtime, faster on a CPU.",
                           choices=RUNTIMES),
-        "is_distributed": Option(False, "several devices; noticed by itself when msrun, mpirun or a rank table started "
-                                        "this process"),
-        "sync_bn": Option(False, "several devices: BatchNorm over the images of all; for small batches"),
-        "ngpu": Option(4, "accepted for the manual's config; the launcher says how many devices there are"),
+        "is_distributed": Option(False, "Train on several devices; detected automatically under msrun, mpirun or a "
+                                        "rank table."),
+        "sync_bn": Option(False, "Several devices: BatchNorm over the images of all of them; for small batches."),
+        "ngpu": Option(4, "Accepted for the manual's configuration; the launcher sets the number of devices.", low=1,
+                       high=100_000),
     },
 }
 

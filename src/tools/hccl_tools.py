@@ -9,7 +9,6 @@ Device addresses come from /etc/hccn.conf (lines address_<device>=<ip>), written
 """
 from __future__ import annotations
 
-import argparse
 import ipaddress
 import json
 import re
@@ -20,6 +19,8 @@ from typing import Any
 
 from dependency.errors import InputError
 from dependency.files import atomic_write
+from src.cli.arguments import Parser
+from src.cli.options import Option, Table
 from src.cli.program import run
 
 HCCN_CONF = "/etc/hccn.conf"
@@ -27,22 +28,19 @@ HALVES = (range(4), range(4, 8))         # the two rings of an 8-device server w
 VERSION = "1.0"
 
 
-def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="hccl_tools.py", description=__doc__, allow_abbrev=False,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--device_num", metavar='"[A,B)"', default="[0,8)",
-                        help="devices A to B - 1, within [0,4) or [4,8), or all (default: [0,8))")
-    parser.add_argument("--visible_devices", metavar="ID,ID", help="device numbers that A to B - 1 stand "
-                        "for, where a container shows others (default: 0,1,2,...)")
-    parser.add_argument("--server_ip", metavar="IP", help="address of this server (default: the host name's)")
-    parser.add_argument("--hccn_conf", metavar="FILE", default=HCCN_CONF, help=f"default: {HCCN_CONF}")
-    parser.add_argument("--device_ip", metavar="IP,IP", help="their addresses, instead of --hccn_conf")
-    parser.add_argument("--check", metavar="FILE", help="only check this rank table and print its devices")
-    return parser
+OPTIONS: Table = {"": {
+    "device_num": Option("[0,8)", "Devices A to B - 1, within [0,4) or [4,8), or all.", metavar='"[A,B)"'),
+    "visible_devices": Option(None, "Device numbers that A to B - 1 stand for, where a container shows others "
+                                    "(default: 0,1,2,...).", metavar="ID,ID"),
+    "server_ip": Option(None, "Address of this server (default: the host name's).", metavar="IP"),
+    "hccn_conf": Option(HCCN_CONF, "File with the addresses of the devices.", metavar="FILE"),
+    "device_ip": Option(None, "Addresses of the devices, instead of --hccn_conf.", metavar="IP,IP"),
+    "check": Option(None, "Only check this rank table and print its devices.", metavar="FILE"),
+}}
 
 
 def main(argv: list[str] | None = None) -> int:
-    args = build_parser().parse_args(argv)
+    args, _ = Parser(OPTIONS, __doc__, prog="hccl_tools.py").read(argv)
     if args.check:
         print("\n".join(table_devices(Path(args.check))))
         return 0

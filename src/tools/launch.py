@@ -11,75 +11,72 @@ with a checkpoint. Each attempt logs to a folder of its own: LOG_DIR/attempt_1/w
 """
 from __future__ import annotations
 
-import argparse
 import shutil
 import sys
 import uuid
 from pathlib import Path
 
+from easydict import EasyDict
+
+from dependency.centernet.src.lib.detectors.rules import whole
 from dependency.errors import InputError
+from src.cli.arguments import Parser
+from src.cli.options import Option, Table
 from src.cli.program import run
 from src.launch.engines import LAUNCHERS
 from src.launch.plan import Plan
 from src.launch.supervise import Supervisor
 from src.tools.hccl_tools import table_servers
 
-WAIT = 600                  # seconds for the other hosts to come
+OPTIONS: Table = {
+    "Processes": {
+        "devices": Option(8, "Number of processes on this host.", low=1, high=4096),
+        "launcher": Option("auto", "What starts them: MindSpore's msrun, Open MPI's mpirun (GPU, Ascend), or one "
+                                   "process for each line of --rank_table (auto: rank_table with --rank_table, else "
+                                   "msrun).", choices=LAUNCHERS),
+        "rank_table": Option(None, "Rank table of hccl_tools.py, for Ascend; of several servers in it each starts its "
+                                   "own devices.", metavar="FILE"),
+        "visible_devices": Option(None, "Devices that the processes may use, instead of 0,1,2,... (sets "
+                                        "CUDA_VISIBLE_DEVICES and ASCEND_RT_VISIBLE_DEVICES).", metavar="ID,ID"),
+        "max_restarts": Option(0, "Start again up to N times after a failure, from the last checkpoint; never after "
+                                  "status 2, which is bad input.", low=0, high=1_000_000),
+        "log_dir": Option("launch", "Folder of the logs, attempt_<k>/worker_<rank>.log; nothing in it is overwritten.",
+                          metavar="DIR"),
+        "tail": Option(30, "Lines of a dead process's log to show.", low=0, high=1_000_000),
+        "task_set": Option(False, "Bind each process to its own cores."),
+        "task_set_core": Option(0, "Cores of each process, with --task_set 1; 0 = those of the host, split evenly.",
+                                low=0, high=4096),
+        "dry_run": Option(False, "Print the commands and exit."),
+    },
+    "Several hosts": {
+        "hosts": Option(None, "Addresses of all hosts, the first is the master; or their number, with --master_addr "
+                              "and --host_rank, for batch systems. Run the same command on every host, with the same "
+                              "files in the same places; only the first one writes checkpoints.", metavar="A,B,..."),
+        "master_addr": Option(None, "Address of the first host (default: the first of --hosts).", metavar="ADDRESS"),
+        "master_port": Option(8118, "Port of MindSpore's scheduler there, a later one where it is in use; the "
+                                    "launchers use the port after it.", low=1, high=65534),
+        "host_rank": Option(None, "Number of this host, from 0 (default: found by its addresses).",
+                            rule=whole(0, 100_000)),
+        "wait": Option(600.0, "Seconds to wait for the other hosts.", low=0, high=1e6),
+        "which_host": Option(False, "Print the number of this host and exit."),
+    },
+}
 
 
-def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="launch.py", description=__doc__, allow_abbrev=False,
-                                     usage="launch.py [options] -- PROGRAM.py ARGUMENTS",
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    add = parser.add_argument
-    add("--devices", type=int, metavar="N", default=8, help="processes on this host (default: 8)")
-    add("--launcher", choices=LAUNCHERS, default="auto", help="what starts them: MindSpore's msrun, Open "
-        "MPI's mpirun (GPU, Ascend), or one process for each line of --rank_table (default, auto: rank_table with "
-        "--rank_table, else msrun)")
-    add("--rank_table", metavar="FILE", help="of hccl_tools.py, for Ascend; of several servers in it each starts its "
-        "own devices")
-    add("--visible_devices", metavar="ID,ID", help="devices that the processes may use, instead of 0,1,2,... (sets "
-        "CUDA_VISIBLE_DEVICES and ASCEND_RT_VISIBLE_DEVICES)")
-    several = parser.add_argument_group("several hosts", "Run the same command on every host, with the same files in "
-                                        "the same places. Only the first one writes checkpoints.")
-    several.add_argument("--hosts", metavar="A,B,...", help="addresses of all hosts, the first is the master; or their "
-                         "number, with --master_addr and --host_rank, for batch systems")
-    several.add_argument("--master_addr", metavar="ADDRESS", help="of the first host (default: the first of --hosts)")
-    several.add_argument("--master_port", metavar="PORT", type=int, default=8118, help="of MindSpore's scheduler "
-                         "there, a later one where it is taken; the launchers use the port after it (default: 8118)")
-    several.add_argument("--host_rank", metavar="R", type=int, help="number of this host, from 0 (default: found by "
-                         "its addresses)")
-    several.add_argument("--wait", metavar="SECONDS", type=float, default=WAIT, help="how long to wait for the other "
-                         f"hosts (default: {WAIT})")
-    add("--max_restarts", metavar="N", type=int, default=0, help="start again up to N times after a failure, from the "
-        "last checkpoint; never after status 2, which is bad input (default: 0)")
-    add("--log_dir", metavar="DIR", default="launch", help="gets attempt_<k>/worker_<rank>.log; nothing in it is "
-        "overwritten (default: launch)")
-    add("--tail", metavar="N", type=int, default=30, help="lines of a dead process's log to show (default: 30)")
-    add("--task_set", type=int, choices=(0, 1), default=0, help="1 binds each process to cores of its own (default: 0)")
-    add("--task_set_core", metavar="N", type=int, default=0, help="cores of each process, with --task_set 1 (default: "
-        "those of the host, shared out)")
-    add("--dry_run", action="store_true", help="print the commands and end")
-    several.add_argument("--which_host", action="store_true", help="print the number of this host and end")
-    return parser
-
-
-def parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
+def parse(argv: list[str]) -> tuple[EasyDict, list[str]]:
     """The options, and the program with its arguments, which stand behind --.
 
     Raises:
         InputError: a number out of range, no program.
     """
     split = argv.index("--") if "--" in argv else len(argv)
-    args, program = build_parser().parse_args(argv[:split]), argv[split + 1:]
+    args, _ = Parser(OPTIONS, __doc__, prog="launch.py", usage="launch.py [options] -- PROGRAM.py ARGUMENTS").read(
+        argv[:split])
+    program = argv[split + 1:]
     if not program:
         raise InputError("no program: put it behind --, as in: launch.py --devices 8 -- train.py --model centerface")
     if not program[0].startswith("-") and not Path(program[0]).is_file():
         raise InputError(f"no program {program[0]}: expected a Python file behind --")
-    for name, low in (("devices", 1), ("master_port", 1), ("max_restarts", 0), ("tail", 0), ("task_set_core", 0),
-                      ("wait", 0)):
-        if getattr(args, name) < low:
-            raise InputError(f"--{name} {getattr(args, name)}: expected {low} or more")
     if args.visible_devices and args.visible_devices.count(",") + 1 != args.devices:
         raise InputError(f"--visible_devices {args.visible_devices}: expected as many as --devices {args.devices}")
     if args.launcher == "auto":

@@ -8,7 +8,6 @@ below or marked as ignored count neither as found nor as missed.
 """
 from __future__ import annotations
 
-import argparse
 import shutil
 import sys
 from collections import defaultdict
@@ -20,6 +19,7 @@ import numpy as np
 from dependency.centernet.src.lib.datasets.dataset.coco_hp import Record
 from dependency.errors import InputError
 from dependency.evaluate.ground_truth import write_ground_truth
+from src.cli.arguments import Parser
 from src.cli.program import run
 from src.data.annotations import read_annotations
 
@@ -28,11 +28,10 @@ HEIGHTS = {"easy": 50, "medium": 30, "hard": 10}
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m src.tools.make_ground_truth", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("annotation", type=Path, help="label.txt, *_bbx_gt.txt, .mat or train.json (docs/formats.md)")
-    parser.add_argument("folder", type=Path, help="gets wider_{face,easy,medium,hard}_val.mat and val.mat")
-    args = parser.parse_args(argv)
+    parser = Parser({}, __doc__, prog="python -m src.tools.make_ground_truth")
+    parser.add_argument("annotation", type=Path, help="Annotation file: label.txt, *_bbx_gt.txt, .mat or train.json (docs/formats.md).")
+    parser.add_argument("folder", type=Path, help="Output folder; gets wider_{face,easy,medium,hard}_val.mat and val.mat.")
+    args, _ = parser.read(argv)
     counts = make(read_annotations(args.annotation), args.folder)
     print(f"{args.folder}: " + ", ".join(f"{count} {name}" for name, count in counts.items()))
     return 0

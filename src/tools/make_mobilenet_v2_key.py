@@ -7,24 +7,23 @@ convert_weight_mobilenetv2.py takes it as --ckpt_fn; it knows these names withou
 """
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
 import numpy as np
 
 from src.centerface.torch_names import key_shapes
+from src.cli.arguments import Parser
 from src.cli.program import run
 from src.weights import checkpoint
 
 
 def main(argv: list[str] | None = None) -> int:
     """Write the file."""
-    parser = argparse.ArgumentParser(prog="python -m src.tools.make_mobilenet_v2_key", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser({}, __doc__, prog="python -m src.tools.make_mobilenet_v2_key")
     parser.add_argument("out", metavar="OUT", type=Path, nargs="?", default=Path("mobilenet_v2_key.ckpt"),
-                        help="the file to write (default: mobilenet_v2_key.ckpt)")
-    args = parser.parse_args(argv)
+                        help="File to write (default: mobilenet_v2_key.ckpt).")
+    args, _ = parser.read(argv)
     shapes = key_shapes()
     checkpoint.save(args.out, {name: np.zeros(shape, np.float32) for name, shape in shapes.items()})
     print(f"{args.out}: {len(shapes)} tensors, all zero")

@@ -12,7 +12,6 @@ brings the landmarks and wider_face_train.mat the invalid flags. Sizes are in pi
 """
 from __future__ import annotations
 
-import argparse
 import os
 import re
 import sys
@@ -22,9 +21,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from easydict import EasyDict
 
 from dependency.centernet.src.lib.datasets.dataset.coco_hp import Record
+from dependency.centernet.src.lib.detectors.rules import LARGEST_SIDE, one_of
 from dependency.errors import InputError
+from src.cli.arguments import Parser
+from src.cli.options import Option, Table
 from src.cli.program import run
 from src.data.annotations import FORMATS, Annotations, Repair, merge, read_annotations, repair, validate, write_records
 from src.tools.wider_layout import make_layout
@@ -32,10 +35,28 @@ from src.tools.wider_layout import make_layout
 TRAIN_IMAGES = 12880  # the official WIDER FACE train split
 MANUAL_IMAGES = 12671  # of these in the train.json that the CenterFace manual's step count comes from
 
+OPTIONS: Table = {"Options": {
+    "format": Option(None, "Format of --annotation (default: detected from the content).",
+                     rule=one_of(*sorted(FORMATS))),
+    "headers_only": Option(False, "--validate, --repair: read the images' headers, do not decode them."),
+    "only_existing": Option(False, "Skip images missing from --image_dir."),
+    "min_size": Option(0.0, "Drop faces whose shorter side is below this many pixels.", low=0, high=LARGEST_SIDE),
+    "ignore_small": Option(0.0, "Mark faces whose shorter side is below this many pixels as ignored.", low=0,
+                           high=LARGEST_SIDE),
+    "drop_invalid": Option(False, "Drop faces flagged invalid or ignored."),
+}}
+PATHS = {
+    "image_dir": "Image folder; holds <event>/<name>.jpg.",
+    "layout": "Make the manual's tree here by links: annotations, images/{train,val}/images, ground_truth; "
+              "--annotation then becomes annotations/train.json.",
+    "wider": "--layout: holds WIDER_train, WIDER_val, wider_face_split and eval_tools.",
+    "ground_truth": "--layout: holds wider_{easy,medium,hard,face}_val.mat, where not under --wider.",
+}
+
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; returns 1 where --validate or --layout find something amiss, else 0."""
-    args = _parser().parse_args(argv)
+    args, _ = _parser().read(argv)
     if not (args.out or args.validate or args.repair or args.layout):
         raise InputError("nothing to do; add --out train.json, --validate, --repair FILE or --layout FOLDER")
     if not (args.annotation or args.layout):
@@ -53,47 +74,23 @@ def main(argv: list[str] | None = None) -> int:
     return status
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("python -m src.tools.prepare_wider", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--annotation", nargs="+", type=Path, default=[], metavar="FILE", help="what to read")
-    parser.add_argument("--image_dir", type=Path, help="folder of <event>/<name>.jpg")
-    parser.add_argument("--format", choices=sorted(FORMATS), help="of --annotation; found out when not given")
+def _parser() -> Parser:
+    parser = Parser(OPTIONS, __doc__, prog="python -m src.tools.prepare_wider")
+    parser.add_argument("--annotation", nargs="+", type=Path, default=[], metavar="FILE", help="Files to read.")
     action = parser.add_mutually_exclusive_group()
-    action.add_argument("--out", type=Path, metavar="FILE",
-                        help=".json for CenterFace, .txt for RetinaFace; problems are repaired and counted")
-    action.add_argument("--validate", action="store_true", help="only list problems; exit status 1 if any")
-    action.add_argument("--repair", type=Path, metavar="FILE",
-                        help="like --out, but decode the images, and list each problem with what was done")
-    parser.add_argument("--headers_only", action="store_true",
-                        help="--validate, --repair: read the images' headers, do not decode them")
-    parser.add_argument("--only_existing", action="store_true", help="keep the images under --image_dir")
-    parser.add_argument("--min_size", type=_pixels, default=0, metavar="N",
-                        help="drop faces whose shorter side is below N pixels")
-    parser.add_argument("--ignore_small", type=_pixels, default=0, metavar="N",
-                        help="mark faces whose shorter side is below N pixels as ignored")
-    parser.add_argument("--drop_invalid", action="store_true", help="drop faces flagged invalid or ignored")
-    parser.add_argument("--layout", type=Path, metavar="FOLDER",
-                        help="make the manual's tree here by links: annotations, images/{train,val}/images, "
-                             "ground_truth; --annotation then becomes annotations/train.json")
-    parser.add_argument("--wider", type=Path, metavar="FOLDER",
-                        help="--layout: holds WIDER_train, WIDER_val, wider_face_split and eval_tools")
-    parser.add_argument("--ground_truth", type=Path, metavar="FOLDER",
-                        help="--layout: holds wider_{easy,medium,hard,face}_val.mat, where not under --wider")
+    action.add_argument("--out", type=Path, default=None, metavar="FILE",
+                        help="File to write: .json for CenterFace, .txt for RetinaFace; problems are repaired and "
+                             "counted.")
+    action.add_argument("--validate", action="store_true", default=False,
+                        help="Only list problems; exit status 1 if there are any.")
+    action.add_argument("--repair", type=Path, default=None, metavar="FILE",
+                        help="Like --out, but decode the images, and list each problem with what was done.")
+    for name, text in PATHS.items():
+        parser.add_argument(f"--{name}", type=Path, default=None, metavar="DIR", help=text)
     return parser
 
 
-def _pixels(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1
-    if not 0 <= value < 1e6:
-        raise argparse.ArgumentTypeError(f"{text!r}; expected a number of pixels, 0 or more")
-    return value
-
-
-def _validate(args: argparse.Namespace) -> int:
+def _validate(args: EasyDict) -> int:
     problems = []
     for path in args.annotation:
         source = read_annotations(path, args.format, on_problem="collect")
@@ -108,7 +105,7 @@ def _validate(args: argparse.Namespace) -> int:
     return 1 if problems else 0
 
 
-def _convert(args: argparse.Namespace, out: Path, thorough: bool) -> None:
+def _convert(args: EasyDict, out: Path, thorough: bool) -> None:
     """Read, repair, merge, filter and write; prints what happened."""
     sources: list[Annotations] = []
     repairs: list[Repair] = []
@@ -210,7 +207,7 @@ def _kinds(kinds: Sequence[str]) -> str:
     return ": " + ", ".join(f"{count:,} {kind}" for kind, count in counts.most_common()) if counts else ""
 
 
-def _lay_out(args: argparse.Namespace) -> int:
+def _lay_out(args: EasyDict) -> int:
     """Make the tree; fill in --out and --image_dir from it; write val.json where there are val images."""
     made, lacking = make_layout(args.layout, args.wider, args.ground_truth)
     for line in made:
@@ -219,7 +216,7 @@ def _lay_out(args: argparse.Namespace) -> int:
         print(f"not found: {line}")
     val_images, val_mat = args.layout / "images/val/images", args.layout / "ground_truth/wider_face_val.mat"
     if val_images.is_dir() and val_mat.is_file():
-        val = argparse.Namespace(annotation=[val_mat], image_dir=val_images, format="mat", min_size=0,
+        val = EasyDict(annotation=[val_mat], image_dir=val_images, format="mat", min_size=0,
                                  ignore_small=0, drop_invalid=False, only_existing=args.only_existing)
         _convert(val, args.layout / "annotations/val.json", thorough=False)
     args.image_dir = args.image_dir or args.layout / "images/train/images"

@@ -1,72 +1,82 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Every option of every table: its default is allowed, and every value out of its range is refused by name."""
+import importlib
+import importlib.util
+import math
+
 import pytest
 
 from dependency.errors import InputError
-from src.cli.options import Option, defaults_of, parse
+from src import models
+from src.cli.options import Option, convert, defaults_of, flat
+from src.evaluation.options import OPTIONS
+from tests.conftest import ROOT
 
-TABLE = {"One": {"lr": Option(0.1, "rate"), "epochs": Option(3, "how many"), "flag": Option(False, "a switch")},
-         "Two": {"steps": Option([90, 120], "where"), "name": Option("x", "which", ("x", "y")),
-                 "limit": Option(None, "at most", kind=int)}}
-
-
-def values(*argv, **extra):
-    return parse(TABLE, list(argv), "text", **extra)[0]
-
-
-def test_defaults_and_easydict_access():
-    cfg = values()
-    assert cfg.lr == cfg["lr"] == 0.1 and cfg.steps == [90, 120] and cfg.limit is None
-    assert {name: cfg[name] for name in defaults_of(TABLE)} == dict(defaults_of(TABLE))
-
-
-@pytest.mark.parametrize("argv, expected", [
-    (["--flag"], True), (["--flag=1"], True), (["--flag", "True"], True), (["--flag", "0"], False),
-    (["--flag=no"], False), ([], False)])
-def test_switches_take_the_spellings_of_both_manuals(argv, expected):
-    assert values(*argv).flag is expected
+TABLES = {**{f"train.py {name}": models.options(name) for name in models.MODELS}, "test.py": OPTIONS}
+for program in ("eval", "predict", "export"):
+    spec = importlib.util.spec_from_file_location(f"{program}_options", ROOT / f"{program}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    TABLES[f"{program}.py"] = module.OPTIONS
+for tool in ("demo", "launch", "prepare_wider", "synthetic.__main__"):
+    TABLES[tool] = importlib.import_module(f"src.tools.{tool}").OPTIONS
+ALL = {f"{program} --{name}": (name, option) for program, table in TABLES.items() for name, option in flat(table).items()}
+# Texts that are not one of a few: what they name is looked for when it is used.
+PATHS = {"ckpt", "flags", "gt", "json", "out", "plot", "images", "image_dir", "landmarks", "predictions", "sheet",
+         "calibration", "resume", "report", "repair", "ground_truth", "wider", "layout", "rank_table"}
+PATH_ENDS = ("_dir", "_path", "_file", "_files", "_name", "_folder", "_mat", "_model", "_log", "folder", "_net",
+             "_dataset", "_backbone")
+ADDRESSES = {"hosts", "master_addr", "visible_devices"}
 
 
-def test_types_follow_the_default():
-    cfg = values("--lr=4e-3", "--epochs", "7", "--steps=1,2,3", "--limit", "5")
-    assert (cfg.lr, cfg.epochs, cfg.steps, cfg.limit) == (0.004, 7, [1, 2, 3], 5)
+def wrong_texts(option):
+    """Texts that the option must refuse."""
+    rule = option.rule
+    texts = ["", "none of these", "[]", "{}"]
+    if rule.kind in (int, float):
+        step = 1 if rule.kind is int else 1e-3
+        texts += [repr(rule.low - step), repr(rule.high + step), "nan", "inf", "-inf", "1e400", "-1e400", "9" * 5000]
+    if rule.kind is bool:
+        texts += ["2", "-1", "nan", "maybe"]
+    if rule.length:
+        texts = [text for text in texts if text or rule.length[0] > 0]
+        good = str(rule.low)
+        texts += [",".join([good] * (rule.length[1] + 1)), f"{good},x"]
+    return [text for text in texts if text or option.default is not None]
 
 
-def test_command_line_over_yaml_over_metadata_over_table(tmp_path):
-    file = tmp_path / "c.yaml"
-    file.write_text("lr: 0.5\nepochs: 9\nsteps: [4]\n")
-    cfg, given = parse(TABLE, ["--config_path", str(file), "--lr", "0.7"], "text",
-                       defaults={"epochs": 8, "flag": True, "elsewhere": 1})
-    assert (cfg.lr, cfg.epochs, cfg.flag, cfg.steps) == (0.7, 9, True, [4])
-    assert given == {"lr", "epochs", "steps", "config_path"}
+@pytest.mark.parametrize("name, option", ALL.values(), ids=ALL)
+def test_values_out_of_range_are_refused_by_name(name, option):
+    rule = option.rule
+    assert option.default is None or rule.holds(option.default)
+    if rule.kind is str and not rule.choices and rule.test is None:
+        assert name in PATHS | ADDRESSES or name.endswith(PATH_ENDS), "a text without choices, and no path"
+        return
+    assert rule.kind not in (int, float) or math.isfinite(rule.low) and math.isfinite(rule.high)
+    for text in wrong_texts(option):
+        with pytest.raises(InputError, match=f"^--{name} ") as caught:
+            convert(name, text, option)
+        assert "\n" not in str(caught.value) and "expected" in str(caught.value)
 
 
-@pytest.mark.parametrize("argv, message", [
-    (["--epoch", "1"], "unknown option --epoch; did you mean --epochs"),
-    (["--epochs", "many"], "--epochs: 'many' is not a valid int"),
-    (["--epochs", "1.5"], "--epochs: '1.5'"),
-    (["--steps", "1,a"], "--steps: '1,a' is not a valid comma-separated list of int"),
-    (["--name", "z"], "--name: 'z' is not one of x, y"),
-    (["--flag", "maybe"], "--flag: 'maybe' is not a valid bool"),
-    (["stray"], "'stray' is not an option"),
-    (["--config_path", "absent.yaml"], "no file absent.yaml")])
-def test_errors_name_value_and_expectation(argv, message):
-    with pytest.raises(InputError, match=message):
-        values(*argv)
+def test_help_is_a_phrase():
+    assert [where for where, (_, option) in ALL.items() if not option.help.endswith((".", "...", ")"))] == []
 
 
-@pytest.mark.parametrize("text, message", [("lrr: 1", "'lrr' is not an option.*did you mean lr"), ("- 1", "must hold"),
-                                           ("a: [", "not a YAML file"), ("epochs: soon", "--epochs: 'soon'")])
-def test_bad_yaml_names_the_file_or_option(tmp_path, text, message):
-    file = tmp_path / "c.yaml"
-    file.write_text(text)
-    with pytest.raises(InputError, match=message):
-        values("--config_path", str(file))
+@pytest.mark.parametrize("name, text", [("crop_scales", "1,0.3"), ("crop_scales", "0,0"), ("crop_scales", "0.5"),
+                                        ("input_res", "100"), ("input_res", "-64"), ("lr", "0")])
+def test_values_that_make_no_sense(name, text):
+    with pytest.raises(InputError, match=f"^--{name} "):
+        convert(name, text, flat(models.options("centerface"))[name])
 
 
-def test_help_shows_groups_defaults_and_choices(capsys):
-    with pytest.raises(SystemExit) as stop:
-        values("--help")
-    text = capsys.readouterr().out
-    assert stop.value.code == 0
-    for part in ("One:", "Two:", "(default: 90,120)", "{x,y}", "--flag [BOOL]"):
-        assert part in text
+@pytest.mark.parametrize("default, text, value", [
+    (0.1, "4e-3", 0.004), (3, " 7 ", 7), (False, "True", True), (True, "off", False), ("x", "1", "1")])
+def test_the_type_is_the_defaults(default, text, value):
+    result = convert("x", text, Option(default, "help"))
+    assert result == value and type(result) is type(value)
+
+
+def test_defaults_from_python():
+    cfg = defaults_of(models.options("centerface"))
+    assert cfg.lr == cfg["lr"] == 4e-3

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from dependency.centernet.src.lib.detectors.base_detector import BaseDetector, fit, mirror_rows, parse_size
+from dependency.centernet.src.lib.detectors.base_detector import BaseDetector, fit, mirror_rows
 from dependency.centernet.src.lib.detectors.faces import Faces
+from dependency.centernet.src.lib.detectors.rules import parse_size
 from dependency.centernet.src.lib.utils.image import letterbox, pad_to_multiple
 from dependency.errors import InputError
 

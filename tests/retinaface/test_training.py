@@ -89,7 +89,7 @@ def test_a_batch_as_a_picture(data):
 
 def test_options_that_go_with_the_small_backbone(data):
     from src import models
-    from src.cli.options import parse
+    from src.cli.arguments import parse
     cfg, _ = parse(models.options("retinaface"), ["--backbone=mobilenet025"], "", presets=models.presets("retinaface"))
     assert cfg.image_size == 640 and "mobilenet" in cfg.pretrain_path
     cfg, _ = parse(models.options("retinaface"), ["--backbone=mobilenet025", "--image_size=320"], "",

@@ -10,32 +10,28 @@ so their landmarks are exact. Not a face, so never annotated: heads seen from be
 features, smileys, cats, clocks, sockets, balls, plates, cars."""
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
+from easydict import EasyDict
+
+from dependency.centernet.src.lib.detectors.rules import whole
 from dependency.errors import InputError
+from src.cli.arguments import Parser
+from src.cli.options import Option, Table
 from src.cli.program import run
 from src.common.log import setup
 
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m src.tools.synthetic", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("out", type=Path, help="folder to write; must be absent or empty")
-    parser.add_argument("--train", type=int, default=500, help="pictures to train on (default 500)")
-    parser.add_argument("--val", type=int, default=150, help="pictures to test on (default 150)")
-    parser.add_argument("--seed", type=int, default=1, help="which data set (default 1)")
-    parser.add_argument("--size", type=int, default=640, help="pixels of the longer side (default 640)")
-    parser.add_argument("--workers", type=int, help="processes (default: one a processor, at most 16)")
-    return parser
+OPTIONS: Table = {"": {
+    "train": Option(500, "Number of training images.", low=0, high=1_000_000),
+    "val": Option(150, "Number of test images.", low=0, high=1_000_000),
+    "seed": Option(1, "Random seed: which data set.", low=0, high=2 ** 32 - 1),
+    "size": Option(640, "Longer side of the images in pixels.", low=160, high=8192),
+    "workers": Option(None, "Number of processes (default: one per processor, at most 16).", rule=whole(1, 1024)),
+}}
 
 
-def _check(args: argparse.Namespace) -> None:
-    for name, low in (("train", 0), ("val", 0), ("seed", 0), ("size", 160), ("workers", 1)):
-        value = getattr(args, name)
-        if value is not None and value < low:
-            raise InputError(f"--{name} {value}: expected {low} or more")
+def _check(args: EasyDict) -> None:
     if args.train + args.val == 0:
         raise InputError("--train 0 --val 0: nothing to draw; give one of them a number")
     if args.out.exists() and (not args.out.is_dir() or any(args.out.iterdir())):
@@ -45,7 +41,9 @@ def _check(args: argparse.Namespace) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Draw the set and print what it holds."""
-    args = _parser().parse_args(argv)
+    parser = Parser(OPTIONS, __doc__, prog="python -m src.tools.synthetic")
+    parser.add_argument("out", type=Path, help="Folder to write; must be absent or empty.")
+    args, _ = parser.read(argv)
     _check(args)
     from src.tools.synthetic.dataset import generate, subsets  # --help stays quick
     setup()

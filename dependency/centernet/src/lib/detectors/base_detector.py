@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Callable, Union
+from typing import Callable
 
 import numpy as np
 
 from dependency.centernet.src.lib.detectors.box_voting import vote
 from dependency.centernet.src.lib.detectors.faces import Faces
-from dependency.centernet.src.lib.detectors.rules import FLAG, number, numbers, one_of, whole
+from dependency.centernet.src.lib.detectors.rules import DETECTOR, LARGEST_SIDE, ORIGINAL, PAD, Size, parse_size
 from dependency.centernet.src.lib.external.suppress import nms, soft_nms
 from dependency.centernet.src.lib.utils.image import (
     BLACK,
@@ -29,25 +29,13 @@ from dependency.centernet.src.lib.utils.image import (
 )
 from dependency.errors import InputError
 
-ORIGINAL = "original"
-VGA = "vga"
-VGA_SIDE = 640
-NMS_KINDS = ("soft", "hard", "vote")
-PADS = ("none", "32", "square", "centre")
 SOFT_THRESHOLD = 0.001
 # Left and right change places in a mirrored image: eyes 0, 1 and mouth corners 3, 4.
 MIRRORED_LANDMARKS = [1, 0, 2, 4, 3]
 # Without the peak test one face yields many rows before suppression: the first few must not use up a crowd's.
 ROWS_PER_FACE = 20
-# A square of this side needs more memory than most machines have.
-LARGEST_SIDE = 16384
-# What the arguments of `BaseDetector` may be; sizes and pads are read by functions of their own.
-RULES = {"test_scales": numbers(1, 64, 1e-3, 16), "flip_test": FLAG, "nms": one_of(*NMS_KINDS), "nms_iou": number(),
-         "top_k": whole(1), "score_threshold": number(), "peaks": FLAG, "fill": numbers(3, 3, 0, 255)}
 
 Maps = Sequence[np.ndarray]
-# "original", the side of a square, or (shorter side, longer side at most).
-Size = Union[int, str, tuple[int, int]]
 
 
 class NonFiniteMaps(InputError):
@@ -91,7 +79,7 @@ class BaseDetector:
         self.score_threshold = score_threshold
         self.peaks = peaks
         self.fill = fill
-        for name, rule in RULES.items():
+        for name, rule in DETECTOR.items():
             rule.require(name, getattr(self, name))
         self.test_scales, self.fill = tuple(test_scales), tuple(fill)
         self.test_size = parse_size(test_size)
@@ -175,29 +163,11 @@ class BaseDetector:
         return Faces.from_rows(rows[np.argsort(-rows[:, 4], kind="stable")[:self.top_k]])
 
 
-def parse_size(value: Size) -> Size:
-    """What a `test_size` means, from a value or text: "original", a side, or (shorter side, longer side at most)."""
-    text = "/".join(map(str, value)) if isinstance(value, (tuple, list)) else str(value)
-    if text == ORIGINAL:
-        return ORIGINAL
-    if text == VGA:
-        return VGA_SIDE, VGA_SIDE
-    try:
-        sides = tuple(int(part) for part in text.split("/"))
-    except ValueError:
-        sides = ()
-    if not 1 <= len(sides) <= 2 or min(sides) < 1 or sides[-1] < sides[0] or sides[-1] > LARGEST_SIDE:
-        raise InputError(f"--test_size '{text:.80}': expected 'original', the longer side in pixels as 832, the "
-                         "shorter side and the longest that the other may be as 1600/2176 (at most "
-                         f"{LARGEST_SIDE}), or 'vga'")
-    return sides if len(sides) == 2 else sides[0]
-
-
 def choose_pad(pad: str | None, test_size: Size) -> str:
     """One of PADS; None chooses by the (parsed) size, see `BaseDetector`."""
     if pad is None:
         return "centre" if isinstance(test_size, int) else "32"
-    one_of(*PADS).require("pad", pad)
+    PAD.require("pad", pad)
     if pad == "centre" and not isinstance(test_size, int):
         raise InputError("pad 'centre' fits the image into a square: it needs --test_size with one side, as 832")
     return pad
