@@ -97,7 +97,6 @@ def main(argv: list[str] | None = None) -> int:
         ("gt", args.images, "with --images")])
     log.setup()
     from dependency.centernet.src.lib.utils.image_file import read_image, read_photo
-    from src import models
     from src.export.export import Export, ExportError, Quantisation
     from src.export.images import read_images
     read = read_image if args.gt else read_photo        # boxes of --gt are those of the pixels as they are stored
@@ -110,7 +109,7 @@ def main(argv: list[str] | None = None) -> int:
                     quantisation, args.check_sizes, args.certify)
     images = read_images(args.images, read) if args.images else drawn_images()
     try:
-        print(export.run(models.spec, path, images, args.file_name, args.model, args.gt))
+        print(export.run(path, images, args.file_name, args.model, args.gt))
     except ExportError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

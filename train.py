@@ -71,7 +71,7 @@ def train(name: str, cfg, ranks) -> None:
     rates = settings.rates(plan.steps_per_epoch)
     LOGGER.info("%d images a step, learning rate up to %g", settings.batch * world_size, max(rates))
     optimizer = build_optimizer(settings.optimizer, network.trainable_params(), rates, settings.weight_decay,
-                                settings.momentum, model.BACKBONE_PREFIX, settings.backbone_lr)
+                                settings.momentum, model.backbone_prefix, settings.backbone_lr)
     LOGGER.info("use %s optimizer", settings.optimizer)
     loss_cell = model.build_loss_cell(cfg, network, world_size)
     step = TrainStep(loss_cell, optimizer, settings.loss_scale, settings.clip_norm, settings.ema_decay,
@@ -102,7 +102,7 @@ def train(name: str, cfg, ranks) -> None:
             yaml.safe_dump({"model": name, **cfg}, file, sort_keys=False)
     LOGGER.info("args.steps_per_epoch = %d args.ckpt_interval = %d, first step %d of %d, outputs in %s",
                 plan.steps_per_epoch, settings.checkpoint_every, first_step, len(rates), settings.run_dir)
-    Trainer(step, network, plan, rates, metadata, model.TERMS, settings, files, samples.describe,
+    Trainer(step, network, plan, rates, metadata, model.terms, settings, files, samples.describe,
             model.build_picture(cfg), ranks).fit(
         batches(samples, plan, first_step, settings.workers, settings.bad_images), first_step)
 

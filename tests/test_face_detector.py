@@ -164,9 +164,8 @@ def test_mindspore_and_onnx_runtime_agree(weights, pictures, ms):
 
 @pytest.mark.parametrize("sizes", [(0, 0, 0), (1, 64, 96)])
 def test_an_exported_file_finds_the_same(weights, pictures, tmp_path, sizes):
-    from src import models
-    from src.inference.mindspore_backend import read_network
-    network = read_network(weights, models.spec, "centerface")
+    from src.weights.network import read_network
+    network = read_network(weights, "centerface")
     graph = network.spec.onnx_graph(network.metadata, network.tensors, batch=sizes[0], height=sizes[1], width=sizes[2])
     (tmp_path / "x.onnx").write_bytes(graph.SerializeToString())
     options = {"threads": 1, "score_threshold": 0.3, "top_k": 20}
@@ -176,10 +175,9 @@ def test_an_exported_file_finds_the_same(weights, pictures, tmp_path, sizes):
 
 def test_a_file_for_several_images_is_filled_with_different_ones(weights, pictures, tmp_path, monkeypatch):
     """A single image would be computed as often as the file takes images."""
-    from src import models
-    from src.inference.mindspore_backend import read_network
     from src.inference.onnx_backend import OnnxBackend
-    network = read_network(weights, models.spec, "centerface")
+    from src.weights.network import read_network
+    network = read_network(weights, "centerface")
     graph = network.spec.onnx_graph(network.metadata, network.tensors, batch=4, height=64, width=96)
     (tmp_path / "x.onnx").write_bytes(graph.SerializeToString())
     computed, compute = [], OnnxBackend._compute
@@ -193,11 +191,10 @@ def test_a_file_for_several_images_is_filled_with_different_ones(weights, pictur
 
 @pytest.mark.slow
 def test_an_exported_mindir_finds_the_same(weights, pictures, tmp_path):
-    from src import models
     from src.export.export import Export
     from src.export.images import Image, ImageSet
     export = Export("MINDIR", (0, 0, 0), "CPU", check_sizes=("original",))
-    export.run(models.spec, weights, ImageSet("one", [Image("a", pictures[0])]), str(tmp_path / "x"))
+    export.run(weights, ImageSet("one", [Image("a", pictures[0])]), str(tmp_path / "x"))
     options = {"score_threshold": 0.3, "top_k": 20}
     found = FaceDetector(tmp_path / "x.mindir", **options)
     assert found.runtime.startswith("mindspore")

@@ -186,10 +186,9 @@ def test_a_pickle_is_never_run(tmp_path, protocol, reader):
 
 def test_onnx_files(tmp_path):
     onnx, runtime = pytest.importorskip("onnx"), pytest.importorskip("onnxruntime")
-    from src import models
     from src.inference.backends import open_backend
     helper = onnx.helper
-    from src.centerface.detector import DEFAULT_METADATA, OUTPUTS
+    from src.centerface.spec import DEFAULT_METADATA, OUTPUTS
     channels = [1, 2, 2, 10]
     weight = onnx.numpy_helper.from_array(np.ones((15, 3, 1, 1), np.float32), "weight")
     lengths = onnx.numpy_helper.from_array(np.array(channels), "lengths")
@@ -206,7 +205,7 @@ def test_onnx_files(tmp_path):
     runtime.set_default_logger_severity(4)
 
     def look(file):
-        forward = open_backend(file, models.spec, threads=1)
+        forward = open_backend(file, threads=1)
         forward(np.zeros((1, 32, 32, 3), np.uint8))
     path.write_bytes(content)
     assert outcome(look, path) == "read"

@@ -18,8 +18,6 @@ from dependency.errors import InputError
 from dependency.extd.utils import augmentations as crops
 from src.data.training_set import read_training_image
 
-COLUMNS = ("image", "heatmap", "cells", "values", "weights")
-
 
 @dataclass(frozen=True)
 class Augmentation:

@@ -12,21 +12,19 @@ from mindspore import Tensor, nn
 from dependency.errors import InputError
 from src.centerface import batch_picture, config
 from src.centerface.convert import read_backbone
-from src.centerface.dataset import COLUMNS, Augmentation, CenterFaceSamples
+from src.centerface.dataset import Augmentation, CenterFaceSamples
+from src.centerface.layers import BACKBONE
 from src.centerface.losses import TERMS, CenterFaceLoss
 from src.centerface.network import CenterfaceMobilev2
 from src.common.log import LOGGER
 from src.common.normalise import Normalise
 from src.data.training_set import training_records
+from src.models import TrainingSpec
 from src.training.lr_schedule import linear_scale, schedule
 from src.training.settings import OptionNames, RunSettings
 from src.weights.conversion import load_backbone
 
-BACKBONE_PREFIX = "base."
 NAMES = OptionNames("--resume", "--lr", "--per_batch_size", "--max_epoch", "--annot_path", "--optimizer")
-
-__all__ = ["BACKBONE_PREFIX", "COLUMNS", "TERMS", "build_metadata", "build_loss_cell", "build_network", "build_picture",
-           "build_samples", "run_settings"]
 
 
 def run_settings(cfg: Any, rank: int, world_size: int, start_time: str) -> RunSettings:
@@ -121,3 +119,15 @@ def _inside(name: str, path: str, data_dir: str) -> Path:
             return candidate
     raise InputError(f"--{name}: neither {' nor '.join(map(str, candidates))} exists; see docs/formats.md, or make "
                      "one: python -m src.tools.prepare_wider --help")
+
+
+TRAINING = TrainingSpec(
+    terms=TERMS,
+    backbone_prefix=BACKBONE,
+    run_settings=run_settings,
+    build_samples=build_samples,
+    build_network=build_network,
+    build_loss_cell=build_loss_cell,
+    build_picture=build_picture,
+    build_metadata=build_metadata,
+)

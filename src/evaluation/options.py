@@ -2,7 +2,7 @@
 """The options of test.py; names and defaults of the manual's come first in each group.
 
     cfg, explicit = parse(OPTIONS, argv, __doc__)
-    detector = build_detector(forward, metadata, **detector_options(cfg, explicit))
+    detector = build_detector(backend, metadata, **detector_options(cfg, explicit))
 """
 from typing import Any
 

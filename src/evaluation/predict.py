@@ -46,10 +46,8 @@ def detector_loader(cfg: Any, names: set[str]) -> Loader:
         cfg: the options of test.py.
         names: the options that the user set; they win over the checkpoint's metadata.
     """
-    from src import models
-    from src.inference.backends import new_backend
-    from src.inference.mindspore_backend import build_detector
-    backend = new_backend(cfg.backend, models.spec, cfg.model, cfg.device_target)
+    from src.inference.backends import build_detector, new_backend
+    backend = new_backend(cfg.backend, cfg.model, cfg.device_target)
     return lambda path: build_detector(backend, backend.load(path), **detector_options(cfg, names))
 
 

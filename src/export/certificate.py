@@ -21,9 +21,9 @@ from dependency.evaluate.eval import evaluate
 from dependency.evaluate.ground_truth import GroundTruth
 from dependency.evaluate.overlaps import box_overlaps
 from src.export.images import Image
-from src.inference.decoded import Decoded
+from src.inference.backends import build_detector
 from src.inference.fixed_size import FixedSizeDetector, fill_batch
-from src.inference.mindspore_backend import build_detector
+from src.inference.rows import ROW_OUTPUTS, join_rows
 from src.training.progress import Progress
 
 SIZES = ("320", "500", "640")
@@ -81,7 +81,7 @@ def compare(reference: Any, exported: Any, images: Collection[Image], sizes: Seq
             for (ours, theirs), tally in zip(pairs, tallies):
                 ours.flip_test = theirs.flip_test = number == 0
                 one, two = ours.run(image.pixels), theirs.run(image.pixels)
-                tally.add_outputs(_differences(ours, theirs, reference.spec, exported.spec))
+                tally.add_outputs(_differences(ours, theirs, reference.spec.outputs))
                 tally.add_faces(image.name, one, two, tolerance.iou)
             progress.advance()
     return [tally.told() for tally in tallies]
@@ -217,27 +217,27 @@ def _detector(backend: Any, exported: Any, size: str, threshold: float) -> BaseD
     batch = exported.sizes[0] if backend is exported else 0
     forward = _Recorder(fill_batch(backend, batch) if batch else backend)
     return fitted_detector(forward, backend.spec.decoder(backend.metadata), backend.metadata, exported.sizes, size,
-                           backend.spec.SIDE_MULTIPLE, threshold)
+                           backend.spec.side_multiple, threshold)
 
 
-def _differences(ours: BaseDetector, theirs: BaseDetector, spec: Any, other: Any) -> dict[str, float]:
+def _differences(ours: BaseDetector, theirs: BaseDetector, names: Sequence[str]) -> dict[str, float]:
     """Largest difference by output of what the two detectors' networks gave last.
 
     Raises:
         InputError: NaN, or shapes that differ.
     """
     one, two = ours.forward.outputs, theirs.forward.outputs
-    if not isinstance(other, Decoded):
+    if theirs.decode is not join_rows:
         shapes = [each.shape for each in one], [each.shape for each in two]
         if shapes[0] != shapes[1]:
             raise InputError(f"the exported network gives shapes {shapes[1]}, the checkpoint {shapes[0]}")
-        return {name: float(np.abs(a - b).max()) for name, a, b in zip(spec.OUTPUTS, one, two)}
+        return {name: float(np.abs(a - b).max()) for name, a, b in zip(names, one, two)}
     rows = len(two[1][0])
     found: dict[str, float] = {}
     for index in range(len(two[0])):
         expected = ours.decode([each[index] for each in one], ours.forward.shape, rows, 0.0, ours.peaks)
         given = theirs.decode([each[index] for each in two], theirs.forward.shape, rows, 0.0)
-        for name, value in zip(Decoded.OUTPUTS, _row_differences(expected, given)):
+        for name, value in zip(ROW_OUTPUTS, _row_differences(expected, given)):
             found[name] = float(np.maximum(found.get(name, 0.0), value))
     return found
 

@@ -2,7 +2,7 @@
 """A checkpoint as a file for inference engines, with a certificate that it finds what the checkpoint finds.
 
     export = Export("ONNX", (0, 0, 0))                   # batch, height, width; 0 = any
-    print(export.run(models.spec, "0-140_27720.ckpt", read_images("photos"), "face"))
+    print(export.run("0-140_27720.ckpt", read_images("photos"), "face"))
 
 uint8 BGR images [B, H, W, 3] in; out come the raw float32 maps (CenterFace: [B, C, H / 4, W / 4]; RetinaFace: a row for
 each anchor), or with `decode_rows` boxes, scores and landmarks.
@@ -14,7 +14,7 @@ import tempfile
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Callable, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -26,12 +26,13 @@ from src.export import certificate
 from src.export.certificate import EXACT, INT8, fitted_detector
 from src.export.certificate_text import format_block
 from src.export.images import ImageSet
-from src.inference.decoded import Decoded
-from src.inference.mindspore_backend import Forward, Network, read_network
+from src.inference.mindspore_backend import MindSporeBackend
 from src.inference.onnx_builder import INPUT, IR_VERSION, OPSET
-from src.weights import checkpoint
+from src.inference.rows import ROW_OUTPUTS
+from src.weights.checkpoint import set_parameters
 from src.weights.known_files import sha256_of
 from src.weights.metadata import metadata_path
+from src.weights.network import Network, read_network
 
 SUFFIXES = {"AIR": ".air", "MINDIR": ".mindir", "ONNX": ".onnx"}
 CERTIFICATE = ".certificate.json"
@@ -83,12 +84,11 @@ class Export:
         self.file_format, self.sizes, self.certify = file_format, sizes, certify
         self.decode_rows, self.quantisation, self.check_sizes = decode_rows, quantisation, tuple(check_sizes)
 
-    def run(self, specs: Callable[[str], Any], path: str | Path, images: ImageSet, name: str | None = None,
+    def run(self, path: str | Path, images: ImageSet, name: str | None = None,
             model: str = "centerface", truth: str | Path | None = None) -> str:
         """Export a checkpoint to `<name>.onnx`, `.mindir` or `.air`, with `<file>.certificate.json` beside it.
 
         Args:
-            specs: the spec of a model's name.
             path: the checkpoint.
             images: of the certificate.
             name: the file without its suffix, None = the model's name; an existing one is replaced once the new one
@@ -104,9 +104,8 @@ class Export:
             ExportError: the exported network differs from the checkpoint; nothing was written.
         """
         path = Path(path)
-        network = read_network(path, specs, model)
-        spec, metadata, tensors, has_metadata = network
-        checkpoint.load_report(spec.tensor_shapes(metadata), tensors).require(path, metadata if has_metadata else None)
+        network = read_network(path, model)
+        spec, metadata, _ = network
         self._require_sides(spec)
         suffix, name = SUFFIXES[self.file_format], name or metadata["model"]
         target = Path(name if name.lower().endswith(suffix) else name + suffix)
@@ -115,7 +114,7 @@ class Export:
         described = {**metadata, "export": self._describe(network, path)}
         reference = None
         if self.certify and self.file_format != "AIR":
-            reference = Forward(specs, model, self.target)
+            reference = MindSporeBackend(model, self.target)
             reference.load(path)
         with tempfile.TemporaryDirectory() as folder:       # MindSpore refuses names with spaces and umlauts
             written = Path(folder) / f"exported{suffix}"
@@ -123,7 +122,7 @@ class Export:
             described["export"]["sha256"] = sha256_of(written)
             if self.file_format != "ONNX":          # which holds its metadata itself
                 metadata_path(written).write_text(json.dumps(described), encoding="utf-8")
-            proof = self._prove(specs, reference, written, described, images, truth)
+            proof = self._prove(reference, written, described, images, truth)
             content = written.read_bytes()
         beside = target.with_name(target.name + CERTIFICATE)
         with atomic_write(target, "wb") as file:
@@ -138,7 +137,7 @@ class Export:
 
     def _require_sides(self, spec: Any) -> None:
         _, height, width = self.sizes
-        multiple = spec.SIDE_MULTIPLE
+        multiple = spec.side_multiple
         if height % multiple or width % multiple:
             raise InputError(f"--input_h {height} --input_w {width}: this model takes multiples of {multiple}, or 0 "
                              "for any")
@@ -149,11 +148,11 @@ class Export:
         order = "turns BGR into RGB, " if fed["channels"] == "RGB" else ""
         return {"format": self.file_format, "checkpoint": path.name, "checkpoint_sha256": sha256_of(path),
                 "input": {"name": INPUT, "shape": [side or None for side in self.sizes] + [3], "layout": "NHWC",
-                          "dtype": "uint8", "channels": "BGR", "side_multiple": network.spec.SIDE_MULTIPLE,
+                          "dtype": "uint8", "channels": "BGR", "side_multiple": network.spec.side_multiple,
                           "normalised": f"inside the network: it {order}subtracts {fed['mean']} and divides by "
                                         f"{fed['std']} (in the order {fed['channels']}, units of 0..255); feed images "
                                         "as cv2.imread gives them"},
-                "outputs": list((Decoded if self.decode_rows else network.spec).OUTPUTS),
+                "outputs": list(ROW_OUTPUTS if self.decode_rows else network.spec.outputs),
                 "decode_rows": self.decode_rows,
                 "precision": "int8" if self.quantisation else "float32", "versions": device.versions()}
 
@@ -174,7 +173,7 @@ class Export:
         from src.export.quantise import quantise
         plain = written.rename(written.with_name(PLAIN))
         detector = fitted_detector(None, None, described, self.sizes, str(self.quantisation.size),
-                                   network.spec.SIDE_MULTIPLE)
+                                   network.spec.side_multiple)
         quantise(plain, written, (np.repeat(detector.pre_process(image.pixels)[0][None], batch or 1, axis=0)
                                   for image in self.quantisation.images))
 
@@ -182,8 +181,7 @@ class Export:
         """A cell of its own, written by MindSpore."""
         import mindspore as ms
         cell = network.spec.inference_cell(network.metadata)
-        for name, parameter in cell.network.parameters_and_names():
-            parameter.set_data(ms.Tensor(network.tensors[name].astype(np.float32, copy=False)))
+        set_parameters(cell.network, network.tensors)
         shape = [side or None for side in self.sizes] + [3]
         example = (ms.Tensor(np.zeros(shape, np.uint8)) if all(self.sizes) else
                    ms.Tensor(shape=shape, dtype=ms.uint8))
@@ -192,7 +190,7 @@ class Export:
             raise ExportError(f"MindSpore wrote no single file {written.name} but "
                               f"{sorted(each.name for each in written.parent.iterdir())}")
 
-    def _prove(self, specs: Callable[[str], Any], reference: Any, written: Path, described: dict[str, Any],
+    def _prove(self, reference: Any, written: Path, described: dict[str, Any],
                images: ImageSet, truth: str | Path | None) -> dict[str, Any]:
         """The certificate.
 
@@ -213,7 +211,7 @@ class Export:
                             "as told by --certify 0")
             return proof
         from src.inference.backends import open_backend
-        exported = open_backend(written, specs, device_target=self.target)
+        exported = open_backend(written, device_target=self.target)
         tolerance = INT8 if self.quantisation else EXACT
         found = certificate.compare(reference, exported, images, self.check_sizes, tolerance)
         proof.update(reference=reference.runtime, runtime=exported.runtime, tolerance=tolerance._asdict(), sizes=found,
@@ -225,9 +223,9 @@ class Export:
             proof["ap"] = {side: certificate.average_precision(backend, images, known, exported.sizes)
                            for side, backend in (("checkpoint", reference), ("file", exported))}
         if self.quantisation:
-            plain = open_backend(written.with_name(PLAIN), specs)
+            plain = open_backend(written.with_name(PLAIN))
             detector = fitted_detector(None, None, described, self.sizes, str(self.quantisation.size),
-                                       plain.spec.SIDE_MULTIPLE)
+                                       plain.spec.side_multiple)
             canvas = detector.pre_process(next(iter(images)).pixels)[0]
             proof["speed"] = speed(plain, exported, np.repeat(canvas[None], self.sizes[0] or 1, axis=0))
         reasons = certificate.judge(found, tolerance, bool(self.decode_rows), proof.get("ap"))

@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Exported .mindir files in MindSpore.
 
-    forward = MindirBackend(models.spec)
-    metadata = forward.load("centerface.mindir")      # its metadata is in centerface.mindir.json beside it
-    maps = forward(images)                        # uint8 BGR [B, H, W, 3] -> float32 arrays
+    backend = MindirBackend()
+    metadata = backend.load("centerface.mindir")      # its metadata is in centerface.mindir.json beside it
+    outputs = backend(images)                         # uint8 BGR [B, H, W, 3] -> float32 arrays
 """
 from __future__ import annotations
 
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any
 
 import numpy as np
 
@@ -23,21 +23,19 @@ from src.weights.metadata import REQUIRED, metadata_path, parse_metadata, spec_o
 
 
 class MindirBackend(BackendBase):
-    """A network on a device: `forward(images)` gives its raw maps, `load(path)` takes another file.
+    """An exported network on a device.
 
     Args:
-        specs: the spec of a model's name.
         device_target, device_id: see `device.setup`.
     """
 
-    def __init__(self, specs: Callable[[str], Any], device_target: str = "auto", device_id: int | None = None):
-        super().__init__(specs)
+    def __init__(self, device_target: str = "auto", device_id: int | None = None):
         self._ms = device.setup(device_target, device_id)
         self.runtime = f"mindspore {self._ms.__version__}"
         self._cell: Any = None
 
     def load(self, path: str | Path) -> dict[str, Any]:
-        """Take a .mindir file of export.py; gives its metadata.
+        """Load a .mindir file of export.py and return its metadata.
 
         Raises:
             InputError: no such file, no metadata beside it, or not the file that the metadata was written for.
@@ -45,17 +43,17 @@ class MindirBackend(BackendBase):
         path = Path(path)
         if not path.is_file():
             raise InputError(f"{path}: no such .mindir file")
-        beside = metadata_path(path)
-        if not beside.is_file():
-            raise InputError(f"{path}: its metadata {beside.name} is not beside it, which says how to feed and decode the "
-                             "network; copy both files, or export the checkpoint again")
-        metadata = parse_metadata(beside.read_text(encoding="utf-8", errors="replace"), beside,
-                          (*REQUIRED, "export.sha256", "export.input.shape"))
-        told = metadata["export"]
-        if sha256_of(path) != told["sha256"]:
-            raise InputError(f"{path}: not the file that {beside.name} was written for, or cut off or damaged; copy "
+        json_path = metadata_path(path)
+        if not json_path.is_file():
+            raise InputError(f"{path}: its metadata {json_path.name}, which says how to feed and decode the network, "
+                             "is not in the same folder; copy both files, or export the checkpoint again")
+        metadata = parse_metadata(json_path.read_text(encoding="utf-8", errors="replace"), json_path,
+                                  (*REQUIRED, "export.sha256", "export.input.shape"))
+        if sha256_of(path) != metadata["export"]["sha256"]:
+            raise InputError(f"{path}: not the file that {json_path.name} was written for, or cut off or damaged; copy "
                              "both files again, or export the checkpoint again")
-        spec = spec_of(metadata, beside, self._specs)
+        shape = metadata["export"]["input"]["shape"]
+        spec = spec_of(metadata, json_path)
         with tempfile.TemporaryDirectory() as folder:       # MindSpore refuses names with spaces and umlauts
             plain = shutil.copy(path, Path(folder) / "network.mindir")
             try:
@@ -64,9 +62,9 @@ class MindirBackend(BackendBase):
                 raise InputError(f"{path}: {self.runtime} cannot load it; export the checkpoint again with this "
                                  "version") from error
         if device.is_cpu():         # else a graph is compiled and kept for every new size of image
-            cell.set_inputs(self._ms.Tensor(shape=told["input"]["shape"], dtype=self._ms.uint8))
+            cell.set_inputs(self._ms.Tensor(shape=shape, dtype=self._ms.uint8))
         self._cell, self.metadata, self.spec = cell, metadata, spec
-        self.sizes = tuple(side or 0 for side in told["input"]["shape"][:3])
+        self.sizes = shape[0] or 0, shape[1] or 0, shape[2] or 0
         LOGGER.info("load_model %s success: %s in %s", path, metadata["model"], self.runtime)
         return metadata
 

@@ -1,54 +1,56 @@
 # SPDX-License-Identifier: Apache-2.0
 """Networks in ONNX Runtime: exported files, and checkpoints whose graph is written in memory. Needs no MindSpore.
 
-    forward = OnnxBackend(models.spec)
-    metadata = forward.load("centerface.onnx")        # or a .ckpt: a sweep needs no compilation
-    maps = forward(images)                        # uint8 BGR [B, H, W, 3] -> float32 arrays
+    backend = OnnxBackend()
+    metadata = backend.load("centerface.onnx")        # or a .ckpt
+    outputs = backend(images)                         # uint8 BGR [B, H, W, 3] -> float32 arrays
 """
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any
 
 import numpy as np
 
 from dependency.errors import InputError
+from src import models
 from src.common.log import LOGGER
 from src.inference.backend_base import BackendBase, first_line
-from src.inference.decoded import Decoded
-from src.inference.mindspore_backend import read_network
 from src.inference.onnx_builder import INPUT
-from src.weights import checkpoint
+from src.inference.rows import ROW_OUTPUTS, join_rows
+from src.models import Metadata, ModelSpec
 from src.weights.metadata import spec_of
+from src.weights.network import read_network
 from src.weights.onnx_file import is_onnx, metadata_of, read_model
+
+_EXPORT = "export the checkpoint with export.py --file_format ONNX"
 
 
 class OnnxBackend(BackendBase):
-    """A network on the CPU: `forward(images)` gives its raw maps, `load(path)` takes another file.
+    """A network on the CPU.
 
     Args:
-        specs: the spec of a model's name.
-        model: what a file without metadata is.
-        threads: that compute; None takes OMP_NUM_THREADS, else one for each core.
+        model: the model of a file without metadata.
+        threads: number of computing threads; None takes OMP_NUM_THREADS, else one for each core.
 
     Raises:
         InputError: onnxruntime is not installed.
     """
 
-    def __init__(self, specs: Callable[[str], Any], model: str = "centerface", threads: int | None = None):
+    def __init__(self, model: str = "centerface", threads: int | None = None):
         try:
             import onnxruntime
         except ImportError as error:
             raise InputError(f"ONNX files need onnxruntime ({error}); type: pip install onnx onnxruntime") from error
-        super().__init__(specs)
         self.runtime = f"onnxruntime {onnxruntime.__version__}"
         self._model, self._onnxruntime = model, onnxruntime
         self._threads = threads or _threads_of_environment()
         self._session: Any = None
 
     def load(self, path: str | Path) -> dict[str, Any]:
-        """Take an .onnx file of export.py or of CenterFace's authors, or a checkpoint; gives its metadata.
+        """Load an .onnx file of export.py or of CenterFace's authors, or a checkpoint, and return its metadata.
 
         Raises:
             InputError: unreadable or damaged file, weights that do not fit, a graph that onnxruntime refuses.
@@ -70,12 +72,13 @@ class OnnxBackend(BackendBase):
             raise InputError(f"{path}: its input is not uint8 {INPUT} [batch, height, width, 3]; export the checkpoint "
                              "again")
         if metadata.get("export", {}).get("decode_rows"):
-            spec = Decoded(spec)
+            spec = replace(spec, outputs=ROW_OUTPUTS, decoder=lambda _: join_rows)
         outputs = [(each.name, each.type) for each in session.get_outputs()]
-        if outputs != [(name, "tensor(float)") for name in spec.OUTPUTS]:
+        if outputs != [(name, "tensor(float)") for name in spec.outputs]:
             raise InputError(f"{path}: its outputs are {', '.join(map(' '.join, outputs))}, but its metadata promises "
-                             f"{', '.join(spec.OUTPUTS)}; export the checkpoint again")
-        self.sizes = tuple(side if isinstance(side, int) else 0 for side in inputs[0].shape[:3])
+                             f"{', '.join(spec.outputs)}; export the checkpoint again")
+        batch, height, width = (side if isinstance(side, int) else 0 for side in inputs[0].shape[:3])
+        self.sizes = batch, height, width
         self._session, self.metadata, self.spec = session, metadata, spec
         LOGGER.info("load_model %s success: %s in %s", path, metadata["model"], self.runtime)
         return metadata
@@ -87,28 +90,29 @@ class OnnxBackend(BackendBase):
             raise InputError(f"{self.runtime} cannot compute this graph for images {list(images.shape)} "
                              f"({first_line(error)}); export the checkpoint again, or give smaller images") from error
 
-    def _read(self, path: Path) -> tuple[Any, dict[str, Any], Any]:
-        """(spec, metadata, graph) of a file of any of the three kinds."""
-        if is_onnx(path):
-            model = read_model(path)
-            metadata = metadata_of(model, path)
-            if metadata is not None:
-                return spec_of(metadata, path, self._specs), metadata, model
-            spec = self._specs(self._model)
-            try:
-                tensors, metadata = spec.from_foreign_onnx(path)
-            except InputError as error:
-                raise InputError(f"{path}: has no metadata of this project, and is not the authors' CenterFace either "
-                                 f"({str(error).replace(f'{path}: ', '')}); export the checkpoint with export.py "
-                                 "--file_format ONNX") from error
-            LOGGER.info("%s: the network that its authors released, rewritten for speed", path)
+    def _read(self, path: Path) -> tuple[ModelSpec, Metadata, Any]:
+        """(spec, metadata, `onnx.ModelProto`) of a file of any of the three kinds."""
+        if not is_onnx(path):
+            spec, metadata, tensors = read_network(path, self._model)
             return spec, metadata, spec.onnx_graph(metadata, tensors)
-        spec, metadata, tensors, has_metadata = read_network(path, self._specs, self._model)
-        checkpoint.load_report(spec.tensor_shapes(metadata), tensors).require(path, metadata if has_metadata else None)
+        model = read_model(path)
+        metadata = metadata_of(model, path)
+        if metadata is not None:
+            return spec_of(metadata, path), metadata, model
+        spec = models.spec(self._model)
+        if spec.read_foreign_onnx is None:
+            raise InputError(f"{path}: has no metadata of this project, and no such ONNX file of {spec.name} "
+                             f"is known; {_EXPORT}")
+        try:
+            tensors, metadata = spec.read_foreign_onnx(path)
+        except InputError as error:
+            raise InputError(f"{path}: has no metadata of this project, and is not the network that the authors of "
+                             f"{spec.name} released ({str(error).replace(f'{path}: ', '')}); {_EXPORT}") from error
+        LOGGER.info("%s: the network that its authors released, rewritten for speed", path)
         return spec, metadata, spec.onnx_graph(metadata, tensors)
 
 
 def _threads_of_environment() -> int:
-    """OMP_NUM_THREADS as MindSpore and NumPy heed it; 0 leaves the number to onnxruntime."""
+    """OMP_NUM_THREADS, as MindSpore and NumPy read it; 0 leaves the number to onnxruntime."""
     value = os.environ.get("OMP_NUM_THREADS", "")
     return int(value) if value.isdigit() else 0

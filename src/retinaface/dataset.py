@@ -26,7 +26,6 @@ from src.retinaface.coding import VARIANCE
 from src.retinaface.layers import NETWORK_INPUT
 from src.retinaface.matching import IGNORED, match
 
-COLUMNS = ("image", "loc", "conf", "landm")
 # Names of the manual's dataset.
 DATASET_COLUMNS = ("image", "truths", "conf", "landm")
 

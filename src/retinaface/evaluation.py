@@ -27,7 +27,7 @@ from src.common.log import LOGGER
 from src.evaluation.options import detector_options
 from src.evaluation.predict import detect_images
 from src.evaluation.split import MATS, list_images, prediction_name
-from src.retinaface.detector import DEFAULT_METADATA
+from src.retinaface.spec import backbone_name
 from src.weights.checkpoint import list_checkpoints
 
 SHORT_SIDE = 1600
@@ -125,17 +125,15 @@ def load_detector(cfg: Any, names: set[str], model: Path) -> BaseDetector:
             raise InputError(f"--{one} and --{other} both set {what}; give one of them")
     size = "original" if cfg.val_origin_size else (min(SHORT_SIDE, cfg.val_max_size), cfg.val_max_size)
     manual = {"test_size": size, "score_threshold": cfg.val_confidence_threshold, "nms_iou": cfg.val_nms_threshold}
-    from src import models
-    from src.inference.backends import new_backend
-    from src.inference.mindspore_backend import build_detector
-    forward = new_backend(cfg.backend, models.spec, "retinaface", cfg.device_target)
-    metadata = forward.load(model)
+    from src.inference.backends import build_detector, new_backend
+    backend = new_backend(cfg.backend, "retinaface", cfg.device_target)
+    metadata = backend.load(model)
     if metadata["model"] != "retinaface":
         raise InputError(f"{model} is a checkpoint of {metadata['model']}; test it with test.py --eval 1 (see --help)")
-    backbone = metadata["options"].get("backbone", DEFAULT_METADATA["options"]["backbone"])
+    backbone = backbone_name(metadata)
     if "backbone" in names and cfg.backbone != backbone:
         raise InputError(f"--backbone {cfg.backbone}: {model} has {backbone}; leave the option out, the file says it")
-    return build_detector(forward, metadata, **{**manual, **detector_options(cfg, names)})
+    return build_detector(backend, metadata, **{**manual, **detector_options(cfg, names)})
 
 
 def predict(detector: BaseDetector, images: Sequence[str], data_dir: Path, batch_size: int = 1,

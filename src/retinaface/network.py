@@ -15,11 +15,13 @@ import numpy as np
 from mindspore import Tensor, nn, ops
 
 from dependency.errors import InputError
-from src.retinaface.layers import ANCHORS_PER_CELL, HEADS
+from src.retinaface.layers import ANCHORS_PER_CELL, BACKBONES, HEADS
+from src.retinaface.mobilenet import mobilenet025
 from src.retinaface.resnet import resnet50
 from src.retinaface.var_init import fan_in_uniform
 
 PHASES = ("train", "predict", "test")
+BACKBONE_BUILDERS = {"resnet50": resnet50, "mobilenet025": mobilenet025}
 
 
 class FPN(nn.Cell):
@@ -111,6 +113,13 @@ class RetinaFace(nn.Cell):
         if self._head_mode != "train":
             conf = ops.softmax(conf, axis=-1)
         return bbox, conf, landm
+
+
+def build_backbone(name: str, seed: int = 1) -> nn.Cell:
+    """The backbone of this name with initial weights, without classifier; InputError for an unknown name."""
+    if name not in BACKBONE_BUILDERS:
+        raise InputError(f"no backbone '{name}': expected one of {', '.join(BACKBONES)}")
+    return BACKBONE_BUILDERS[name](None, seed)
 
 
 def resize_to(x: Tensor, like: Tensor) -> Tensor:

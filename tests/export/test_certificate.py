@@ -1,23 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a certificate measures and when it does not hold, with networks whose differences are known."""
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from dependency.errors import InputError
 from dependency.evaluate.ground_truth import load_ground_truth
-from src.centerface import detector as spec
+from src.centerface import spec
 from src.export import certificate
 from src.export.certificate import EXACT, INT8, average_precision, compare, judge
 from src.export.certificate_text import format_block
 from src.export.images import Image
-from src.inference.decoded import Decoded, join_rows
+from src.inference.rows import ROW_OUTPUTS, join_rows
 from tests.small_wider import make_split
 
 
 class Network:
     """CenterFace whose heatmap is high where the image is white; `change(maps)` may spoil it."""
 
-    def __init__(self, change=lambda maps: None, sizes=(0, 0, 0), own=spec):
+    def __init__(self, change=lambda maps: None, sizes=(0, 0, 0), own=spec.SPEC):
         self.spec, self.sizes, self.change = own, sizes, change
         self.metadata = {**spec.DEFAULT_METADATA, "detect": {"nms": "hard"}}
         self.batches, self.runtime = [], "numpy"
@@ -39,6 +41,7 @@ def picture(*spots):
     return image
 
 
+DECODED = replace(spec.SPEC, outputs=ROW_OUTPUTS, decoder=lambda _: join_rows)
 IMAGES = [Image("a.jpg", picture((40, 20), (64, 80))), Image("b.jpg", picture((20, 100)))]
 
 
@@ -127,7 +130,7 @@ def decoded(change):
                     for index in range(len(images))]
             table = np.stack([np.pad(each, ((0, 50 - len(each)), (0, 0))) for each in rows])
             return table[..., :4], table[..., 4], table[..., 5:].reshape(len(images), 50, 5, 2)
-    return Rows(own=Decoded(spec))
+    return Rows(own=DECODED)
 
 
 def test_decoding_graphs_are_compared_row_by_row():
@@ -146,7 +149,6 @@ def test_decoding_graphs_are_compared_row_by_row():
 def test_joining_rows():
     outputs = np.arange(12.0).reshape(3, 4), np.array([0.9, 0.5, 0.1]), np.zeros((3, 5, 2))
     assert join_rows(outputs, (1, 1), 2, 0.2).shape == (2, 15) and len(join_rows(outputs, (1, 1), 1)) == 1
-    assert Decoded(spec).SIDE_MULTIPLE == 32 and Decoded(spec).decoder({}) is join_rows
     with pytest.raises(InputError, match="NaN"):
         join_rows((outputs[0], np.array([0.9, np.nan, 0.1]), outputs[2]), (1, 1), 2)
     with pytest.raises(InputError, match="NaN"):

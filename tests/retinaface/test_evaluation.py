@@ -167,8 +167,8 @@ def test_without_a_model_the_newest_checkpoint_is_taken(split, tmp_path, monkeyp
 
 def test_a_checkpoint_of_another_model_is_refused(split, tmp_path):
     path = tmp_path / "centerface.ckpt"
-    from src.centerface.detector import DEFAULT_METADATA
     from src.centerface.layers import tensor_shapes
+    from src.centerface.spec import DEFAULT_METADATA
     checkpoint.save(path, {name: np.zeros(shape, np.float32) for name, shape in tensor_shapes(64).items()},
                     DEFAULT_METADATA)
     with pytest.raises(InputError, match="checkpoint of centerface; test it with test.py"):

@@ -10,13 +10,13 @@ from dependency.errors import InputError
 from src import models
 from src.centerface.release import RELEASE_INPUT
 from src.face_detector import FaceDetector
-from src.inference.backends import open_backend
-from src.inference.mindspore_backend import build_detector, read_network
+from src.inference.backends import build_detector, open_backend
 from src.weights import checkpoint
 from src.weights.metadata import check_metadata, parse_metadata, spec_of
+from src.weights.network import read_network
 from tests.small_wider import make_checkpoint
 
-DEFAULTS = {name: models.spec(name).DEFAULT_METADATA for name in models.MODELS}
+DEFAULTS = {name: models.spec(name).default_metadata for name in models.MODELS}
 FULL = {
     "centerface": {**DEFAULTS["centerface"], "options": {"head_conv": 24, "activation": "relu6"},
                    "input": {"channels": "BGR", "mean": [100.0] * 3, "std": [60.0] * 3},
@@ -89,7 +89,7 @@ def mutate(metadata, rng):
 def test_a_wrong_value_is_named_with_its_file(name, value, message):
     metadata = changed(DEFAULTS["centerface"], name, value)
     with pytest.raises(InputError, match=f"^a.ckpt: its metadata('s detect)?: .*{message}.*make the file again") as caught:
-        spec_of(metadata, "a.ckpt", models.spec)
+        spec_of(metadata, "a.ckpt")
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 600
 
 
@@ -98,14 +98,14 @@ def test_a_wrong_value_is_named_with_its_file(name, value, message):
     ("variance", [0.1, 0], ""), ("clip", "no", "'no'")])
 def test_options_of_retinaface(name, value, message):
     with pytest.raises(InputError, match=f"^a.ckpt: its metadata: options.{name} .*{message}"):
-        spec_of(changed(DEFAULTS["retinaface"], f"options.{name}", value), "a.ckpt", models.spec)
+        spec_of(changed(DEFAULTS["retinaface"], f"options.{name}", value), "a.ckpt")
 
 
 @pytest.mark.parametrize("model, detect, message", [("centerface", {"pad": "none"}, "multiples of 32"),
                                                     ("retinaface", {"peaks": True}, "no heatmap")])
 def test_options_without_meaning_for_the_model(model, detect, message):
     with pytest.raises(InputError, match=f"a.ckpt: its metadata.*{message}"):
-        spec_of({**DEFAULTS[model], "detect": detect}, "a.ckpt", models.spec)
+        spec_of({**DEFAULTS[model], "detect": detect}, "a.ckpt")
 
 
 @pytest.mark.parametrize("key", ["model", "options", "input", "decoder", "input.mean"])
@@ -114,7 +114,7 @@ def test_what_is_required_is_named(key):
     table = metadata["input"] if "." in key else metadata
     del table[key.split(".")[-1]]
     with pytest.raises(InputError, match=f"{key} is not there"):
-        spec_of(metadata, "a.ckpt", models.spec)
+        spec_of(metadata, "a.ckpt")
     if "." not in key:
         check_metadata(metadata, "a.ckpt")          # a file that only keeps weights may say less
 
@@ -132,7 +132,7 @@ def test_every_metadata_that_this_project_writes_is_one():
     metadata += [changed(DEFAULTS["centerface"], "options.activation", each) for each in ACTIVATIONS]
     metadata += [changed(DEFAULTS["retinaface"], "options.backbone", each) for each in BACKBONES]
     for metadata in metadata:
-        assert spec_of(parse_metadata(json.dumps(metadata), "x"), "x", models.spec) is models.spec(metadata["model"])
+        assert spec_of(parse_metadata(json.dumps(metadata), "x"), "x") is models.spec(metadata["model"])
 
 
 @pytest.mark.parametrize("model", models.MODELS)
@@ -145,7 +145,7 @@ def test_mutated_cards_work_or_are_refused(model):
         metadata = mutate(FULL[model], rng)
         try:
             metadata = parse_metadata(json.dumps(metadata), "a.onnx")
-            spec = spec_of(metadata, "a.onnx", models.spec)
+            spec = spec_of(metadata, "a.onnx")
             forward = Blank(spec, metadata)
             build_detector(forward, metadata).run(image)
             spec.tensor_shapes(metadata)
@@ -164,7 +164,7 @@ class Blank:
 
     def __call__(self, images):
         count, height, width, _ = images.shape
-        if self.spec.__name__.startswith("src.centerface"):
+        if self.spec.name == "centerface":
             return [np.zeros((count, channels, height // 4, width // 4), np.float32) for channels in (1, 2, 2, 10)]
         cells = 2 * sum(-(-height // step) * -(-width // step) for step in (8, 16, 32))
         return [np.zeros((count, cells, numbers), np.float32) for numbers in (4, 2, 10)]
@@ -205,6 +205,6 @@ def test_a_metadata_that_is_nested_too_deep_or_no_text_is_refused(tmp_path):
         finally:
             checkpoint._to_json = original
         with pytest.raises(InputError, match="its entry 'metadata'"):
-            read_network(tmp_path / "b.ckpt", models.spec, "centerface")
+            read_network(tmp_path / "b.ckpt", "centerface")
     with pytest.raises(InputError, match="b.ckpt"):
-        open_backend(tmp_path / "b.ckpt", models.spec, "onnx")
+        open_backend(tmp_path / "b.ckpt", "onnx")

@@ -76,7 +76,7 @@ def test_changed_bytes_never_do_more_than_raise_an_input_error(good, tmp_path):
     content = good.read_bytes()
     rng = np.random.default_rng(1)
     places = np.r_[np.arange(3000), np.arange(len(content) - 20000, len(content))]
-    forward = OnnxBackend(models.spec, threads=1)
+    forward = OnnxBackend(threads=1)
     images = np.zeros((1, 32, 32, 3), np.uint8)
     outcomes = {"read": 0, "refused": 0}
     for _ in range(60):
