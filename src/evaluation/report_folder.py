@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The report of an evaluation that explains itself: `index.html` for people, `analysis.json` for programs.
+"""Writes the report of an evaluation: `index.html` for people, `analysis.json` for programs.
 
     folder = ReportFolder(Path("report"), truth)
-    folder.add("125", report, scored); ...; print(folder.write())
+    folder.add("125", report, scored)
+    print(folder.write())
 """
 from __future__ import annotations
 
@@ -13,10 +14,10 @@ from dependency.evaluate.eval import Scored
 from dependency.evaluate.ground_truth import GroundTruth
 from dependency.evaluate.prediction_io import read_landmarks
 from dependency.evaluate.report.analysis import analyse, merge, write_analysis
-from dependency.evaluate.report.text import format_analysis
 from dependency.evaluate.report.flags import find_flags, load_flags
 from dependency.evaluate.report.landmarks import landmark_nme
-from dependency.evaluate.report.page import write_page
+from dependency.evaluate.report.page import load_templates, write_page
+from dependency.evaluate.report.text import format_analysis
 from dependency.evaluate.results import Report
 from src.data.annotations import read_annotations
 
@@ -24,18 +25,22 @@ PAGE, DATA = "index.html", "analysis.json"
 
 
 class ReportFolder:
-    """Analyses of one or more prediction trees of the same ground truth.
+    """The analyses of one or more prediction trees of the same ground truth.
 
     Args:
         folder: gets the two files; it is created.
         truth: the ground truth.
-        flags: file with the faces' attributes; "" takes the ground truth's own, if it has any.
-        image_dir: holds `<event>/<image>.jpg` for the pictures of the page.
-        landmarks: annotation file with landmarks of scored images; "" = none is scored.
+        flags: file with the faces' attributes; "" reads the ground truth's own, if it has any.
+        image_dir: folder with `<event>/<image>.jpg` for the pictures of the page.
+        landmarks: annotation file with landmarks of scored images; "" scores no landmarks.
+
+    Raises:
+        InputError: an input file cannot be read, or jinja2 is not installed.
     """
 
     def __init__(self, folder: Path, truth: GroundTruth, flags: str = "", image_dir: Path | None = None,
                  landmarks: str = ""):
+        load_templates()        # raises before minutes of scoring
         self.folder = folder
         self.flags = load_flags(flags) if flags else find_flags(truth.folder)
         self.image_dir = image_dir
@@ -53,7 +58,7 @@ class ReportFolder:
         self.analyses.append(analyse(report, scored, self.flags, name=name, iou=iou, landmarks=landmarks))
 
     def write(self) -> str:
-        """Write both files; the analysis as text for the console."""
+        """Write both files and return the analysis as text for the console."""
         analysis = merge(self.analyses)
         write_analysis(self.folder / DATA, analysis)
         write_page(analysis, self.folder / PAGE, self.image_dir)

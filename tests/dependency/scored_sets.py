@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Small evaluations for tests of the analysis, made from lists of images.
+"""Small evaluations for tests of the report, made from lists of images.
 
     report, scored = scored_set([("0--E", [[0, 0, 40, 40]], [0], [[0, 0, 40, 40, 0.9]])])
 
 An image is (event, boxes x y w h, indices in the hard subset, rows x y w h score); its name is its number.
 """
+import cv2
 import numpy as np
 
 from dependency.evaluate.eval import Scored
@@ -17,6 +18,7 @@ from dependency.evaluate.results import Report
 ORDINARY = [0] * len(FLAGS)
 # Big enough a certain face, and a false alarm to give the range of scores its lower end.
 ANCHOR = ("0--E", [[0, 0, 100, 100]], [0], [[0, 0, 100, 100, 1.0], [500, 500, 20, 20, 0.0]])
+EVENTS = [f"{number}--Event_{number}" for number in range(18)]
 
 
 def scored_set(images):
@@ -72,3 +74,39 @@ def crowd(missed_small, missed_large, occluded):
         images.append((event, boxes, range(40), [[*box, 1.0] for box in boxes[missed:]]))
     levels[1] = [[0, 0, 0, 0, 2, 0] if face < occluded else ORDINARY for face in range(40)]
     return [*images, ("2--Noise", [[0, 0, 50, 50]], [0], [[0, 0, 50, 50, 1.0], [200, 200, 9, 9, 0]])], levels
+
+
+def faulty_images(events, shift=0.0):
+    """One image an event, each with six faces and errors of every kind; `shift` moves boxes by a part of their width."""
+    rng = np.random.default_rng(3)
+    images = []
+    for number, event in enumerate(events):
+        size = rng.integers(9, 90, 6)
+        boxes = np.column_stack([[5, 105, 205] * 2, np.repeat([5, 120], 3), size, size]).astype(float)
+        found = np.column_stack([boxes, np.full(6, 0.9)]) + shift * boxes[:, 2:3] * [1, 0, 0, 0, 0]
+        found[1, 4] = 0.01 + 0.0001 * number            # a score that is too low
+        found[2, 0] += 0.7 * boxes[2, 2]                # a loose box; the fourth face, and often the fifth, have none
+        double = found[0] * [1, 1, 1, 1, 0.8]
+        nothing = [[250 + k, 200, 50, 36, 0.015] for k in range(12)] + [[260, 200, 50, 36, 0.7 + 0.01 * number]]
+        rows = np.array([*found[:3], *found[4 + number % 2:], double, *nothing])
+        images.append((event, boxes, range(5), rows[np.argsort(-rows[:, 4], kind="stable")]))
+    return images
+
+
+def faulty_run(events=EVENTS, name="first", shift=0.0, flags=True):
+    report, scored = scored_set(faulty_images(events, shift))
+    levels = [[k % 3, k % 2, k % 2, 0, k % 3, (k + 1) % 2] for k in range(6)]
+    tables = flags_for(scored, dict.fromkeys(range(len(events)), levels)) if flags else None
+    return analyse(report, scored, tables, name)["runs"][0]
+
+
+def write_images(folder, events=EVENTS):
+    """The photographs of `faulty_images`, 320 x 240: grey, each face with a colour of its own."""
+    for number, (event, boxes, _, _) in enumerate(faulty_images(events)):
+        picture = np.full((240, 320, 3), 128, np.uint8)
+        for face, (x, y, width, height) in enumerate(boxes.astype(int)):
+            picture[y:y + height, x:x + width] = (40 * face, 255 - 40 * face, 255)
+        path = folder / event / f"{number}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        assert cv2.imwrite(str(path), picture, [cv2.IMWRITE_JPEG_QUALITY, 95])
+    return folder

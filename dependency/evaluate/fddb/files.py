@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""FDDB's files: the ellipse lists of its folds, and detections as a tree or in the official form, a file per fold.
+"""Reads FDDB's ellipse lists and detections, as a tree or in the official form, and writes that form.
 
     images = load_fddb("fddb/FDDB-folds")                   # sizes from fddb/originalPics beside it
     rows, remarks = read_detections("output/fddb", images)
@@ -13,7 +13,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Sequence
-from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,9 +24,9 @@ from dependency.evaluate.prediction_io import parse_prediction
 from dependency.files import atomic_write
 
 LIST_NAME = re.compile(r"FDDB-fold-(\d+)-ellipseList\.txt")
-FOLDS, PICTURES, SUFFIX = "FDDB-folds", "originalPics", ".jpg"
+FOLDS, IMAGES, SUFFIX = "FDDB-folds", "originalPics", ".jpg"
 BOX_COLUMNS, ELLIPSE_COLUMNS = 5, 6
-LARGEST = 32767         # pixels; JPEG ends at 65535 across
+MAX_COORDINATE = 32767  # pixels
 ELLIPSE_ROW = "half major axis, half minor axis, angle, centre x, centre y, and 1 (or nothing)"
 
 
@@ -41,33 +40,33 @@ class FddbImage(NamedTuple):
 
     @property
     def size(self) -> tuple[int, int] | None:
-        """(height, width) where they are known."""
+        """(height, width); None if they are not known."""
         return (self.height, self.width) if self.height and self.width else None
 
 
 class Entry(NamedTuple):
-    """An image in a file of FDDB's kind: its line, its name and its rows as (line, words)."""
+    """An image in a file of FDDB's layout: its line, its name and its rows as (line, words)."""
     line: int
     name: str
     rows: list[tuple[int, list[str]]]
 
 
 def fold_lists(folder: str | Path) -> list[Path]:
-    """The ellipse lists in `folder` or in its FDDB-folds, in order of fold; none where there are none."""
-    for place in (Path(folder), Path(folder) / FOLDS):
-        found = {int(match[1]): path for path in place.glob("*.txt") if (match := LIST_NAME.fullmatch(path.name))}
-        if found:
-            return [found[fold] for fold in sorted(found)]
+    """Return the ellipse lists in `folder` or in its FDDB-folds, in order of fold; [] if there are none."""
+    for parent in (Path(folder), Path(folder) / FOLDS):
+        lists = {int(match[1]): path for path in parent.glob("*.txt") if (match := LIST_NAME.fullmatch(path.name))}
+        if lists:
+            return [lists[fold] for fold in sorted(lists)]
     return []
 
 
 def load_fddb(folder: str | Path, image_dir: str | Path | None = None) -> list[FddbImage]:
-    """Read the ellipse lists of all folds that are there.
+    """Read the ellipse lists of all folds in a folder.
 
     Args:
         folder: FDDB-folds, the folder around it, or one ellipse list.
-        image_dir: holds <name>.jpg, whose sizes are read from their headers; when None, originalPics beside
-            or in `folder` if there is one. Without a size a region is not clipped to its image.
+        image_dir: holds <name>.jpg, whose sizes are read from their headers; None: originalPics in `folder` or
+            next to it, if there is one. Without a size, regions are not clipped to the image.
 
     Raises:
         InputError: no list; a damaged one (by file and line); an image twice; with `image_dir`, a missing image.
@@ -76,22 +75,22 @@ def load_fddb(folder: str | Path, image_dir: str | Path | None = None) -> list[F
     lists = [folder] if folder.is_file() else fold_lists(folder)
     if not lists:
         raise InputError(f"{folder}: holds no FDDB-fold-01-ellipseList.txt; give the folder FDDB-folds of FDDB")
-    places = [folder / PICTURES, lists[0].parent / PICTURES, lists[0].parent.parent / PICTURES]
-    pictures = Path(image_dir) if image_dir else next((place for place in places if place.is_dir()), None)
+    candidates = [folder / IMAGES, lists[0].parent / IMAGES, lists[0].parent.parent / IMAGES]
+    image_folder = Path(image_dir) if image_dir else next(filter(Path.is_dir, candidates), None)
     images: dict[str, FddbImage] = {}
     for path in lists:
         match = LIST_NAME.fullmatch(path.name)
         for entry in read_entries(path):
             if entry.name in images:
-                raise InputError(f"{path}:{entry.line}: {entry.name} is annotated a second time; remove one of both")
+                raise InputError(f"{path}:{entry.line}: {entry.name} is annotated a second time; remove one")
             ellipses = np.array([_ellipse_at(path, *row) for row in entry.rows]).reshape(-1, 5)
-            size = _size(pictures, entry.name, image_dir is not None) if pictures else (0, 0)
+            size = _size(image_folder, entry.name, image_dir is not None) if image_folder else (0, 0)
             images[entry.name] = FddbImage(entry.name, ellipses, int(match[1]) if match else 0, *size)
     return list(images.values())
 
 
 def read_entries(path: str | Path) -> Iterator[Entry]:
-    """The images of a file of name, count and rows; names without .jpg.
+    """Yield the images of a file that holds name, number of rows and rows of each; names without .jpg.
 
     Raises:
         InputError: no such layout, or not text, by file and line.
@@ -102,38 +101,38 @@ def read_entries(path: str | Path) -> Iterator[Entry]:
         raise InputError(f"{path}: not UTF-8 text ({error.reason}); give FDDB's ellipse list or fold-01-out.txt"
                          ) from error
     lines = [(number, line.split()) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
-    place = 0
-    while place < len(lines):
-        number, words = lines[place]
-        count = lines[place + 1][1] if place + 1 < len(lines) else []
+    position = 0
+    while position < len(lines):
+        number, words = lines[position]
+        count = lines[position + 1][1] if position + 1 < len(lines) else []
         if len(words) != 1 or len(count) != 1 or not re.fullmatch(r"\d{1,6}", count[0]):
             raise InputError(f"{path}:{number}: `{' '.join(words)[:60]}` is not followed by the number of its rows; "
                              "expected an image's name such as 2002/08/11/big/img_591, a line with the number of "
-                             "rows, then so many rows")
-        rows = lines[place + 2:place + 2 + int(count[0])]
+                             "rows, then the rows")
+        rows = lines[position + 2:position + 2 + int(count[0])]
         short = [row for row in rows if len(row[1]) == 1]
         if len(rows) < int(count[0]) or short:
             raise InputError(f"{path}:{short[0][0] if short else number}: {words[0]} has fewer rows than the "
                              f"{count[0]} that it states; write the file again")
         yield Entry(number, words[0].replace("\\", "/").removesuffix(SUFFIX), rows)
-        place += 2 + len(rows)
+        position += 2 + len(rows)
 
 
 def parse_ellipse(words: Sequence[str]) -> list[float]:
-    """Half axes, angle and centre of one row of an ellipse list.
+    """Parse half axes, angle and centre from one row of an ellipse list.
 
     Raises:
         InputError: not such a row.
     """
     values = parse_numbers(words)
-    if len(values) not in (5, 6) or not _usable(values):
+    if len(values) not in (5, 6) or not _is_ellipse(values):
         raise InputError(f"`{' '.join(words)[:60]}` is not an ellipse; expected {ELLIPSE_ROW}, half axes above 0, "
-                         f"all up to {LARGEST}")
+                         f"all up to {MAX_COORDINATE}")
     return values[:5]
 
 
 def parse_numbers(words: Sequence[str]) -> list[float]:
-    """The numbers; an empty list where one is none or is not finite."""
+    """Parse finite numbers; [] if a word is none."""
     try:
         values = [float(word) for word in words]
     except ValueError:
@@ -143,45 +142,44 @@ def parse_numbers(words: Sequence[str]) -> list[float]:
 
 def read_detections(pred: str | Path,
                     images: Sequence[FddbImage]) -> tuple[list[np.ndarray | None], list[str]]:
-    """The detections of every image.
+    """Read the detections of every image.
 
     Args:
         pred: a tree <pred>/<name>.txt as test.py writes it, a folder with fold-01-out.txt, ..., or one such file.
-        images: whose detections are wanted.
+        images: those of the ground truth.
 
     Returns:
-        per image [N, 5] x y w h score or [N, 6] ellipse and score, None where it has none; remarks.
+        per image [N, 5] x y w h score or [N, 6] ellipse and score, None if it has no prediction; remarks.
 
     Raises:
-        InputError: no detections there, both kinds at once, damage by file and line.
+        InputError: no detections there, both kinds at once, or a damaged row (with file and line).
     """
     pred = Path(pred)
     if not pred.exists():
         raise InputError(f"predictions {pred}: no such folder; give the --save_dir of the test")
     folds = [pred] if pred.is_file() else sorted(pred.glob("*fold-*-out.txt"))
-    found = _read_fold_files(folds) if folds else _read_tree(pred)
+    detections = _read_fold_files(folds) if folds else _read_tree(pred)
     if folds and any((pred / f"{image.name}.txt").is_file() for image in images):
         raise InputError(f"{pred}: holds {folds[0].name} and a tree such as {images[0].name}.txt; "
-                         "keep one of both, or give the file")
-    wanted = {image.name for image in images}
-    stray = sorted(set(found) - wanted)
-    if len(stray) == len(found):
+                         "remove one, or give the file")
+    stray = sorted(set(detections) - {image.name for image in images})
+    if len(stray) == len(detections):
         raise InputError(f"{pred} holds no prediction: expected {images[0].name}.txt below it, or fold-01-out.txt; "
                          f"found {', '.join(stray[:3]) or 'nothing'}")
     remarks = [(f"{len(stray)} predictions belong to no annotated image and are ignored, first: "
                f"{', '.join(stray[:3])}")] if stray else []
-    return [_rows(found[image.name]) if image.name in found else None for image in images], remarks
+    return [_rows(detections[image.name]) if image.name in detections else None for image in images], remarks
 
 
 def write_fold_files(pred: str | Path, images: Sequence[FddbImage], folder: str | Path,
                      allow_missing: bool = False) -> list[Path]:
-    """Write detections in the official form: <folder>/fold-01-out.txt and so on, an entry for each image in order.
+    """Write detections in the official form, one <folder>/fold-01-out.txt per fold, and return the files.
 
     Args:
         pred: see `read_detections`.
         images: give the order and the folds.
-        folder: where to.
-        allow_missing: images without predictions get none.
+        folder: gets the files.
+        allow_missing: write 0 rows for images without predictions.
 
     Raises:
         InputError: as `read_detections`; images without predictions unless allowed.
@@ -193,9 +191,9 @@ def write_fold_files(pred: str | Path, images: Sequence[FddbImage], folder: str 
     paths = []
     for fold in sorted({image.fold for image in images}):
         lines = []
-        for image, rows in zip(images, table):
+        for image, detections in zip(images, table):
             if image.fold == fold:
-                rows = [] if rows is None else rows.tolist()
+                rows = [] if detections is None else detections.tolist()
                 lines += [image.name, str(len(rows)), *(" ".join(map(repr, row)) for row in rows)]
         paths.append(Path(folder) / f"fold-{fold:02d}-out.txt")
         with atomic_write(paths[-1]) as file:
@@ -204,47 +202,48 @@ def write_fold_files(pred: str | Path, images: Sequence[FddbImage], folder: str 
 
 
 def missing_text(pred: str | Path, missing: Sequence[str], total: int) -> str:
-    """How absent predictions are told."""
+    """Describe absent predictions."""
     return f"{len(missing)} of {total} images have no prediction in {pred}, first: {', '.join(missing[:3])}"
 
 
-class _Table(NamedTuple):
-    """Where an image's detections are: a file of the tree, or rows of a fold file."""
+class _Source(NamedTuple):
+    """The detections of an image: a file of the tree, or an entry of a fold file."""
     path: Path
     entry: Entry | None = None
 
 
-def _read_tree(pred: Path) -> dict[str, _Table]:
-    return {path.relative_to(pred).with_suffix("").as_posix(): _Table(path) for path in pred.rglob("*.txt")}
+def _read_tree(pred: Path) -> dict[str, _Source]:
+    return {path.relative_to(pred).with_suffix("").as_posix(): _Source(path) for path in pred.rglob("*.txt")}
 
 
-def _read_fold_files(paths: Sequence[Path]) -> dict[str, _Table]:
-    found: dict[str, _Table] = {}
-    for path, entry in chain.from_iterable(((path, entry) for entry in read_entries(path)) for path in paths):
-        if entry.name in found:
-            raise InputError(f"{path}:{entry.line}: {entry.name} stands in {found[entry.name].path} already; "
-                             "remove one of both")
-        found[entry.name] = _Table(path, entry)
-    return found
+def _read_fold_files(paths: Sequence[Path]) -> dict[str, _Source]:
+    sources: dict[str, _Source] = {}
+    for path in paths:
+        for entry in read_entries(path):
+            if entry.name in sources:
+                raise InputError(f"{path}:{entry.line}: {entry.name} is in {sources[entry.name].path} already; "
+                                 "remove one")
+            sources[entry.name] = _Source(path, entry)
+    return sources
 
 
-def _rows(table: _Table) -> np.ndarray:
-    """[N, 5] or [N, 6] float64 detections of one image."""
-    if table.entry is None:
-        return parse_prediction(table.path.read_bytes(), table.path).rows
-    rows = [parse_numbers(words) for _, words in table.entry.rows]
-    columns = len(table.entry.rows[0][1]) if rows else BOX_COLUMNS
-    for (line, words), row in zip(table.entry.rows, rows):
+def _rows(source: _Source) -> np.ndarray:
+    """Parse the detections of one image, [N, 5] or [N, 6] float64."""
+    if source.entry is None:
+        return parse_prediction(source.path.read_bytes(), source.path).rows
+    rows = [parse_numbers(words) for _, words in source.entry.rows]
+    columns = len(source.entry.rows[0][1]) if rows else BOX_COLUMNS
+    for (line, words), row in zip(source.entry.rows, rows):
         if len(row) != columns or columns not in (BOX_COLUMNS, ELLIPSE_COLUMNS) or (
-                columns == ELLIPSE_COLUMNS and not _usable(row)):
-            raise InputError(f"{table.path}:{line}: `{' '.join(words)[:60]}` is not a detection; expected x y w h "
-                             "score, or an ellipse (half axes above 0, angle, centre) and its score, all rows of an "
-                             "image alike")
+                columns == ELLIPSE_COLUMNS and not _is_ellipse(row)):
+            raise InputError(f"{source.path}:{line}: `{' '.join(words)[:60]}` is not a detection; expected x y w h "
+                             "score, or an ellipse (half axes above 0, angle, centre) and its score; all rows of an "
+                             "image have the same number of columns")
     return np.array(rows, np.float64).reshape(-1, columns)
 
 
-def _usable(ellipse: Sequence[float]) -> bool:
-    return min(ellipse[:2]) > 0 and max(map(abs, ellipse[:5])) <= LARGEST
+def _is_ellipse(ellipse: Sequence[float]) -> bool:
+    return min(ellipse[:2]) > 0 and max(map(abs, ellipse[:5])) <= MAX_COORDINATE
 
 
 def _ellipse_at(path: Path, line: int, words: Sequence[str]) -> list[float]:
@@ -254,10 +253,10 @@ def _ellipse_at(path: Path, line: int, words: Sequence[str]) -> list[float]:
         raise InputError(f"{path}:{line}: {error}") from error
 
 
-def _size(pictures: Path, name: str, needed: bool) -> tuple[int, int]:
-    """(height, width) of an image from its header; (0, 0) where the file is absent and not needed."""
-    path = pictures / f"{name}{SUFFIX}"
-    if not path.is_file() and not needed:
+def _size(folder: Path, name: str, required: bool) -> tuple[int, int]:
+    """Return (height, width) from the header of an image; (0, 0) if the file is absent and not required."""
+    path = folder / f"{name}{SUFFIX}"
+    if not path.is_file() and not required:
         return 0, 0
     height, width, _ = read_header(path)
     return height, width

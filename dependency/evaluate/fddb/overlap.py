@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How much boxes and ellipses overlap in pixels, as the FDDB evaluation program counts them.
+"""Computes how much boxes and ellipses overlap in pixels, as the FDDB evaluation program counts them.
 
     iou = box_overlaps_ellipses(boxes, ellipses, (height, width))        # [N, K]
 
 The program paints every region with OpenCV into a mask of the image's size and counts pixels, so
 - an ellipse has its centre rounded, its half axes cut down to whole pixels and its angle rounded to a degree;
 - a box x y w h reaches from round(x), round(y) to round(x + w), round(y + h), both ends included;
-- what lies outside the image counts for nobody.
+- pixels outside the image do not count.
 
 Boxes are xywh pixels, ellipses rows of half major axis, half minor axis, angle in radians against the x axis,
 centre x, centre y (the columns of FDDB's lists).  Here an ellipse is painted once, into a window of its own size, and
@@ -18,19 +18,19 @@ import cv2
 import numpy as np
 
 Size = Optional[tuple[int, int]]
-FAR = 1 << 30           # pixels beyond this are no image's
+MAX_PIXEL = 1 << 30     # coordinates are clipped to this before they become integers
 MARGIN = 2              # the painted outline may lie a pixel outside of the exact one
 
 
 class Mask(NamedTuple):
-    """A painted region: its window's left and top pixel, and the window, bool [h, w]."""
+    """A painted region: left and top pixel of its window, and the window, bool [h, w]."""
     left: int
     top: int
     pixels: np.ndarray
 
 
 def ellipse_boxes(ellipses: np.ndarray) -> np.ndarray:
-    """Boxes [K, 4] float64 xyxy that just hold the ellipses [K, 5]."""
+    """Return the bounding boxes [K, 4] float64 xyxy of ellipses [K, 5]."""
     major, minor, angle, x, y = np.asarray(ellipses, np.float64).reshape(-1, 5).T
     half_width = np.hypot(major * np.cos(angle), minor * np.sin(angle))
     half_height = np.hypot(major * np.sin(angle), minor * np.cos(angle))
@@ -38,7 +38,7 @@ def ellipse_boxes(ellipses: np.ndarray) -> np.ndarray:
 
 
 def paint_ellipse(ellipse: np.ndarray, size: Size = None) -> Mask:
-    """The pixels of one ellipse [5], clipped to an image of `size` (height, width) where it is known."""
+    """Paint one ellipse [5], clipped to an image of `size` (height, width) if that is known."""
     major, minor, angle, x, y = map(float, ellipse)
     centre = int(np.rint(np.float32(x))), int(np.rint(np.float32(y)))
     axes, degrees = (int(major), int(minor)), round(np.degrees(angle))
@@ -54,9 +54,9 @@ def paint_ellipse(ellipse: np.ndarray, size: Size = None) -> Mask:
 
 
 def box_pixels(boxes: np.ndarray, size: Size = None) -> np.ndarray:
-    """First column, first row, one past the last column and row [N, 4] int64 of the pixels of boxes [N, 4] xywh."""
+    """Return first column, first row, and one past the last column and row, [N, 4] int64, of boxes [N, 4] xywh."""
     boxes = np.asarray(boxes, np.float64).reshape(-1, 4)
-    ends = np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1).clip(-FAR, FAR)
+    ends = np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1).clip(-MAX_PIXEL, MAX_PIXEL)
     ends = np.rint(ends.astype(np.float32)).astype(np.int64)
     low, high = np.minimum(ends[:, :2], ends[:, 2:]), np.maximum(ends[:, :2], ends[:, 2:]) + 1
     if size is not None:
@@ -66,15 +66,15 @@ def box_pixels(boxes: np.ndarray, size: Size = None) -> np.ndarray:
 
 
 def box_overlaps_ellipses(boxes: np.ndarray, ellipses: np.ndarray, size: Size = None) -> np.ndarray:
-    """Intersection over union of every box with every ellipse, in pixels.
+    """Compute the intersection over union of every box with every ellipse, in pixels.
 
     Args:
         boxes: [N, 4] xywh pixels.
         ellipses: [K, 5].
-        size: (height, width) of the image; None counts what lies outside of it too.
+        size: (height, width) of the image; None does not clip.
 
     Returns:
-        [N, K] float64; 0 where nothing is shared.
+        [N, K] float64; 0 if no pixel is shared.
     """
     pixels = box_pixels(boxes, size)
     areas = (pixels[:, 2] - pixels[:, 0]) * (pixels[:, 3] - pixels[:, 1])
@@ -92,9 +92,9 @@ def box_overlaps_ellipses(boxes: np.ndarray, ellipses: np.ndarray, size: Size = 
     return result
 
 
-def ellipse_overlaps(found: np.ndarray, ellipses: np.ndarray, size: Size = None) -> np.ndarray:
-    """Intersection over union [N, K] of detected ellipses [N, 5] with annotated ones [K, 5], as above."""
-    painted = [paint_ellipse(ellipse, size) for ellipse in found]
+def ellipse_overlaps(detected: np.ndarray, ellipses: np.ndarray, size: Size = None) -> np.ndarray:
+    """Compute the intersection over union [N, K] of detected ellipses [N, 5] with annotated ones [K, 5]."""
+    painted = [paint_ellipse(ellipse, size) for ellipse in detected]
     result = np.zeros((len(painted), len(ellipses)))
     for column, ellipse in enumerate(ellipses):
         mask = paint_ellipse(ellipse, size)
@@ -107,7 +107,7 @@ def ellipse_overlaps(found: np.ndarray, ellipses: np.ndarray, size: Size = None)
 
 
 def _shared(one: Mask, two: Mask) -> int:
-    """Pixels that belong to both."""
+    """Count the pixels that belong to both."""
     left, top = max(one.left, two.left), max(one.top, two.top)
     right = min(mask.left + mask.pixels.shape[1] for mask in (one, two))
     bottom = min(mask.top + mask.pixels.shape[0] for mask in (one, two))

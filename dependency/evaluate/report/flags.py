@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The attributes that WIDER FACE gives every face: blur, expression, illumination, occlusion, pose.
+"""Reads the attributes that WIDER FACE gives every face: blur, expression, illumination, occlusion, pose.
 
     flags = find_flags(truth.folder)                         # from wider_face_val.mat itself, or None
     flags = load_flags("wider_face_val_bbx_gt.txt")          # or from the text file
@@ -34,6 +34,7 @@ LEVELS = {
 HIGHEST = np.array([len(LEVELS.get(name, "01")) - 1 for name in FLAGS])
 COLUMNS = 4 + len(FLAGS)
 SOURCE = "wider_face_split.zip at http://shuoyang1213.me/WIDERFACE holds both files that carry them"
+SAME_SPLIT = f"give the file of the same split; {SOURCE}"
 ROW = "a row is `x y w h blur expression illumination invalid occlusion pose`"
 
 
@@ -44,14 +45,14 @@ class Flags(NamedTuple):
 
 
 def load_flags(path: str | Path) -> Flags:
-    """Read the attributes from `wider_face_val_bbx_gt.txt` or `wider_face_val.mat`, found out by the suffix.
+    """Read the attributes from `wider_face_val_bbx_gt.txt` or, by its suffix, `wider_face_val.mat`.
 
     Raises:
         InputError: no such file, no attributes in it, or a row that cannot be read (with file and line).
     """
     path = Path(path)
     if not path.is_file():
-        raise InputError(f"face attributes {path}: no such file; expected wider_face_val_bbx_gt.txt or "
+        raise InputError(f"--flags {path}: no such file; expected wider_face_val_bbx_gt.txt or "
                          f"wider_face_val.mat; {SOURCE}")
     images = _read_mat(path) if path.suffix == ".mat" else _read_text(path)
     for name, table in images.items():
@@ -64,20 +65,20 @@ def load_flags(path: str | Path) -> Flags:
 
 
 def find_flags(folder: str | Path) -> Flags | None:
-    """The attributes out of the ground truth's own main file, or None, said in a log line, where it has none."""
+    """Read the attributes from the ground truth's own main file; None, with a log line, if it has none."""
     path = next((Path(folder) / name for name in WHOLE if (Path(folder) / name).is_file()), None)
     try:
         if path is not None and _key(FLAGS[0]) in read_mat(path, [_key(FLAGS[0])]):
             return load_flags(path)
     except ValueError as error:
         raise InputError(f"{path}: cannot be read as a MATLAB file ({error}); {SOURCE}") from error
-    LOGGER.info("%s says nothing of blur, occlusion, pose and the like, so faces are grouped by event and height "
-                "only; %s, to be named by --flags", path or folder, SOURCE)
+    LOGGER.info("%s has no blur, occlusion, pose, ... of the faces, so they are grouped by event and height only; for "
+                "more groups give --flags: %s", path or folder, SOURCE)
     return None
 
 
 def align_flags(flags: Flags, images: Sequence[TruthImage]) -> np.ndarray:
-    """The attributes of all faces of the images, one after the other.
+    """Collect the attributes of all faces of the images, one after the other.
 
     Returns:
         [F, 6] int64 in the order of `FLAGS`.
@@ -89,71 +90,70 @@ def align_flags(flags: Flags, images: Sequence[TruthImage]) -> np.ndarray:
     for image in images:
         name = f"{image.event}/{image.name}"
         if name not in flags.images:
-            raise InputError(f"{flags.source}: holds no {name}, which the ground truth has: give the file of the "
-                             f"same split; {SOURCE}")
+            raise InputError(f"{flags.source}: has no {name}, which the ground truth has; {SAME_SPLIT}")
         table = flags.images[name]
         # The text file has a row of zeros for an image without faces.
         if len(table) == 1 and not table.any() and not len(image.boxes):
             continue
         if len(table) != len(image.boxes):
-            raise InputError(f"{flags.source}: {name} has {len(table)} faces, the ground truth {len(image.boxes)}: "
-                             f"give the file of the same split; {SOURCE}")
+            raise InputError(f"{flags.source}: {name} has {len(table)} faces, the ground truth {len(image.boxes)}; "
+                             f"{SAME_SPLIT}")
         differs = (table[:, :4] != image.boxes).any(axis=1)
         if differs.any():
             face = int(differs.argmax())
             raise InputError(f"{flags.source}: face {face + 1} of {name} is {_text(table[face, :4])}, the ground "
-                             f"truth has {_text(image.boxes[face])}: give the file of the same split; {SOURCE}")
+                             f"truth has {_text(image.boxes[face])}; {SAME_SPLIT}")
         parts.append(table)
     return np.concatenate(parts)[:, 4:].astype(np.int64)
 
 
 def _read_mat(path: Path) -> dict[str, np.ndarray]:
-    """Every image's table from the cell arrays, per event a cell per image."""
+    """Read every image's table [N, 10] from the cell arrays, which hold one cell per image in each event."""
     keys = ["face_bbx_list", *map(_key, FLAGS)]
     images: dict[str, np.ndarray] = {}
     try:
         content = read_mat(path, keys)
-        for place, (event, names) in enumerate(load_image_list(path)):
-            for name, boxes, *levels in zip(names, *(content[key][place] for key in keys)):
+        for number, (event, names) in enumerate(load_image_list(path)):
+            for name, boxes, *levels in zip(names, *(content[key][number] for key in keys)):
                 table = [boxes.reshape(-1, 4), *(level.reshape(-1, 1) for level in levels)]
                 images[f"{event}/{name}"] = np.concatenate(table, axis=1).astype(np.float64)
     except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
         raise InputError(f"{path}: not laid out like wider_face_val.mat ({type(error).__name__}: {error}); expected "
-                         f"{', '.join(keys)}, per event one matrix an image; {SOURCE}") from error
+                         f"{', '.join(keys)}, one matrix per image in each event; {SOURCE}") from error
     return images
 
 
 def _read_text(path: Path) -> dict[str, np.ndarray]:
-    """Every image's table from its name, its number of faces, and the rows."""
+    """Read every image's table [N, 10]: its name, its number of faces, then the rows."""
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not UTF-8 text ({error}); expected wider_face_val_bbx_gt.txt; {SOURCE}") from error
     lines = [(number, words) for number, words in enumerate(map(str.split, text.split("\n")), 1) if words]
     images: dict[str, np.ndarray] = {}
-    place = 0
-    while place < len(lines):
-        number, words = lines[place]
+    position = 0
+    while position < len(lines):
+        number, words = lines[position]
         name = str(PurePosixPath(" ".join(words)).with_suffix(""))
         if name in images:
-            raise InputError(f"{path}:{number}: {name} stands here a second time: leave one")
-        count = lines[place + 1][1] if place + 1 < len(lines) else []
+            raise InputError(f"{path}:{number}: {name} is listed a second time; remove one")
+        count = lines[position + 1][1] if position + 1 < len(lines) else []
         if len(count) != 1 or not count[0].isdigit():
             raise InputError(f"{path}:{number}: `{' '.join(words)[:60]}` is not followed by a number of faces: "
                              f"expected an image, its number of faces, the rows; {SOURCE}")
-        place += 2
-        rows = lines[place:place + int(count[0])]
+        position += 2
+        rows = lines[position:position + int(count[0])]
         images[name] = _table(path, number, rows, int(count[0]))
-        place += len(rows)
-        if not rows and place < len(lines) and lines[place][1] == ["0"] * COLUMNS:
-            place += 1              # the count is 0, and a row of zeros follows
+        position += len(rows)
+        if not rows and position < len(lines) and lines[position][1] == ["0"] * COLUMNS:
+            position += 1              # the count is 0, and a row of zeros follows
     return images
 
 
 def _table(path: Path, number: int, rows: list[tuple[int, list[str]]], count: int) -> np.ndarray:
-    """[N, 10] of one image, whose name stands in line `number`."""
+    """Parse the rows [N, 10] of the image that is named in line `number`."""
     if len(rows) < count:
-        raise InputError(f"{path}:{number}: {count} faces are announced, the file ends after {len(rows)}; {SOURCE}")
+        raise InputError(f"{path}:{number}: expected {count} faces, the file ends after {len(rows)}; {SOURCE}")
     try:
         return np.array([list(map(float, words)) for _, words in rows], np.float64).reshape(-1, COLUMNS)
     except ValueError:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Error of the five landmarks on the faces that are found.
+"""Measures the error of the five landmarks on the faces that are found.
 
     landmark_nme({"0--Parade/0_Parade_1": faces}, records)   # {"nme": 0.021, "faces": 812, "per_point": [...], ...}
 
@@ -27,20 +27,20 @@ NORMALISER = "sqrt(w*h)"
 
 def landmark_nme(pred: Mapping[str, Faces | np.ndarray], truth: Iterable[Record],
                  iou: float = 0.5) -> dict[str, Any] | None:
-    """Normalised mean error: distance of a landmark to the annotated one over sqrt(w * h) of the annotated box.
+    """Compute the normalised mean error (NME): distance to the annotated landmark over sqrt(w * h) of its face's box.
 
-    Faces are matched as in the WIDER evaluation: best score first, a row takes the face that it overlaps most if no
-    other has it. A face's error is the mean over its labelled points, `nme` the mean over faces, `per_point` the mean
-    over the faces with that point labelled (None where there is none). Ignored faces and those without landmarks are
-    left out, and so are images without any that count.
+    Faces are matched as in the WIDER evaluation: best score first, each row to the face that it overlaps most, unless
+    an earlier row was. A face's error is the mean over its labelled points, `nme` the mean over faces, `per_point` the
+    mean over the faces with that point labelled (None if there is none). Ignored faces and faces without landmarks
+    do not count.
 
     Args:
         pred: "event/name" -> Faces, or rows [N, 15] as `Faces.rows` gives them.
         truth: annotated images, path "event/name.jpg".
-        iou: overlap that counts as found.
+        iou: lowest overlap at which a row finds a face.
 
     Returns:
-        {"nme", "faces" found, "labelled" faces in all, "per_point" [5], "normaliser"}; None where no face is found.
+        {"nme", "faces" found, "labelled" faces in all, "per_point" [5], "normaliser"}; None if no face is found.
 
     Raises:
         InputError: an image with landmarks has no prediction, or its rows have no landmarks.
@@ -67,11 +67,11 @@ def landmark_nme(pred: Mapping[str, Faces | np.ndarray], truth: Iterable[Record]
 
 
 def _rows(pred: Mapping[str, Faces | np.ndarray], path: str) -> np.ndarray:
-    """[N, 15] float64 of one image, best score first."""
+    """Return the rows [N, 15] float64 of one image, best score first."""
     name = str(PurePosixPath(path).with_suffix(""))
     if name not in pred:
-        raise InputError(f"{name} has annotated landmarks, but no prediction: predict all images of the annotation, or "
-                         "leave this one out of it")
+        raise InputError(f"{name} has annotated landmarks, but no prediction; predict all images of --landmarks, or "
+                         "remove this one from it")
     value = pred[name]
     rows = np.asarray(value if isinstance(value, np.ndarray) else value.rows(), np.float64)
     if rows.ndim != 2 or rows.shape[1] != COLUMNS:
@@ -81,7 +81,7 @@ def _rows(pred: Mapping[str, Faces | np.ndarray], path: str) -> np.ndarray:
 
 
 def _pairs(rows: np.ndarray, boxes: np.ndarray, iou: float) -> tuple[np.ndarray, np.ndarray]:
-    """Index of the row and of the face of each pair."""
+    """Return the indices of the row and of the face of each pair, both [P]."""
     if not len(rows):
         return np.empty(0, np.int64), np.empty(0, np.int64)
     face, overlap = best_overlaps(rows[:, :4], boxes)

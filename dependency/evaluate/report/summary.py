@@ -77,13 +77,13 @@ def percent(part: float, whole: float) -> str:
 def _finding(outcomes: Outcomes, kind: str, members: np.ndarray, among: np.ndarray) -> Finding:
     """Return the finding on the faces `members` [F] bool, against the rate of misses of all faces `among` [F] bool."""
     missed = outcomes.missed & among
-    faces, missed_members = np.count_nonzero(among & members), np.count_nonzero(missed & members)
-    rate = np.count_nonzero(missed) / np.count_nonzero(among)
-    return Finding(kind, faces, missed_members, missed_members - faces * rate)
+    faces, faces_missed = int(np.count_nonzero(among & members)), int(np.count_nonzero(missed & members))
+    rate = int(np.count_nonzero(missed)) / int(np.count_nonzero(among))
+    return Finding(kind, faces, faces_missed, faces_missed - faces * rate)
 
 
 def _is_large(outcomes: Outcomes, finding: Finding, among: np.ndarray) -> bool:
-    return finding.excess > MIN_EXCESS * np.count_nonzero(outcomes.missed & among)
+    return finding.excess > MIN_EXCESS * int(np.count_nonzero(outcomes.missed & among))
 
 
 def _size_findings(outcomes: Outcomes) -> tuple[list[tuple[float, Finding]], list[tuple[float, Finding]]]:

@@ -71,7 +71,7 @@ def _group_row(name: str, groups: Sequence[Group | None]) -> list[str]:
     row = [name, " / ".join(faces)]
     for group in groups:
         row += [_percent(group["ap"]), _percent(group["recall"]), f"{group['missed']:,}"] if group else ["-"] * 3
-    return row + _change([group and group["ap"] for group in groups])
+    return row + _change([group["ap"] if group else None for group in groups])
 
 
 def _change(values: Sequence[float | None]) -> list[str]:

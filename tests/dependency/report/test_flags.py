@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The attributes of faces, from both official files, and what is said when they do not fit the ground truth."""
+"""The attributes of faces, from both official files, and files that do not fit the ground truth."""
 import logging
 
 import numpy as np
@@ -52,8 +52,8 @@ def mat_file(tmp_path, change=None):
         events = np.empty((2, 1), object)
         for event, members in enumerate((levels[:2], levels[2:])):
             events[event, 0] = np.empty((len(members), 1), object)
-            for place, table in enumerate(members):
-                events[event, 0][place, 0] = table[:, column:column + 1]
+            for number, table in enumerate(members):
+                events[event, 0][number, 0] = table[:, column:column + 1]
         content[f"{name}_label_list"] = events
     if change:
         change(content)
@@ -92,44 +92,35 @@ def test_ground_truth_without_flags_is_said_once(tmp_path, caplog):
     write_ground_truth(tmp_path, [("0--A", [("a", np.array([[1, 2, 3, 4]]), [0], [0], [0])])])
     with caplog.at_level(logging.INFO, "facedet"):
         assert find_flags(tmp_path) is None
-    assert len({id(record) for record in caplog.records}) == 1
-    assert "wider_face_split.zip" in caplog.text and "--flags" in caplog.text
+    assert len(caplog.records) == 1 and "--flags" in caplog.text
 
 
-@pytest.mark.parametrize("old, new, message", [
-    ("2 0 1 0 1 0\n", "2 0 1 0 1\n", r"txt:3: `10 20 30 40 2 0 1 0 1` has no attributes"),
-    ("50 60 7 8 0 1 0 1 2 1", "50 60 7 8", r"txt:4: `50 60 7 8` has no attributes"),
-    ("50 60", "50 x", r"txt:4: `50 x 7 8 0 1 0 1 2 1`"),
-    ("40 2 0 1", "40 3 0 1", r"blur of face 1 in 0--A/a_1 is 3: expected 0 to 2"),
-    ("40 2 0 1", "40 2 -1 1", r"expression of face 1 in 0--A/a_1 is -1: expected 0 to 1"),
-    ("1--B/b.c_2", "0--A/a_1", r"txt:8: 0--A/a_1 stands here a second time"),
-    ("1--B/b.c_2.jpg\n1\n", "1--B/b.c_2.jpg\n", r"txt:8: `1--B/b.c_2.jpg` is not followed by a number of faces"),
-    ("1--B/b.c_2.jpg\n1\n", "1--B/b.c_2.jpg\n3\n", r"txt:8: 3 faces are announced, the file ends after 1"),
-])
-def test_damaged_text(tmp_path, old, new, message):
+@pytest.mark.parametrize("old, new, named", [
+    ("2 0 1 0 1 0\n", "2 0 1 0 1\n", "txt:3:"), ("50 60 7 8 0 1 0 1 2 1", "50 60 7 8", "txt:4:"),
+    ("50 60", "50 x", "txt:4:"), ("40 2 0 1", "40 3 0 1", "blur .*0--A/a_1"),
+    ("40 2 0 1", "40 2 -1 1", "expression .*0--A/a_1"), ("1--B/b.c_2", "0--A/a_1", "txt:8:"),
+    ("1--B/b.c_2.jpg\n1\n", "1--B/b.c_2.jpg\n", "txt:8:"), ("1--B/b.c_2.jpg\n1\n", "1--B/b.c_2.jpg\n3\n", "txt:8:"),
+    ("0--A/a_1", "0--A/\xff", "txt: not UTF-8")])
+def test_damaged_text(tmp_path, old, new, named):
     assert old in TEXT
-    with pytest.raises(InputError, match=message):
-        load_flags(text_file(tmp_path, TEXT.replace(old, new)))
+    text_file(tmp_path).write_bytes(TEXT.replace(old, new).encode("latin-1"))
+    with pytest.raises(InputError, match=named):
+        load_flags(tmp_path / "wider_face_val_bbx_gt.txt")
 
 
-@pytest.mark.parametrize("old, new, message", [
-    ("1--B/b.c_2", "1--B/other", "holds no 1--B/b.c_2, which the ground truth has"),
-    ("50 60 7 8 ", "50 61 7 8 ", "face 2 of 0--A/a_1 is 50 61 7 8, the ground truth has 50 60 7 8"),
-    ("2\n10 20 30 40 2 0 1 0 1 0\n", "1\n", "0--A/a_1 has 1 faces, the ground truth 2"),
-])
-def test_flags_of_another_ground_truth(tmp_path, old, new, message):
+@pytest.mark.parametrize("old, new, image", [
+    ("1--B/b.c_2", "1--B/other", "1--B/b.c_2"), ("50 60 7 8 ", "50 61 7 8 ", "face 2 of 0--A/a_1"),
+    ("2\n10 20 30 40 2 0 1 0 1 0\n", "1\n", "0--A/a_1")])
+def test_flags_of_another_ground_truth(tmp_path, old, new, image):
     assert old in TEXT
     flags = load_flags(text_file(tmp_path, TEXT.replace(old, new)))
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(InputError, match=image):
         align_flags(flags, truth_images())
 
 
 def test_files_that_cannot_be_read(tmp_path):
-    with pytest.raises(InputError, match="no such file.*wider_face_split.zip"):
+    with pytest.raises(InputError, match="--flags"):
         load_flags(tmp_path / "nowhere.txt")
-    text_file(tmp_path).write_bytes(b"0--A/\xff\xfe.jpg\n")
-    with pytest.raises(InputError, match="not UTF-8"):
-        load_flags(tmp_path / "wider_face_val_bbx_gt.txt")
     (tmp_path / "wider_face_val.mat").write_bytes(b"nothing like it")
     for read in (load_flags, lambda path: find_flags(path.parent)):
         with pytest.raises(InputError, match="wider_face_val.mat"):
@@ -142,7 +133,7 @@ def test_files_that_cannot_be_read(tmp_path):
     lambda content: content["pose_label_list"][0, 0].__setitem__((0, 0), np.zeros((5, 1), np.uint8)),
 ])
 def test_damaged_mat(tmp_path, change):
-    with pytest.raises(InputError, match="not laid out like wider_face_val.mat"):
+    with pytest.raises(InputError, match="wider_face_val.mat"):
         load_flags(mat_file(tmp_path, change))
 
 

@@ -56,9 +56,6 @@ def test_points_without_label_do_not_count():
     result = landmark_nme({"e/a": moved}, [record(visibility)])
     assert result["nme"] == pytest.approx((0.1 + 0.05 + 0) / 3, rel=1e-5)
     assert result["per_point"] == pytest.approx([0.1, 0, 0, 0, 0.1], rel=1e-5)
-
-
-def test_a_point_that_no_face_has_is_none():
     result = landmark_nme({"e/a": faces()}, [record([0, 2, 2, 2, 2])])
     assert result["per_point"] == [None, 0, 0, 0, 0]
 
@@ -78,15 +75,12 @@ def test_faces_not_found_ignored_or_unlabelled_are_left_out():
     result = landmark_nme({"e/a": faces()}, [record(ignore=(True, False, False))])
     assert (result["faces"], result["labelled"]) == (2, 2)
     assert landmark_nme({}, [record(visibility=0)]) is None, "no labelled face: the image needs no prediction"
-
-
-def test_nothing_found_is_none():
     nothing = Faces(np.empty((0, 4), np.float32), np.empty(0, np.float32), np.empty((0, 5, 2), np.float32))
     assert landmark_nme({"e/a": nothing}, [record()]) is None
 
 
-def test_faults_are_named():
-    with pytest.raises(InputError, match="e/b.c has annotated landmarks, but no prediction"):
+def test_images_without_prediction_and_rows_without_landmarks_are_refused():
+    with pytest.raises(InputError, match="e/b.c"):
         landmark_nme({"e/a": faces()}, [record(path="e/b.c.jpg")])
-    with pytest.raises(InputError, match=r"e/a has shape \(3, 5\): expected \[N, 15\]"):
+    with pytest.raises(InputError, match="e/a"):
         landmark_nme({"e/a": faces().rows()[:, :5]}, [record()])

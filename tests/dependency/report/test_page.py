@@ -8,7 +8,7 @@ import pytest
 
 from dependency.errors import InputError
 from dependency.evaluate.report.page import breakable, decimal, load_templates, percent, rough_percent, write_page
-from tests.small_analysis import EVENTS, make_images, make_run
+from tests.dependency.scored_sets import EVENTS, faulty_run, write_images
 
 HOSTILE = ["0--<img src=x onerror=alert(1)>", "1--\"><script>alert(1)</script>", "2--&lt;b&gt; 'quoted' <!--"]
 EMPTY = ("meta", "wbr", "input")
@@ -54,7 +54,7 @@ def page(tmp_path, *runs, image_dir=None):
 
 def test_every_number_is_there(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)                         # the templates are found from anywhere
-    run = make_run()
+    run = faulty_run()
     _, document = page(tmp_path, run)
     texts = [*run["summary"], percent(run["operating_point"]["recall"]).replace("\u00a0", " ")]
     texts += [f"{value:.4f}" for values in run["report"]["ap"].values() for value in values.values()]
@@ -76,9 +76,9 @@ def test_every_number_is_there(tmp_path, monkeypatch):
 
 def test_text_from_outside_stays_text(tmp_path):
     name = "</title><script>alert(1)</script>"
-    run = make_run(HOSTILE, name)
+    run = faulty_run(HOSTILE, name)
     run["report"]["warnings"] = ["odd file \udcff<i>", "</script><script>alert(2)</script>"]
-    _, document = page(tmp_path, run, image_dir=make_images(tmp_path / "images", HOSTILE[:1]))
+    _, document = page(tmp_path, run, image_dir=write_images(tmp_path / "images", HOSTILE[:1]))
     assert len(document.named("script")) == 1 and not document.named("img") and not document.named("i")
     assert not any(key.startswith("on") for _, attributes in document.elements for key in attributes)
     for text in (name, *HOSTILE, "odd file \\udcff<i>", "</script><script>alert(2)</script>"):
@@ -87,7 +87,7 @@ def test_text_from_outside_stays_text(tmp_path):
 
 
 def test_nothing_comes_from_outside(tmp_path):
-    content, document = page(tmp_path, make_run(), image_dir=make_images(tmp_path / "images"))
+    content, document = page(tmp_path, faulty_run(), image_dir=write_images(tmp_path / "images"))
     targets = [attributes[key] for _, attributes in document.elements for key in ("src", "href", "xlink:href", "action")
                if key in attributes]
     assert len(targets) > 50
@@ -101,7 +101,7 @@ def test_nothing_comes_from_outside(tmp_path):
 
 
 def test_pictures_and_tables_are_described(tmp_path):
-    _, document = page(tmp_path, make_run(), image_dir=make_images(tmp_path / "images"))
+    _, document = page(tmp_path, faulty_run(), image_dir=write_images(tmp_path / "images"))
     pictures = [attributes for attributes in document.named("svg") if attributes.get("role") == "img"]
     assert len(pictures) == len(document.named("figure")) > 40
     assert all(len(attributes["aria-label"]) > 10 for attributes in pictures)
@@ -111,25 +111,25 @@ def test_pictures_and_tables_are_described(tmp_path):
 
 @pytest.mark.parametrize("present", [0, 5, None])
 def test_absent_images_are_counted(tmp_path, present):
-    run = make_run()
+    run = faulty_run()
     folder = None if present is None else tmp_path / "images"
     if folder:
         folder.mkdir()
-        make_images(folder, EVENTS[:present])
+        write_images(folder, EVENTS[:present])
         (folder / EVENTS[9]).mkdir()
-        (folder / EVENTS[9] / "9_image.jpg").write_bytes(b"not a picture")
+        (folder / EVENTS[9] / "9.jpg").write_bytes(b"not a picture")
     _, document = page(tmp_path, run, image_dir=folder)
     shown = present or 0
     assert f"{len(run['worst_images']) - shown} of {len(run['worst_images'])}" in document.text
     assert len(document.named("image")) == 0 if not shown else len(document.named("image")) > 5
     assert any("open" in attributes for attributes in document.named("details")) == (shown == 0)
     if folder:
-        assert "0_image.jpg" in document.text or shown
-        assert str(folder / EVENTS[9] / "9_image.jpg") in document.text, "a damaged image is named"
+        assert "0.jpg" in document.text or shown
+        assert str(folder / EVENTS[9] / "9.jpg") in document.text, "a damaged image is named"
 
 
 def test_wrong_input_is_refused(tmp_path, monkeypatch):
-    run = make_run()
+    run = faulty_run()
     for analysis in ({}, {"version": 2, "runs": [run]}, {"version": 1, "runs": []}):
         with pytest.raises(InputError):
             write_page(analysis, tmp_path / "report.html")
@@ -142,7 +142,7 @@ def test_wrong_input_is_refused(tmp_path, monkeypatch):
 
 
 def test_two_runs_stand_side_by_side(tmp_path):
-    first, second = make_run(), make_run(name="second", shift=0.4)
+    first, second = faulty_run(), faulty_run(name="second", shift=0.4)
     _, document = page(tmp_path, first, second)
     change = second["report"]["ap"]["0.5"]["hard"] - first["report"]["ap"]["0.5"]["hard"]
     assert change < -0.1 and f"{change:+.4f}" in document.text
@@ -154,7 +154,7 @@ def test_two_runs_stand_side_by_side(tmp_path):
 
 
 def test_a_run_without_flags_faces_in_a_subset_or_detections(tmp_path):
-    run = make_run(flags=False)
+    run = faulty_run(flags=False)
     run["report"]["ap"]["0.5"]["easy"] = None
     del run["report"]["curves"]["0.5"]["easy"]
     run["misses"], run["false_alarms"], run["worst_images"] = [], [], []
@@ -165,7 +165,7 @@ def test_a_run_without_flags_faces_in_a_subset_or_detections(tmp_path):
 
 
 def test_landmarks_have_a_table_where_they_are_scored(tmp_path):
-    run = make_run()
+    run = faulty_run()
     assert not any(attributes.get("id") == "landmarks" for attributes in page(tmp_path, run)[1].named("section"))
     run["landmarks"] = {"nme": 0.0314, "faces": 4321, "per_point": [0.01, None, 0.03, 0.04, 0.0512],
                         "normaliser": "sqrt(w*h)"}
@@ -175,7 +175,7 @@ def test_landmarks_have_a_table_where_they_are_scored(tmp_path):
 
 
 def test_the_worst_group_is_marked_where_it_stands_out(tmp_path):
-    run = make_run()
+    run = faulty_run()
     families = {"blur": (0.8, 0.7, 0.2), "pose": (0.5, 0.52), "occlusion": (0.6, 0.61, 0.1)}
     run["groups"] = {"event": run["groups"]["event"]}
     for family, recalls in families.items():

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from dependency.evaluate.report.pictures import CROP_BYTES, PHOTO_BYTES, close_up, cut_pictures
-from tests.small_analysis import make_images, make_run
+from tests.dependency.scored_sets import faulty_run, write_images
 
 
 def test_a_close_up_shows_its_face_in_its_place(tmp_path):
-    pictures = cut_pictures([make_run()], make_images(tmp_path))
+    pictures = cut_pictures([faulty_run()], write_images(tmp_path))
     assert len(pictures.crops) > 60 and not pictures.absent
     assert len({picture.id for picture in [*pictures.crops.values(), *pictures.photos.values()]}) == (
         len(pictures.crops) + len(pictures.photos))
@@ -36,7 +36,7 @@ def test_a_close_up_is_centred_and_moved_inside(box, view):
 
 def test_size_of_all_pictures_is_bounded(tmp_path):
     rng = np.random.default_rng(0)
-    run = make_run()
+    run = faulty_run()
     for image in run["worst_images"]:                   # noise is what JPEG compresses worst
         path = tmp_path / f"{image['image']}.jpg"
         path.parent.mkdir(parents=True)
