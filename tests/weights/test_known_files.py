@@ -59,7 +59,7 @@ def test_a_name_taken_over_is_a_warning(tmp_path, caplog):
             caplog.clear()
             assert describe(write(tmp_path / name)).startswith("not a file we know")
             assert [record.levelname for record in caplog.records] == ["WARNING"]
-            assert f"{name} has the name of {known.what}" in caplog.text and "other content" in caplog.text
+            assert f"{name} has the name of {known.content}" in caplog.text and "other content" in caplog.text
 
 
 def test_published_files(shared_data, tmp_path, caplog):
