@@ -78,8 +78,8 @@ def read_tensors(path: str | Path) -> dict[str, np.ndarray]:
                          f"PyTorch save the weights alone: torch.save(model.state_dict(), FILE)") from error
     except (pickle.UnpicklingError, zipfile.BadZipFile, EOFError, ValueError, TypeError, KeyError, IndexError,
             AttributeError, ImportError, RuntimeError, OverflowError, MemoryError) as error:
-        raise InputError(f"{path}: not a whole PyTorch file ({error or type(error).__name__}); copy or "
-                         f"download it again") from error
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"{path}: not a whole PyTorch file ({reason:.200}); copy or download it again") from error
 
 
 class _Unpickler(pickle.Unpickler):
@@ -97,11 +97,11 @@ class _Unpickler(pickle.Unpickler):
                     "_rebuild_parameter": self._unwrap}
         if module == "torch._utils" and name in builders:
             return builders[name]
-        raise _RefusedError(f"it names {module}.{name}")
+        raise _RefusedError(f"it names {f'{module}.{name}'!r:.80}")
 
     def persistent_load(self, pid: Any) -> _Storage:
         if not isinstance(pid, tuple) or len(pid) < 5 or pid[0] != "storage":
-            raise _RefusedError(f"it holds a whole model, not only weights ({str(pid)[:60]})")
+            raise _RefusedError(f"it holds a whole model, not only weights ({pid!r:.60})")
         if len(pid) > 5 and pid[5] is not None:
             raise _RefusedError("it holds views of storages in PyTorch's oldest format")
         _, code, key, _, size = pid[:5]
