@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Damaged and hostile files of weights of every kind end in a result or in an InputError, soon; no code in them runs."""
+"""Damaged and hostile files of weights end in a result or in an InputError, soon; no code in them runs."""
 import json
 import pickle
 import zlib
