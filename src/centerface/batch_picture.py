@@ -8,7 +8,8 @@ import numpy as np
 
 from dependency.centernet.src.lib.datasets.sample.multi_pose import IGNORED, STRIDE
 from dependency.centernet.src.lib.detectors.faces import Faces
-from src.common.draw import contact_sheet, draw_faces, write_image
+from dependency.centernet.src.lib.utils.draw import draw_faces
+from src.common.draw import contact_sheet, write_image
 
 
 def batch_picture(batch: Sequence[np.ndarray], path: Path) -> None:

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from dependency.centernet.src.lib.detectors.faces import Faces
-from src.common.draw import contact_sheet, draw_faces, write_image
+from dependency.centernet.src.lib.utils.draw import draw_faces
+from src.common.draw import contact_sheet, write_image
 from src.retinaface.anchors import prior_box
 from src.retinaface.coding import VARIANCE, decode_bbox, decode_landm
 from src.retinaface.matching import BACKGROUND, IGNORED
