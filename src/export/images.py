@@ -14,7 +14,6 @@ from typing import Any, Callable, NamedTuple
 import numpy as np
 
 from dependency.centernet.src.lib.utils.image_file import find_images, read_photo
-from dependency.errors import InputError
 
 
 class Image(NamedTuple):
