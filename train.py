@@ -57,7 +57,7 @@ def train(name: str, cfg, ranks) -> None:
     # A launcher keeps the consoles of the processes apart: whose dies, that one's last lines are wanted.
     log.setup(0 if run_file.is_launched() else rank, keep=True)
     LOGGER.info("training %s on %s", name, device.describe(world_size))
-    restarted = ranks.share(str(run_file.noted() or ""))
+    restarted = ranks.share(run_file.newest_checkpoint())
     if restarted:
         LOGGER.info("started again: goes on from %s", restarted)
         settings = replace(settings, resume=restarted)

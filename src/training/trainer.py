@@ -142,7 +142,7 @@ class Trainer:
                    {"epoch": self._epoch(done), "step": done, "steps_per_epoch": self.plan.steps_per_epoch,
                     "batch": self.plan.batch, "group": self.plan.world_size, "seed": self.plan.seed,
                     "images": self.plan.count})
-        run_file.note(path)
+        run_file.record(path)
         self.saved.append(path)
         while 0 < self.settings.keep < len(self.saved):
             self.saved.pop(0).unlink(missing_ok=True)
