@@ -46,7 +46,8 @@ OPTIONS: Table = {
         "file_name": Option(None, "File to write, without its suffix (default: the checkpoint's model, centerface).",
                             metavar="NAME"),
         "file_format": Option("AIR", "Format.", choices=FORMATS),
-        "batch_size": Option(None, "Images per forward pass, 0 = any number (default: 1, of ONNX 0).", rule=whole(0, 4096)),
+        "batch_size": Option(None, "Images per forward pass, 0 = any number (default: 1, of ONNX 0).",
+                             rule=whole(0, 4096)),
         "input_h": Option(None, f"Height of the images, 0 = any (default: {FIXED_SIDE}, of ONNX 0).",
                           rule=whole(0, LARGEST_SIDE)),
         "input_w": Option(None, f"Width of the images, 0 = any (default: {FIXED_SIDE}, of ONNX 0).",
@@ -123,7 +124,8 @@ def checkpoint_and_batch(args: EasyDict) -> tuple[int, str]:
     if args.positional:
         text, *files = args.positional
         if batch is not None or len(files) > 1 or files and path:
-            raise InputError(f"'{' '.join(args.positional)}': batch size or checkpoint is there twice; expected {usage}")
+            raise InputError(f"'{' '.join(args.positional)}': batch size or checkpoint is there twice; expected "
+                             f"{usage}")
         batch = convert("batch_size", text, OPTIONS["File"]["batch_size"])
         path = files[0] if files else path
     if batch is None:

@@ -96,8 +96,9 @@ class FaceDetector:
         self.batch_size, self.max_pixels = batch_size or forward.sizes[0] or usual, max_pixels
         # A file for one size fits every image into that itself.
         self._longest = LONGEST_SIDE if test_size is None and not any(forward.sizes[1:]) else None
-        self._detector = build_detector(forward, forward.metadata, test_size=ORIGINAL if test_size is None else test_size,
-                                        score_threshold=score_threshold, **options)
+        size = ORIGINAL if test_size is None else test_size
+        self._detector = build_detector(forward, forward.metadata, test_size=size, score_threshold=score_threshold,
+                                        **options)
         LOGGER.info("%s runs in %s", self.metadata["model"], self.runtime)
 
     def detect(self, source: Image | Iterable[Image]) -> Faces | list[Faces]:

@@ -28,7 +28,7 @@ def script(name):
 def entry(monkeypatch):
     """test.py with detectors whose error grows with the number in the checkpoint's name."""
     module = script("test")
-    monkeypatch.setattr(module, "detector_loader", lambda cfg, names: (
+    monkeypatch.setattr("src.evaluation.predict.detector_loader", lambda cfg, names: (
         lambda path: SquareDetector(shift=abs(int(path.name.split("-")[1].split("_")[0]) - 2) * 9)))
     return module
 

@@ -41,6 +41,8 @@ class Parser(argparse.ArgumentParser):
         super().__init__(prog=prog, description=description, allow_abbrev=False, argument_default=argparse.SUPPRESS,
                          formatter_class=argparse.RawDescriptionHelpFormatter, **settings)
         self.options = flat(table)
+        self.spellings = {word: option for name, option in self.options.items()
+                          for word in (f"--{name}", *option.aliases)}
         self.files_follow = files_follow
         for title, group in table.items():
             section = self.add_argument_group(title) if title else self
@@ -85,7 +87,7 @@ class Parser(argparse.ArgumentParser):
             word = words.pop(0)
             if word == "--":
                 return [*joined, word, *words]
-            option = self._option(word)
+            option = self.spellings.get(word)
             if option is None:
                 joined.append(word)
             elif words and self._takes(option, words[0]):
@@ -93,11 +95,6 @@ class Parser(argparse.ArgumentParser):
             else:
                 joined.append(word if option.alone is None else f"{word}={option.alone}")
         return joined
-
-    def _option(self, word: str) -> Option | None:
-        """The option of the table that a word names, without a value in it."""
-        action = self._option_string_actions.get(word)
-        return self.options.get(action.dest) if action else None
 
     def _takes(self, option: Option, word: str) -> bool:
         """Whether the word behind an option is its value, not a positional argument."""

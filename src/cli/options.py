@@ -4,8 +4,9 @@
     OPTIONS = {"Data": {"batch_size": Option(8, "Images per step on each device.", low=1, high=4096)}}
     cfg, explicit = parse(OPTIONS, argv, description=__doc__)
 
-The tables make the command line, its --help, and the check of a YAML file; see `src.cli.arguments`. Precedence: command
-line > `--config_path FILE.yaml` > presets > defaults. Booleans take `--x`, `--x=0` and `--x False`; lists take `90,120`.
+The tables make the command line, its --help, and the check of a YAML file; see `src.cli.arguments`. Precedence:
+command line > `--config_path FILE.yaml` > presets > defaults. Booleans take `--x`, `--x=0` and `--x False`; lists take
+`90,120`.
 """
 from __future__ import annotations
 
@@ -60,7 +61,8 @@ class Option:
             return FLAG
         if kind in (int, float):
             most = LARGEST_WHOLE if kind is int else LARGEST
-            return Rule(kind, low=-most if self.low is None else self.low, high=most if self.high is None else self.high)
+            low = -most if self.low is None else self.low
+            return Rule(kind, low=low, high=most if self.high is None else self.high)
         return Rule(str, self.choices) if self.choices else TEXT
 
 

