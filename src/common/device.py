@@ -82,7 +82,7 @@ def setup(target: str = "auto", device_id: int | None = None, pynative: bool = F
         if target == "CPU":
             ms.set_device("CPU")
         else:
-            ms.set_device(target, int(os.environ.get("DEVICE_ID", 0)) if device_id is None else device_id)
+            ms.set_device(target, int(os.environ.get("DEVICE_ID", "0")) if device_id is None else device_id)
     except (RuntimeError, ValueError) as error:
         first = str(error).strip().splitlines()[0]
         raise InputError(f"--device_target {target}: this mindspore {ms.__version__} cannot use it ({first}). "

@@ -4,7 +4,7 @@
     python -m src.tools.make_ground_truth val.json ground_truth/
 
 Subsets by box height in pixels, as WIDER FACE's own are roughly: easy from 50, medium from 30, hard from 10; faces
-below or marked as ignored count neither as found nor as missed.
+below or marked as ignored do not count.
 """
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def make(records: Sequence[Record], folder: Path) -> dict[str, int]:
-    """Write the five .mat files; returns how many images and how many faces of each subset there are.
+    """Write the five .mat files; returns the number of images, and of faces by subset.
 
     Raises:
         InputError: no image at all, or a path that is not "<event>/<image>".

@@ -35,7 +35,7 @@ def schedule(name: str, *, lr: float, steps_per_epoch: int, max_epoch: int, warm
         rates = [lr * lr_gamma ** sum(step // steps_per_epoch >= epoch for epoch in lr_epochs)
                  for step in range(total)]
     else:
-        by_epoch = SCHEDULES[name](lr, eta_min, max_epoch, max(t_max, max_epoch))
+        by_epoch = EPOCH_SCHEDULES[name](lr, eta_min, max_epoch, max(t_max, max_epoch))
         rates = [by_epoch[step // steps_per_epoch] for step in range(total)]
     rates[:warmup] = [lr * (step + 1) / warmup for step in range(warmup)]
     return rates
@@ -74,7 +74,8 @@ def _annealing_sample(lr: float, eta_min: float, max_epoch: int, t_max: int) -> 
     return [_cosine(lr, eta_min, epoch, period) for epoch in kept[:max_epoch]]
 
 
-SCHEDULES: dict[str, Callable] = {
-    "multistep": None, "exponential": None, "cosine": None,
+# (lr, eta_min, max_epoch, t_max) -> the rate of each epoch.
+EPOCH_SCHEDULES: dict[str, Callable[[float, float, int, int], list[float]]] = {
     "cosine_annealing": _annealing, "cosine_annealing_V2": _annealing_v2, "cosine_annealing_sample": _annealing_sample,
 }
+SCHEDULES = ("multistep", "exponential", "cosine", *EPOCH_SCHEDULES)

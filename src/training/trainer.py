@@ -20,7 +20,6 @@ from typing import Any, Callable
 import cv2
 import numpy as np
 from mindspore import Tensor
-from tqdm import tqdm
 
 from dependency.errors import TrainingError
 from dependency.files import append_line, atomic_write
@@ -100,8 +99,7 @@ class Trainer:
         bad_images = BadImages(self.describe)
         meter = EpochMeter(len(self.terms))
         total = self.plan.total_steps
-        bar = tqdm(total=total, initial=first_step, desc="training", unit=" steps", leave=False,
-                   disable=None if self.settings.log_every > 1 else True)
+        bar = log.progress_bar(total - first_step, "steps", "training", shown=self.settings.log_every > 1)
         with StopSignal() as stop, bar, closing(batches):
             for done in range(first_step + 1, total + 1):
                 start = time.monotonic()
@@ -167,8 +165,8 @@ class Trainer:
             values = ", ".join(f"{name} {value:g}" for name, value in zip(self.terms, terms))
             names = ", ".join(self.describe(int(index)) for index in batch[-2])
             report = (f"the loss is not finite {where}: {values}. Images of the batch: {names}."
-                      f"{self._draw(batch, done)} Lower {self.settings.names.rate}, clip gradients (--clip_norm 10), or "
-                      "look for bad boxes: python -m src.tools.prepare_wider --validate")
+                      f"{self._draw(batch, done)} Lower {self.settings.names.rate}, clip gradients "
+                      "(--clip_norm 10), or look for bad boxes: python -m src.tools.prepare_wider --validate")
             if self.ranks.world_size > 1:
                 LOGGER.error("%s", report)
         self.ranks.mean([0.0])      # wait for the others: the launcher ends all processes with the first one
