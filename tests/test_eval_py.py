@@ -106,7 +106,7 @@ def test_the_report_names_what_is_missed(entry, split, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("arguments, message", [
-    (["--protocol=fddb", "--sweep", "{p}", "--gt={g}"], "--sweep"),
+    (["--protocol=fddb", "--sweep", "{p}", "--gt={g}"], "--checkpoint_evaluation"),
     (["--protocol=fddb", "--pred", "{p}", "--gt={g}", "--report=r"], "--report"),
     (["--protocol=fddb", "--pred", "{p}", "--gt={g}", "--iou_thresh=0.3"], "--iou_thresh"),
     (["--protocol=fddb", "--pred", "{p}", "{p}", "--gt={g}", "--fold_files=f"], "expected one prediction tree, got 2"),
