@@ -15,10 +15,7 @@ from tests.test_test_py import script
 
 
 @pytest.mark.parametrize("words, message", [
-    ([], "--camera"), (["a.jpg", "--camera", "0"], "--camera"), (["a.jpg", "--every", "0"], "--every 0"),
-    (["--camera", "x"], "--camera x"), (["a.jpg", "--align", "0"], "--align 0"), (["a.jpg", "--crop", "-1"], "--crop -1"),
-    (["a.jpg", "--test_scales", "1,x"], "--test_scales 1,x"),
-    (["a.jpg", "--score_threshold", "nan"], "--score_threshold nan"),
+    ([], "--camera"), (["a.jpg", "--camera", "0"], "--camera"), (["a.jpg", "--crop", "-1"], "--crop -1"),
     # These would do nothing.
     (["a.png", "--record"], "--record"), (["a.png", "--frames", "3"], "--frames"), (["a.png", "--every", "2"], "--every"),
     (["a.avi", "--crop"], "--crop"), (["a.png", "a.avi", "--align"], "--align"), (["a.avi", "--sheet", "s.jpg"], "--sheet"),
