@@ -67,12 +67,11 @@ def predict_video(detector: Any, path: Path, stem: Path, every: int = 1) -> int:
     if target.resolve() == path.resolve():
         raise InputError(f"--out {plain_text(stem.parent)}: {plain_text(target.name)} there is the video to look at; "
                          "choose another folder")
-    with _Source(path, name) as source:
-        with write_video(stem, source.clock, source.rate, source.sound) as drawn, \
+    with _Source(path, name) as source, write_video(stem, source.clock, source.rate, source.sound) as drawn, \
                 Progress(source.frame_count, "frames", name) as progress:
-            interrupt = _draw(detector, source, drawn, every, progress)
-            if not drawn.frames:
-                raise InputError(f"{name}: no frame of it can be read; expected a video file")
+        interrupt = _draw(detector, source, drawn, every, progress)
+        if not drawn.frames:
+            raise InputError(f"{name}: no frame of it can be read; expected a video file")
     print(f"{name}: {drawn.frames} frames, {drawn.faces} faces -> {plain_text(target)}", flush=True)
     if interrupt:
         LOGGER.warning("%s: stopped after frame %d; what comes before is written", name, drawn.frames)

@@ -19,10 +19,18 @@ import numpy as np
 
 from dependency.errors import InputError
 from src.common.log import LOGGER
-from src.retinaface import torch_names
-from src.retinaface.coding import VARIANCE
-from src.retinaface.layers import BACKBONE, BACKBONES, NETWORK_INPUT, backbone_of, tensor_shapes
-from src.retinaface.torch_names import from_torch, our_name, own_names
+from src.retinaface import layers
+from src.retinaface.anchors import VARIANCE
+from src.retinaface.layers import (
+    BACKBONE,
+    BACKBONES,
+    NETWORK_INPUT,
+    backbone_of,
+    from_torch,
+    our_name,
+    own_names,
+    tensor_shapes,
+)
 from src.weights import checkpoint
 from src.weights.checkpoint import load_report
 from src.weights.conversion import (
@@ -117,7 +125,7 @@ def to_torch(path: str | Path) -> TorchWeights:
         if options.get(key, usual) != usual:
             LOGGER.warning("%s was trained with %s %s: set it in data/config.py of %s", path, key, options[key],
                            PROJECT)
-    return TorchWeights(torch_names.to_torch(converted.tensors), PROJECT)
+    return TorchWeights(layers.to_torch(converted.tensors), PROJECT)
 
 
 def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any] | None, str]:

@@ -20,9 +20,8 @@ from dependency.centernet.src.lib.datasets.dataset.coco_hp import Record
 from src.cli.options import flat
 from src.data.sampler import SamplePlan, first_readable
 from src.data.training_set import BadImages, read_training_image, training_records
-from src.retinaface.anchors import prior_box
+from src.retinaface.anchors import VARIANCE, prior_box
 from src.retinaface.augmentation import Augmentation, augment_sample
-from src.retinaface.coding import VARIANCE
 from src.retinaface.config import OPTIONS
 from src.retinaface.layers import NETWORK_INPUT
 from src.retinaface.matching import IGNORED, match

@@ -8,9 +8,8 @@ import pytest
 from dependency.errors import InputError
 from src.centerface import convert as centerface
 from src.retinaface.convert import convert, read_backbone, recognises, to_torch
-from src.retinaface.layers import BACKBONES, NETWORK_INPUT, tensor_shapes
-from src.retinaface.torch_names import from_torch, our_name, own_names
-from src.retinaface.torch_names import to_torch as to_torch_names
+from src.retinaface.layers import BACKBONES, NETWORK_INPUT, from_torch, our_name, own_names, tensor_shapes
+from src.retinaface.layers import to_torch as to_torch_names
 from src.weights import checkpoint
 from src.weights.conversion import TORCHVISION_INPUT, tensor_names
 from src.weights.torch_file import read_tensors

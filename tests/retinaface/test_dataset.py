@@ -8,8 +8,7 @@ import pytest
 from dependency.centernet.src.lib.datasets.dataset.coco_hp import Record
 from dependency.errors import InputError
 from src.data.training_set import training_records
-from src.retinaface.anchors import anchor_count, prior_box
-from src.retinaface.coding import decode_bbox, decode_landm
+from src.retinaface.anchors import anchor_count, decode_bbox, decode_landm, prior_box
 from src.retinaface.config import REDISTRIBUTION, cfg_res50
 from src.retinaface.dataset import (
     DATASET_COLUMNS,
