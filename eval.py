@@ -41,7 +41,7 @@ from src.evaluation import ap_table, scoring
 PROTOCOLS = ("wider", "fddb")
 USAGE = "python eval.py --pred PREDICTIONS --gt GROUND_TRUTH"
 
-FILTERS = {f"filter_{kind}": Option(0.0, f"Minimum {kind} AP of the best (the best must have more).", low=0,
+FILTERS = {f"filter_{kind}": Option(0.0, f"The best has more than this {kind} AP.", low=0,
                                     high=len(ap_table.SUBSETS) if kind == "sum" else 1, metavar="AP")
            for kind in (*ap_table.SUBSETS, "sum")}
 OPTIONS: Table = {
@@ -90,7 +90,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = build_parser()
     if is_detection(argv, parser):
         return detect_and_score(argv)
-    args, _ = parser.read(argv)
+    args = parser.read(argv)
     folders, several = list(args.folders), args.checkpoint_evaluation
     gt = args.gt or (folders.pop() if len(folders) + len(args.pred) + len(several) > 1 and folders else None)
     predictions = [Path(folder) for folder in args.pred + folders]

@@ -86,7 +86,7 @@ def build_parser() -> Parser:
 def main(argv: list[str] | None = None) -> int:
     """Exit status 0; 1 where the exported network does not compute what the checkpoint does."""
     parser = build_parser()
-    args, _ = parser.read(argv)
+    args = parser.read(argv)
     batch, path = checkpoint_and_batch(args)
     sides = [FIXED_SIDE if side is None and args.file_format != "ONNX" else side or 0
              for side in (args.input_h, args.input_w)]

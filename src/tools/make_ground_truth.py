@@ -32,7 +32,7 @@ def main(argv: list[str] | None = None) -> int:
                         help="Annotation file: label.txt, *_bbx_gt.txt, .mat or train.json (docs/formats.md).")
     parser.add_argument("folder", type=Path,
                         help="Output folder; gets wider_{face,easy,medium,hard}_val.mat and val.mat.")
-    args, _ = parser.read(argv)
+    args = parser.read(argv)
     from src.data.annotations import read_annotations  # --help stays quick
     counts = make(read_annotations(args.annotation), args.folder)
     print(f"{args.folder}: " + ", ".join(f"{count} {name}" for name, count in counts.items()))

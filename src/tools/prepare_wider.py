@@ -56,7 +56,7 @@ PATHS = {
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; returns 1 where --validate or --layout find a problem, else 0."""
-    args, _ = _parser().read(argv)
+    args = _parser().read(argv)
     if not (args.out or args.validate or args.repair or args.layout):
         raise InputError("nothing to do; add --out train.json, --validate, --repair FILE or --layout FOLDER")
     if not (args.annotation or args.layout):

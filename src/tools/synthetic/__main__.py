@@ -43,7 +43,7 @@ def main(argv: list[str] | None = None) -> int:
     """Make the set and print its counts."""
     parser = Parser(OPTIONS, __doc__, prog="python -m src.tools.synthetic")
     parser.add_argument("out", type=Path, help="Folder to write; must be absent or empty.")
-    args, _ = parser.read(argv)
+    args = parser.read(argv)
     _check(args)
     from src.tools.synthetic.dataset import generate, subsets  # --help stays quick
     setup()
