@@ -35,7 +35,7 @@ MIN_SHARE, MIN_GAP = 0.01, 0.05
 
 
 def write_page(analysis: dict[str, Any], path: str | Path, image_dir: Path | None = None) -> None:
-    """Write the page atomically; about 7 MB with all its pictures.
+    """Write the page atomically; about 5 MB of pictures for each run.
 
     Args:
         analysis: {"version": 1, "runs": [...]}.
