@@ -27,15 +27,15 @@ def pt_to_ckpt(pt_fn: Path, out_fn: Path, ckpt_fn: Path | None = None) -> None:
     """Write the weights of CenterFace.pytorch as our checkpoint.
 
     Args:
-        ckpt_fn: a CenterFace checkpoint whose tensor names and shapes the result must have, if given.
+        ckpt_fn: a CenterFace checkpoint whose tensor names and shapes the result must have; None checks nothing.
     """
     from src.centerface.convert import face_from_torch
 
     converted = face_from_torch(pt_fn)
     report = converted.report
     if ckpt_fn is not None:
-        wanted = checkpoint.network_tensors(checkpoint.load(ckpt_fn))
-        shapes = {name: value.shape for name, value in wanted.items()}
+        tensors = checkpoint.network_tensors(checkpoint.load(ckpt_fn))
+        shapes = {name: value.shape for name, value in tensors.items()}
         report = checkpoint.load_report(shapes, converted.tensors)
     report.require(pt_fn)
     checkpoint.save(out_fn, converted.tensors, converted.metadata)

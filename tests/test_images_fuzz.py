@@ -4,68 +4,19 @@
 Mutations are seeded: bytes turned, cut out, doubled, sizes made huge, files cut off or joined. A crash of the process
 fails the whole test run; a pickle or any other code in a file would leave a mark in the test's folder.
 """
-import json
-import pickle
-import struct
-import time
 import warnings
-import zlib
 
 import numpy as np
 import pytest
 
 from dependency.centernet.src.lib.utils.image_file import read_header, read_photo
-from dependency.errors import InputError
 from src.data.annotations import read_annotations
-from src.weights import checkpoint
-from src.weights.ckpt_format import CRC_MARK, CRC_SIZE
-from src.weights.torch_file import read_tensors
 from tests.dependency.test_image_file import encode, turned
-from tests.weights.torch_writer import write_legacy, write_zip
+from tests.mutations import mutate, outcome
 
 IMAGES = 100                                # cases of each kind
-TEXTS, WEIGHTS, GRAPHS = 200, 200, 60
-LONGEST_SECONDS = 10.0
+TEXTS = 200
 LIMIT = 1_000_000                           # pixels
-HUGE = [struct.pack(order + kind, value) for order in "<>" for kind, value in (
-    ("I", 0xFFFFFFFF), ("I", 0x7FFFFFFF), ("I", 60000), ("H", 0xFFFF), ("H", 0x7FFF), ("I", 0), ("Q", 1 << 62))]
-
-
-def mutate(content, rng):
-    """The file with one to four damages."""
-    data = bytearray(content)
-    for _ in range(rng.integers(1, 5)):
-        # Half of the damages hit the start, where formats tell their sizes.
-        place = int(rng.integers(0, max(1, min(len(data), 64) if rng.random() < 0.5 else len(data))))
-        length = int(rng.integers(1, 33))
-        kind = rng.integers(0, 6)
-        if kind == 0:
-            data[place:place + 1] = rng.bytes(1)
-        elif kind == 1:
-            huge = HUGE[rng.integers(len(HUGE))]
-            data[place:place + len(huge)] = huge
-        elif kind == 2:
-            del data[place:place + length]
-        elif kind == 3:
-            data[place:place] = data[place:place + length] * int(rng.integers(1, 50))
-        elif kind == 4:
-            data = data[:place]
-        else:
-            data[place:place + length] = rng.bytes(length)
-    return bytes(data)
-
-
-def outcome(function, *arguments):
-    """"read" or "refused"; anything else is an error of the program."""
-    start = time.perf_counter()
-    try:
-        function(*arguments)
-        return "read"
-    except InputError as error:
-        assert str(error)
-        return "refused"
-    finally:
-        assert time.perf_counter() - start < LONGEST_SECONDS
 
 
 @pytest.fixture(scope="module")
@@ -128,88 +79,3 @@ def test_annotations(tmp_path, name, content):
         seen.add(outcome(read_annotations, path))
     path.write_bytes(b"[" * 200_000)
     assert seen >= {"refused"} and outcome(read_annotations, path) == "refused"
-
-
-def small_checkpoint(path):
-    rng = np.random.default_rng(0)
-    tensors = {f"layer{number}.weight": rng.normal(size=(3, 4)).astype(np.float32) for number in range(3)}
-    checkpoint.save(path, tensors, {"model": "centerface", "options": {}}, {"epoch": 1})
-    return path.read_bytes()
-
-
-def with_checksum(body):
-    """Damaged bytes with a checksum that fits: the parser itself must stand them."""
-    return body + CRC_MARK + zlib.crc32(body).to_bytes(10, "big")
-
-
-def test_checkpoints(tmp_path):
-    path = tmp_path / "x.ckpt"
-    content = small_checkpoint(path)
-    rng = np.random.default_rng(3)
-    for number in range(WEIGHTS):
-        path.write_bytes(mutate(content, rng) if number % 2 else with_checksum(mutate(content[:-CRC_SIZE], rng)))
-        outcome(checkpoint.load, path)
-
-
-@pytest.mark.parametrize("write", [write_zip, write_legacy])
-def test_weights_of_pytorch(tmp_path, write):
-    path = tmp_path / "x.pth"
-    write(path, {"conv.weight": np.ones((3, 4), np.float32), "conv.bias": np.zeros(3, np.float32)})
-    content = path.read_bytes()
-    rng = np.random.default_rng(5)
-    for _ in range(WEIGHTS):
-        path.write_bytes(mutate(content, rng))
-        outcome(read_tensors, path)
-
-
-class Mark:
-    """Unpickled, it makes a folder."""
-
-    def __init__(self, path):
-        self.path = str(path)
-
-    def __reduce__(self):
-        import os
-        return os.mkdir, (self.path,)
-
-
-@pytest.mark.parametrize("protocol", [0, 2, 4, 5])
-@pytest.mark.parametrize("reader", [checkpoint.load, read_tensors, read_annotations, read_photo])
-def test_a_pickle_is_never_run(tmp_path, protocol, reader):
-    path = tmp_path / "x.pth"
-    path.write_bytes(pickle.dumps({"weight": Mark(tmp_path / "made")}, protocol))
-    assert outcome(reader, path) == "refused"
-    path.write_bytes(b"".join(pickle.dumps(each, protocol) for each in (0x1950a86a20f9469cfc6c, 1001, {}, Mark(
-        tmp_path / "made"))))
-    assert outcome(reader, path) == "refused" and not (tmp_path / "made").exists()
-
-
-def test_onnx_files(tmp_path):
-    onnx, runtime = pytest.importorskip("onnx"), pytest.importorskip("onnxruntime")
-    from src.inference.backends import open_backend
-    helper = onnx.helper
-    from src.centerface.spec import DEFAULT_METADATA, OUTPUTS
-    channels = [1, 2, 2, 10]
-    weight = onnx.numpy_helper.from_array(np.ones((15, 3, 1, 1), np.float32), "weight")
-    lengths = onnx.numpy_helper.from_array(np.array(channels), "lengths")
-    graph = helper.make_graph(
-        [helper.make_node("Transpose", ["images"], ["x"], perm=[0, 3, 1, 2]),
-         helper.make_node("Cast", ["x"], ["y"], to=1), helper.make_node("Conv", ["y", "weight"], ["z"]),
-         helper.make_node("Split", ["z", "lengths"], OUTPUTS, axis=1)],
-        "centerface", [helper.make_tensor_value_info("images", onnx.TensorProto.UINT8, ["b", "h", "w", 3])],
-        [helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["b", count, "h", "w"])
-         for name, count in zip(OUTPUTS, channels)], [weight, lengths])
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    helper.set_model_props(model, {"metadata": json.dumps(DEFAULT_METADATA)})
-    path, content = tmp_path / "x.onnx", model.SerializeToString()
-    runtime.set_default_logger_severity(4)
-
-    def look(file):
-        forward = open_backend(file, threads=1)
-        forward(np.zeros((1, 32, 32, 3), np.uint8))
-    path.write_bytes(content)
-    assert outcome(look, path) == "read"
-    rng = np.random.default_rng(4)
-    for _ in range(GRAPHS):
-        path.write_bytes(mutate(content, rng))
-        outcome(look, path)

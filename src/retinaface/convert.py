@@ -76,18 +76,25 @@ def convert(source: str | Path, part: str = "all", fold_input_norm: bool | None 
     backbone = backbone_of(tensors)
     if backbone is None:
         raise InputError(f"{path}: not {_KNOWN} (its first tensor is {next(iter(tensors), None)}); give one of these")
-    alone = all(name.startswith(BACKBONE) for name in tensors)
-    part = "backbone" if alone else part
+    only_backbone = all(name.startswith(BACKBONE) for name in tensors)
+    is_imagenet = only_backbone and metadata is None
+    if fold_input_norm and not is_imagenet:
+        raise InputError(f"{path}: --fold_input_norm is for ImageNet backbones, which come with another input; this "
+                         "file's input is known; leave the option out")
+    fed = dict(TORCHVISION_INPUT if is_imagenet else (metadata or {}).get("input", NETWORK_INPUT))
+    part = "backbone" if only_backbone else part
     if part == "backbone":
         tensors = {name: value for name, value in tensors.items() if name.startswith(BACKBONE)}
     report = load_report(tensor_shapes(backbone, part), tensors)
     report.require(path, metadata)
     _require_finite(path, tensors)
-    imagenet = alone and metadata is None
-    fed = TORCHVISION_INPUT if imagenet else (metadata or {}).get("input", NETWORK_INPUT)
-    tensors, fed = _fold(path, tensors, fed, imagenet, part, fold_input_norm)
-    origin = f"{'ImageNet' if imagenet else 'RetinaFace'} {backbone} ({framework})"
-    return Converted(tensors, _metadata(path, metadata, backbone, fed, part), report, origin)
+    if part == "backbone":
+        if fold_input_norm is not False and fed != NETWORK_INPUT:
+            stem = BACKBONES[backbone]
+            tensors = change_input(tensors, stem.stem, stem.stem_norm, fed, NETWORK_INPUT)
+        fed = dict(NETWORK_INPUT)
+    origin = f"{'ImageNet' if is_imagenet else 'RetinaFace'} {backbone} ({framework})"
+    return Converted(tensors, _metadata(path, metadata or {}, backbone, fed, part), report, origin)
 
 
 def read_backbone(path: str | Path, backbone: str = "resnet50", fold_input_norm: bool | None = None) -> Converted:
@@ -139,19 +146,20 @@ def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any] | None, str
     read = checkpoint.load(path)
     model = (read.metadata or {}).get("model", "retinaface")
     if model != "retinaface":
-        raise InputError(f"{path}: the file's metadata says model {model}, not retinaface; give --model {model} or another "
-                         "checkpoint")
+        raise InputError(f"{path}: the file's metadata says model {model}, not retinaface; give --model {model} or "
+                         "another checkpoint")
     return own_names(checkpoint.network_tensors(read)), read.metadata, "MindSpore"
 
 
-def _metadata(path: Path, metadata: dict[str, Any] | None, backbone: str, fed: dict[str, Any], part: str) -> dict[str, Any]:
-    """Complete the file's own metadata, or make it where there is none."""
-    options = {**(metadata or {}).get("options", {}), "backbone": backbone}
-    found = {"model": "retinaface", "decoder": "retinaface", "source": f"{path.name}, sha256 {sha256_of(path)}",
-             **(metadata or {}), "options": options, "input": fed}
+def _metadata(path: Path, metadata: dict[str, Any], backbone: str, fed: dict[str, Any], part: str) -> dict[str, Any]:
+    """Complete the file's own metadata."""
+    source = f"{path.name}, sha256 {sha256_of(path)}"
+    options = {**metadata.get("options", {}), "backbone": backbone}
+    completed = {"model": "retinaface", "decoder": "retinaface", "source": source, **metadata, "options": options,
+                 "input": fed}
     if part == "all":
-        return found
-    return {**{key: found[key] for key in ("model", "options", "input", "source")}, "part": "backbone"}
+        return completed
+    return {**{key: completed[key] for key in ("model", "options", "input", "source")}, "part": "backbone"}
 
 
 def _require_finite(path: Path, tensors: dict[str, np.ndarray]) -> None:
@@ -160,21 +168,3 @@ def _require_finite(path: Path, tensors: dict[str, np.ndarray]) -> None:
         if not np.isfinite(value).all():
             raise InputError(f"{path}: {name} holds numbers that are not finite: the file is damaged, or its training "
                              "diverged; copy it again or give another")
-
-
-def _fold(path: Path, tensors: dict[str, np.ndarray], fed: dict[str, Any], imagenet: bool, part: str,
-          fold_input_norm: bool | None) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Rewrite a backbone for our input; a detector keeps its own. Returns (tensors, the input that they take).
-
-    Args:
-        fed: the input that the file's network was trained with. imagenet: it is an ImageNet classifier.
-    """
-    if fold_input_norm and not imagenet:
-        raise InputError(f"{path}: --fold_input_norm is for ImageNet backbones, which come with another input; this "
-                         "file's input is known; leave the option out")
-    if part == "all":
-        return tensors, dict(fed)
-    if fold_input_norm is False or fed == NETWORK_INPUT:
-        return tensors, dict(NETWORK_INPUT)
-    described = BACKBONES[backbone_of(tensors)]
-    return change_input(tensors, described.stem, described.stem_norm, fed, NETWORK_INPUT), dict(NETWORK_INPUT)

@@ -9,15 +9,15 @@ or a checkpoint back to PyTorch.
     python -m src.tools.convert resnet50-19c8e357.pth res50_pretrain.ckpt
     python -m src.tools.convert RetinaFace-100_402.ckpt retinaface.pth
 
-What SOURCE is, is seen from its content. For CenterFace: the authors' released ONNX, CenterFace.pytorch (.pth),
+SOURCE is recognised by its content. For CenterFace: the authors' released ONNX, CenterFace.pytorch (.pth),
 torchvision's mobilenet_v2 (.pth), or a MindSpore checkpoint. For RetinaFace, on ResNet-50 or MobileNetV1 x0.25: a
 .pth of Pytorch_Retinaface, a .ckpt of the model zoo or of mindface, or an ImageNet backbone (torchvision, mindcv,
-model zoo). Beside OUT.ckpt its metadata is written as OUT.metadata.json, to be read by eye.
+model zoo). Beside OUT.ckpt its metadata is written as OUT.metadata.json, for people to read.
 
 With OUT.pth (or .pt) a checkpoint of a whole detector becomes a file of CenterFace.pytorch or of Pytorch_Retinaface;
-that needs PyTorch. The metadata is left behind, so only weights go back that are fed and read as they are there.
+this needs PyTorch. A .pth has no metadata, so only weights are written that are used there as they are here.
 
-A .pth named NAME-19c8e357.pth must have that SHA-256; published files that are known by theirs are named.
+The SHA-256 of a file named NAME-19c8e357.pth must begin with these digits; known published files are named.
 """
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def _to_torch(args: EasyDict, source: Path, converter: ModuleType, options: dict
 
 
 def _converter(source: Path) -> ModuleType:
-    """The model's converter that knows the names in the file."""
+    """Find the model whose converter knows the names in the file."""
     names = tensor_names(source)
     for module in map(import_module, CONVERTERS):
         if module.recognises(names):

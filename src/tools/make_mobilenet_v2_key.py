@@ -3,7 +3,7 @@
 
     python -m src.tools.make_mobilenet_v2_key mobilenet_v2_key.ckpt
 
-convert_weight_mobilenetv2.py takes it as --ckpt_fn; it knows these names without the file, too.
+convert_weight_mobilenetv2.py takes it as --ckpt_fn, and without it uses the same names.
 """
 from __future__ import annotations
 

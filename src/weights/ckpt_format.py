@@ -70,7 +70,7 @@ def decode(data: bytes | memoryview) -> dict[str, Entry]:
         for entry in message.value:
             pieces.setdefault(entry.tag, []).append(entry)
     except Exception as error:      # protobuf in pure Python raises nearly anything on damaged bytes
-        raise DamagedError(f"{type(error).__name__}: {error}") from error
+        raise DamagedError(" ".join(str(error).split()) or type(error).__name__) from error
     return {tag: _value(tag, entries) for tag, entries in pieces.items()}
 
 
@@ -88,13 +88,13 @@ def _value(tag: str, entries: list[Any]) -> Entry:
         try:
             return content.decode("utf-32-le")
         except UnicodeDecodeError as error:
-            raise DamagedError(f"{tag} is not a text") from error
+            raise DamagedError(f"{tag!r:.80} is not a text") from error
     if kind not in _TYPES:
-        raise DamagedError(f"{tag} has the unknown type {kind!r}")
+        raise DamagedError(f"{tag!r:.80} has the unknown type {kind!r:.80}")
     dtype = np.dtype(_TYPES[kind])
     shape = () if dims == [0] else tuple(dims)               # older MindSpore writes a scalar as dims [0]
     if min(shape, default=0) < 0 or len(content) != dtype.itemsize * math.prod(shape):
-        raise DamagedError(f"{tag} {list(shape)} {kind} has {len(content)} bytes")
+        raise DamagedError(f"{tag!r:.80} {list(shape)} {kind} has {len(content)} bytes")
     array = np.frombuffer(content, dtype).reshape(shape)
     return widen_bfloat16(array) if kind == "BFloat16" else array.astype(dtype.newbyteorder("="))
 

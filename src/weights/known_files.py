@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Is a downloaded file of weights the one that its name promises, and is it one that this project knows?
+"""SHA-256 of files: is a download the one that its name promises, and which published file is it?
 
     require_hash_in_name("resnet50-19c8e357.pth")       # InputError unless its SHA-256 begins with 19c8e357
     describe("mobilenet0.25_Final.pth")                 ->   "known: RetinaFace on MobileNetV1 x0.25, ..."
@@ -23,9 +23,9 @@ _CHUNK = 1 << 20
 
 
 class KnownFile(NamedTuple):
-    """A published file: the names it goes by, what it holds, its licence, where it comes from."""
+    """A published file: its usual names, its content, its licence, where it comes from."""
     names: tuple[str, ...]
-    what: str
+    content: str
     licence: str
     origin: str
 
@@ -45,7 +45,7 @@ KNOWN = {
 
 
 def sha256_of(path: str | Path) -> str:
-    """The SHA-256 of a file, 64 hexadecimal digits."""
+    """Compute the SHA-256 of a file, 64 hexadecimal digits."""
     digest = hashlib.sha256()
     with open(path, "rb") as file:
         for chunk in iter(lambda: file.read(_CHUNK), b""):
@@ -60,29 +60,28 @@ def require_hash_in_name(path: str | Path) -> None:
         InputError: the file is not the one that the name promises.
     """
     path = Path(path)
-    promised = _HASH_IN_NAME.search(path.name)
-    if promised is None or _DAY.fullmatch(promised[1]):
+    match = _HASH_IN_NAME.search(path.name)
+    if match is None or _DAY.fullmatch(match[1]):
         return
     digest = sha256_of(path)
-    if not digest.startswith(promised[1]):
-        raise InputError(f"{path}: its name promises a file whose SHA-256 begins with {promised[1]}, this one's is "
-                         f"{digest}: cut off or changed on its way; download it again (or, if the weights are yours, "
-                         "give the file a name without these digits)")
+    if not digest.startswith(match[1]):
+        raise InputError(f"{path}: its name promises a file whose SHA-256 begins with {match[1]}, this one's is "
+                         f"{digest}: cut off or changed; download it again (or, if the weights are yours, give the "
+                         "file a name without these digits)")
 
 
 def describe(path: str | Path) -> str:
-    """One line: which published file this is, or that it is none known here.
+    """Say in one line which published file this is, or that it is not known.
 
-    A file under the name of a published one but with other content is logged as a warning: people train further, and
-    keep the name.
+    The name of a published file with other content is logged as a warning: people train further and keep the name.
     """
     path = Path(path)
     digest = sha256_of(path)
     if digest in KNOWN:
         known = KNOWN[digest]
-        return f"known: {known.what}, licence {known.licence}, from {known.origin} (sha256 {digest})"
+        return f"known: {known.content}, licence {known.licence}, from {known.origin} (sha256 {digest})"
     for known in KNOWN.values():
         if path.name in known.names:
             LOGGER.warning("%s has the name of %s (%s) but other content: trained further, or not that file", path,
-                           known.what, known.origin)
+                           known.content, known.origin)
     return f"not a file we know (sha256 {digest})"

@@ -1,20 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The metadata of a file of weights: which network it is, how it is fed, read and used. See docs/formats.md.
+"""The metadata of a file of weights: which network it is, how it is fed and decoded. See docs/formats.md.
 
-    check_metadata(metadata, path)                         # what stands in it is what metadata may say
-    spec = spec_of(metadata, path)                         # and all that a network needs stands there
+    check_metadata(metadata, path)                         # the values that are there are allowed
+    spec = spec_of(metadata, path)                         # and all that a network needs is there
 """
 from __future__ import annotations
 
-import inspect
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from dependency.centernet.src.lib.detectors.base_detector import BaseDetector
-from dependency.centernet.src.lib.detectors.rules import TABLE, TEXT, Rule, numbers, one_of, whole
+from dependency.centernet.src.lib.detectors.rules import (
+    DETECTOR,
+    PAD,
+    SIZES,
+    TABLE,
+    TEXT,
+    Rule,
+    is_size,
+    numbers,
+    one_of,
+    whole,
+)
 from dependency.errors import InputError
 from src import models
 from src.models import ModelSpec
@@ -24,7 +33,7 @@ METADATA_KEY = "metadata"
 OLD_METADATA_KEY = "card"
 # What is needed to find faces with a file.
 REQUIRED = ("model", "options", "input", "decoder")
-# By the names in metadata, those of inner tables behind a dot.
+# By name; those of inner tables behind a dot.
 _RULES = {
     "model": TEXT,
     "options": TABLE,
@@ -42,20 +51,21 @@ _RULES = {
                                test=lambda shape: len(shape) == 4 and shape[3] == 3 and all(
                                    side is None or whole(1).holds(side) for side in shape)),
 }
-_DETECT = tuple(name for name in inspect.signature(BaseDetector).parameters if name not in ("forward", "decode"))
+# The arguments of `BaseDetector`; a size may also be a number or a pair of them.
+_DETECT_RULES = {"test_size": Rule(object, test=is_size, words=SIZES), "pad": PAD, **DETECTOR}
 _ADVICE = "make the file again with the program that wrote it (train.py, export.py, src.tools.convert)"
 
 
 def metadata_path(path: str | Path) -> Path:
-    """The file that holds the metadata of a .mindir or .air, which have no room for it."""
+    """Name the file that holds the metadata of a .mindir or .air, which cannot hold it themselves."""
     return Path(f"{path}.json")
 
 
 def parse_metadata(text: str, path: str | Path, required: Sequence[str] = REQUIRED) -> dict[str, Any]:
-    """Metadata from JSON, checked.
+    """Parse metadata from JSON and check it.
 
     Raises:
-        InputError: it is none, or as `check_metadata`.
+        InputError: not a JSON object, or as `check_metadata`.
     """
     metadata = parse_table(text, f"{path}: its metadata", _ADVICE)
     check_metadata(metadata, path, required)
@@ -63,26 +73,26 @@ def parse_metadata(text: str, path: str | Path, required: Sequence[str] = REQUIR
 
 
 def parse_table(text: str, what: str, advice: str) -> dict[str, Any]:
-    """A JSON object that comes from outside; InputError where it is none, with what it should be and what to do."""
+    """Parse a JSON object from a file; InputError, with its name and what to do, for anything else."""
     try:
         table = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise InputError(f"{what} is not JSON ({error}); {advice}") from error
     if not isinstance(table, dict):
-        raise InputError(f"{what} is no table of names and values; {advice}")
+        raise InputError(f"{what} is not a table of names and values; {advice}")
     return table
 
 
 def check_metadata(metadata: dict[str, Any], path: str | Path, required: Sequence[str] = ()) -> None:
-    """Look through what stands in metadata.
+    """Check the values of metadata.
 
     Args:
         metadata: from JSON.
         path: the file, for the message.
-        required: names that must stand there, those of inner tables behind a dot.
+        required: names that must be there, those of inner tables behind a dot.
 
     Raises:
-        InputError: one is absent, or has a value that metadata cannot have; names it.
+        InputError: a name is missing or has a wrong value; the message names it.
     """
     if "input" in metadata:
         required = (*required, "input.channels", "input.mean", "input.std")
@@ -90,24 +100,24 @@ def check_metadata(metadata: dict[str, Any], path: str | Path, required: Sequenc
         for name, rule in _RULES.items():
             *tables, last = name.split(".")
             table = metadata
-            for each in tables:             # that these are tables was looked at before
+            for each in tables:             # their rules come before those of their entries
                 table = table.get(each, {})
             if last in table:
                 rule.require(name, table[last])
             elif name in required:
-                raise InputError(f"{name} is not there: expected {rule.expected}")
+                raise InputError(f"{name} is missing: expected {rule.expected}")
     detect = metadata.get("detect", {})
     with _naming(f"{path}: its metadata's detect"):
-        for name in detect:
-            one_of(*_DETECT).require("option", name)
-        BaseDetector(None, None, **detect)
+        for name, value in detect.items():
+            one_of(*_DETECT_RULES).require("option", name)
+            _DETECT_RULES[name].require(name, value)
 
 
 def spec_of(metadata: dict[str, Any], path: str | Path) -> ModelSpec:
-    """The spec of metadata's model, which can do what the metadata says.
+    """Find the spec of metadata's model, once everything that finding faces needs is there and allowed.
 
     Raises:
-        InputError: as `check_metadata` with all that is required; an unknown model or decoder, options without meaning.
+        InputError: as `check_metadata`; an unknown model or decoder, options that the model does not have.
     """
     check_metadata(metadata, path, REQUIRED)
     with _naming(f"{path}: its metadata"):
@@ -122,7 +132,7 @@ def spec_of(metadata: dict[str, Any], path: str | Path) -> ModelSpec:
 
 @contextmanager
 def _naming(what: str) -> Iterator[None]:
-    """Puts what is wrong before an error's text and what to do behind it."""
+    """Add the file to the front of an error's text and what to do to its end."""
     try:
         yield
     except InputError as error:

@@ -17,18 +17,13 @@ from src.centerface.layers import NETWORK_INPUT, change_input, tensor_shapes
 from src.centerface.torch_names import key_name, key_shapes, name_map, torch_name
 from src.weights import checkpoint
 from src.weights.conversion import TORCHVISION_INPUT
+from tests.retinaface.weights import assert_equal
 from tests.weights.torch_writer import write_legacy, write_zip
 
 
 def random_tensors(shapes, seed=0):
     rng = np.random.default_rng(seed)
     return {name: rng.random(shape, np.float32) for name, shape in shapes.items()}
-
-
-def assert_equal(tensors, expected):
-    assert tensors.keys() == expected.keys()
-    for name, value in expected.items():
-        np.testing.assert_array_equal(tensors[name], value, err_msg=name)
 
 
 def test_sizes_of_the_network():
@@ -183,7 +178,8 @@ def test_what_does_not_go_back(tmp_path):
     converted = convert(tmp_path / "f.pth")
     path = tmp_path / "f.ckpt"
     for change, word in (({"input": {**NETWORK_INPUT, "channels": "RGB"}}, "input"),
-                         ({"decoder": "centerface_release"}, "decoder"), ({"options": {"activation": "relu"}}, "activation")):
+                         ({"decoder": "centerface_release"}, "decoder"),
+                         ({"options": {"activation": "relu"}}, "activation")):
         checkpoint.save(path, converted.tensors, {**converted.metadata, **change})
         with pytest.raises(InputError, match=word):
             to_torch(path)
@@ -191,7 +187,8 @@ def test_what_does_not_go_back(tmp_path):
     with pytest.raises(InputError, match="dla_up.up1.up.0.weight"):
         to_torch(path)
     checkpoint.save(path, *only_backbone(converted.tensors, {}))
-    for file, word in ((path, "dla_up.conv.0.weight"), (tmp_path / "f.pth", "f.pth"), (tmp_path / "none.ckpt", "none.ckpt")):
+    for file, word in ((path, "dla_up.conv.0.weight"), (tmp_path / "f.pth", "f.pth"),
+                       (tmp_path / "none.ckpt", "none.ckpt")):
         with pytest.raises(InputError, match=word):
             to_torch(file)
 
