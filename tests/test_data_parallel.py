@@ -40,8 +40,8 @@ LAUNCHERS = {"centerface": ("train_distribute.sh", lambda data: ["", "none", dat
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    """Eight drawn images with faces, 320 pixels wide."""
-    folder = tmp_path_factory.mktemp("data") / "drawn"
+    """Eight synthetic images with faces, 320 pixels wide."""
+    folder = tmp_path_factory.mktemp("data") / "synthetic"
     subprocess.run([sys.executable, "-m", "src.tools.synthetic", folder, "--train=14", "--val=1", "--size=320"],
                    cwd=ROOT, check=True, capture_output=True)
     usable = [record for record in read_annotations(folder / "annotations/train.json") if (~record.ignore).any()]

