@@ -89,10 +89,11 @@ def write_to(path: Path) -> None:
     LOGGER.addHandler(file)
 
 
-def progress_bar(total: int, unit: str, title: str, shown: bool = True) -> tqdm:
+def progress_bar(total: int | None, unit: str, title: str, shown: bool = True) -> tqdm:
     """A bar with the remaining time on a terminal; nothing where standard error is a file, or if not `shown`.
 
     Args:
+        total: number of them; None or 0: unknown, which shows count and speed only.
         unit: what is counted, plural.
     """
-    return tqdm(total=total, desc=title, unit=f" {unit}", mininterval=0.5, leave=False, disable=None if shown else True)
+    return tqdm(total=total or None, desc=title, unit=f" {unit}", mininterval=0.5, leave=False, disable=None if shown else True)

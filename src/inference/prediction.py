@@ -22,7 +22,6 @@ from dependency.centernet.src.lib.utils.image_file import find_images, plain_tex
 from dependency.errors import InputError
 from src.common.draw import contact_sheet, write_image
 from src.common.log import LOGGER
-from src.training.progress import Progress
 
 # A contact sheet: at least so many columns, cells at most so large, the whole at most so wide, in pixels.
 SHEET_COLUMNS, SHEET_CELL, SHEET_WIDTH = 4, 480, 8000
@@ -109,22 +108,20 @@ def predict_photos(detector: Any, items: Sequence[Item], out: Path, sheet: str |
     captions: list[str] = []
     pictures: list[np.ndarray] = []
     done = 0
-    with Progress(len(items), "images", "predict", bar=False) as progress:
-        for item, image, faces in _detect(detector, items):
-            picture = draw_faces(image, faces)
-            try:
-                _write(out, item, image, faces, picture, crop, align)
-            except (InputError, OSError) as error:
-                if isinstance(error, OSError) and error.errno != errno.ENAMETOOLONG:
-                    raise
-                LOGGER.error("%s", error)
-                continue
-            print(f"{plain_text(item.path)}: {describe(faces)} -> {plain_text(out / item.stem)}.jpg", flush=True)
-            done += 1
-            progress.advance()
-            if sheet:
-                captions.append(plain_text(item.path.name))
-                pictures.append(shrink(picture, cell)[0])
+    for item, image, faces in _detect(detector, items):
+        picture = draw_faces(image, faces)
+        try:
+            _write(out, item, image, faces, picture, crop, align)
+        except (InputError, OSError) as error:
+            if isinstance(error, OSError) and error.errno != errno.ENAMETOOLONG:
+                raise
+            LOGGER.error("%s", error)
+            continue
+        print(f"{plain_text(item.path)}: {describe(faces)} -> {plain_text(out / item.stem)}.jpg", flush=True)
+        done += 1
+        if sheet:
+            captions.append(plain_text(item.path.name))
+            pictures.append(shrink(picture, cell)[0])
     if sheet and pictures:
         write_image(Path(sheet), contact_sheet(pictures, columns, cell, captions))
     return 0 if done == len(items) else 1

@@ -1,12 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""SIGTERM and SIGINT as a wish to stop, which the training loop asks for after each step."""
+"""SIGTERM and SIGINT as a request to stop, which the training loop looks at after each step."""
 from __future__ import annotations
 
 import signal
 import threading
 from typing import Any
-
-from typing_extensions import Self
 
 
 class StopSignal:
@@ -21,7 +19,7 @@ class StopSignal:
         self.is_stopping = False
         self._former: dict[signal.Signals, Any] = {}
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> StopSignal:
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGTERM, signal.SIGINT):
                 self._former[number] = signal.signal(number, self._record)
