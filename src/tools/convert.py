@@ -38,7 +38,7 @@ from src.cli.arguments import Parser
 from src.cli.options import Option, Table
 from src.cli.program import run
 from src.weights import checkpoint, known_files
-from src.weights.conversion import TORCH_SUFFIXES, save_torch, tensor_names
+from src.weights.conversion import TORCH_SUFFIXES, read_source, save_torch
 
 # Each offers recognises(names), convert(source, part, **options), OPTIONS (the names of those options), to_torch(path).
 CONVERTERS = ("src.centerface.convert", "src.retinaface.convert")
@@ -100,14 +100,14 @@ def _to_torch(args: EasyDict, source: Path, converter: ModuleType, options: dict
     print(f"{args.out}: {len(weights.tensors)} tensors, a state dict of {weights.project}")
 
 
-def _converter(source: Path) -> ModuleType:
+def _converter(path: Path) -> ModuleType:
     """Find the model whose converter knows the names in the file."""
-    names = tensor_names(source)
+    source = read_source(path)
     for module in map(import_module, CONVERTERS):
-        if module.recognises(names):
+        if module.recognises(list(source.tensors)):
             return module
-    raise InputError(f"{source}: weights of no network known here (its first tensor is {names[0]}); give one of those "
-                     "that python -m src.tools.convert --help lists")
+    raise InputError(f"{path}: weights of no network known here (its first tensor is {source.first_name}); give one of "
+                     "those that python -m src.tools.convert --help lists")
 
 
 def _options(args: EasyDict, converter: ModuleType) -> dict[str, Any]:

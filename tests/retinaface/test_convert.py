@@ -10,7 +10,7 @@ from src.centerface import convert as centerface
 from src.retinaface.convert import convert, read_backbone, recognises, to_torch
 from src.retinaface.layers import BACKBONES, NETWORK_INPUT, from_torch, our_name, own_names, tensor_shapes
 from src.weights import checkpoint
-from src.weights.conversion import TORCHVISION_INPUT, tensor_names
+from src.weights.conversion import TORCHVISION_INPUT, read_source
 from src.weights.known_files import sha256_of
 from src.weights.torch_file import read_tensors
 from tests.retinaface.reference_network import NumpyOperators
@@ -38,7 +38,7 @@ def backbone_part(tensors, prefix="base."):
 
 def recognised(path):
     """By which converters; exactly one may."""
-    names = tensor_names(path)
+    names = list(read_source(path).tensors)
     known = {"retinaface": recognises(names), "centerface": centerface.recognises(names)}
     return [module for module in known if known[module]]
 
@@ -129,7 +129,7 @@ def test_what_does_not_go_back_to_pytorch(tmp_path, weights, caplog):
 
 def test_the_hash_in_a_name_is_verified(tmp_path, weights):
     write_zip(tmp_path / "mobilenet-0123abcd.pth", pytorch(weights["mobilenet025"]))
-    for read in (convert, lambda path: read_backbone(path, "mobilenet025"), tensor_names):
+    for read in (convert, lambda path: read_backbone(path, "mobilenet025"), read_source):
         with pytest.raises(InputError, match="0123abcd"):
             read(tmp_path / "mobilenet-0123abcd.pth")
 
