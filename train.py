@@ -8,8 +8,8 @@
 
 --model selects the model, or any option that only one of them has; the default is RetinaFace. Each model has its
 own options: python train.py --model centerface --help. CenterFace writes checkpoints, log and metrics.jsonl to
-outputs/<date_time>/ (test with test.py), RetinaFace to checkpoint/ (test with eval.py). A stopped run continues with the
-same command and --resume (CenterFace) or --resume_net (RetinaFace) CHECKPOINT.
+outputs/<date_time>/ (test with test.py), RetinaFace to checkpoint/ (test with eval.py). A stopped run continues with
+the same command and --resume (CenterFace) or --resume_net (RetinaFace) CHECKPOINT.
 """
 from __future__ import annotations
 

@@ -96,4 +96,5 @@ def progress_bar(total: int | None, unit: str, title: str, shown: bool = True) -
         total: number of them; None or 0: unknown, which shows count and speed only.
         unit: what is counted, plural.
     """
-    return tqdm(total=total or None, desc=title, unit=f" {unit}", mininterval=0.5, leave=False, disable=None if shown else True)
+    return tqdm(total=total or None, desc=title, unit=f" {unit}", mininterval=0.5, leave=False,
+                disable=None if shown else True)

@@ -23,7 +23,7 @@ def schedule(name: str, *, lr: float, steps_per_epoch: int, max_epoch: int, warm
             lr_epochs (counted from 0); `cosine` falls with every step to eta_min at the end; `cosine_annealing` is
             the manual's, constant within an epoch, with period t_max (at least max_epoch) epochs.
         warmup_epochs: linear rise (i + 1) / n over the first n = warmup_epochs * steps_per_epoch steps.
-        eta_min: where the cosines end.
+        eta_min: the final rate of the cosines.
     """
     if name not in SCHEDULES:
         raise InputError(f"--lr_scheduler: '{name}' is not one of {', '.join(SCHEDULES)}")
@@ -42,7 +42,7 @@ def schedule(name: str, *, lr: float, steps_per_epoch: int, max_epoch: int, warm
 
 
 def linear_scale(images: int, reference: int) -> float:
-    """What a learning rate made for `reference` images a step is multiplied by (Goyal et al. 2017, section 2.1).
+    """The factor on a learning rate that was chosen for `reference` images a step (Goyal et al. 2017, section 2.1).
 
     Args:
         images: of one step, over all devices.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the one training program reads of a model's options, whatever that model's manual calls them.
+"""The settings of a training run, under one set of names for both models.
 
     settings = models.training(name).run_settings(cfg, rank, world_size, start_time)
     rates = settings.rates(plan.steps_per_epoch)

@@ -32,7 +32,7 @@ from src.training import run_file
 from src.training.distributed import ALONE, Ranks
 from src.training.resume import save_state
 from src.training.settings import RunFiles, RunSettings
-from src.training.stop_signal import StopSignal
+from src.training.stop_signal import catch_stop_signals
 from src.training.train_step import TrainStep
 
 METRICS = "metrics.jsonl"
@@ -100,7 +100,7 @@ class Trainer:
         meter = EpochMeter(len(self.terms))
         total = self.plan.total_steps
         bar = log.progress_bar(total - first_step, "steps", "training", shown=self.settings.log_every > 1)
-        with StopSignal() as stop, bar, closing(batches):
+        with catch_stop_signals() as stop, bar, closing(batches):
             for done in range(first_step + 1, total + 1):
                 start = time.monotonic()
                 try:
@@ -110,7 +110,7 @@ class Trainer:
                 meter.data_seconds += time.monotonic() - start
                 loss, terms, finite = self._run(batch)
                 # Asked for after the step, so that a signal during it ends the run with it.
-                counts = (stop.name != "", bad_images.record(batch[-1]))
+                counts = (stop.signal != "", bad_images.record(batch[-1]))
                 mean, means, (stopping, bad) = self._over_devices(loss, terms, counts)
                 if not math.isfinite(mean):
                     raise self._not_finite(batch, loss, terms, done)
@@ -123,10 +123,10 @@ class Trainer:
                 if stopping or done == total or done % self._checkpoint_interval == 0:
                     self.save(done)
                 if stopping:
-                    stop.is_stopping = True
+                    stop.is_granted = True
                 if stopping and done < total:
-                    LOGGER.warning("stopped by %s after step %d of %d; go on with %s %s", stop.name or "another device",
-                                   done, total, self.settings.names.resume, self._checkpoint(done))
+                    LOGGER.warning("stopped by %s after step %d of %d; go on with %s %s", stop.signal or
+                                   "another device", done, total, self.settings.names.resume, self._checkpoint(done))
                     return
         LOGGER.info(log.END_TRAINING)
 
