@@ -4,7 +4,7 @@
 
     python eval.py --pred output/centerface/999 --gt dataset/centerface/ground_truth
     python eval.py output/centerface/999 dataset/centerface/ground_truth
-    python eval.py --pred output/centerface --gt dataset/centerface/ground_truth   # trees of several epochs: 89, 90, ...
+    python eval.py --pred output/centerface --gt dataset/centerface/ground_truth   # trees of epochs 89, 90, ...
     python eval.py PRED GT --report report --image_dir WIDER_val/images             # report/index.html
     python eval.py --protocol fddb --pred output/fddb --gt FDDB-folds
     python eval.py --val_model RetinaFace-100_402.ckpt --val_gt_dir GT             # RetinaFace; or without any option
