@@ -26,29 +26,6 @@ def random_tensors(shapes, seed=0):
     return {name: rng.random(shape, np.float32) for name, shape in shapes.items()}
 
 
-def test_sizes_of_the_network():
-    def counts(head_conv, part="all"):
-        shapes = tensor_shapes(head_conv, part)
-        sizes = {name: int(np.prod(shape)) for name, shape in shapes.items()}
-        trained = sum(size for name, size in sizes.items() if ".moving_" not in name)
-        return len(sizes), trained, sum(sizes.values()) - trained
-
-    assert counts(64) == (303, 1929935, 32576)
-    assert counts(24) == (303, 1835895, 31936)
-    assert counts(64, "backbone")[:2] == (255, 1811712)
-    assert len(key_shapes()) == 262
-
-
-@pytest.mark.parametrize("head_conv", [24, 64])
-def test_names_and_shapes_are_the_networks(head_conv):
-    pytest.importorskip("mindspore")
-    from src.centerface.network import CenterfaceMobilev2
-
-    network = CenterfaceMobilev2(head_conv)
-    shapes = {name: tuple(parameter.shape) for name, parameter in network.parameters_and_names()}
-    assert shapes == tensor_shapes(head_conv)
-
-
 def test_names():
     pairs = {"network.backbone.features.0.features.1.gamma": "features.0.1.weight",
              "network.backbone.features.1.conv.0.features.0.weight": "features.1.conv.0.0.weight",

@@ -70,7 +70,6 @@ def test_a_detector_of_pytorch(tmp_path, weights, backbone, write, prefix):
     assert recognised(tmp_path / "Final.pth") == ["retinaface"]
     converted = convert(tmp_path / "Final.pth")
     assert_equal(converted.tensors, tensors)
-    assert converted.report.ok and converted.origin == f"RetinaFace {backbone} (PyTorch)"
     source = f"Final.pth, sha256 {sha256_of(tmp_path / 'Final.pth')}"
     assert converted.metadata == {"model": "retinaface", "options": {"backbone": backbone}, "input": NETWORK_INPUT,
                                   "decoder": "retinaface", "source": source}
@@ -86,9 +85,7 @@ def test_back_to_pytorch_and_here_again(tmp_path, weights, backbone):
     checkpoint.save(tmp_path / "a.ckpt", {f"network.{name}": value for name, value in tensors.items()})
     found = to_torch(tmp_path / "a.ckpt")
     assert (found.project, found.epoch) == ("Pytorch_Retinaface", None)
-    again = from_torch(found.tensors)
-    assert list(again) == list(tensors)
-    assert_equal(again, tensors)
+    assert_equal(from_torch(found.tensors), tensors)
     expected = {name: value * 0 if name.endswith("num_batches_tracked") else value
                 for name, value in pytorch(tensors).items()}
     assert_equal(found.tensors, expected)
@@ -234,14 +231,6 @@ def test_folding_what_is_no_imagenet_backbone_is_refused(tmp_path, weights):
     assert_equal(convert(tmp_path / "detector.ckpt", fold_input_norm=False).tensors, weights["mobilenet025"])
 
 
-def test_the_released_files(shared_data):
-    """The published detector fills the network; the ImageNet backbone fits its input once folded."""
-    converted = convert(shared_data / "weights" / "RetinaFace_mobilenet025.pth")
-    assert converted.report.ok and len(converted.tensors) == 253
-    tensors = read_backbone(shared_data / "weights" / "mobilenetV1X0.25_pretrain.tar", "mobilenet025").tensors
-    assert {name: value.shape for name, value in tensors.items()} == tensor_shapes("mobilenet025", "backbone")
-
-
 def test_folding_keeps_the_statistics_of_photographs(shared_data):
     """The first layer's responses to photographs have the variance that its BatchNorm expects, only if folded."""
     import cv2
@@ -295,13 +284,3 @@ def test_numbers_that_are_not_finite_are_refused(tmp_path, weights):
     checkpoint.save(tmp_path / "nan.ckpt", tensors)
     with pytest.raises(InputError, match="ssh1.conv3X3.1.gamma"):
         convert(tmp_path / "nan.ckpt")
-
-
-@pytest.mark.parametrize("content", [None, b"", b"\x08\x06 onnx", b"<html>", b"\x80\x02}q\x00.",
-                                     b"version https://git-lfs"])
-def test_files_of_other_kinds_are_refused(tmp_path, content):
-    path = tmp_path / "a.ckpt"
-    if content is not None:
-        path.write_bytes(content)
-    with pytest.raises(InputError, match="a.ckpt"):
-        convert(path)
