@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How much faster eval.py is than the evaluation that people run: whole processes, CPU seconds, peak memory.
+"""Compare eval.py with the evaluation loop that people run: whole processes, CPU seconds, peak memory.
 
     python -m benchmarks.evaluation --pred output/centerface/999 --gt dataset/centerface/ground_truth
 
-Three programs score one tree: eval.py with the compiled modules, eval.py with their NumPy twins, and
+Three programs score one tree: eval.py with the compiled overlaps, eval.py with their NumPy twin, and
 benchmarks/literal_port.py, the loops of the public Python ports.  eval.py reports two IoU thresholds, the port
 one.  CPU seconds are user and system time of the process from its start to its end, the least of a few runs
-(the port runs once, for about half a minute); one thread each, since nothing here uses more and idle threads of
+(the port runs once, for up to a minute); one thread each, since nothing here uses more and idle threads of
 a linear algebra library would be counted.  Exits with 1 when a bar is missed or an average precision differs.
 """
 from __future__ import annotations
@@ -21,25 +21,25 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dependency.errors import InputError
-from dependency.evaluate import overlaps, prediction_io
+from dependency.evaluate import overlaps
 from src.cli.program import run
 
 ROOT = Path(__file__).resolve().parents[1]
-SPEED_BARS = {"eval.py, compiled": 100, "eval.py, NumPy": 40}
+SPEED_BARS = {"eval.py, compiled": 40, "eval.py, NumPy": 25}
 MEMORY_BAR = 250                                    # MB
 TOLERANCE = 1e-9
 ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
 # A module that is None in sys.modules cannot be imported, as if it had never been built.
 WITHOUT_COMPILED = """
 import runpy, sys
-sys.modules.update({"dependency.evaluate.box_overlaps": None, "dependency.evaluate.prediction_rows": None})
+sys.modules["dependency.evaluate.box_overlaps"] = None
 sys.argv[0] = "eval.py"
 runpy.run_path("eval.py", run_name="__main__")
 """
 
 
 class Cost(NamedTuple):
-    """What a process took: CPU and wall seconds, peak resident memory in MB; and average precisions at IoU 0.5."""
+    """What a process used: CPU and wall seconds, peak resident memory in MB; and average precisions at IoU 0.5."""
     cpu: float
     wall: float
     memory: float
@@ -47,7 +47,7 @@ class Cost(NamedTuple):
 
 
 def measure(command: list[str], folder: Path, repeat: int) -> Cost:
-    """The cheapest of `repeat` runs of a program that prints its APs, or writes them where --json says."""
+    """Return the cheapest of `repeat` runs of a program that prints its APs, or writes them where --json says."""
     return min((_run_once([sys.executable, *command], folder) for _ in range(repeat)), key=lambda cost: cost.cpu)
 
 
@@ -75,7 +75,7 @@ def _run_once(command: list[str], folder: Path) -> Cost:
 
 
 def compare(costs: dict[str, Cost]) -> tuple[list[str], list[str]]:
-    """The table's lines, and what is missed; the last entry of `costs` is the literal port."""
+    """Return the lines of the table, and what is missed; the last entry of `costs` is the literal port."""
     name, port = list(costs.items())[-1]
     lines = [f"{'':<20}{'CPU s':>8}{'wall s':>8}{'peak MB':>9}{'faster':>9}   easy, medium, hard at IoU 0.5"]
     missed = []
@@ -99,12 +99,12 @@ def compare(costs: dict[str, Cost]) -> tuple[list[str], list[str]]:
 def main(argv: list[str] | None = None) -> int:
     """Measure, print the table; 1 when a bar is missed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pred", type=Path, required=True, help="folder of predictions, <event>/<image>.txt")
-    parser.add_argument("--gt", type=Path, required=True, help="folder of the four .mat files")
-    parser.add_argument("--repeat", type=int, default=5, help="runs of eval.py, of which the cheapest counts")
+    parser.add_argument("--pred", type=Path, required=True, help="Folder of predictions, <event>/<image>.txt.")
+    parser.add_argument("--gt", type=Path, required=True, help="Folder of the four .mat files.")
+    parser.add_argument("--repeat", type=int, default=5, help="Number of runs of eval.py, of which the cheapest counts.")
     args = parser.parse_args(argv)
-    if not (overlaps.kernels() and prediction_io.kernels()):
-        raise InputError("the compiled modules are what is measured: python dependency/evaluate/setup.py install")
+    if not overlaps.kernels():
+        raise InputError("the compiled overlaps are what is measured: python dependency/evaluate/setup.py install")
     places = ["--pred", str(args.pred.resolve()), "--gt", str(args.gt.resolve())]
     with tempfile.TemporaryDirectory() as folder:
         costs = {program: measure([*command, *places], Path(folder), repeat) for program, command, repeat in (

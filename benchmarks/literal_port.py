@@ -3,7 +3,7 @@
 
     python -m benchmarks.literal_port --pred output/centerface/999 --gt dataset/centerface/ground_truth
 
-The yardstick of benchmarks/evaluation.py and nothing else: our own writing of the published procedure, loops
+What benchmarks/evaluation.py compares with, and nothing else: our own writing of the published procedure, loops
 included (3 subsets x every image x 1000 thresholds), with the compiled overlap matrix where it is built.  It
 takes about a minute and expects well-formed files: name, count, rows `x y w h score` of scores that differ.
 """
@@ -116,8 +116,8 @@ def evaluate(pred: Path, gt: Path, iou: float = 0.5) -> dict[str, float]:
 def main() -> int:
     """Print the average precisions as one line of JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pred", type=Path, required=True, help="folder of predictions, <event>/<image>.txt")
-    parser.add_argument("--gt", type=Path, required=True, help="folder of the four .mat files")
+    parser.add_argument("--pred", type=Path, required=True, help="Folder of predictions, <event>/<image>.txt.")
+    parser.add_argument("--gt", type=Path, required=True, help="Folder of the four .mat files.")
     args = parser.parse_args()
     print(json.dumps(evaluate(args.pred, args.gt)))
     return 0

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""NMS and soft-NMS as the references run them: the measure of `benchmarks/nms.py`, used nowhere else.
+"""NMS and soft-NMS as published: what `benchmarks/nms.py` compares with, used nowhere else.
 
     python -m benchmarks.nms               # compiles this file and compares
 
-A row is `x1 y1 x2 y2 score ...`, float32 pixels.  What makes the references slow is kept on purpose: rows of
+A row is `x1 y1 x2 y2 score ...`, float32 pixels.  What makes the published code slow is kept on purpose: rows of
 the caller's array, two full scans a pick, a name without a type (`object` below), NumPy's scalar `exp`, and
 Cython's checks of bounds, divisions and exceptions.  Two of their defects are not: all columns move with a row,
 and equal scores keep their row order in `nms` (the references' order of ties depends on NumPy's build).

@@ -11,6 +11,7 @@ without its own `install`.
 """
 import os
 from pathlib import Path
+from typing import ClassVar
 
 from Cython.Build import cythonize
 from setuptools import Command, Extension, setup
@@ -37,7 +38,7 @@ class Install(Command):
     """`setup.py install`: the module is built where the project imports it from."""
 
     description = "build the extension beside its source (nothing goes to site-packages)"
-    user_options: list = []
+    user_options: ClassVar[list] = []
 
     def initialize_options(self) -> None:
         """Take no options."""

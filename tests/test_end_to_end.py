@@ -10,7 +10,7 @@ import pytest
 from src.weights.checkpoint import list_checkpoints
 from tests.conftest import ROOT
 
-pytestmark = pytest.mark.soak
+pytestmark = pytest.mark.slow
 
 
 def python(*words, cwd):

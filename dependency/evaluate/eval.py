@@ -89,7 +89,7 @@ def score_set(pred: Source, gt: str | Path | GroundTruth,
             "(they count as missed) or --only_predicted (they are left out)")
     used = [index for index, image_rows in enumerate(rows) if image_rows is not None or not only_predicted]
     images = [truth.images[index] for index in used]
-    table = [np.empty((0, 5)) if rows[index] is None else rows[index] for index in used]
+    table = [np.empty((0, 5)) if image_rows is None else image_rows for image_rows in (rows[index] for index in used)]
     faces = {subset: sum(len(image.kept[subset]) for image in images) for subset in SUBSETS}
     notes += [f"subset {subset} has no face in these images: its AP is not a number" for subset in SUBSETS
               if not faces[subset]]

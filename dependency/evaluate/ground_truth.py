@@ -14,20 +14,22 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from dependency.errors import InputError
-from dependency.evaluate.mat_file import Matrices, read_mat
+from dependency.evaluate.mat_file import read_mat
 from dependency.files import atomic_write
 
 SUBSETS = ("easy", "medium", "hard")
 WHOLE = ("wider_face_val.mat", "val.mat")
 SOURCE = ("the files come with the official evaluation code, eval_tools.zip (folder ground_truth), at "
           "http://shuoyang1213.me/WIDERFACE")
-KINDS = {"event_list": "one text per event", "file_list": "one text per image"}
+LAYOUTS = {"event_list": "one text per event", "file_list": "one text per image",
+           "face_bbx_list": "one matrix per image", "gt_list": "one matrix per image"}
 HEADER = b"MATLAB 5.0 MAT-file, WIDER FACE ground truth".ljust(116)
 
 
@@ -60,29 +62,29 @@ def load_ground_truth(gt_dir: str | Path) -> GroundTruth:
     Raises:
         InputError: a file is missing, is not such a MATLAB file, or disagrees with the others.
     """
-    folder = Path(gt_dir)
-    whole = folder
-    if folder.suffix != ".mat":
-        whole = next((folder / name for name in WHOLE if (folder / name).is_file()), folder / WHOLE[0])
-    folder = whole.parent
-    events, names, matrices = _read(whole, ("event_list", "file_list", "face_bbx_list"))
-    places = [(event, name) for event, of_event in zip(events, names) for name in of_event]
-    if len(set(places)) < len(places):
-        double = next(place for place in places if places.count(place) > 1)
-        raise InputError(f"{whole}: lists {'/'.join(double)} twice; {SOURCE}")
-    counted = {subset: _read(folder / f"wider_{subset}_val.mat", ("gt_list",))[0] for subset in SUBSETS}
-    for table in (matrices, *counted.values()):
-        if table.groups != list(map(len, names)):
+    path = Path(gt_dir)
+    if path.suffix != ".mat":
+        path = next((path / name for name in WHOLE if (path / name).is_file()), path / WHOLE[0])
+    folder = path.parent
+    events, names, box_lists = _read(path, ("event_list", "file_list", "face_bbx_list"))
+    images = [(event, name) for event, event_names in zip(events, names) for name in event_names]
+    if len(set(images)) < len(images):
+        double = next(image for image in images if images.count(image) > 1)
+        raise InputError(f"{path}: lists {'/'.join(double)} twice; {SOURCE}")
+    index_lists = {subset: _read(folder / f"wider_{subset}_val.mat", ("gt_list",))[0] for subset in SUBSETS}
+    for lists in (box_lists, *index_lists.values()):
+        if list(map(len, lists)) != list(map(len, names)):
             raise InputError(f"{folder}: the files do not list the same images: take all four from one "
                              f"place; {SOURCE}")
-    boxes = _boxes(places, matrices, folder)
-    kept = [_indices(places, counted[subset], boxes, folder / f"wider_{subset}_val.mat") for subset in SUBSETS]
-    return GroundTruth([TruthImage(*place, rows, dict(zip(SUBSETS, lists)))
-                        for place, rows, *lists in zip(places, boxes, *kept)], folder)
+    boxes = _boxes(path, images, box_lists)
+    kept = [_indices(folder / f"wider_{subset}_val.mat", images, lists, boxes)
+            for subset, lists in index_lists.items()]
+    return GroundTruth([TruthImage(*image, image_boxes, dict(zip(SUBSETS, image_kept)))
+                        for image, image_boxes, *image_kept in zip(images, boxes, *kept)], folder)
 
 
 def load_image_list(path: str | Path) -> list[tuple[str, list[str]]]:
-    """Events and their image names (no suffix) from one file such as `val.mat`, without the subsets.
+    """Read events and their image names (no suffix) from one file such as `val.mat`, without the subsets.
 
     Raises:
         InputError: the file is missing or is not such a MATLAB file.
@@ -114,59 +116,71 @@ def write_ground_truth(folder: str | Path, events: list) -> None:
         _write(Path(folder) / f"wider_{subset}_val.mat", {**shared, "gt_list": lists})
 
 
-def _boxes(places: list[tuple[str, str]], matrices: Matrices, folder: Path) -> list[np.ndarray]:
-    """Per image [N, 4] float64, all parts of one array."""
-    counts = np.where(matrices.columns > 0, matrices.rows, 0)
-    wrong = (counts > 0) & (matrices.columns != 4)
-    if wrong.any():
-        image = wrong.argmax()
-        raise InputError(f"{folder}: the boxes of {'/'.join(places[image])} have shape ({matrices.rows[image]}, "
-                         f"{matrices.columns[image]}), expected [N, 4]; {SOURCE}")
-    if not np.isfinite(matrices.values).all():
-        raise InputError(f"{folder}: a box is not finite; {SOURCE}")
-    # The file holds the columns one after the other: x of all boxes of an image, then y, ...
-    row = np.arange(counts.sum()) + np.repeat(3 * (np.cumsum(counts) - counts), counts)
-    boxes = matrices.values[row[:, None] + np.repeat(counts, counts)[:, None] * np.arange(4)]
-    return _split(boxes, counts)
-
-
-def _indices(places: list[tuple[str, str]], matrices: Matrices, boxes: list[np.ndarray],
-             path: Path) -> list[np.ndarray]:
-    """Per image the 0-based indices of the boxes that count; 1-based in the file."""
-    counts = matrices.rows * matrices.columns
-    index = matrices.values.astype(np.int64) - 1
-    wrong = (index < 0) | (index >= np.repeat(list(map(len, boxes)), counts))
-    if wrong.any():
-        image = np.searchsorted(np.cumsum(counts), wrong.argmax(), side="right")
-        raise InputError(f"{path}: {'/'.join(places[image])} counts a box that is not among its "
-                         f"{len(boxes[image])}; {SOURCE}")
-    return _split(index, counts)
-
-
-def _split(values: np.ndarray, sizes: np.ndarray) -> list[np.ndarray]:
-    ends = np.cumsum(sizes).tolist()
-    return [values[start:end] for start, end in zip([0, *ends], ends)]
-
-
-def _read(path: Path, keys: Sequence[str]) -> list:
-    """The cell arrays of a file; `event_list` holds a text for each event, the others a cell for each image."""
+def _read(path: Path, keys: Sequence[str]) -> list[list]:
+    """Read cell arrays of equal length: `event_list` holds one text per event, the others one list per event."""
     if not path.is_file():
         raise InputError(f"no {path.name} in {path.parent}: expected {WHOLE[0]} (or {WHOLE[1]}), "
                          f"{', '.join(f'wider_{subset}_val.mat' for subset in SUBSETS)}; {SOURCE}")
     try:
         content = read_mat(path, keys)
-    except ValueError as error:
-        raise InputError(f"{path}: cannot be read as a MATLAB file of WIDER FACE ({error}); {SOURCE}") from error
+    except InputError as error:
+        raise InputError(f"{error}; {SOURCE}") from error
     for key in keys:
-        if key not in content:
-            raise InputError(f"{path}: has no cell array `{key}`, so it is not a WIDER FACE ground truth; "
-                             f"{SOURCE}")
-        texts, numbers = key in ("event_list", "file_list"), isinstance(content[key], Matrices)
-        if texts == numbers or texts and any(isinstance(cell, str) != (key == "event_list") for cell in content[key]):
-            raise InputError(f"{path}: `{key}` does not hold {KINDS.get(key, 'one matrix per image')}; {SOURCE}")
-        if len(content[key]) != len(content[keys[0]]):
+        values = content.get(key)
+        if not isinstance(values, list):
+            raise InputError(f"{path}: has no cell array `{key}`, so it is not a WIDER FACE ground truth; {SOURCE}")
+        if len(values) != len(content[keys[0]]):
             raise InputError(f"{path}: {keys[0]} and {key} differ in length; {SOURCE}")
+        if not _has_layout(key, values):
+            raise InputError(f"{path}: `{key}` does not hold {LAYOUTS[key]}; {SOURCE}")
     return [content[key] for key in keys]
+
+
+def _boxes(path: Path, images: list[tuple[str, str]], lists: list[list[np.ndarray]]) -> list[np.ndarray]:
+    """Check the boxes of every image; each [N, 4] float64, all parts of one array."""
+    matrices = [matrix for event in lists for matrix in event]
+    for image, matrix in zip(images, matrices):
+        if matrix.size and matrix.shape[1:] != (4,):
+            raise InputError(f"{path}: the boxes of {'/'.join(image)} have shape {matrix.shape}, expected [N, 4]; "
+                             f"{SOURCE}")
+    boxes = np.concatenate([np.empty((0, 4)), *(matrix.reshape(-1, 4) for matrix in matrices)])
+    if not np.isfinite(boxes).all():
+        raise InputError(f"{path}: a box is not finite; {SOURCE}")
+    return _split(boxes, [len(matrix) if matrix.size else 0 for matrix in matrices])
+
+
+def _indices(path: Path, images: list[tuple[str, str]], lists: list[list[np.ndarray]],
+             boxes: list[np.ndarray]) -> list[np.ndarray]:
+    """Check which boxes count in a subset; per image their 0-based indices, which are 1-based in the file."""
+    matrices = [matrix.ravel() for event in lists for matrix in event]
+    sizes = [len(matrix) for matrix in matrices]
+    indices = np.concatenate([np.empty(0, np.int64), *matrices], dtype=np.int64, casting="unsafe") - 1
+    outside = (indices < 0) | (indices >= np.repeat([len(image_boxes) for image_boxes in boxes], sizes))
+    if outside.any():
+        number = np.searchsorted(np.cumsum(sizes), outside.argmax(), side="right")
+        raise InputError(f"{path}: {'/'.join(images[number])} counts a box that is not among its "
+                         f"{len(boxes[number])}; {SOURCE}")
+    return _split(indices, sizes)
+
+
+def _split(values: np.ndarray, sizes: Sequence[int]) -> list[np.ndarray]:
+    return [values[end - size:end] for size, end in zip(sizes, accumulate(sizes))]
+
+
+def _has_layout(key: str, values: list) -> bool:
+    """Whether a variable holds what `LAYOUTS` says."""
+    if key == "event_list":
+        return all(map(_is_text, values))
+    is_valid = _is_text if key == "file_list" else _is_matrix
+    return all(isinstance(event, list) and all(map(is_valid, event)) for event in values)
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_matrix(value: Any) -> bool:
+    return isinstance(value, np.ndarray) and value.ndim == 2 and value.dtype.kind in "iuf"
 
 
 def _cells(values: list) -> np.ndarray:

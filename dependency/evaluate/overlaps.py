@@ -97,10 +97,8 @@ def best_overlaps_in_groups(boxes: np.ndarray, first_box: Sequence[int], query: 
 def kernels() -> ModuleType | None:
     """The compiled module, or None, which is logged once."""
     try:
-        module = importlib.import_module("dependency.evaluate.box_overlaps")
-        module.best_overlaps_in_groups              # absent where it was built from older sources
-        return module
-    except (ImportError, AttributeError) as error:
+        return importlib.import_module("dependency.evaluate.box_overlaps")
+    except ImportError as error:
         LOGGER.warning("compiled box overlaps not found (%s): NumPy is used, with equal results; to build "
                        "them: python dependency/evaluate/setup.py install", error)
         return None

@@ -16,50 +16,56 @@
 """
 from __future__ import annotations
 
-import importlib
 import json
 import logging
+import math
 from collections.abc import Iterable, Mapping
-from functools import cache
-from itertools import chain
 from pathlib import Path, PurePosixPath
-from types import ModuleType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from dependency.errors import InputError
 from dependency.files import atomic_write
 
-if TYPE_CHECKING:       # the detector needs OpenCV, scoring does not
-    from dependency.centernet.src.lib.datasets.dataset.coco_hp import Record
-    from dependency.centernet.src.lib.detectors.faces import Faces
-
 LOGGER = logging.getLogger("facedet")
+BOX_COLUMNS = 5
 LANDMARK_COLUMNS = 10
 ROW = "a row is `x y w h score` in pixels, five finite numbers or more"
+LANDMARK_ROW = ("a row with landmarks is `x y w h score` and ten coordinates in pixels: write the predictions with "
+                "test.py --save_landmarks 1")
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+POWERS_OF_TEN = 10.0 ** np.arange(23)                # those that float64 holds exactly
+LARGEST_EXACT = 2 ** 53
+
+
+class Detections(Protocol):
+    """The faces found in one image, such as `Faces` of the detectors."""
+
+    @property
+    def boxes(self) -> np.ndarray:
+        """[N, 4] xyxy pixels."""
+
+    @property
+    def scores(self) -> np.ndarray:
+        """[N]."""
+
+    @property
+    def landmarks(self) -> np.ndarray:
+        """[N, 5, 2] pixels."""
 
 
 class Prediction(NamedTuple):
-    """The detections of one image.
+    """The detections of one image as read from a file.
 
-    rows: [N, 5] float64 x y w h score, in the source's order.
-    count: how many the source says there are; None for a text file without count line.
-    rising: a row has a higher score than the one before it.
-    negative: a width or height is below 0.
+    rows: [N, 5 or more] float64 x y w h score ..., in file order.
+    stated: the number of rows that the file states; None when it states none.
     """
     rows: np.ndarray
-    count: int | None
-    rising: bool
-    negative: bool
+    stated: int | None
 
 
-def describe(rows: np.ndarray, count: int | None) -> Prediction:
-    """Rows [N, 5] x y w h score as a `Prediction`."""
-    return Prediction(rows, count, bool((rows[1:, 4] > rows[:-1, 4]).any()), bool((rows[:, 2:4] < 0).any()))
-
-
-def write_prediction(path: str | Path, name: str, faces: Faces, score_digits: int = 3,
+def write_prediction(path: str | Path, name: str, faces: Detections, score_digits: int = 3,
                      landmarks: bool = False) -> None:
     """Write one image's faces, best score first, whole or not at all.
 
@@ -83,36 +89,30 @@ def write_prediction(path: str | Path, name: str, faces: Faces, score_digits: in
         file.write("".join([line % tuple(row) for row in rows.tolist()]))
 
 
-def read_landmarks(tree: str | Path, records: Iterable[Record]) -> dict[str, np.ndarray]:
-    """Boxes, scores and landmarks that `write_prediction` kept of the images that have annotated landmarks.
+def read_landmarks(tree: str | Path, images: Iterable[str]) -> dict[str, np.ndarray]:
+    """Read boxes, scores and landmarks that `write_prediction` wrote.
 
     Args:
         tree: holds <event>/<image>.txt.
-        records: the annotated images, path "<event>/<image>.jpg".
+        images: the images to read, "<event>/<image>.jpg".
 
     Returns:
         "event/image" -> [N, 15] float64: x1 y1 x2 y2, score, x y of five landmarks, pixels.
 
     Raises:
-        InputError: a file is absent, or a row has no landmarks.
+        InputError: a file is missing, or a row has no landmarks.
     """
-    found = {}
-    for record in records:
-        if not (record.visibility > 0).any():
-            continue
-        name = str(PurePosixPath(record.path).with_suffix(""))
+    landmarks = {}
+    for image in images:
+        name = str(PurePosixPath(image).with_suffix(""))
         path = Path(tree) / f"{name}.txt"
         if not path.is_file():
-            raise InputError(f"{path}: no such prediction, but {record.path} has annotated landmarks; predict this "
+            raise InputError(f"{path}: no such prediction, but {image} has annotated landmarks; predict this "
                              "image too, or leave it out of the annotation")
-        rows = parse_prediction(path.read_bytes(), path).rows.copy()
-        lines = path.read_text(encoding="utf-8").splitlines()[2:]
-        table = [line.split()[5:5 + LANDMARK_COLUMNS] for line in lines if line.strip()]
-        if len(table) != len(rows) or any(len(row) < LANDMARK_COLUMNS for row in table):
-            raise InputError(f"{path}: holds no landmarks: write the predictions with test.py --save_landmarks 1")
+        rows = parse_prediction(path.read_bytes(), path, BOX_COLUMNS + LANDMARK_COLUMNS).rows.copy()
         rows[:, 2:4] += rows[:, :2]
-        found[name] = np.column_stack([rows, np.array(table, np.float64).reshape(-1, LANDMARK_COLUMNS)])
-    return found
+        landmarks[name] = rows
+    return landmarks
 
 
 def write_predictions_json(path: str | Path, predictions: Mapping[str, Any], score_digits: int = 3,
@@ -183,24 +183,116 @@ def read_prediction(path: str | Path) -> np.ndarray:
         InputError: a row is short, not a number or not finite; the message has file and line.
     """
     prediction = parse_prediction(Path(path).read_bytes(), path)
-    if prediction.count not in (None, len(prediction.rows)):
-        LOGGER.warning("%s: the second line says %d boxes, %d follow: all are used", path, prediction.count,
+    if prediction.stated not in (None, len(prediction.rows)):
+        LOGGER.warning("%s: the second line says %d boxes, %d follow: all are used", path, prediction.stated,
                        len(prediction.rows))
     return prediction.rows
 
 
-def parse_prediction(content: bytes, path: str | Path) -> Prediction:
-    """Parse a prediction file's bytes; `path` is for messages.
+def parse_prediction(content: bytes, path: str | Path, columns: int = BOX_COLUMNS) -> Prediction:
+    """Parse the content of a prediction file.
 
-    Any white space separates, blank lines and columns after the fifth are skipped.  The image's name and the
-    count may both be absent, as in files that hold rows only, or the count alone.
+    Any white space separates, blank lines and further columns are skipped.  The image's name and the count may both
+    be absent, as in files that hold rows only, or the count alone.
+
+    Args:
+        content: the bytes of the file.
+        path: the file, for error messages.
+        columns: the numbers to read of every row: 5, or 15 with landmarks.
 
     Raises:
         InputError: as `read_prediction`.
     """
-    compiled = kernels()
-    parsed = compiled.parse_official(content) if compiled else None
-    return Prediction(*parsed) if parsed else _parse_any(content, path)
+    name, _, content_after_name = content.partition(b"\n")
+    count, _, body = content_after_name.partition(b"\n")
+    if len(name.split()) == 1 and count.strip().isdigit():
+        rows = _parse_decimals(body, columns)
+        if rows is not None:
+            return Prediction(rows, int(count))
+    return _parse_lines(content, path, columns)
+
+
+def _parse_decimals(body: bytes, columns: int) -> np.ndarray | None:
+    """Parse lines of plain decimal numbers such as `-12.5`, equally many a line, all of them at once.
+
+    Without the decimal points the text is a list of integers, which NumPy parses three times as fast as floats; an
+    integer below 2^53 divided by a power of ten up to 10^22 is rounded once, so the result has the bits of `float`.
+
+    Returns:
+        [N, columns] float64; None when the text holds anything else, which `_parse_lines` reads or refuses.
+    """
+    if not body.strip():
+        return np.empty((0, columns))
+    text = b"\n" + body.replace(b"\r\n", b"\n") + b"\n"
+    if text.translate(None, b"0123456789.- \t\n"):
+        return None
+    characters = np.frombuffer(text, np.uint8)
+    is_digit = characters >= ord("0")
+    is_blank = characters <= ord(" ")
+    number_ends = np.flatnonzero(is_blank[1:] & ~is_blank[:-1]) + 1
+    numbers_before_line_end = np.searchsorted(number_ends, np.flatnonzero(characters == ord("\n")), side="right")
+    line_widths = set(np.diff(numbers_before_line_end).tolist()) - {0}
+    minuses = np.flatnonzero(characters == ord("-"))
+    points = np.flatnonzero(characters == ord("."))
+    number_of_point = np.searchsorted(number_ends, points)
+    if (len(line_widths) > 1 or min(line_widths) < columns
+            or not (is_blank[minuses - 1] & is_digit[minuses + 1]).all()
+            or not is_digit[points - 1].all() or not np.diff(number_of_point).all()):
+        return None
+    integers = np.fromstring(text.translate(None, b"."), np.int64, sep=" ")
+    decimals = np.zeros(len(number_ends), np.int64)
+    decimals[number_of_point] = number_ends[number_of_point] - points - 1
+    if not -LARGEST_EXACT < integers.min() <= integers.max() < LARGEST_EXACT or decimals.max() >= len(POWERS_OF_TEN):
+        return None
+    return (integers / POWERS_OF_TEN[decimals]).reshape(-1, line_widths.pop())[:, :columns]
+
+
+def _parse_lines(content: bytes, path: str | Path, columns: int) -> Prediction:
+    """Parse a file of any accepted layout line by line."""
+    lines = [line.split() for line in content.removeprefix(BYTE_ORDER_MARK).splitlines()]
+    first_row, count = _parse_header(lines, path)
+    rows = []
+    for number, words in enumerate(lines[first_row:], start=first_row + 1):
+        values = [_to_number(word) for word in words[:columns]]
+        if not words:
+            continue
+        if len(values) < columns or not all(value is not None and math.isfinite(value) for value in values):
+            layout = f"{ROW}; write the file again" if columns == BOX_COLUMNS else LANDMARK_ROW
+            raise InputError(f"{path}:{number}: `{_shorten(words)}` is not a detection: {layout}")
+        rows.append(values)
+    return Prediction(np.array(rows, np.float64).reshape(-1, columns), count)
+
+
+def _parse_header(lines: list[list[bytes]], path: str | Path) -> tuple[int, int | None]:
+    """Find the index of the first line after the header, and the count that the header states."""
+    filled = [index for index, words in enumerate(lines) if words][:2]
+    if not filled:
+        return 0, None
+    first, second = lines[filled[0]], lines[filled[1]] if len(filled) == 2 else []
+    numbers = sum(_to_number(word) is not None for word in first)
+    has_count = len(second) == 1 and second[0].isdigit()
+    if len(first) > 1 and numbers == len(first) or len(first) >= BOX_COLUMNS and numbers and not has_count:
+        return filled[0], None
+    if has_count:
+        return filled[1] + 1, int(second[0])
+    if len(second) == 1:
+        raise InputError(f"{path}:{filled[1] + 1}: `{_shorten(second)}` is not the number of boxes: expected "
+                         f"the image's name, the number of boxes, then rows; {ROW}")
+    # A lone integer above rows, or alone in the file, is a count without a name.
+    is_count = len(first) == 1 and first[0].isdigit()
+    return filled[0] + 1, int(first[0]) if is_count else None
+
+
+def _to_number(word: bytes) -> float | None:
+    try:
+        return float(word)
+    except ValueError:
+        return None
+
+
+def _shorten(words: list[bytes]) -> str:
+    text = b" ".join(words).decode("utf-8", "backslashreplace")
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def read_predictions_json(path: str | Path) -> dict[str, np.ndarray]:
@@ -230,38 +322,6 @@ def read_predictions_json(path: str | Path) -> dict[str, np.ndarray]:
     return rows
 
 
-@cache
-def kernels() -> ModuleType | None:
-    """The compiled parser, or None, which is logged once."""
-    try:
-        return importlib.import_module("dependency.evaluate.prediction_rows")
-    except ImportError as error:
-        LOGGER.warning("compiled reader of predictions not found (%s): Python is used, with equal results; to "
-                       "build it: python dependency/evaluate/setup.py install", error)
-        return None
-
-
-def _parse_any(content: bytes, path: str | Path) -> Prediction:
-    lines = content.removeprefix(b"\xef\xbb\xbf").splitlines()
-    tokens = list(map(bytes.split, lines))
-    start, count = _header(tokens, path)
-    table = [row for row in tokens[start:] if row]
-    if not table:
-        return describe(np.empty((0, 5)), count)
-    widths = set(map(len, table))
-    try:
-        if widths != {5}:
-            if min(widths) < 5:
-                raise ValueError
-            table = [row[:5] for row in table]
-        rows = np.fromiter(map(float, chain.from_iterable(table)), np.float64, 5 * len(table)).reshape(-1, 5)
-    except ValueError:
-        raise _bad_row(tokens, start, path) from None
-    if not np.isfinite(rows).all():
-        raise _bad_row(tokens, start, path)
-    return describe(rows, count)
-
-
 def _best_first(rows: np.ndarray) -> np.ndarray:
     return rows[np.argsort(-rows[:, 4], kind="stable")]
 
@@ -287,45 +347,3 @@ def _json_rows(boxes: list, place: str) -> np.ndarray:
             raise InputError(f"{place}, row {number + 1}: {text if len(text) <= 60 else text[:57] + '...'} is not "
                              f"a detection: {ROW}")
     return rows
-
-
-def _header(tokens: list[list[bytes]], path: str | Path) -> tuple[int, int | None]:
-    """Index of the first line after the header, and the count that the header holds."""
-    filled = [index for index, row in enumerate(tokens) if row][:2]
-    if not filled:
-        return 0, None
-    first, second = tokens[filled[0]], tokens[filled[1]] if len(filled) == 2 else []
-    numbers = sum(_number(token) is not None for token in first)
-    counted = len(second) == 1 and second[0].isdigit()
-    if len(first) > 1 and numbers == len(first) or len(first) >= 5 and numbers and not counted:
-        return filled[0], None
-    if counted:
-        return filled[1] + 1, int(second[0])
-    if len(second) == 1:
-        raise InputError(f"{path}:{filled[1] + 1}: `{_text(second)}` is not the number of boxes: expected "
-                         f"the image's name, the number of boxes, then rows; {ROW}")
-    # A lone integer above rows, or alone in the file, is a count without a name.
-    alone = len(first) == 1 and first[0].isdigit()
-    return filled[0] + 1, int(first[0]) if alone else None
-
-
-def _bad_row(tokens: list[list[bytes]], start: int, path: str | Path) -> InputError:
-    """The error for the first row that is short or not finite."""
-    for number, row in enumerate(tokens[start:], start=start + 1):
-        values = [_number(token) for token in row[:5]]
-        if row and (len(values) < 5 or None in values or not np.isfinite(values).all()):
-            return InputError(f"{path}:{number}: `{_text(row)}` is not a detection: {ROW}; "
-                              "write the file again")
-    raise AssertionError(f"{path}: no bad row found")
-
-
-def _number(token: bytes) -> float | None:
-    try:
-        return float(token)
-    except ValueError:
-        return None
-
-
-def _text(row: list[bytes]) -> str:
-    text = b" ".join(row).decode("utf-8", "backslashreplace")
-    return text if len(text) <= 60 else f"{text[:57]}..."

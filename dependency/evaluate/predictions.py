@@ -22,7 +22,7 @@ import numpy as np
 
 from dependency.errors import InputError
 from dependency.evaluate.ground_truth import TruthImage
-from dependency.evaluate.prediction_io import Prediction, describe, parse_prediction, read_predictions_json, rows_of
+from dependency.evaluate.prediction_io import Prediction, parse_prediction, read_predictions_json, rows_of
 
 Source = Union[str, Path, Mapping[str, Any]]
 
@@ -95,7 +95,7 @@ def _from_tree(folder: Path, images: Sequence[TruthImage]) -> tuple[list[Predict
 def _from_mapping(rows: dict[str, np.ndarray],
                   images: Sequence[TruthImage]) -> tuple[list[Prediction | None], list[str]]:
     names = [f"{image.event}/{image.name}" for image in images]
-    found = [describe(rows[name], len(rows[name])) if name in rows else None for name in names]
+    found = [Prediction(rows[name], len(rows[name])) if name in rows else None for name in names]
     return found, sorted(rows.keys() - set(names))
 
 
@@ -106,12 +106,12 @@ def _remarks(images: Sequence[TruthImage], found: Sequence[Prediction | None], s
                 if prediction is not None and odd(prediction)]
 
     kinds = [("images: the count line disagrees with the rows; all rows are used",
-              those(lambda prediction: prediction.count not in (None, len(prediction.rows)))),
+              those(lambda prediction: prediction.stated not in (None, len(prediction.rows)))),
              ("images: the rows are not sorted by score; the protocol takes them in their order",
-              those(lambda prediction: prediction.rising)),
+              those(lambda prediction: bool((prediction.rows[1:, 4] > prediction.rows[:-1, 4]).any()))),
              ("images: a width or height is negative; from -1 down the row is a false alarm",
-              those(lambda prediction: prediction.negative)),
+              those(lambda prediction: bool((prediction.rows[:, 2:4] < 0).any()))),
              ("images: the file holds neither count nor rows; it counts as no detections",
-              those(lambda prediction: prediction.count is None and not len(prediction.rows))),
+              those(lambda prediction: prediction.stated is None and not len(prediction.rows))),
              ("files, folders or entries belong to no image of the ground truth; they are ignored", stray)]
     return [f"{len(names)} {text}, first: {', '.join(names[:3])}" for text, names in kinds if names]

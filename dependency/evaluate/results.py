@@ -47,7 +47,7 @@ class Report:
 
 def format_report(report: Report) -> str:
     """The manual's block per IoU threshold, each after a line with its protocol."""
-    lines = []
+    lines: list[str] = []
     for iou, values in report.ap.items():
         if lines:
             note = f" ({NOTES[iou]})" if iou in NOTES else ""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Compile the two `.pyx` files beside their sources: `python setup.py install` or `build_ext --inplace`."""
+"""Compile `box_overlaps.pyx` beside its source: `python setup.py install`, or `build_ext --inplace`."""
 import sys
 from pathlib import Path
 
@@ -8,5 +8,4 @@ FOLDER = Path(__file__).resolve().parent
 if __name__ == "__main__":
     sys.path.insert(0, str(FOLDER.parents[1]))
     from dependency.build_extension import build
-    for module in ("box_overlaps", "prediction_rows"):
-        build(FOLDER, module)
+    build(FOLDER, "box_overlaps")

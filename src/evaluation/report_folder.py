@@ -54,7 +54,10 @@ class ReportFolder:
             InputError: landmarks are to be scored, and the tree has none, or misses an image.
         """
         iou = next(iter(report.ap))
-        landmarks = landmark_nme(read_landmarks(report.pred, self.records), self.records, iou) if self.records else None
+        landmarks = None
+        if self.records:
+            annotated = [record.path for record in self.records if (record.visibility > 0).any()]
+            landmarks = landmark_nme(read_landmarks(report.pred, annotated), self.records, iou)
         self.analyses.append(analyse(report, scored, self.flags, name=name, iou=iou, landmarks=landmarks))
 
     def write(self) -> str:

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Prediction text files: exact bytes out, every layout of the wild in, damage named with file and line."""
 import logging
-import sys
 
 import numpy as np
 import pytest
@@ -11,7 +10,7 @@ from hypothesis import strategies as st
 from dependency.centernet.src.lib.detectors.faces import Faces
 from dependency.errors import InputError
 from dependency.evaluate import prediction_io
-from dependency.evaluate.prediction_io import parse_prediction, read_prediction, write_prediction
+from dependency.evaluate.prediction_io import parse_prediction, read_landmarks, read_prediction, write_prediction
 
 ROWS = [[646.3, 189.1, 42.1, 51.8, 0.747], [157.4, 408.6, 43.1, 54.1, 0.667]]
 BODY = "646.3 189.1 42.1 51.8 0.747\n157.4 408.6 43.1 54.1 0.667\n"
@@ -74,35 +73,21 @@ def test_round_trip(tmp_path_factory, values):
     np.testing.assert_array_equal(rows[:, 4], [row[4] / 1000 for row in values])
 
 
-@pytest.fixture(params=["compiled", "python"])
-def way(request, monkeypatch):
-    """The files are read by the compiled parser with Python's behind it, or by Python's alone."""
-    if request.param == "python":
-        monkeypatch.setattr(prediction_io, "kernels", lambda: None)
-    else:
-        compiled()
-
-
-def compiled():
-    return pytest.importorskip("dependency.evaluate.prediction_rows",
-                               reason="not built: python dependency/evaluate/setup.py install")
-
-
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_layouts_in_the_wild(tmp_path, layout, way):
+def test_layouts_in_the_wild(tmp_path, layout):
     path = tmp_path / "a.txt"
     path.write_bytes(LAYOUTS[layout].encode())
     np.testing.assert_array_equal(read_prediction(path), ROWS)
 
 
 @pytest.mark.parametrize("content", ["", "\n \n", "e/a.jpg\n0\n", "e/a.jpg\n", "0\n", "e/a.jpg\r\n0"])
-def test_no_detections(tmp_path, content, way):
+def test_no_detections(tmp_path, content):
     path = tmp_path / "a.txt"
     path.write_bytes(content.encode())
     assert read_prediction(path).shape == (0, 5)
 
 
-def test_wrong_count_is_said_and_not_obeyed(tmp_path, caplog, monkeypatch, way):
+def test_wrong_count_is_said_and_not_obeyed(tmp_path, caplog, monkeypatch):
     monkeypatch.setattr(logging.getLogger("facedet"), "propagate", True)
     path = tmp_path / "a.txt"
     path.write_text("e/a.jpg\n1\n" + BODY)
@@ -118,7 +103,7 @@ def test_wrong_count_is_said_and_not_obeyed(tmp_path, caplog, monkeypatch, way):
     ("e/a.jpg\n\n\n1\n\n1 2 3 4 .5\n1,2,3,4,.5\n", 7), ("e/a.jpg\nmany\n1 2 3 4 .5\n", 2),
     ("e/a.jpg\n-1\n", 2),
     ("e/a.jpg\n2\n1 2 3 4 .5 9 9\n1 2 3 4\n", 4), ("e/a.jpg\n1\n1 2 3 4 1e999\n", 3), ("1 2 3 4 .5\n7\n", 2)])
-def test_damage_is_named_with_file_and_line(tmp_path, content, line, way):
+def test_damage_is_named_with_file_and_line(tmp_path, content, line):
     path = tmp_path / "a.txt"
     path.write_text(content)
     with pytest.raises(InputError, match=f"a.txt:{line}: "):
@@ -135,77 +120,58 @@ def test_any_bytes_give_finite_rows_or_an_input_error(content):
         assert rows.shape[1] == 5 and np.isfinite(rows).all()
 
 
-NUMBERS = ["0", "-0", "+1", "7.", ".5", "-.5", "0.1", "1e5", "1E-3", "2.5e+10", "123456789012345", "1234567890123456",
-           "0.123456789012345", "0.1234567890123456789", "9007199254740993", "1e22", "1e23", "1e-400", "4.9e-324",
-           "179769313486231570000000000000000000000", "0.30000000000000004", "0000000000000000000001.5"]
-ODD = ["1e999", "nan", "inf", "-Infinity", "1_000", "0x10", "1e", "e5", ".", "-", "+-1", "1.2.3", "1,5", "--1",
-       "1d5", "\x00"]
+PLAIN = ["0", "-0", "7.", "0.1", "-12.5", "123456789012345", "0.123456789012345", "9007199254740991",
+         "0000000000000000000001.5", "-0.05"]
+ODD = ["+1", ".5", "-.5", "1e5", "2.5e+10", "0.30000000000000004", "1234567890123456789", "9007199254740993",
+       "99999999999999999999999", "0.00000000000000000000001", "1e999", "nan", "inf", "1_000", "0x10", "1e", ".", "-", "+-1",
+       "1-2", "1.-2", "1.2.3", "1,5", "--1", "\x00"]
 
 
-@pytest.mark.parametrize("number", NUMBERS)
-def test_compiled_numbers_are_rounded_like_pythons(number):
-    rows, count, _, _ = compiled().parse_official(f"e/a.jpg\n1\n{number} 1 2 3 {number}\n".encode())
-    assert count == 1 and rows.shape == (1, 5)
-    for value in rows[0, [0, 4]]:
-        assert value == float(number) and np.signbit(value) == np.signbit(float(number))
+@pytest.mark.parametrize("number", PLAIN)
+def test_plain_numbers_have_the_bits_of_float(number):
+    rows = prediction_io._parse_decimals(f"{number} 1 2 3 {number}\n".encode(), 5)
+    np.testing.assert_array_equal(rows, [[float(number), 1, 2, 3, float(number)]])
 
 
 @pytest.mark.parametrize("number", ODD)
 @pytest.mark.parametrize("column", [0, 2, 4])
-def test_compiled_parser_leaves_odd_numbers_to_python(number, column):
+def test_odd_numbers_are_left_to_the_parser_of_lines(number, column):
     row = ["1", "2", "3", "4", "5"]
     row[column] = number
-    assert compiled().parse_official(f"e/a.jpg\n1\n1 2 3 4 5\n{' '.join(row)}\n".encode()) is None
+    assert prediction_io._parse_decimals(f"1 2 3 4 5\n{' '.join(row)}\n".encode(), 5) is None
 
 
-@pytest.mark.parametrize("content", ["", "\n", "a", "a\n", "a\nb\n", "1 2 3 4 5\n1\n", "an image.jpg\n1\n1 2 3 4 5\n",
-                                     "a\n-1\n", "a\n1 2\n", "a\n1234567890\n", "a\n1\n1 2 3 4\n5\n", "\ufeffa\n0\n",
-                                     "a\n1x\n", "a\n1\n1 2 3 4 5x\n", "a\n1\n1 2 3 4 5\x00"])
-def test_compiled_parser_answers_the_official_layout_only(content):
-    assert compiled().parse_official(content.encode()) is None
+TOKENS = [*PLAIN, *ODD, "", " ", "\t", "\r", "\x0b", "\x1c"]
 
 
-TOKENS = [*NUMBERS[:12], *ODD[:6], "", " ", "\t", "\r", "\x0b", "\x1c"]
+@given(st.lists(st.lists(st.sampled_from(PLAIN), min_size=4, max_size=6) | st.lists(st.sampled_from(TOKENS), max_size=8),
+                max_size=5),
+       st.sampled_from([" ", "  ", "\t"]), st.sampled_from(["\n", "\r\n", "\r", " \n", "\n\n"]))
+def test_both_parsers_agree(rows, blank, end):
+    content = end.join(blank.join(row) for row in rows).encode()
+    parsed = prediction_io._parse_decimals(content, 5)
+    if parsed is not None:
+        np.testing.assert_array_equal(parsed, prediction_io._parse_lines(b"a.jpg\n1\n" + content, "a.txt", 5).rows)
 
 
-@given(st.lists(st.lists(st.sampled_from(TOKENS), max_size=8), max_size=5),
-       st.sampled_from([" ", "  ", "\t", " \x0c"]), st.sampled_from(["\n", "\r\n", "\r", " \n", "\n\n"]),
-       st.sampled_from(["a.jpg\n2\n", "a.jpg\r\n2\r\n", " a \n 2 \n", "a\r2\r", "\n\na\n\n3\n"]))
-def test_compiled_parser_equals_pythons(rows, blank, end, header):
-    content = (header + end.join(blank.join(row) for row in rows)).encode()
-    parsed = compiled().parse_official(content)
-    if parsed is None:
-        return
-    expected = prediction_io._parse_any(content, "a.txt")
-    np.testing.assert_array_equal(parsed[0], expected.rows)
-    assert parsed[1:] == expected[1:]
+@given(st.floats(-1e15, 1e15), st.integers(0, 17))
+def test_floats_are_exact(value, digits):
+    texts = [f"{value:.{digits}f}", f"{value % 1:.{digits}f}"]
+    rows = parse_prediction(f"a\n1\n{' '.join(texts)} 0 0 0\n".encode(), "a.txt").rows
+    assert rows[0, :2].tolist() == [float(text) for text in texts]
 
 
-@given(st.floats(-1e308, 1e308), st.integers(0, 17))
-def test_compiled_floats_are_exact(value, digits):
-    texts = [repr(value), f"{value:.{digits}g}", f"{value:.{digits}f}" if abs(value) < 1e30 else "1"]
-    rows, *_ = compiled().parse_official(f"a\n1\n{' '.join(texts)} 0 0\n".encode())
-    assert rows[0, :3].tolist() == [float(text) for text in texts]
-
-
-def test_fallback_is_said_once(monkeypatch, caplog):
-    monkeypatch.setitem(sys.modules, "dependency.evaluate.prediction_rows", None)
-    monkeypatch.setattr(logging.getLogger("facedet"), "propagate", True)
-    prediction_io.kernels.cache_clear()
-    try:
-        with caplog.at_level(logging.WARNING, logger="facedet"):
-            for _ in range(2):
-                parse_prediction(LAYOUTS["official"].encode(), "a.txt")
-        assert len({id(record) for record in caplog.records}) == 1 and "setup.py install" in caplog.text
-    finally:
-        prediction_io.kernels.cache_clear()
-
-
-@pytest.mark.parametrize("rows, rising, negative", [
-    ("", False, False), ("1 2 3 4 .5", False, False), ("1 2 3 4 .5\n1 2 3 4 .5", False, False),
-    ("1 2 3 4 .5\n1 2 3 4 .6\n1 2 3 4 .1", True, False), ("-1 -2 0 -0 .5", False, False), ("1 2 -3 4 .5", False, True),
-    ("1 2 3 4 .5\n1 2 3 -.1 .5\n1 2 3 4 .5", False, True)])
-def test_what_is_odd_in_rows(way, rows, rising, negative):
-    found = parse_prediction(f"a.jpg\n{rows.count('.')}\n{rows}\n".encode(), "a.txt")
-    assert (found.rising, found.negative) == (rising, negative)
-    assert all(type(value) is bool for value in found[2:])
+def test_landmarks_are_read_back(tmp_path):
+    rng = np.random.default_rng(0)
+    boxes, points = rng.integers(0, 50, (3, 4)), rng.integers(0, 99, (3, 5, 2))
+    boxes[:, 2:] += boxes[:, :2]
+    scores = np.array([0.9, 0.5, 0.1])
+    found = Faces(boxes.astype(np.float32), scores.astype(np.float32), points.astype(np.float32))
+    write_prediction(tmp_path / "e" / "a.txt", "e/a.jpg", found, landmarks=True)
+    rows = read_landmarks(tmp_path, ["e/a.jpg"])["e/a"]
+    np.testing.assert_array_equal(rows, np.column_stack([boxes, scores, points.reshape(3, 10)]))
+    write_prediction(tmp_path / "e" / "a.txt", "e/a.jpg", found)
+    with pytest.raises(InputError, match="a.txt:3: .*--save_landmarks"):
+        read_landmarks(tmp_path, ["e/a.jpg"])
+    with pytest.raises(InputError, match="b.txt"):
+        read_landmarks(tmp_path, ["e/b.jpg"])

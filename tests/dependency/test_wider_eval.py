@@ -12,7 +12,7 @@ import pytest
 from benchmarks import literal_port
 from dependency.errors import InputError
 from dependency.evaluate import eval as wider
-from dependency.evaluate import overlaps, prediction_io
+from dependency.evaluate import overlaps
 from dependency.evaluate.ground_truth import SUBSETS, load_ground_truth, write_ground_truth
 from dependency.evaluate.results import BANNER, FOOTER, format_report, report_to_dict
 from tests.conftest import ROOT
@@ -262,14 +262,13 @@ def test_published_result(published):
     assert len(scored.matches.row) == 297333 and scored.matches.face.max() < 39708
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_published_result_equals_the_literal_port(published):
     report = wider.evaluate(*published, iou_thresholds=(0.5,))
     assert report.ap[0.5] == pytest.approx(literal_port.evaluate(*published), abs=1e-9)
 
 
-def test_published_result_without_compiled_modules(published, monkeypatch):
+def test_published_result_without_the_compiled_module(published, monkeypatch):
     expected = wider.evaluate(*published)
     monkeypatch.setattr(overlaps, "kernels", lambda: None)
-    monkeypatch.setattr(prediction_io, "kernels", lambda: None)
     assert wider.evaluate(*published).ap == expected.ap

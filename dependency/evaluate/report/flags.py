@@ -67,11 +67,8 @@ def load_flags(path: str | Path) -> Flags:
 def find_flags(folder: str | Path) -> Flags | None:
     """Read the attributes from the ground truth's own main file; None, with a log line, if it has none."""
     path = next((Path(folder) / name for name in WHOLE if (Path(folder) / name).is_file()), None)
-    try:
-        if path is not None and _key(FLAGS[0]) in read_mat(path, [_key(FLAGS[0])]):
-            return load_flags(path)
-    except ValueError as error:
-        raise InputError(f"{path}: cannot be read as a MATLAB file ({error}); {SOURCE}") from error
+    if path is not None and _key(FLAGS[0]) in read_mat(path, [_key(FLAGS[0])]):
+        return load_flags(path)
     LOGGER.info("%s has no blur, occlusion, pose, ... of the faces, so they are grouped by event and height only; for "
                 "more groups give --flags: %s", path or folder, SOURCE)
     return None
@@ -111,9 +108,9 @@ def _read_mat(path: Path) -> dict[str, np.ndarray]:
     """Read every image's table [N, 10] from the cell arrays, which hold one cell per image in each event."""
     keys = ["face_bbx_list", *map(_key, FLAGS)]
     images: dict[str, np.ndarray] = {}
+    content, events = read_mat(path, keys), load_image_list(path)
     try:
-        content = read_mat(path, keys)
-        for number, (event, names) in enumerate(load_image_list(path)):
+        for number, (event, names) in enumerate(events):
             for name, boxes, *levels in zip(names, *(content[key][number] for key in keys)):
                 table = [boxes.reshape(-1, 4), *(level.reshape(-1, 1) for level in levels)]
                 images[f"{event}/{name}"] = np.concatenate(table, axis=1).astype(np.float64)
