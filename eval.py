@@ -4,7 +4,7 @@
 
     python eval.py --pred output/centerface/999 --gt dataset/centerface/ground_truth
     python eval.py output/centerface/999 dataset/centerface/ground_truth
-    python eval.py --pred output/centerface --gt dataset/centerface/ground_truth   # a sweep: 89, 90, ...
+    python eval.py --pred output/centerface --gt dataset/centerface/ground_truth   # trees of epochs 89, 90, ...
     python eval.py PRED GT --report report --image_dir WIDER_val/images             # report/index.html
     python eval.py --protocol fddb --pred output/fddb --gt FDDB-folds
     python eval.py --val_model RetinaFace-100_402.ckpt --val_gt_dir GT             # RetinaFace; or without any option
@@ -41,8 +41,7 @@ from src.evaluation import ap_table, scoring
 PROTOCOLS = ("wider", "fddb")
 USAGE = "python eval.py --pred PREDICTIONS --gt GROUND_TRUTH"
 
-
-FILTERS = {f"filter_{kind}": Option(0.0, f"Minimum {kind} AP of the best (the best must have more).", low=0,
+FILTERS = {f"filter_{kind}": Option(0.0, f"The best has more than this {kind} AP.", low=0,
                                     high=len(ap_table.SUBSETS) if kind == "sum" else 1, metavar="AP")
            for kind in (*ap_table.SUBSETS, "sum")}
 OPTIONS: Table = {
@@ -57,7 +56,7 @@ OPTIONS: Table = {
         **FILTERS,
     },
     "Output": {
-        "json": Option(None, "Write the reports as JSON.", metavar="FILE"),
+        "json": Option(None, "File to write the reports to, as JSON.", metavar="FILE"),
         "plot": Option(None, "Draw AP over epochs, or FDDB's curves (needs matplotlib).", metavar="PNG"),
         "fold_files": Option(None, "fddb: also write the predictions as fold-01-out.txt ...", metavar="DIR"),
     },
@@ -80,7 +79,7 @@ def build_parser() -> Parser:
                         help="Prediction trees, and last the ground truth unless --gt names it.")
     parser.add_argument("-p", "--pred", nargs="+", default=[], metavar="DIR",
                         help="Prediction trees, or the folder of a checkpoint evaluation.")
-    parser.add_argument("--checkpoint_evaluation", "--sweep", nargs="+", default=[], metavar="DIR", dest="sweep",
+    parser.add_argument("--checkpoint_evaluation", "--sweep", nargs="+", default=[], metavar="DIR",
                         help="Folders of a checkpoint evaluation: their prediction trees are named by epoch.")
     return parser
 
@@ -91,11 +90,11 @@ def main(argv: list[str] | None = None) -> int:
     parser = build_parser()
     if is_detection(argv, parser):
         return detect_and_score(argv)
-    args, _ = parser.read(argv)
-    folders = list(args.folders)
-    gt = args.gt or (folders.pop() if len(folders) + len(args.pred) + len(args.sweep) > 1 and folders else None)
+    args = parser.read(argv)
+    folders, several = list(args.folders), args.checkpoint_evaluation
+    gt = args.gt or (folders.pop() if len(folders) + len(args.pred) + len(several) > 1 and folders else None)
     predictions = [Path(folder) for folder in args.pred + folders]
-    if not gt or not (predictions or args.sweep):
+    if not gt or not (predictions or several):
         raise InputError(f"nothing to score: expected {USAGE}"
                          " (predicting and scoring in one go is test.py with --eval 1)")
     log.setup()
@@ -106,8 +105,8 @@ def main(argv: list[str] | None = None) -> int:
 def check_protocol(args: EasyDict, predictions: list[Path]) -> None:
     """Raise InputError for an option that the protocol has no use for."""
     fddb = args.protocol == "fddb"
-    if fddb and args.sweep:
-        raise InputError("--sweep works only with --protocol wider; leave it out here")
+    if fddb and args.checkpoint_evaluation:
+        raise InputError("--checkpoint_evaluation works only with --protocol wider; leave it out here")
     refuse_idle(flat(OPTIONS), args, [
         (" ".join(["report", "iou_thresh", *FILTERS]), not fddb, "with --protocol wider"),
         ("fold_files", fddb, "with --protocol fddb"),
@@ -120,7 +119,7 @@ def score_wider(args: EasyDict, predictions: list[Path], gt: str) -> int:
     """Print the manual's block of each tree, a table of several, and what `args` asks for."""
     truth = load_ground_truth(gt)
     trees = scoring.find_trees(predictions, truth)
-    trees += scoring.find_trees([Path(folder) for folder in args.sweep], truth, sweep=True)
+    trees += scoring.find_trees([Path(folder) for folder in args.checkpoint_evaluation], truth, sweep=True)
     explained = None
     if args.report:
         from src.evaluation.report_folder import ReportFolder

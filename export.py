@@ -46,7 +46,8 @@ OPTIONS: Table = {
         "file_name": Option(None, "File to write, without its suffix (default: the checkpoint's model, centerface).",
                             metavar="NAME"),
         "file_format": Option("AIR", "Format.", choices=FORMATS),
-        "batch_size": Option(None, "Images per forward pass, 0 = any number (default: 1, of ONNX 0).", rule=whole(0, 4096)),
+        "batch_size": Option(None, "Images per forward pass, 0 = any number (default: 1, of ONNX 0).",
+                             rule=whole(0, 4096)),
         "input_h": Option(None, f"Height of the images, 0 = any (default: {FIXED_SIDE}, of ONNX 0).",
                           rule=whole(0, LARGEST_SIDE)),
         "input_w": Option(None, f"Width of the images, 0 = any (default: {FIXED_SIDE}, of ONNX 0).",
@@ -85,7 +86,7 @@ def build_parser() -> Parser:
 def main(argv: list[str] | None = None) -> int:
     """Exit status 0; 1 where the exported network does not compute what the checkpoint does."""
     parser = build_parser()
-    args, _ = parser.read(argv)
+    args = parser.read(argv)
     batch, path = checkpoint_and_batch(args)
     sides = [FIXED_SIDE if side is None and args.file_format != "ONNX" else side or 0
              for side in (args.input_h, args.input_w)]
@@ -123,7 +124,8 @@ def checkpoint_and_batch(args: EasyDict) -> tuple[int, str]:
     if args.positional:
         text, *files = args.positional
         if batch is not None or len(files) > 1 or files and path:
-            raise InputError(f"'{' '.join(args.positional)}': batch size or checkpoint is there twice; expected {usage}")
+            raise InputError(f"'{' '.join(args.positional)}': batch size or checkpoint is there twice; expected "
+                             f"{usage}")
         batch = convert("batch_size", text, OPTIONS["File"]["batch_size"])
         path = files[0] if files else path
     if batch is None:

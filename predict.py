@@ -15,6 +15,8 @@ Photographs are turned as their EXIF tag says; of an animation the first picture
 """
 from __future__ import annotations
 
+import io
+import signal
 import sys
 from pathlib import Path
 
@@ -73,10 +75,10 @@ OPTIONS: Table = {
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Exit status 0; 1 where an image or the end of a video could not be read."""
+    """Exit status 0; 1 where an image or a video could not be read to its end."""
     parser = Parser(OPTIONS, __doc__, files_follow=True, usage="predict.py [options] FILE ...")
     parser.add_argument("images", nargs="*", metavar="FILE", default=[], help="Images, videos, or folders of images.")
-    args, _ = parser.read(argv)
+    args = parser.read(argv)
     if not args.images and args.camera is None:
         raise InputError("nothing to look at: give images, videos or folders, or --camera 0; see --help")
     if args.images and args.camera is not None:
@@ -84,34 +86,37 @@ def main(argv: list[str] | None = None) -> int:
     log.setup()
     from src.face_detector import RELEASED, FaceDetector
     from src.inference import prediction, video
-    out = Path(args.out)
-    films = prediction.name_results({Path(each): Path(Path(each).name) for each in args.images
-                                     if video.is_video(Path(each))})
-    items = prediction.find_images([each for each in args.images if not video.is_video(Path(each))], args.recursive)
-    watches = args.camera is not None
+    out, watches = Path(args.out), args.camera is not None
+    paths = list(map(Path, args.images))
+    videos = prediction.name_results({path: Path(path.name) for path in paths if video.is_video(path)})
+    images = prediction.list_items([path for path in paths if not video.is_video(path)], args.recursive, out)
     refuse_idle(parser.options, args, [
-        ("record frames", watches, "with --camera"), ("every", watches or films, "for videos and with --camera"),
-        ("crop align", not (watches or films), "for images, not for videos and not with --camera"),
-        ("sheet recursive max_pixels", items, "for images"),
+        ("record frames", watches, "with --camera"), ("every", watches or videos, "for videos and with --camera"),
+        ("crop align", not (watches or videos), "for images, not for videos and not with --camera"),
+        ("sheet recursive max_pixels", images, "for images"),
         ("out", args.images or args.record, "for files, or with --record"),
         ("threads", args.backend != "mindspore", "for ONNX Runtime, not with --backend mindspore")])
-    prediction.refuse_overwriting(items, out, films, args.sheet, [
-        name for name, value in (("crops", args.crop), ("aligned", args.align)) if value is not None])
+    prediction.check_outputs(images, videos, out, args.sheet)
     chosen = {"score_threshold": args.score_threshold, "max_pixels": args.max_pixels, "flip_test": args.flip_test,
               "test_scales": args.test_scales}
     detector = FaceDetector(args.ckpt or RELEASED, args.backend, test_size=args.test_size,
                             threads=args.threads, model=args.model, device_target=args.device_target,
                             **{name: value for name, value in chosen.items() if value is not None})
     if watches:
-        return video.watch_camera(detector, args.camera, out / "camera" if args.record else None, args.frames,
-                                  args.every)
-    status = 0
-    if items:
-        status = prediction.Predictor(detector, args.crop, args.align).run(items, out, args.sheet)
-    for film in films:
-        status = max(status, video.predict_video(detector, film.path, out / film.stem, args.every))
+        from src.inference.camera import watch_camera
+        return watch_camera(detector, args.camera, out / "camera" if args.record else None, args.frames, args.every)
+    status = prediction.predict_photos(detector, images, out, args.sheet, args.crop, args.align)
+    for item in videos:
+        try:
+            status = max(status, video.predict_video(detector, item.path, out / item.stem, args.every))
+        except InputError as error:
+            log.LOGGER.error("%s", error)
+            status = 1
     return status
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)           # a video is finished as after Ctrl-C
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")               # names that this console has no letters for
     sys.exit(run(main))

@@ -19,18 +19,18 @@ from pathlib import Path
 from src.cli.arguments import parse
 from src.cli.program import run
 from src.common import log
-from src.evaluation.checkpoints import find_checkpoints, keep_existing
 from src.evaluation.options import OPTIONS
-from src.evaluation.predict import detector_loader, predict_checkpoints
-from src.evaluation.processes import predict_shards, split_work
-from src.evaluation.scoring import CheckpointScores
-from src.evaluation.split import check_folder, list_images
 
 
 def main(argv: list[str] | None = None) -> int:
     """Exit status 0; 1 where one of several checkpoints could not be used or a process failed."""
     cfg, names = parse(OPTIONS, argv, __doc__)
     log.setup().setLevel("DEBUG" if cfg.verbose else "INFO")
+    from src.evaluation.checkpoints import find_checkpoints, keep_existing  # --help stays quick
+    from src.evaluation.predict import detector_loader, predict_checkpoints
+    from src.evaluation.processes import predict_shards, split_work
+    from src.evaluation.scoring import CheckpointScores
+    from src.evaluation.split import check_folder, list_images
     save_dir = Path(cfg.save_dir)
     candidates = keep_existing(find_checkpoints(cfg, names))
     images = list_images(cfg.ground_truth_mat, cfg.data_dir, cfg.only_existing)

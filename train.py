@@ -6,10 +6,10 @@
       --data_dir=dataset/centerface --annot_path=annotations/train.json --img_dir=images/train/images
   python train.py --model retinaface --backbone mobilenet025 --training_dataset data/widerface/train/label.txt
 
-An option that only one model has names the model; else --model does; without any it is RetinaFace. Each model has its
+--model selects the model, or any option that only one of them has; the default is RetinaFace. Each model has its
 own options: python train.py --model centerface --help. CenterFace writes checkpoints, log and metrics.jsonl to
-outputs/<date_time>/ (test with test.py), RetinaFace to checkpoint/ (test with eval.py). A stopped run goes on with the
-same command and --resume (CenterFace) or --resume_net (RetinaFace) CHECKPOINT.
+outputs/<date_time>/ (test with test.py), RetinaFace to checkpoint/ (test with eval.py). A stopped run continues with
+the same command and --resume (CenterFace) or --resume_net (RetinaFace) CHECKPOINT.
 """
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -41,8 +42,12 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def train(name: str, cfg, ranks) -> None:
-    """Build everything that the options name, and run the epochs."""
+def train(name: str, cfg: Any, ranks: Any) -> None:
+    """Build what the options name, and train.
+
+    Args:
+        name: of the model; cfg: its options; ranks: the processes that train together, see `connect`.
+    """
     from src.data.loader import batches
     from src.data.sampler import SamplePlan
     from src.training import resume
@@ -54,10 +59,10 @@ def train(name: str, cfg, ranks) -> None:
     model = models.training(name)
     rank, world_size = ranks.rank, ranks.world_size
     settings = model.run_settings(cfg, rank, world_size, ranks.share(time.strftime("%Y-%m-%d_time_%H_%M_%S")))
-    # A launcher keeps the consoles of the processes apart: whose dies, that one's last lines are wanted.
+    # Under a launcher every process has its own console file, and the end of a failed one's is shown.
     log.setup(0 if run_file.is_launched() else rank, keep=True)
     LOGGER.info("training %s on %s", name, device.describe(world_size))
-    restarted = ranks.share(str(run_file.noted() or ""))
+    restarted = ranks.share(run_file.newest_checkpoint())
     if restarted:
         LOGGER.info("started again: goes on from %s", restarted)
         settings = replace(settings, resume=restarted)
@@ -76,35 +81,35 @@ def train(name: str, cfg, ranks) -> None:
     loss_cell = model.build_loss_cell(cfg, network, world_size)
     step = TrainStep(loss_cell, optimizer, settings.loss_scale, settings.clip_norm, settings.ema_decay,
                      device.gradient_reducer(optimizer.parameters, world_size))
-    own_names = models.spec(name).own_names
     position = None
     if settings.resume and rank == 0:
+        own_names = models.spec(name).own_names
         position = resume.load_state(Path(settings.resume), step, network, own_names, settings.names)
     position = ranks.share(position)
     ranks.share_state(step.get_parameters())
     first_step = resume.first_step(plan, position, settings.names)
     if position is not None:
         settings = settings.resumed()
-    if first_step >= len(rates) and not restarted:
-        raise InputError(f"nothing left to train: step {first_step} is the end of epoch {settings.epochs}; raise "
-                         f"{settings.names.epochs} to continue")
-    if first_step >= len(rates):
+    if first_step >= plan.total_steps:
+        if not restarted:
+            raise InputError(f"nothing left to train: step {first_step} is the end of epoch {settings.epochs}; raise "
+                             f"{settings.names.epochs} to continue")
         LOGGER.info("the run had already ended with %s", restarted)
         LOGGER.info(log.END_TRAINING)
         return
     files = settings.files(plan.steps_per_epoch, is_resumed=position is not None)
     metadata = {**model.build_metadata(cfg), "versions": device.versions(), "command": sys.argv}
-    for left in remove_partial(settings.run_dir):
-        LOGGER.info("removed %s, half written by a process that was killed", left)
+    for path in remove_partial(settings.run_dir):
+        LOGGER.info("removed %s, half written by a process that was killed", path)
     log.write_to(files.path(f"{settings.log_name}_rank_{rank}.log"))
     if rank == 0:
         with atomic_write(files.path("config.yaml")) as file:
             yaml.safe_dump({"model": name, **cfg}, file, sort_keys=False)
     LOGGER.info("args.steps_per_epoch = %d args.ckpt_interval = %d, first step %d of %d, outputs in %s",
                 plan.steps_per_epoch, settings.checkpoint_every, first_step, len(rates), settings.run_dir)
-    Trainer(step, network, plan, rates, metadata, model.terms, settings, files, samples.describe,
-            model.build_picture(cfg), ranks).fit(
-        batches(samples, plan, first_step, settings.workers, settings.bad_images), first_step)
+    trainer = Trainer(step, network, plan, rates, metadata, model.terms, settings, files, samples.describe,
+                      model.build_picture(cfg), ranks)
+    trainer.fit(batches(samples, plan, first_step, settings.workers, settings.bad_images), first_step)
 
 
 if __name__ == "__main__":

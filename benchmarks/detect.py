@@ -25,10 +25,9 @@ from typing import Any, Callable, NamedTuple
 import numpy as np
 
 from dependency.centernet.src.lib.detectors.base_detector import BaseDetector
-from dependency.centernet.src.lib.utils.image_file import read_photo
+from dependency.centernet.src.lib.utils.image_file import find_images, read_photo
 from dependency.errors import InputError
 from src.cli.program import run
-from src.inference.prediction import find_images
 from src.weights import checkpoint
 
 THRESHOLD = 0.35
@@ -142,7 +141,8 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if min(args.size, args.threads, args.repeats) < 1:
         raise InputError("--size, --threads and --repeats: expected 1 or more")
-    images = [read_photo(item.path) for item in find_images(args.images)]
+    paths = [path for each in map(Path, args.images) for path in (find_images(each) if each.is_dir() else [each])]
+    images = [read_photo(path) for path in paths]
     print(f"{len(images)} images, longer side {args.size}, {args.threads} threads, {args.repeats} turns; medians in "
           f"milliseconds\n{'':38}{'ours':>9}{'theirs':>9}{'ratio':>8}{'faces':>9}{'theirs':>9}")
     ratios = [compare(centerface(args.size, args.threads), images, args.repeats)]

@@ -28,7 +28,6 @@ from src.cli.program import run
 ROOT = Path(__file__).resolve().parents[1]
 GRADIENTS = 1_929_935           # floats of CenterFace
 REPEATS = 20
-PORT = 8318
 
 
 class Step(NamedTuple):
@@ -79,7 +78,7 @@ def measure(args: argparse.Namespace, count: int, cores: int, data: Path, folder
                f"--device_target={args.device_target}", f"--ckpt_path={out}"]
     own = ["taskset", "-c", f"0-{cores - 1}", sys.executable]
     if count > 1:
-        own = [sys.executable, "scripts/launch.py", f"--devices={count}", f"--master_port={PORT}", "--task_set=1",
+        own = [sys.executable, "scripts/launch.py", f"--devices={count}", "--task_set=1",
                f"--task_set_core={cores}", f"--log_dir={out}_logs", "--"]
     call([*own, *program])
     (metrics,) = out.glob("*/metrics.jsonl")

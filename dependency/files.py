@@ -119,7 +119,7 @@ def _locked_temporary(path: Path) -> tuple[int, str]:
     """A new file beside `path`, open and locked, and its name."""
     import tempfile  # here, because its import takes longer than many programs that write nothing want to spend
     while True:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:50]}.", suffix=".part")
         if fcntl is not None:
             with suppress(OSError):             # a file system without locks
                 fcntl.flock(handle, fcntl.LOCK_EX)
@@ -134,7 +134,7 @@ def _named(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.filename is not None:
+        if error.filename is not None or isinstance(error.__cause__, OSError):      # named already
             raise
         reason = error.strerror or str(error)       # NumPy's has a text only
         raise OSError(error.errno or errno.EIO, f"cannot write {path}: {reason}; free some space or write "

@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 # What the launchers share; sourced by them after MAX_ARGUMENTS and HERE (their folder) are set.
 #
-# Leaves ARG1, ARG2, ... (positional arguments, "" where none was given) and "$@" (everything behind --); for launchers
-# that set LAUNCHES also HOSTS, MASTER_ADDR, HOST_RANK and MAX_RESTARTS ("" where not given).
-# Paths that the user gives are relative to the current folder, defaults to the folder of the scripts.
+# Sets ARG1, ARG2, ... (positional arguments, or ""), COUNT (their number) and "$@" (everything behind --); for launchers
+# that set LAUNCHES also HOSTS, MASTER_ADDR, HOST_RANK and MAX_RESTARTS (or "").
+# Paths in arguments are relative to the current folder, defaults to the folder of the scripts.
 
 : "${HERE:?source this file from a launcher}" "${MAX_ARGUMENTS:?}"
 ROOT=$HERE/..
@@ -121,7 +121,7 @@ run_detached() {    # LOG COMMAND...
     return "$status"
 }
 
-# RetinaFace's launchers: the project's folder is where they work and log, in the background unless told otherwise.
+# RetinaFace's launchers: the project's folder is where they work and log, in the background by default.
 retinaface() {      # KIND (train, eval) VISIBLE_DEVICES COMMAND...
     kind=$1 visible=$2
     shift 2
@@ -155,7 +155,7 @@ of_host() {         # FOLDER: of the first machine, FOLDER_host_<number> of any 
     if [ "${HOST_RANK:-0}" = 0 ]; then echo "$1"; else echo "$1_host_$HOST_RANK"; fi
 }
 
-# Several processes by launch.py; one that dies ends all. The first one's output is shown, and LOG gets it.
+# Start several processes by launch.py. The output of rank 0 is shown, and LOG gets it.
 launch() {          # LOG OPTIONS... -- PROGRAM...
     log=$1
     shift
@@ -163,14 +163,14 @@ launch() {          # LOG OPTIONS... -- PROGRAM...
         need_number TASK_SET_CORE "${TASK_SET_CORE:-0}"
         set -- --task_set=1 "--task_set_core=${TASK_SET_CORE:-0}" "$@"
     fi
-    set -- "$PYTHON" "$HERE/launch.py" ${DRY_RUN:+--dry_run} "--master_port=${MASTER_PORT:-8118}" \
+    set -- "$PYTHON" "$HERE/launch.py" ${DRY_RUN:+--dry_run} ${MASTER_PORT:+"--master_port=$MASTER_PORT"} \
         ${HOSTS:+"--hosts=$HOSTS"} ${MASTER_ADDR:+"--master_addr=$MASTER_ADDR"} \
         ${HOST_RANK:+"--host_rank=$HOST_RANK"} ${MAX_RESTARTS:+"--max_restarts=$MAX_RESTARTS"} "$@"
     if [ -n "$DRY_RUN" ]; then exec "$@"; fi
     run_logged "$log" "$@"
 }
 
-# The files of ARG2 .. ARG5 as options of train.py, given to LAUNCH together with OPTIONS.
+# Call LAUNCH with the files of ARG2 .. ARG5 as options of train.py, and OPTIONS.
 train() {           # LAUNCH OPTIONS...
     launch=$1
     shift
@@ -186,7 +186,7 @@ train() {           # LAUNCH OPTIONS...
     dataset=${ARG3:-$DATA}
     if [ -z "$DRY_RUN" ]; then
         [ -z "$backbone" ] || [ -f "$backbone" ] || die "no pretrained backbone $backbone; make it with" \
-            "src/convert_weight_mobilenetv2.py, or give none as PRETRAINED_BACKBONE"
+            "src/convert_weight_mobilenetv2.py, or say none as PRETRAINED_BACKBONE"
         [ -d "$dataset" ] || die "no dataset folder $dataset; link it: ln -sf YOUR_DATA_DIR $HERE/dataset"
     fi
     "$launch" --model=centerface "--device_target=$DEVICE_TARGET" --weight_decay=0 "--pretrained_backbone=$backbone" \
@@ -197,13 +197,13 @@ train() {           # LAUNCH OPTIONS...
 # shellcheck disable=SC2034  # the launchers use them
 ARG1='' ARG2='' ARG3='' ARG4='' ARG5='' ARG6='' ARG7='' ARG8=''
 HOSTS='' MASTER_ADDR='' HOST_RANK='' MAX_RESTARTS=''
-GIVEN=0
+COUNT=0
 while [ $# -gt 0 ]; do
     case $1 in
     -h | --help) usage; exit 0 ;;
     --dry_run) DRY_RUN=1 ;;
     --hosts | --master_addr | --host_rank | --max_restarts)
-        [ $# -gt 1 ] || die "$1: no value is given; see $0 --help"
+        [ $# -gt 1 ] || die "$1: expected a value; see $0 --help"
         launch_option "$1" "$2"
         shift
         ;;
@@ -211,9 +211,9 @@ while [ $# -gt 0 ]; do
     --) shift; break ;;
     -?*) unknown "$1" ;;
     *)
-        GIVEN=$((GIVEN + 1))
-        [ "$GIVEN" -le "$MAX_ARGUMENTS" ] || die "'$1' is one argument too many; see $0 --help"
-        eval "ARG$GIVEN=\$1"
+        COUNT=$((COUNT + 1))
+        [ "$COUNT" -le "$MAX_ARGUMENTS" ] || die "'$1' is one argument too many; see $0 --help"
+        eval "ARG$COUNT=\$1"
         ;;
     esac
     shift

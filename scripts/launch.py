@@ -1,6 +1,6 @@
 #!/usr/bin/env python
 # SPDX-License-Identifier: Apache-2.0
-"""Start a program on several devices, watch over it, start it again; src/tools/launch.py does the work.
+"""Start a program on several devices and watch over it; src/tools/launch.py does the work.
 
     python launch.py --devices 8 -- ../train.py --model centerface ...
 """

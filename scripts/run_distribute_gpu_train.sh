@@ -9,15 +9,16 @@
 #
 #   --hosts A,B,...      addresses of all machines; run the same command on each (or --hosts 2 --master_addr A
 #                        --host_rank R); with mpirun on the first one only
-#   --max_restarts N     when a process dies, go on from the last checkpoint, up to N times    (0)
+#   --max_restarts N     when a process dies, go on from the last checkpoint, up to N times; on one machine only    (0)
 #
 # --dry_run prints the command only. mpirun starts the processes; msrun does where there is none, and on the CPU, where
-# MindSpore has no MPI. launch.py watches over them.
+# MindSpore has no MPI; launch.py watches over them.
 # The log is train/train.log in the project's folder, which is also what relative paths in the options are relative
 # to; checkpoints go to checkpoint/ckpt_0/, each process logs to train/launch/attempt_<k>/worker_<rank>.log. Machines
 # after the first log to train_host_<number>/, so they may share the folder. The command returns once training works.
-# Environment: PYTHON, DEVICE_TARGET (GPU; auto, CPU, Ascend), LAUNCHER (mpirun or msrun), MASTER_PORT (8118),
-# TASK_SET=1 (bind processes to cores) with TASK_SET_CORE=n (cores of each), BACKGROUND=0 (stay until the end).
+# Environment: PYTHON, DEVICE_TARGET (GPU; auto, CPU, Ascend), LAUNCHER (mpirun or msrun), MASTER_PORT (of
+# several machines; 8118), TASK_SET=1 (bind processes to cores) with TASK_SET_CORE=n (cores of each), BACKGROUND=0 (stay
+# until the end).
 MAX_ARGUMENTS=2
 LAUNCHES=1
 HERE=$(cd "$(dirname "$0")" && pwd)
@@ -32,8 +33,8 @@ if [ -z "$visible" ]; then
     visible=0 next=1
     while [ "$next" -lt "$number" ]; do visible=$visible,$next next=$((next + 1)); done
 fi
-given=$(printf '%s\n' "$visible" | tr ',' '\n' | wc -l)
-[ "$given" -eq "$number" ] || die "VISIBLE_DEVICES '$visible' names $given devices, DEVICE_NUM is $number"
+named=$(printf '%s\n' "$visible" | tr ',' '\n' | wc -l)
+[ "$named" -eq "$number" ] || die "VISIBLE_DEVICES '$visible' names $named devices, DEVICE_NUM is $number"
 if [ -z "${LAUNCHER:-}" ]; then
     LAUNCHER=msrun
     [ "$DEVICE_TARGET" = CPU ] || ! command -v mpirun >/dev/null 2>&1 || LAUNCHER=mpirun

@@ -24,7 +24,7 @@ HERE=$(dirname "$0")
 . "$HERE/common.sh"
 
 device=${DEVICE_ID:-0} checkpoint=$ARG5 truth=$ARG6
-case $GIVEN/$ARG5 in
+case $COUNT/$ARG5 in
 7/* | */[0-9] | */[0-9][0-9]) device=${ARG5:-$device} checkpoint=$ARG6 truth=$ARG7 ;;
 esac
 need_number DEVICE_ID "$device"

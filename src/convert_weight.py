@@ -61,7 +61,7 @@ def main(argv: list[str] | None = None) -> int:
                              "result must have (optional).")
     parser.add_argument("--pt_fn", type=Path, default=None, help="File to convert, a .pth; with --pt2ckpt 1.")
     parser.add_argument("--out_fn", type=Path, required=True, help="File to write.")
-    args, _ = parser.read(argv)
+    args = parser.read(argv)
     needed = "pt_fn" if args.pt2ckpt else "ckpt_fn"
     if getattr(args, needed) is None:
         raise InputError(f"--pt2ckpt {args.pt2ckpt:d} converts the file of --{needed}; add --{needed}=FILE")

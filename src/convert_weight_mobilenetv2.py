@@ -26,7 +26,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--pt_fn", type=Path, required=True, help="torchvision's mobilenet_v2-b0353104.pth.")
     parser.add_argument("--out_ckpt_fn", type=Path, default=None,
                         help="Checkpoint to write (default: --pt_fn with .ckpt).")
-    args, _ = parser.read(argv)
+    args = parser.read(argv)
     from src.centerface.convert import mobilenet_from_torch
 
     shapes = None

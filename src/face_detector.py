@@ -15,9 +15,9 @@ import importlib.util
 import inspect
 import os
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Union
+from typing import IO, Any, Union
 
 import numpy as np
 
@@ -25,13 +25,12 @@ from dependency.centernet.src.lib.detectors.base_detector import BaseDetector
 from dependency.centernet.src.lib.detectors.faces import Face, Faces
 from dependency.centernet.src.lib.detectors.rules import INFERENCE, ORIGINAL, Size
 from dependency.centernet.src.lib.utils.image import shrink
-from dependency.centernet.src.lib.utils.image_file import MAX_PIXELS, as_bgr, read_photo
+from dependency.centernet.src.lib.utils.image_file import MAX_PIXELS, Source, as_bgr, find_images, read_photo
 from dependency.errors import InputError
 from src.common import device
 from src.common.log import LOGGER
 from src.inference.backend_base import BackendBase
 from src.inference.backends import build_detector, open_backend
-from src.inference.prediction import find_images
 from src.weights import checkpoint
 from src.weights.known_files import sha256_of
 from src.weights.onnx_file import is_onnx
@@ -47,7 +46,7 @@ BATCH_SIZE, BATCH_SIZE_CPU = 8, 1
 # Images are read ahead so that equal sizes meet in a batch: so many batches, but not more pixels than this.
 READ_AHEAD, READ_AHEAD_PIXELS = 4, 64_000_000
 
-Image = Union[np.ndarray, str, Path, bytes, bytearray, memoryview]
+Image = Union[np.ndarray, Source, IO[bytes]]
 _FILE = (str, Path, bytes, bytearray, memoryview)
 # Raise it whenever the conversion of the released weights gives another network or metadata: kept files carry it.
 CONVERSION = 1
@@ -97,23 +96,25 @@ class FaceDetector:
         self.batch_size, self.max_pixels = batch_size or forward.sizes[0] or usual, max_pixels
         # A file for one size fits every image into that itself.
         self._longest = LONGEST_SIDE if test_size is None and not any(forward.sizes[1:]) else None
-        self._detector = build_detector(forward, forward.metadata, test_size=ORIGINAL if test_size is None else test_size,
-                                        score_threshold=score_threshold, **options)
+        size = ORIGINAL if test_size is None else test_size
+        self._detector = build_detector(forward, forward.metadata, test_size=size, score_threshold=score_threshold,
+                                        **options)
         LOGGER.info("%s runs in %s", self.metadata["model"], self.runtime)
 
     def detect(self, source: Image | Iterable[Image]) -> Faces | list[Faces]:
         """`Faces` of one image; a list of them, in order, for a list of images or a folder (its images by name).
 
         Args:
-            source: an array, a path, or the bytes (also bytearray, memoryview) of an image file; a list of such; a
-                folder.
+            source: an array, a path, the bytes (also bytearray, memoryview) of an image file, or one opened "rb"; any
+                iterable of such; a folder.
 
         Raises:
             InputError: an image that cannot be read, or an array that is none.
         """
-        if isinstance(source, (str, Path)) and Path(source).is_dir():
-            source = [each.path for each in find_images([source])]
-        if isinstance(source, (np.ndarray, *_FILE)) or not isinstance(source, Iterable):
+        if isinstance(source, (str, Path)) and source and Path(source).is_dir():
+            source = find_images(source)
+        is_one = isinstance(source, (np.ndarray, Mapping, *_FILE)) or hasattr(source, "read")
+        if is_one or not isinstance(source, Iterable):
             return self._find([self.read(source)])[0]
         return list(self.detect_many(source))
 
@@ -139,9 +140,14 @@ class FaceDetector:
         """The image as `detect` sees it, uint8 [H, W, 3] BGR: what to draw on, crop and align."""
         if isinstance(source, np.ndarray):
             return as_bgr(source)
+        if hasattr(source, "read"):
+            source = source.read()
         if not isinstance(source, _FILE):
             hint = "; cv2.imread gives None for a file that it cannot read" if source is None else ""
-            raise InputError(f"an image of type {type(source).__name__}: expected an array, a path or bytes{hint}")
+            raise InputError(f"an image of type {type(source).__name__}: expected an array, a path, bytes or an open "
+                             f"file{hint}")
+        if not source:
+            raise InputError("an empty path or file; give the path or the content of an image file")
         return read_photo(source, self.max_pixels)
 
     def _read_or_skip(self, source: Image) -> np.ndarray | None:

@@ -145,13 +145,13 @@ def select(argv: Sequence[str], default: str) -> tuple[str, list[str]]:
     parser.add_argument("--model")
     parser.add_argument("--config_path")
     known, rest = parser.parse_known_args(list(argv))
-    path = getattr(known, "config_path", "")
-    in_file = read_yaml(path) if path else {}
-    if path:
-        rest.append(f"--config_path={path}")
-    model = getattr(known, "model", None) or in_file.get("model")
-    if model:
-        return _known(model), rest
+    in_file: dict[str, Any] = {}
+    if "config_path" in known:
+        in_file = read_yaml(known.config_path)
+        rest.insert(0, f"--config_path={known.config_path}")
+    model = known.model if "model" in known else in_file.get("model")
+    if model is not None:
+        return _known(str(model)), rest
     names = {word[2:].split("=")[0] for word in rest if word.startswith("--")} | set(in_file)
     tables = {name: flat(options(name)) for name in MODELS}
     own = {name: sorted(option for option in names & set(tables[name])

@@ -18,6 +18,7 @@ sys.path.insert(0, str(ROOT))
 from dependency.centernet.src.lib.detectors.base_detector import NonFiniteMaps
 from dependency.errors import InputError
 from src.cli.program import run
+from src.evaluation import predict
 from tests.small_wider import SquareDetector
 
 
@@ -52,7 +53,7 @@ def main():
     specification = importlib.util.spec_from_file_location("test_script", ROOT / "test.py")
     module = importlib.util.module_from_spec(specification)
     specification.loader.exec_module(module)
-    module.detector_loader = make_loader
+    predict.detector_loader = make_loader
     return run(module.main)
 
 

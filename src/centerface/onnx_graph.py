@@ -1,21 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """CenterFace as an ONNX graph, from its table of layers.
 
-    model = build(metadata, tensors, OUTPUTS)                        # images -> heatmap, size, offset, landmarks (raw maps)
-    model = build(metadata, tensors, OUTPUTS, decode_rows=5000)      # images -> boxes, scores, landmarks (faces)
+    model = build(metadata, tensors, OUTPUTS)                       # images -> heatmap, size, offset, landmarks (raw)
+    model = build(metadata, tensors, OUTPUTS, decode_rows=5000)     # images -> boxes, scores, landmarks of faces
 
-Raw maps are those of `CenterfaceInference`; images must have sides that are multiples of 32.
+Raw maps are those of the MindSpore network; images must have sides that are multiples of 32.
 """
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from src.centerface.decoder import CELL, LANDMARKS, MAX_LOG_SIZE
-from src.centerface.layers import BACKBONE, HEADS, layers
-from src.inference.onnx_builder import GraphBuilder, row_outputs
-
-_LAST = "dla_up.conv_last.0"
+from src.centerface.decoder import CELL, LANDMARKS
+from src.centerface.layers import HEADS, LAST, layers
+from src.inference.onnx_builder import Dims, GraphBuilder, row_outputs
+from src.inference.rows import MAX_LOG_SIZE
+from src.weights.layers import Layer
 
 
 def build(metadata: dict[str, Any], tensors: dict[str, np.ndarray], names: Sequence[str], decode_rows: int = 0,
@@ -31,38 +31,31 @@ def build(metadata: dict[str, Any], tensors: dict[str, np.ndarray], names: Seque
     """
     options = metadata.get("options", {})
     graph = GraphBuilder(tensors, metadata["input"])
-    heads = _network(graph, options.get("head_conv", 64), options.get("activation", "relu6"))
+    heads = _network(graph, layers(options.get("head_conv", 64), options.get("activation", "relu6")))
     if decode_rows:
         return graph.finish(row_outputs(_decode(graph, heads, metadata, decode_rows)), metadata, **sizes)
     lengths = graph.constant(np.array(list(HEADS.values()), np.int64))
     heat, *rest = graph.op("Split", heads, lengths, outputs=len(HEADS), axis=1)
-    outputs = {name: (value, ["batch", channels, "rows", "columns"])
-               for name, value, channels in zip(names, [graph.activate(heat, "sigmoid"), *rest], HEADS.values())}
+    outputs: dict[str, tuple[str, Dims]] = {
+        name: (value, ["batch", channels, "rows", "columns"])
+        for name, value, channels in zip(names, [graph.activate(heat, "sigmoid"), *rest], HEADS.values())}
     return graph.finish(outputs, metadata, **sizes)
 
 
-def _network(graph: GraphBuilder, head_conv: int, backbone_activation: str) -> str:
+def _network(graph: GraphBuilder, table: Sequence[Layer]) -> str:
     """The four heads side by side, [batch, 15, rows, columns], before the sigmoid."""
-    made: dict[tuple[str, ...], str] = {(): graph.images()}
-    for layer in layers(head_conv):
-        if layer.name in HEADS:
-            continue
-        x = _sum(graph, made, layer.inputs)
-        own = layer.activation == "relu" and layer.name.startswith(BACKBONE)
-        activation = backbone_activation if own else layer.activation
-        if layer.transposed:
-            y = graph.upsample(x, layer.name, layer.norm, layer.eps, activation)
-        else:
-            y = graph.conv(x, layer.name, layer.norm, layer.stride, layer.eps, activation)
-        made[(layer.name,)] = y
-    return graph.heads(made[(_LAST,)], list(HEADS))
+    outputs: dict[tuple[str, ...], str] = {(): graph.images()}
+    for layer in table:
+        if layer.name not in HEADS:
+            outputs[(layer.name,)] = graph.conv(_sum(graph, outputs, layer.inputs), layer)
+    return graph.heads(outputs[(LAST,)], list(HEADS))
 
 
-def _sum(graph: GraphBuilder, made: dict[tuple[str, ...], str], names: tuple[str, ...]) -> str:
-    """The sum of these layers' outputs; the sum of the first ones is that of the block before."""
-    if names not in made:
-        made[names] = graph.op("Add", _sum(graph, made, names[:-1]), made[names[-1:]])
-    return made[names]
+def _sum(graph: GraphBuilder, outputs: dict[tuple[str, ...], str], names: tuple[str, ...]) -> str:
+    """The sum of these layers' outputs; that of all but the last is the output of the block before."""
+    if names not in outputs:
+        outputs[names] = graph.op("Add", _sum(graph, outputs, names[:-1]), outputs[names[-1:]])
+    return outputs[names]
 
 
 def _decode(graph: GraphBuilder, heads: str, metadata: dict[str, Any], rows: int) -> Sequence[str]:

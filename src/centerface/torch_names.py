@@ -9,7 +9,8 @@ PyTorch means torchvision's `mobilenet_v2` and CenterFace.pytorch (github.com/ch
 import re
 from collections.abc import Iterable
 
-from src.centerface.layers import NORM_SUFFIXES, tensor_shapes
+from src.centerface.layers import tensor_shapes
+from src.weights.conversion import NORM_SUFFIXES, TORCH_NORM_NAMES
 
 KEY_PREFIX = "network.backbone."
 # Blocks of MobileNetV2 before each stage: `features.{i}` is item i - start of the stage.
@@ -17,8 +18,6 @@ _STAGE_STARTS = {"need_fp1": 0, "need_fp2": 4, "need_fp3": 7, "need_fp4": 14}
 # Checkpoints of other vintages leave out `network.` or call the classifier head.0, head.1, head.head.1.
 _KEY_PREFIXES = re.compile(r"^(?:network\.)?backbone\.(?=features\.)")
 _CLASSIFIER = re.compile(r"^(?:network\.)?head\.(?:\w+\.)*(?=(?:weight|bias)$)")
-_NORM_REPLACEMENTS = ((".moving_mean", ".running_mean"), (".moving_variance", ".running_var"),
-                      (".gamma", ".weight"), (".beta", ".bias"))
 _FACE_REPLACEMENTS = (("need_fp1", "feature_1"), ("need_fp2", "feature_2"), ("need_fp3", "feature_4"),
                       ("need_fp4", "feature_6"), (".up1", ".up_0"), (".up2", ".up_1"), (".up3", ".up_2"),
                       ("hm_head.0.", "hm."), ("wh_head.", "wh."), ("off_head.", "hm_offset."),
@@ -28,9 +27,10 @@ _FACE_REPLACEMENTS = (("need_fp1", "feature_1"), ("need_fp2", "feature_2"), ("ne
 def torch_name(name: str) -> str:
     """The PyTorch name of a tensor of a MindSpore MobileNetV2 or CenterFace."""
     name = _CLASSIFIER.sub("classifier.1.", _KEY_PREFIXES.sub("", name))
-    for old, new in ((".features", ""), *_NORM_REPLACEMENTS, *_FACE_REPLACEMENTS):
+    for old, new in ((".features", ""), *_FACE_REPLACEMENTS):
         name = name.replace(old, new)
-    return name
+    layer, _, word = name.rpartition(".")
+    return f"{layer}.{TORCH_NORM_NAMES.get(word, word)}"
 
 
 def name_map(names: Iterable[str]) -> dict[str, str]:

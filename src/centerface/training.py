@@ -1,25 +1,30 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What training needs to know of CenterFace: samples, network with loss, metadata.
+"""CenterFace as train.py sees it, see `src.models.TrainingSpec`."""
+from __future__ import annotations
 
-    samples = build_samples(cfg)                # callable by the loader; .count, .describe(index)
-    loss_cell = build_loss_cell(cfg, network)   # construct(*columns) -> (total, terms)
-"""
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Callable
 
+import cv2
+import numpy as np
 from mindspore import Tensor, nn
 
+from dependency.centernet.src.lib.datasets.sample.multi_pose import IGNORED, STRIDE
+from dependency.centernet.src.lib.detectors.faces import Faces
+from dependency.centernet.src.lib.utils.draw import draw_faces
 from dependency.errors import InputError
-from src.centerface import batch_picture, config
+from src.centerface import config
 from src.centerface.convert import read_backbone
 from src.centerface.dataset import Augmentation, CenterFaceSamples
 from src.centerface.layers import BACKBONE
 from src.centerface.losses import TERMS, CenterFaceLoss
 from src.centerface.network import CenterfaceMobilev2
+from src.common.draw import contact_sheet, write_image
 from src.common.log import LOGGER
 from src.common.normalise import Normalise
 from src.data.training_set import training_records
-from src.models import TrainingSpec
+from src.models import Metadata, TrainingSpec
 from src.training.lr_schedule import linear_scale, schedule
 from src.training.settings import OptionNames, RunSettings
 from src.weights.conversion import load_backbone
@@ -75,7 +80,7 @@ def build_network(cfg: Any) -> CenterfaceMobilev2:
 
 
 class CenterFaceWithLoss(nn.Cell):
-    """uint8 images and targets -> (total loss, its terms); normalisation runs in the graph."""
+    """uint8 BGR images [B, S, S, 3] and `CentreTargets` -> (total loss, its terms); normalisation runs in the graph."""
 
     def __init__(self, network: CenterfaceMobilev2, loss: CenterFaceLoss):
         super().__init__(auto_prefix=False)
@@ -87,20 +92,49 @@ class CenterFaceWithLoss(nn.Cell):
         return self.loss(self.network(self.normalise(image)), heatmap, cells, values, weights)
 
 
-def build_loss_cell(cfg: Any, network: CenterfaceMobilev2, devices: int = 1) -> CenterFaceWithLoss:
+def build_loss_cell(cfg: Any, network: CenterfaceMobilev2, world_size: int = 1) -> CenterFaceWithLoss:
     """Network and loss in one cell."""
     return CenterFaceWithLoss(network, CenterFaceLoss(cfg.hm_weight, cfg.wh_weight, cfg.off_weight, cfg.lm_weight,
-                                                      devices))
+                                                      world_size))
 
 
-def build_picture(cfg: Any) -> Callable:
-    """(batch, path) -> the batch as a picture."""
+def build_picture(cfg: Any) -> Callable[[Sequence[np.ndarray], Path], None]:
+    """The function that draws a batch, `draw_batch`; it needs no options."""
     del cfg
-    return batch_picture.batch_picture
+    return draw_batch
 
 
-def build_metadata(cfg: Any) -> dict[str, Any]:
-    """What test, export and predict need to know of the checkpoints of this run."""
+def draw_batch(batch: Sequence[np.ndarray], path: Path) -> None:
+    """Draw image, heatmap (red), ignored cells (dark) and target faces of every sample into a PNG file.
+
+    Args:
+        batch: image [B, S, S, 3] uint8 BGR, heatmap, cells, values and weights as in `CentreTargets`, stacked.
+    """
+    pictures = []
+    for image, heatmap, cells, values, weights in zip(*batch[:5]):
+        faces = target_faces(cells, values, weights, heatmap.shape[1])
+        pictures.append(draw_faces(_overlay(image, heatmap), faces, scores=False))
+    write_image(path, contact_sheet(pictures))
+
+
+def target_faces(cells: np.ndarray, values: np.ndarray, weights: np.ndarray, grid: int) -> Faces:
+    """The faces that a sample's targets describe, in input pixels; landmarks without weight are zeros.
+
+    Args:
+        cells [M], values [M, 14], weights [M, 14]: see `CentreTargets`. grid: cells in a row.
+    """
+    used = weights[:, 0] > 0
+    cell = np.stack([cells[used] % grid, cells[used] // grid], axis=1).astype(np.float32)
+    size = np.exp(values[used, :2]) * STRIDE
+    centre = cell + values[used, 2:4]
+    boxes = np.concatenate([centre - size / 2, centre + size / 2], axis=1) * STRIDE
+    landmarks = (values[used, 4:].reshape(-1, 5, 2) * size[:, None] + cell[:, None]) * STRIDE
+    landmarks *= weights[used, 4:].reshape(-1, 5, 2) > 0
+    return Faces(boxes.astype(np.float32), np.ones(len(boxes), np.float32), landmarks.astype(np.float32))
+
+
+def build_metadata(cfg: Any) -> Metadata:
+    """Metadata of this run's checkpoints."""
     return {
         "model": "centerface",
         "options": {"head_conv": cfg.head_conv, "activation": cfg.activation},
@@ -119,6 +153,14 @@ def _inside(name: str, path: str, data_dir: str) -> Path:
             return candidate
     raise InputError(f"--{name}: neither {' nor '.join(map(str, candidates))} exists; see docs/formats.md, or make "
                      "one: python -m src.tools.prepare_wider --help")
+
+
+def _overlay(image: np.ndarray, heatmap: np.ndarray) -> np.ndarray:
+    """The image under its heatmap in red, ignored cells dark."""
+    large = cv2.resize(heatmap, image.shape[1::-1], interpolation=cv2.INTER_NEAREST)[..., None]
+    strength = 0.6 * large.clip(0, 1)
+    blend = image * (1 - strength) + np.array([0, 0, 255], np.float32) * strength
+    return np.where(large == IGNORED, blend * 0.4, blend).astype(np.uint8)
 
 
 TRAINING = TrainingSpec(

@@ -5,7 +5,7 @@
 
     parser = Parser(OPTIONS, __doc__)
     parser.add_argument("images", nargs="*", default=[])
-    args, explicit = parser.read(argv)
+    args = parser.read(argv)
     refuse_idle(parser.options, args, [("record frames", args.camera is not None, "with --camera")])
 
 Whatever is wrong is an InputError of one line.
@@ -22,7 +22,7 @@ import yaml
 from easydict import EasyDict
 
 from dependency.errors import InputError
-from src.cli.options import NOTHING, Option, Presets, Table, convert, defaults_of, flat, read, suggest
+from src.cli.options import NOTHING, Option, Presets, Table, convert, defaults_of, flat, from_text, suggest
 
 CONFIG_PATH = Option("", "YAML file with values for any of these options; the command line takes precedence.",
                      metavar="FILE")
@@ -41,6 +41,8 @@ class Parser(argparse.ArgumentParser):
         super().__init__(prog=prog, description=description, allow_abbrev=False, argument_default=argparse.SUPPRESS,
                          formatter_class=argparse.RawDescriptionHelpFormatter, **settings)
         self.options = flat(table)
+        self.spellings = {word: option for name, option in self.options.items()
+                          for word in (f"--{name}", *option.aliases)}
         self.files_follow = files_follow
         for title, group in table.items():
             section = self.add_argument_group(title) if title else self
@@ -48,25 +50,22 @@ class Parser(argparse.ArgumentParser):
                 section.add_argument(f"--{name}", *option.aliases, dest=name, metavar=_metavar(option),
                                      nargs=None if option.alone is None else "?", help=_help(option))
 
-    def read(self, argv: Sequence[str] | None = None) -> tuple[EasyDict, set[str]]:
-        """Read a command line.
-
-        Returns:
-            (values, explicit): the value of every option and argument, and the names that stand in the command line.
+    def read(self, argv: Sequence[str] | None = None) -> EasyDict:
+        """Read a command line: the value of every option and argument by name.
 
         Raises:
             InputError: an unknown option, or a value that is not allowed.
         """
-        found = self.read_texts(argv)
         values = {name: convert(name, value, self.options[name]) if name in self.options else value
-                  for name, value in found.items()}
-        return EasyDict({**{name: option.default for name, option in self.options.items()}, **values}), set(found)
+                  for name, value in self.read_texts(argv).items()}
+        return EasyDict({**defaults_of({"": self.options}), **values})
 
     def read_texts(self, argv: Sequence[str] | None = None) -> dict[str, Any]:
         """The arguments of a command line by name, those of options as text; raises as `read`."""
         found, unknown = self.parse_known_args(self._join(sys.argv[1:] if argv is None else argv))
         if unknown:
-            raise InputError(_unknown(unknown[0], self.options, self.prog))
+            names = [word.lstrip("-") for word in self._option_string_actions]
+            raise InputError(_unknown(unknown[0], names, self.prog))
         return vars(found)
 
     def knows(self, word: str) -> bool:
@@ -85,7 +84,7 @@ class Parser(argparse.ArgumentParser):
             word = words.pop(0)
             if word == "--":
                 return [*joined, word, *words]
-            option = self._option(word)
+            option = self.spellings.get(word)
             if option is None:
                 joined.append(word)
             elif words and self._takes(option, words[0]):
@@ -94,18 +93,13 @@ class Parser(argparse.ArgumentParser):
                 joined.append(word if option.alone is None else f"{word}={option.alone}")
         return joined
 
-    def _option(self, word: str) -> Option | None:
-        """The option of the table that a word names, without a value in it."""
-        action = self._option_string_actions.get(word)
-        return self.options.get(action.dest) if action else None
-
     def _takes(self, option: Option, word: str) -> bool:
         """Whether the word behind an option is its value, not a positional argument."""
         if word.startswith("--") or self.knows(word):
             return False
         if option.alone is None or option.rule.kind is bool:
             return option.alone is None or not self.files_follow
-        return not isinstance(read(word, option.rule), str)
+        return not isinstance(from_text(word, option.rule), str)
 
 
 def parse(table: Table, argv: Sequence[str] | None, description: str, prog: str | None = None,
@@ -175,7 +169,7 @@ def _metavar(option: Option) -> str:
 
 
 def _help(option: Option) -> str:
-    """The phrase, range and default of an option."""
+    """The phrase of an option, then its range and default in brackets."""
     shown = option.default
     if isinstance(shown, (list, tuple)):
         shown = ",".join(map(str, shown))
@@ -185,7 +179,7 @@ def _help(option: Option) -> str:
     bounds = rule.expected if rule.length and not rule.words else rule.bounds
     default = "" if shown is None or shown in NOTHING else f"default: {shown}"
     notes = "; ".join(filter(None, (bounds, default)))
-    return (option.help + (f" ({notes})" if notes else "")).replace("%", "%%")
+    return (option.help + (f" [{notes}]" if notes else "")).replace("%", "%%")
 
 
 def _unknown(argument: str, options: Iterable[str], program: str) -> str:

@@ -4,8 +4,9 @@
     OPTIONS = {"Data": {"batch_size": Option(8, "Images per step on each device.", low=1, high=4096)}}
     cfg, explicit = parse(OPTIONS, argv, description=__doc__)
 
-The tables make the command line, its --help, and the check of a YAML file; see `src.cli.arguments`. Precedence: command
-line > `--config_path FILE.yaml` > presets > defaults. Booleans take `--x`, `--x=0` and `--x False`; lists take `90,120`.
+The tables make the command line, its --help, and the check of a YAML file; see `src.cli.arguments`. Precedence:
+command line > `--config_path FILE.yaml` > presets > defaults. Booleans take `--x`, `--x=0` and `--x False`; lists take
+`90,120`.
 """
 from __future__ import annotations
 
@@ -60,7 +61,8 @@ class Option:
             return FLAG
         if kind in (int, float):
             most = LARGEST_WHOLE if kind is int else LARGEST
-            return Rule(kind, low=-most if self.low is None else self.low, high=most if self.high is None else self.high)
+            low = -most if self.low is None else self.low
+            return Rule(kind, low=low, high=most if self.high is None else self.high)
         return Rule(str, self.choices) if self.choices else TEXT
 
 
@@ -92,22 +94,22 @@ def convert(name: str, value: Any, option: Option) -> Any:
     if option.default is None and value in NOTHING:
         return None
     rule = option.rule
-    result = read(value, rule)
+    result = from_text(value, rule)
     if not rule.holds(result):
         shown = shlex.quote(value) if isinstance(value, str) else str(value)
         raise InputError(f"--{name} {shown:.80}: expected {rule.expected}{suggest(str(value), rule.choices)}")
     return result
 
 
-def read(value: Any, rule: Rule) -> Any:
-    """The value that a text, or a list of texts, means; a text that means none is returned as it is."""
+def from_text(value: Any, rule: Rule) -> Any:
+    """Read the value that a text, or a list of texts, means; one that means none is returned as it is."""
     if rule.length is not None:
         parts = [part for part in value.split(",") if part.strip()] if isinstance(value, str) else value
-        return [_read_one(part, rule.kind) for part in parts] if isinstance(parts, list) else value
-    return _read_one(value, rule.kind)
+        return [_one_from_text(part, rule.kind) for part in parts] if isinstance(parts, list) else value
+    return _one_from_text(value, rule.kind)
 
 
-def _read_one(value: Any, kind: type) -> Any:
+def _one_from_text(value: Any, kind: type) -> Any:
     if not isinstance(value, str) or kind is str:
         return value
     try:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How every command line program of the project ends: `sys.exit(run(main))`."""
+"""The end of every command line program of the project: `sys.exit(run(main))`."""
 import os
 import sys
 from typing import Callable

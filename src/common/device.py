@@ -2,7 +2,7 @@
 """Everything that differs by device or by MindSpore version.
 
     from src.common import device
-    ms = device.setup("CPU")          # the only way the project imports mindspore for work on a device
+    ms = device.setup("CPU")          # imports mindspore; every program does it here
 """
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def cap_onednn() -> None:
     """Keep oneDNN off its slow AVX-512 path; must run before `import mindspore`.
 
     On CPUs with AVX-512, oneDNN runs MindSpore's plain NCHW convolutions with reference code, some 15 times slower
-    than its AVX2 code (docs/performance.md). A value that the user set is left alone.
+    than its AVX2 code (docs/performance.md). A value that the user set is kept.
     """
     if ONEDNN_VARIABLE in os.environ:
         return
@@ -40,7 +40,7 @@ def share_protobuf() -> None:
     """Make protobuf run in pure Python, as `import mindspore` does; must run before `import onnx`.
 
     MindSpore 2.9 (the last for Python 3.9) carries generated code that the compiled protobuf refuses: with onnx
-    imported first, `import mindspore` fails. A value that the user set is left alone.
+    imported first, `import mindspore` fails. A value that the user set is kept.
     """
     os.environ.setdefault("PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION", "python")
 
@@ -54,7 +54,7 @@ def choose_target(target: str) -> str:
     if any(Path("/dev").glob("davinci[0-9]*")):
         return "Ascend"
     if os.environ.get("CUDA_VISIBLE_DEVICES"):
-        LOGGER.warning("CUDA_VISIBLE_DEVICES is set, but a GPU is not chosen by itself: give --device_target GPU")
+        LOGGER.warning("CUDA_VISIBLE_DEVICES is set, but a GPU is not used by default: add --device_target GPU")
     return "CPU"
 
 
@@ -64,7 +64,7 @@ def setup(target: str = "auto", device_id: int | None = None, pynative: bool = F
     Args:
         target: one of TARGETS.
         device_id: NPU or GPU number; None takes the environment's DEVICE_ID, else 0.
-        pynative: True runs operators one by one (for looking into a network, not for work).
+        pynative: True runs operators one by one, for debugging a network.
 
     Raises:
         InputError: mindspore is absent or cannot serve this device.
@@ -82,7 +82,7 @@ def setup(target: str = "auto", device_id: int | None = None, pynative: bool = F
         if target == "CPU":
             ms.set_device("CPU")
         else:
-            ms.set_device(target, int(os.environ.get("DEVICE_ID", 0)) if device_id is None else device_id)
+            ms.set_device(target, int(os.environ.get("DEVICE_ID", "0")) if device_id is None else device_id)
     except (RuntimeError, ValueError) as error:
         first = str(error).strip().splitlines()[0]
         raise InputError(f"--device_target {target}: this mindspore {ms.__version__} cannot use it ({first}). "
@@ -114,14 +114,14 @@ def gradient_reducer(parameters: Any, world_size: int) -> Any:
 
 
 def describe(world_size: int = 1) -> str:
-    """The device in force, for the log."""
+    """The current device, for the log."""
     import mindspore as ms
     target = ms.get_context("device_target")
     return f"{world_size} x {target}" if world_size > 1 else target
 
 
 def is_cpu() -> bool:
-    """Whether the device in force is the CPU, where dynamic shapes cost nothing."""
+    """Whether the current device is the CPU, where dynamic shapes cost nothing."""
     import mindspore as ms
     return ms.get_context("device_target") == "CPU"
 
@@ -137,7 +137,7 @@ def versions() -> dict[str, str]:
 
     import cv2
     import numpy
-    found = {"python": platform.python_version(), "numpy": numpy.__version__, "opencv": cv2.__version__}
+    result = {"python": platform.python_version(), "numpy": numpy.__version__, "opencv": cv2.__version__}
     if "mindspore" in sys.modules:
-        found["mindspore"] = sys.modules["mindspore"].__version__
-    return found
+        result["mindspore"] = sys.modules["mindspore"].__version__
+    return result

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures for people: faces drawn on an image, many images on one sheet.
+"""Write image files, and draw many images on one contact sheet.
 
-    write_image(Path("out.jpg"), draw_faces(image, faces))
     write_image(Path("sheet.jpg"), contact_sheet(images, columns=4))
 
-Images are BGR uint8 [H, W, 3]; inputs are never drawn on.
+Images are BGR uint8 [H, W, 3].
 """
 from __future__ import annotations
 
@@ -14,13 +13,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from dependency.centernet.src.lib.utils.draw import FONT, draw_faces
+from dependency.centernet.src.lib.utils.draw import FONT
 from dependency.centernet.src.lib.utils.image import shrink
 from dependency.centernet.src.lib.utils.image_file import plain_text
 from dependency.errors import InputError
 from dependency.files import atomic_write
-
-__all__ = ["contact_sheet", "draw_faces", "write_image"]
 
 BACKGROUND = 32
 CAPTION_COLOUR = (230, 230, 230)
@@ -30,13 +27,13 @@ JPEG_SIDE = 65500
 
 def contact_sheet(images: Sequence[np.ndarray], columns: int = 4, cell: int = 320,
                   captions: Sequence[str] | None = None) -> np.ndarray:
-    """Images side by side, each shrunk into a square cell (never enlarged), with an optional caption below.
+    """Place images side by side, each shrunk into a square cell (never enlarged), with an optional caption below.
 
     Args:
         images: BGR uint8 [H, W, 3], any sizes; at least one.
         columns: at most this many in a row.
         cell: side of a cell in pixels.
-        captions: one text an image.
+        captions: one text for each image.
 
     Returns:
         uint8 [rows * (cell + caption height), columns * cell, 3].
@@ -60,21 +57,22 @@ def contact_sheet(images: Sequence[np.ndarray], columns: int = 4, cell: int = 32
 
 
 def write_image(path: Path, image: np.ndarray) -> None:
-    """Write an image file by the suffix of its name; any name and folder will do.
+    """Write an image file of the format that the suffix names; its folder is created.
 
     Raises:
-        InputError: a kind that OpenCV cannot write, or too many pixels for it.
+        InputError: a format that OpenCV cannot write, or more pixels than it holds.
+        OSError: the disk is full, or the file may not be written.
     """
     suffix = path.suffix.lower()
     is_jpeg = suffix in (".jpg", ".jpeg")
-    what = f"{plain_text(path)}: {image.shape[1]} x {image.shape[0]} pixels"
+    size = f"{plain_text(path)}: {image.shape[1]} x {image.shape[0]} pixels"
     if is_jpeg and max(image.shape[:2]) > JPEG_SIDE:
-        raise InputError(f"{what} are too many for a JPEG, whose limit is {JPEG_SIDE} a side; a .png holds them")
+        raise InputError(f"{size} are too many for a JPEG, whose limit is {JPEG_SIDE} a side; a .png holds them")
     try:
         is_done, encoded = cv2.imencode(suffix, image, [cv2.IMWRITE_JPEG_QUALITY, 92] if is_jpeg else [])
     except cv2.error:
         is_done = False
     if not is_done:
-        raise InputError(f"{what} cannot be written by OpenCV as a file of the kind '{suffix}'; name it .jpg or .png")
+        raise InputError(f"{size} cannot be written by OpenCV as '{suffix}'; name it .jpg or .png")
     with atomic_write(path, "wb") as file:
         file.write(encoded.tobytes())

@@ -1,12 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The project's logger and the log line formats that the manuals promise.
+"""The project's logger, the log line formats that the manuals promise, and the progress bar.
 
 `setup()` once in a program's main; everywhere else `from src.common.log import LOGGER`.
 """
+from __future__ import annotations
+
 import logging
 import sys
 from contextlib import suppress
+from logging.handlers import MemoryHandler
 from pathlib import Path
+
+from tqdm import tqdm
 
 LOGGER = logging.getLogger("facedet")
 FORMATTER = logging.Formatter("%(asctime)s:%(levelname)s:%(message)s")
@@ -25,56 +30,46 @@ START_TEST = "==========start eval==============="
 END_TEST = "==========end testing==============="
 
 
-class _SaysOnce:
-    """A handler that cannot write says so once instead of a traceback for every line, and the program goes on."""
+class _WarnsOnce:
+    """A handler that cannot write (a full disk, a closed pipe) warns once; the program continues without its lines."""
     failed = False
 
     def handleError(self, record: logging.LogRecord) -> None:
+        del record
         error = sys.exc_info()[1]
-        if not isinstance(error, OSError):
-            super().handleError(record)
-        elif not self.failed:
-            self.failed = True
-            where = getattr(self, "baseFilename", "the console")
-            line = f"cannot write the log to {where}: {error.strerror}; lines are lost there, the program goes on"
-            with suppress(OSError):
-                print(f"warning: {line}", file=sys.stderr)
+        if self.failed:
+            return
+        self.failed = True
+        where = getattr(self, "baseFilename", "the console")
+        with suppress(OSError):
+            print(f"warning: cannot write the log to {where}: {error}; its further lines are lost", file=sys.stderr)
 
 
-class Console(_SaysOnce, logging.StreamHandler):
+class Console(_WarnsOnce, logging.StreamHandler):
     """Standard output."""
 
 
-class LogFile(_SaysOnce, logging.FileHandler):
+class LogFile(_WarnsOnce, logging.FileHandler):
     """A file of log lines."""
 
 
-class KeptLines(logging.Handler):
-    """Holds log lines until there is a file for them."""
-
-    def __init__(self):
-        super().__init__()
-        self.records: list[logging.LogRecord] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.records.append(record)
-
-
 def setup(rank: int = 0, keep: bool = False) -> logging.Logger:
-    """Send log lines to the console (rank 0 only); with `keep` also hold them for `write_to`."""
+    """Send log lines to the console (rank 0 only).
+
+    Args:
+        keep: hold all lines in memory until `write_to` names a file for them.
+    """
     LOGGER.setLevel(logging.INFO)
     LOGGER.propagate = False
     for handler in list(LOGGER.handlers):
         LOGGER.removeHandler(handler)
         handler.close()
-    handlers: list[logging.Handler] = []
     if rank == 0:
-        handlers.append(Console(sys.stdout))
+        console = Console(sys.stdout)
+        console.setFormatter(FORMATTER)
+        LOGGER.addHandler(console)
     if keep:
-        handlers.append(KeptLines())
-    for handler in handlers:
-        handler.setFormatter(FORMATTER)
-        LOGGER.addHandler(handler)
+        LOGGER.addHandler(MemoryHandler(sys.maxsize, flushLevel=sys.maxsize))
     return LOGGER
 
 
@@ -86,8 +81,20 @@ def write_to(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     file = LogFile(path, encoding="utf-8")
     file.setFormatter(FORMATTER)
-    for kept in [handler for handler in LOGGER.handlers if isinstance(handler, KeptLines)]:
-        for record in kept.records:
-            file.handle(record)
-        LOGGER.removeHandler(kept)
+    for handler in list(LOGGER.handlers):
+        if isinstance(handler, MemoryHandler):
+            handler.setTarget(file)
+            handler.close()     # flushes to the file
+            LOGGER.removeHandler(handler)
     LOGGER.addHandler(file)
+
+
+def progress_bar(total: int | None, unit: str, title: str, shown: bool = True) -> tqdm:
+    """A bar with the remaining time on a terminal; nothing where standard error is a file, or if not `shown`.
+
+    Args:
+        total: number of them; None or 0: unknown, which shows count and speed only.
+        unit: what is counted, plural.
+    """
+    return tqdm(total=total or None, desc=title, unit=f" {unit}", mininterval=0.5, leave=False,
+                disable=None if shown else True)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Find what is wrong in annotations, and mend it.
+"""Find problems in annotations, repair them, and merge files.
 
     for problem in validate("label.txt", "train/images"): print(problem)
     records, repairs = repair(read_annotations("label.txt", on_problem="collect"), "train/images")
@@ -54,7 +54,7 @@ def validate(source: str | Path | Sequence[Record], image_dir: str | Path | None
         source: a file of a known format, or Records (`Annotations` keep their file and lines).
         image_dir: where the images are; None leaves out all that needs them.
         check_images: decode every image instead of reading its header only.
-        fmt: the file's format, found out when None.
+        fmt: the file's format, detected when None.
     """
     annotations = _annotations(source, fmt)
     problems = list(annotations.problems)
@@ -69,7 +69,7 @@ def repair(records: Sequence[Record], image_dir: str | Path | None = None,
 
     Faces that cannot be read, have no area, lie outside the image or are there twice are dropped; boxes over
     the border are clipped; landmarks far outside their box are cleared, all five; images without usable files
-    are left out; an image found twice becomes one. With `image_dir` heights and widths become the files' own.
+    are left out; repeated images become one. With `image_dir` heights and widths become the files' own.
 
     Args:
         records: `Annotations` read with on_problem="collect" bring their unusable rows and lines along.
@@ -79,19 +79,20 @@ def repair(records: Sequence[Record], image_dir: str | Path | None = None,
     annotations = _annotations(records)
     repairs = [Repair(problem, "rows kept" if problem.kind == "count" else "dropped")
                for problem in annotations.problems]
-    mended: dict[str, Record] = {}
+    records_by_path: dict[str, Record] = {}
     for index, record, faults in _examine(annotations, image_dir, check_images):
-        record, actions = _mend(record, faults)
+        repaired, actions = _repair_record(record, faults)
         for fault, action in zip(faults, actions):
             repairs.append(Repair(_problem(annotations, index, fault), action))
-        if record is not None:
-            mended[record.path] = _unite(mended[record.path], record) if record.path in mended else record
+        if repaired is not None:
+            path = repaired.path
+            records_by_path[path] = _unite(records_by_path[path], repaired) if path in records_by_path else repaired
     repairs.sort(key=lambda item: item.problem.line)
-    return Annotations(mended.values(), annotations.file), repairs
+    return Annotations(records_by_path.values(), annotations.file), repairs
 
 
 def merge(sources: Iterable[Sequence[Record]]) -> Annotations:
-    """Records of several files; an image found in more than one becomes one Record.
+    """Records of several files; an image of more than one becomes one Record.
 
     Faces with the same box become one face, with the landmarks of the first that has them, ignored if any is:
     so label.txt brings the landmarks and wider_face_train.mat the invalid flags. Other faces are all kept.
@@ -123,13 +124,13 @@ def _examine(annotations: Annotations, image_dir: str | Path | None,
     for index, record in enumerate(tqdm(annotations, desc="checking", unit="image", disable=None)):
         faults = []
         if record.path in seen:
-            place = annotations.lines[seen[record.path]].image
+            line = annotations.lines[seen[record.path]].image
             faults.append(Fault(WHOLE_IMAGE, "image_twice", "this image is annotated before"
-                                + (f", in line {place}" if place else "")))
+                                + (f", in line {line}" if line else "")))
         seen.setdefault(record.path, index)
         if image_dir is not None:
-            record, found = _check_file(record, Path(image_dir) / record.path, decode)
-            faults += found
+            record, file_faults = _check_file(record, Path(image_dir) / record.path, decode)
+            faults += file_faults
         yield index, record, faults + _check_faces(record)
 
 
@@ -183,7 +184,7 @@ def _far_landmarks(box: np.ndarray, points: np.ndarray, visibility: np.ndarray) 
     return (visibility > 0) & ((points < box[:2] - margin) | (points > box[2:] + margin)).any(axis=1)
 
 
-def _mend(record: Record, faults: Sequence[Fault]) -> tuple[Record | None, list[str]]:
+def _repair_record(record: Record, faults: Sequence[Fault]) -> tuple[Record | None, list[str]]:
     """The Record without its faults, None where no image is left; and one action for each fault."""
     boxes, landmarks, visibility = record.boxes.copy(), record.landmarks.copy(), record.visibility.copy()
     keep = np.ones(len(boxes), bool)
@@ -203,18 +204,18 @@ def _mend(record: Record, faults: Sequence[Fault]) -> tuple[Record | None, list[
             # Less than a pixel of a face is no face.
             keep[face] = kind == "outside" and (boxes[face, 2:] - boxes[face, :2] >= 1).all()
             actions.append("clipped" if keep[face] else "dropped")
-    mended = replace(record, boxes=boxes[keep], landmarks=landmarks[keep], visibility=visibility[keep],
-                     ignore=record.ignore[keep])
-    return (mended if usable else None), actions
+    repaired = replace(record, boxes=boxes[keep], landmarks=landmarks[keep], visibility=visibility[keep],
+                       ignore=record.ignore[keep])
+    return (repaired if usable else None), actions
 
 
 def _unite(first: Record, second: Record) -> Record:
     """One Record with the faces of both; equal boxes become one face."""
     landmarks, visibility, ignore = first.landmarks.copy(), first.visibility.copy(), first.ignore.copy()
-    place = {box.tobytes(): face for face, box in enumerate(first.boxes)}
+    by_box = {box.tobytes(): face for face, box in enumerate(first.boxes)}
     extra = []
     for face, box in enumerate(second.boxes):
-        same = place.get(box.tobytes())
+        same = by_box.get(box.tobytes())
         if same is None:
             extra.append(face)
             continue

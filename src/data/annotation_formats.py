@@ -104,7 +104,7 @@ def parse(path: str | Path, fmt: str | None = None) -> Annotations:
 
     Args:
         path: the file.
-        fmt: one of `FORMATS`; found out from the content when None.
+        fmt: one of `FORMATS`; detected from the content when None.
 
     Raises:
         InputError: the file as a whole is not in the format.
@@ -150,9 +150,9 @@ def _text_lines(path: Path) -> Iterator[tuple[int, str]]:
         raise InputError(f"{path}:{line}: not {encoding} text; convert it, for example: "
                          f"iconv -f GB18030 -t UTF-8 {path} > label_utf8.txt") from error
     # Only these end a line: str.splitlines would also split at form feeds and such, and shift the numbers.
-    for number, line in enumerate(re.split(r"\r\n|\n|\r", text), 1):
-        if line.strip():
-            yield number, line.strip()
+    for number, content in enumerate(re.split(r"\r\n|\n|\r", text), 1):
+        if content.strip():
+            yield number, content.strip()
 
 
 def _numbers(line: str) -> list[float]:
@@ -268,7 +268,7 @@ def _parse_fddb(path: Path) -> Annotations:
         reader.images.append(_Image(entry.line, image_name(entry.name + SUFFIX, "image line")))
         for number, words in entry.rows:
             try:
-                x1, y1, x2, y2 = ellipse_boxes(parse_ellipse(words))[0].tolist()
+                x1, y1, x2, y2 = ellipse_boxes(np.array(parse_ellipse(words)))[0].tolist()
                 reader.images[-1].add(number, [x1, y1, x2 - x1, y2 - y1] + NO_LANDMARKS)
             except InputError as error:
                 reader.problem(number, str(error))

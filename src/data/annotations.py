@@ -39,7 +39,7 @@ def read_annotations(path: str | Path, fmt: str | None = None,
 
     Args:
         path: label.txt (4, 5, 20 columns), labelv2.txt, wider_face_*_bbx_gt.txt, wider_face_*.mat, COCO json.
-        fmt: one of `FORMATS`; found out from the content when None.
+        fmt: one of `FORMATS`; detected from the content when None.
         image_dir: where the images are; then unknown heights and widths are read from their headers.
         on_problem: "raise", or "collect" to leave unusable rows out and list them in `.problems`.
 

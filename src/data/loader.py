@@ -3,9 +3,9 @@
 
     for *columns, index, bad in batches(sample, plan, first_step=0): ...
 
-Up to MOST_THREADS workers are threads (OpenCV releases the interpreter lock), more are processes. A pool of Python's own
-instead of `mindspore.dataset.GeneratorDataset`: that one takes SIGTERM and SIGINT from the training, waits for the data
-of a killed worker for ever, and is not faster.
+Up to MOST_THREADS workers are threads (OpenCV releases the interpreter lock), more are processes. The pool is Python's
+own, because `mindspore.dataset.GeneratorDataset` replaces the training's handlers of SIGTERM and SIGINT, and waits
+forever for the data of a killed worker process.
 """
 from __future__ import annotations
 

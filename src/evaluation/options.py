@@ -85,8 +85,8 @@ OPTIONS: Table = {
                                "checkpoints; each has its own device (DEVICE_ID 0, 1, ..., on a CPU its part of the "
                                "cores).", low=1, high=1024),
         "process_log": Option("", "Log file of each process, with {rank} for its number (default: "
-                                  "<save_dir>/logs/test_{rank}.log, of one checkpoint <save_dir>_logs/test_{rank}.log).",
-                              metavar="FILE"),
+                                  "<save_dir>/logs/test_{rank}.log, of one checkpoint "
+                                  "<save_dir>_logs/test_{rank}.log).", metavar="FILE"),
         "is_distributed": Option(False, "Accepted for the manual's scripts; --processes uses several devices."),
     },
 }

@@ -22,11 +22,10 @@ from dependency.centernet.src.lib.detectors.faces import Faces
 from dependency.centernet.src.lib.utils.image_file import read_image
 from dependency.errors import InputError
 from dependency.evaluate.prediction_io import write_prediction
-from src.common.log import END_TEST, LOGGER, START_TEST
+from src.common.log import END_TEST, LOGGER, START_TEST, progress_bar
 from src.evaluation.checkpoints import Candidate, nothing_tested
 from src.evaluation.options import detector_options
 from src.evaluation.split import prediction_name
-from src.training.progress import Progress
 
 DECODED_AHEAD = 4
 # Images read ahead for each place of a batch, to find some of equal size.
@@ -115,7 +114,7 @@ def predict_images(detector: Any, images: Sequence[str], data_dir: Path, folder:
         detector: `run(image BGR uint8 [H, W, 3]) -> Faces`.
         images: "<event>/<name>.jpg", below `data_dir`.
         folder: the prediction tree.
-        title: for the progress line.
+        title: of the progress bar.
         score_digits: decimals of the scores.
         batch_size: see `detect_images`.
         landmarks: see `write_prediction`.
@@ -128,18 +127,20 @@ def predict_images(detector: Any, images: Sequence[str], data_dir: Path, folder:
     LOGGER.debug(START_TEST)
     verbose = LOGGER.isEnabledFor(10)
     events: dict[str, int] = {}
-    with Progress(len(images), "images", title, bar=not verbose) as progress:
-        for name, faces, seconds in detect_images(detector, images, data_dir, batch_size):
+    start = time.monotonic()
+    with progress_bar(len(images), "images", title, shown=not verbose) as bar:
+        for done, (name, faces, seconds) in enumerate(detect_images(detector, images, data_dir, batch_size), start=1):
             write_prediction(folder / prediction_name(name), name, faces, score_digits, landmarks)
-            progress.advance()
+            bar.update()
             if on_written:
                 on_written(name)
             event = events.setdefault(str(PurePosixPath(name).parent), len(events))
             LOGGER.debug("img_path=%s", data_dir / name)
-            LOGGER.debug("event:%d, num:%d", event, progress.done)
-            LOGGER.debug("============num %d time %.3f", progress.done, seconds * 1000)
-    LOGGER.info("%s: %d images in %.1f s, %.2f a second, written to %s", title, len(images), progress.seconds,
-                progress.rate, folder)
+            LOGGER.debug("event:%d, num:%d", event, done)
+            LOGGER.debug("============num %d time %.3f", done, seconds * 1000)
+    total = time.monotonic() - start
+    LOGGER.info("%s: %d images in %.1f s, %.2f a second, written to %s", title, len(images), total,
+                len(images) / total, folder)
     LOGGER.debug(END_TEST)
 
 

@@ -13,6 +13,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -24,10 +25,9 @@ from typing import Any, Callable, NamedTuple
 from dependency.errors import InputError
 from src.cli.process_end import describe_exit
 from src.common import device, log
-from src.common.log import LOGGER
+from src.common.log import LOGGER, progress_bar
 from src.evaluation.checkpoints import Candidate, nothing_tested
 from src.evaluation.predict import Loader, UnusableCheckpoint, predict_checkpoint
-from src.training.progress import Progress
 
 RANK = "{rank}"
 TAIL_LINES = 20
@@ -96,19 +96,21 @@ def predict_shards(shards: Sequence[Shard], candidates: list[Candidate], images:
     LOGGER.info("%d processes share the %s; their logs: %s", len(shards), what, pattern)
     title = candidates[0].path.name if len(candidates) == 1 else f"{len(candidates)} checkpoints"
     running: dict[Connection, RunningShard] = {}
-    with exit_on_sigterm(), Progress(len(candidates) * len(images), "images", title) as progress:
+    total = len(candidates) * len(images)
+    start = time.monotonic()
+    with exit_on_sigterm(), progress_bar(total, "images", title) as bar:
         try:
             for shard in shards:
                 receiver, process = start_shard(shard, cfg, names, make_loader, pattern)
                 running[receiver] = process
-            outcome = collect(running, progress.advance)
+            outcome = collect(running, bar.update)
         finally:
             for each in running.values():
                 each.process.terminate()
             for each in running.values():
                 each.process.join()
-    LOGGER.info("%d images in %.1f s, %.2f a second, by %d processes", progress.done, progress.seconds, progress.rate,
-                len(shards))
+    seconds = time.monotonic() - start
+    LOGGER.info("%d images in %.1f s, %.2f a second, by %d processes", total, seconds, total / seconds, len(shards))
     return conclude(outcome, shards, candidates, Path(cfg.save_dir))
 
 

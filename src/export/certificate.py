@@ -20,11 +20,11 @@ from dependency.errors import InputError
 from dependency.evaluate.eval import evaluate
 from dependency.evaluate.ground_truth import GroundTruth
 from dependency.evaluate.overlaps import box_overlaps
+from src.common.log import progress_bar
 from src.export.images import Image
 from src.inference.backends import build_detector
 from src.inference.fixed_size import FixedSizeDetector, fill_batch
 from src.inference.rows import ROW_OUTPUTS, join_rows
-from src.training.progress import Progress
 
 SIZES = ("320", "500", "640")
 # Faces that score more must be in both.
@@ -76,14 +76,14 @@ def compare(reference: Any, exported: Any, images: Collection[Image], sizes: Seq
     tallies = [_Tally(size) for size in sizes]
     if not len(images):
         raise InputError("no image to compare on; give --images with a folder that holds some")
-    with Progress(len(images), "images", "comparing") as progress:
+    with progress_bar(len(images), "images", "comparing") as bar:
         for number, image in enumerate(images):
             for (ours, theirs), tally in zip(pairs, tallies):
                 ours.flip_test = theirs.flip_test = number == 0
                 one, two = ours.run(image.pixels), theirs.run(image.pixels)
                 tally.add_outputs(_differences(ours, theirs, reference.spec.outputs))
                 tally.add_faces(image.name, one, two, tolerance.iou)
-            progress.advance()
+            bar.update()
     return [tally.told() for tally in tallies]
 
 
@@ -133,10 +133,10 @@ def average_precision(backend: Any, images: Collection[Image], truth: GroundTrut
         detector = FixedSizeDetector(tuple(sizes[1:]), backend, backend.spec.decoder(backend.metadata),
                                      **backend.metadata.get("detect", {}))
     found = {}
-    with Progress(len(images), "images", f"AP in {backend.runtime}") as progress:
+    with progress_bar(len(images), "images", f"AP in {backend.runtime}") as bar:
         for image in images:
             found[image.name.rsplit(".", 1)[0]] = detector.run(image.pixels)
-            progress.advance()
+            bar.update()
     return {subset: float(value) for subset, value in
             evaluate(found, truth, (0.5,), only_predicted=True).ap[0.5].items()}
 

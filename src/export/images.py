@@ -13,9 +13,7 @@ from typing import Any, Callable, NamedTuple
 
 import numpy as np
 
-from dependency.centernet.src.lib.utils.image_file import read_photo
-from dependency.errors import InputError
-from src.inference.prediction import find_images
+from dependency.centernet.src.lib.utils.image_file import find_images, read_photo
 
 
 class Image(NamedTuple):
@@ -63,8 +61,6 @@ def read_images(folder: str | Path, read: Callable[[Path], np.ndarray] = read_ph
         InputError: no such folder, or no image in it.
     """
     folder = Path(folder)
-    if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder; give one with photographs")
-    paths = [item.path for item in find_images([folder], recursive=True)]
+    paths = find_images(folder, recursive=True)
     return ImageSet(folder.resolve().name, paths,
                     lambda path: Image(path.relative_to(folder).as_posix(), read(path)))

@@ -96,9 +96,9 @@ class OnnxBackend(BackendBase):
             spec, metadata, tensors = read_network(path, self._model)
             return spec, metadata, spec.onnx_graph(metadata, tensors)
         model = read_model(path)
-        metadata = metadata_of(model, path)
-        if metadata is not None:
-            return spec_of(metadata, path), metadata, model
+        own_metadata = metadata_of(model, path)
+        if own_metadata is not None:
+            return spec_of(own_metadata, path), own_metadata, model
         spec = models.spec(self._model)
         if spec.read_foreign_onnx is None:
             raise InputError(f"{path}: has no metadata of this project, and no such ONNX file of {spec.name} "

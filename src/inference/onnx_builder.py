@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writes a network's ONNX graph from its weights, without MindSpore and without tracing.
+"""Build a network's ONNX graph from its layers and weights, without MindSpore and without tracing.
 
     graph = GraphBuilder(tensors, metadata["input"])
-    x = graph.conv(graph.images(), "base.conv1", "base.bn1", stride=2, activation="relu")
+    x = graph.conv(graph.images(), layer)
     model = graph.finish({"heatmap": (x, ["batch", 1, "height / 4", "width / 4"])}, metadata)
 
 Values are named by strings, as in ONNX. Every graph takes `images` uint8 [batch, height, width, 3] BGR and normalises
@@ -16,7 +16,9 @@ from typing import Any, Union
 
 import numpy as np
 
-from dependency.errors import InputError
+from src.inference.rows import ROW_OUTPUTS
+from src.weights.conversion import NORM_SUFFIXES
+from src.weights.layers import Layer
 from src.weights.metadata import METADATA_KEY
 from src.weights.onnx_file import import_onnx
 
@@ -26,7 +28,8 @@ INPUT = "images"
 # Names of the last convolutions start so; quantisation leaves them as they are.
 HEADS = "heads"
 PRODUCER = "mindspore-face-detection"
-_ACTIVATIONS = {"relu": ("Relu", {}), "leaky": ("LeakyRelu", {"alpha": 0.1}), "sigmoid": ("Sigmoid", {})}
+_ACTIVATIONS: dict[str, tuple[str, dict[str, Any]]] = {
+    "relu": ("Relu", {}), "leaky": ("LeakyRelu", {"alpha": 0.1}), "sigmoid": ("Sigmoid", {})}
 
 Dims = Sequence[Union[int, str]]
 
@@ -35,14 +38,14 @@ class GraphBuilder:
     """Nodes and weights of one graph.
 
     Args:
-        tensors: the network's, by our names.
-        fed: metadata's "input": channels, mean and std in units of 0..255.
+        tensors: the network's weights by name.
+        network_input: metadata's "input": channels, mean and std in units of 0..255.
     """
 
-    def __init__(self, tensors: dict[str, np.ndarray], fed: dict[str, Any]):
+    def __init__(self, tensors: dict[str, np.ndarray], network_input: dict[str, Any]):
         self._onnx = import_onnx()
         self._tensors = tensors
-        self._fed = fed
+        self._input = network_input
         self._nodes: list[Any] = []
         self._initialisers: dict[str, Any] = {}
         self._count = 0
@@ -54,54 +57,41 @@ class GraphBuilder:
         The order of channels and the division by std go into the first convolution. The mean cannot: that convolution
         pads with zeros, which stand for the mean colour.
         """
-        if self._fed["channels"] not in ("BGR", "RGB"):
-            raise InputError(f"the metadata says input channels '{self._fed['channels']}': expected BGR or RGB")
         x = self.op("Transpose", INPUT, perm=[0, 3, 1, 2])
         x = self.floats(x)
-        mean = np.array(self._fed["mean"], np.float32)
-        if self._fed["channels"] == "RGB":
+        mean = np.array(self._input["mean"], np.float32)
+        if self._input["channels"] == "RGB":
             mean = mean[::-1]
         return self.op("Sub", x, self.constant(mean.reshape(1, 3, 1, 1), "mean")) if mean.any() else x
 
     def op(self, kind: str, *inputs: str, outputs: int = 1, name: str | None = None, **attributes: Any) -> Any:
-        """Add a node; gives its output's name, or a list of names where there are several."""
+        """Add a node and return its output's name, or a list of names where it has several."""
         self._count += 1
         name = name or f"{kind.lower()}_{self._count}"
-        made = [name] if outputs == 1 else [f"{name}_{number}" for number in range(outputs)]
-        self._nodes.append(self._onnx.helper.make_node(kind, list(inputs), made, name=name, **attributes))
-        return made[0] if outputs == 1 else made
+        names = [name] if outputs == 1 else [f"{name}_{number}" for number in range(outputs)]
+        self._nodes.append(self._onnx.helper.make_node(kind, list(inputs), names, name=name, **attributes))
+        return names[0] if outputs == 1 else names
 
     def constant(self, value: Any, name: str | None = None) -> str:
-        """A constant array; without a name, equal ones are stored once."""
+        """Add a constant array; without a name, equal ones are stored once."""
         value = np.asarray(value)
         name = name or f"const_{value.dtype}_{'x'.join(map(str, value.shape))}_{'_'.join(map(str, value.ravel()))}"
         if name not in self._initialisers:
             self._initialisers[name] = self._onnx.numpy_helper.from_array(value, name)
         return name
 
-    def conv(self, x: str, layer: str, norm: str | None, stride: int = 1, eps: float = 1e-5,
-             activation: str = "none") -> str:
-        """Convolution `layer`, padded by half its kernel, with the normalisation `norm` (None: with its own bias)."""
-        weight, bias = self._folded(layer, norm, eps, 0)
+    def conv(self, x: str, layer: Layer) -> str:
+        """Add a layer: convolution, normalisation (folded into it), activation."""
+        if layer.transposed:
+            return self._upsample(x, layer)
+        weight, bias = self._folded(layer, 0)
         if self._first:
             self._first = False
-            scale = 1 / np.asarray(self._fed["std"], np.float64)
+            scale = 1 / np.asarray(self._input["std"], np.float64)
             weight = weight * scale[:, None, None]
-            weight = weight[:, ::-1] if self._fed["channels"] == "RGB" else weight
-        groups = self._tensors[f"{layer}.weight"].shape
-        return self._conv(x, layer, weight, bias, stride, groups[0] if groups[1] == 1 and groups[0] > 1 else 1,
-                          activation)
-
-    def upsample(self, x: str, layer: str, norm: str, eps: float, activation: str) -> str:
-        """Transposed convolution of kernel 2 and stride 2: no outputs overlap, so it is a 1x1 convolution to the four
-        pixels of each cell, which runtimes compute faster."""
-        weight, bias = self._folded(layer, norm, eps, 1)
-        inputs, channels, height, width = weight.shape
-        if (height, width) != (2, 2):
-            raise ValueError(f"{layer}: a kernel of {height} x {width}, expected 2 x 2")
-        weight = weight.transpose(1, 2, 3, 0).reshape(4 * channels, inputs, 1, 1)
-        x = self._conv(x, layer, weight, np.repeat(bias, 4), 1, 1, activation)
-        return self.op("DepthToSpace", x, blocksize=2, mode="CRD")
+            weight = weight[:, ::-1] if self._input["channels"] == "RGB" else weight
+        x = self._conv(x, layer.name, weight, bias, layer.stride, layer.groups)
+        return self.activate(x, layer.activation)
 
     def heads(self, x: str, layers: Sequence[str], order: Sequence[int] | None = None) -> str:
         """The 1x1 convolutions `layers` as one; `order` rearranges their output channels, counted through."""
@@ -109,7 +99,7 @@ class GraphBuilder:
         weight = np.concatenate([self._tensors[f"{layer}.weight"] for layer in layers])
         bias = np.concatenate([self._tensors[f"{layer}.bias"] for layer in layers])
         chosen = slice(None) if order is None else list(order)
-        return self._conv(x, name, weight[chosen], bias[chosen], 1, 1, "none")
+        return self._conv(x, name, weight[chosen], bias[chosen])
 
     def best(self, scores: str, rows: int) -> tuple[str, str]:
         """(values, positions) of the highest of [batch, M], best first, of equal ones the first; at most `rows`."""
@@ -144,7 +134,7 @@ class GraphBuilder:
 
     def finish(self, outputs: dict[str, tuple[str, Dims]], metadata: dict[str, Any], batch: int = 0, height: int = 0,
                width: int = 0) -> Any:
-        """The `onnx.ModelProto`.
+        """Return the `onnx.ModelProto`.
 
         Args:
             outputs: public name -> (value, its dimensions: numbers, or names of unknown ones).
@@ -168,7 +158,7 @@ class GraphBuilder:
         return model
 
     def activate(self, x: str, activation: str) -> str:
-        """"none", "relu", "relu6", "leaky" (slope 0.1 below zero) or "sigmoid"."""
+        """Add an activation, named as in `Layer`."""
         if activation == "none":
             return x
         if activation == "relu6":
@@ -176,28 +166,38 @@ class GraphBuilder:
         kind, attributes = _ACTIVATIONS[activation]
         return self.op(kind, x, name=f"{x}.{activation}", **attributes)
 
-    def _conv(self, x: str, layer: str, weight: np.ndarray, bias: np.ndarray, stride: int, groups: int,
-              activation: str) -> str:
-        kernel = weight.shape[2]
-        y = self.op("Conv", x, self.constant(weight.astype(np.float32), f"{layer}.weight"),
-                    self.constant(bias.astype(np.float32), f"{layer}.bias"), name=layer, kernel_shape=[kernel] * 2,
-                    strides=[stride] * 2, pads=[kernel // 2] * 4, group=groups)
-        return self.activate(y, activation)
+    def _upsample(self, x: str, layer: Layer) -> str:
+        """Add a transposed convolution of kernel 2 and stride 2.
 
-    def _folded(self, layer: str, norm: str | None, eps: float, axis: int) -> tuple[np.ndarray, np.ndarray]:
+        No outputs overlap, so it is a 1x1 convolution to the four pixels of each cell, which runtimes compute faster.
+        """
+        if (layer.kernel, layer.stride) != (2, 2):
+            raise ValueError(f"{layer.name}: kernel {layer.kernel} and stride {layer.stride}, expected 2 and 2")
+        weight, bias = self._folded(layer, 1)
+        weight = weight.transpose(1, 2, 3, 0).reshape(4 * layer.channels, layer.in_channels, 1, 1)
+        x = self.activate(self._conv(x, layer.name, weight, np.repeat(bias, 4)), layer.activation)
+        return self.op("DepthToSpace", x, blocksize=2, mode="CRD")
+
+    def _conv(self, x: str, layer: str, weight: np.ndarray, bias: np.ndarray, stride: int = 1, groups: int = 1) -> str:
+        kernel = weight.shape[2]
+        return self.op("Conv", x, self.constant(weight.astype(np.float32), f"{layer}.weight"),
+                       self.constant(bias.astype(np.float32), f"{layer}.bias"), name=layer, kernel_shape=[kernel] * 2,
+                       strides=[stride] * 2, pads=[kernel // 2] * 4, group=groups)
+
+    def _folded(self, layer: Layer, axis: int) -> tuple[np.ndarray, np.ndarray]:
         """Weight and bias in float64 with the normalisation inside; `axis` is that of the output channels."""
-        weight = self._tensors[f"{layer}.weight"].astype(np.float64)
-        if norm is None:
-            return weight, self._tensors[f"{layer}.bias"]
-        gamma, beta, mean, variance = (self._tensors[f"{norm}.{each}"].astype(np.float64)
-                                       for each in ("gamma", "beta", "moving_mean", "moving_variance"))
-        scale = gamma / np.sqrt(variance + eps)
+        weight = self._tensors[f"{layer.name}.weight"].astype(np.float64)
+        if layer.norm is None:
+            return weight, self._tensors[f"{layer.name}.bias"]
+        gamma, beta, mean, variance = (self._tensors[f"{layer.norm}.{suffix}"].astype(np.float64)
+                                       for suffix in NORM_SUFFIXES)
+        scale = gamma / np.sqrt(variance + layer.eps)
         shape = [1] * weight.ndim
         shape[axis] = -1
         return weight * scale.reshape(shape), beta - mean * scale
 
 
 def row_outputs(values: Sequence[str]) -> dict[str, tuple[str, Dims]]:
-    """The outputs of a graph that decodes: boxes, scores and landmarks of its `values`."""
-    return {"boxes": (values[0], ["batch", "faces", 4]), "scores": (values[1], ["batch", "faces"]),
-            "landmarks": (values[2], ["batch", "faces", 5, 2])}
+    """The outputs of a graph that decodes itself, for `finish`: boxes, scores and landmarks are its `values`."""
+    dims: tuple[Dims, ...] = ["batch", "faces", 4], ["batch", "faces"], ["batch", "faces", 5, 2]
+    return dict(zip(ROW_OUTPUTS, zip(values, dims)))

@@ -1,202 +1,167 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Faces in a person's own photographs: which files, and what is written for each.
+"""Find faces in photographs, and write what `predict.py` promises for each.
 
-    Predictor(FaceDetector()).run(find_images(["photos/"], recursive=True), Path("found"))
+    items = list_items(["photos/"], recursive=True)
+    status = predict_photos(FaceDetector(), items, Path("found"))
 """
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Sequence
+import errno
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import cv2
 import numpy as np
 
 from dependency.centernet.src.lib.detectors.faces import Faces
+from dependency.centernet.src.lib.utils.draw import draw_faces
 from dependency.centernet.src.lib.utils.image import shrink
-from dependency.centernet.src.lib.utils.image_file import plain_text
+from dependency.centernet.src.lib.utils.image_file import find_images, plain_text
 from dependency.errors import InputError
-from src.common.draw import contact_sheet, draw_faces, write_image
+from src.common.draw import contact_sheet, write_image
 from src.common.log import LOGGER
-from src.training.progress import Progress
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm")
-SHEET_COLUMNS, SHEET_CELL = 4, 480
+# A contact sheet: at least so many columns, cells at most so large, the whole at most so wide, in pixels.
+SHEET_COLUMNS, SHEET_CELL, SHEET_WIDTH = 4, 480, 8000
 
 
 class Item(NamedTuple):
-    """An image to look at, and the name of its results below the output folder, without suffix."""
+    """An image or video, and the name of its results below the output folder, without suffix."""
     path: Path
     stem: Path
 
 
-class Predictor:
-    """Draws and writes the faces of image files.
-
-    Args:
-        detector: a `FaceDetector`, of which `read`, `detect` and `batch_size` are used.
-        crop: write each face's part of the image, enlarged by this share of its box all around; None does not.
-        align: write each face upright, with this side; None does not.
-    """
-
-    def __init__(self, detector: Any, crop: float | None = None, align: int | None = None):
-        self.detector = detector
-        self.crop, self.align = crop, align
-
-    def run(self, items: Sequence[Item], out: Path, sheet: str | None = None) -> int:
-        """Write what is wanted of each image into `out`; print a line for each.
-
-        Returns:
-            exit status: 1 where an image could not be read, or its faces not drawn or aligned, else 0.
-
-        Raises:
-            InputError: a drawing would replace an image; this happened to every image.
-        """
-        refuse_overwriting(items, out)
-        pictures: list[np.ndarray] = []
-        done: list[str] = []
-        with Progress(len(items), "images", "predict", bar=False) as progress:
-            for item, image, faces in self._look(items):
-                progress.advance()
-                if image is None:
-                    continue
-                picture = draw_faces(image, faces)
-                try:
-                    self._write(out, item, image, faces, picture)
-                except InputError as error:
-                    LOGGER.error("%s", error)
-                    continue
-                print(f"{plain_text(item.path)}: {describe(faces)} -> {plain_text(out / item.stem)}.jpg", flush=True)
-                done.append(plain_text(item.path.name))
-                if sheet:
-                    pictures.append(shrink(picture, 2 * SHEET_CELL)[0])
-        if not done:
-            raise InputError(f"none of the {len(items)} images could be read and drawn")
-        if sheet:
-            write_image(Path(sheet), contact_sheet(pictures, SHEET_COLUMNS, SHEET_CELL, done))
-        return 0 if len(done) == len(items) else 1
-
-    def _look(self, items: Sequence[Item]) -> Iterator[tuple[Item, np.ndarray | None, Faces]]:
-        """Each item with its image, None where that cannot be read, and its faces; a batch at a time."""
-        size = self.detector.batch_size
-        for start in range(0, len(items), size):
-            group = items[start:start + size]
-            images = [self._read(item.path) for item in group]
-            found = iter(self.detector.detect([image for image in images if image is not None]))
-            for item, image in zip(group, images):
-                yield item, image, Faces.from_rows(np.empty(0)) if image is None else next(found)
-
-    def _read(self, path: Path) -> np.ndarray | None:
-        try:
-            return self.detector.read(path)
-        except (InputError, OSError) as error:
-            LOGGER.error("%s", error)
-            return None
-
-    def _write(self, out: Path, item: Item, image: np.ndarray, faces: Faces, picture: np.ndarray) -> None:
-        stem = out / item.stem
-        faces.save(f"{stem}.txt", item.path.name)
-        faces.save(f"{stem}.json", item.path, image.shape[:2])
-        write_image(Path(f"{stem}.jpg"), picture)
-        if self.crop is not None:
-            write_faces(out / "crops" / item.stem, faces.crop(image, self.crop))
-        if self.align is not None:
-            write_faces(out / "aligned" / item.stem, faces.align(image, self.align))
-
-
-def find_images(sources: Sequence[str | Path], recursive: bool = False) -> list[Item]:
-    """Image files: those named, and those in named folders, by name within a folder.
+def list_items(sources: Sequence[str | Path], recursive: bool = False, out: Path | None = None) -> list[Item]:
+    """Image files: those named, and those in named folders.
 
     Args:
         sources: files (whatever their suffix) and folders.
-        recursive: folders below as well; their names stand before those of the results. Links are followed, each
-            folder is entered once.
+        recursive: also in the folders below, whose names then stand before those of the results.
+        out: the output folder; what lies in it is left out where it is below a source.
 
     Raises:
         InputError: nothing of this name; a folder without images.
     """
-    found: list[tuple[Path, Path]] = []
+    stems: dict[Path, Path] = {}
     for source in map(Path, sources):
         if source.is_dir():
-            folders = _folders(source) if recursive else [source]
-            inside = [(path, path.relative_to(source)) for folder in folders for path in sorted(folder.iterdir())
-                      if path.suffix.lower() in SUFFIXES and path.is_file()]
-            if not inside:
-                below = "" if recursive or not any(map(Path.is_dir, source.iterdir())) else \
-                    "; with --recursive those below are searched as well"
-                raise InputError(f"{plain_text(source)}: no image in this folder; expected .jpg, .png or the "
-                                 f"like{below}")
-            found += inside
+            results = out.resolve() if out and source.resolve() in out.resolve().parents else None
+            stems.update((path, path.relative_to(source)) for path in find_images(source, recursive)
+                         if results not in path.resolve().parents)
         elif source.is_file():
-            found.append((source, Path(source.name)))
+            stems[source] = Path(source.name)
         else:
             raise InputError(f"{plain_text(source)}: no such image or folder")
-    return name_results(dict(found))
+    return name_results(stems)
 
 
-def name_results(found: dict[Path, Path]) -> list[Item]:
+def name_results(stems: dict[Path, Path]) -> list[Item]:
     """Items of paths and their names below the output folder; where two have one stem the later gets a number."""
     items: list[Item] = []
-    taken: set[str] = set()
-    for path, below in found.items():
+    used: set[Path] = set()
+    for path, below in stems.items():
         plain = below.with_suffix("")
         stem, number = plain, 1
-        while str(stem) in taken:
+        while stem in used:
             number += 1
             stem = plain.with_name(f"{plain.name}_{number}")
-        taken.add(str(stem))
+        used.add(stem)
         items.append(Item(path, stem))
     return items
 
 
-def refuse_overwriting(items: Sequence[Item], out: Path, films: Sequence[Item] = (),
-                       sheet: str | None = None, faces: Sequence[str] = ()) -> None:
-    """InputError where a result would replace one of the images and videos to look at.
+def check_outputs(images: Sequence[Item], videos: Sequence[Item], out: Path, sheet: str | None = None) -> None:
+    """Refuse, before anything is computed, what cannot be written.
 
-    Args:
-        items, films: to look at.
-        out: folder of the results; sheet: a file of them.
-        faces: those folders in `out` that get single faces.
+    Raises:
+        InputError: a result would replace one of the images or videos; OpenCV writes no sheet of this suffix.
     """
-    inputs = {each.path.resolve() for each in [*items, *films]}
-    written = [out / f"{item.stem}.jpg" for item in items]
-    written += [out / f"{film.stem}{ending}" for film in films for ending in (".mp4", ".part.mp4", ".jsonl")]
-    written += [Path(sheet)] if sheet else []
-    into = {(out / name).resolve() for name in faces}
-    written += [each for each in inputs if each.parent in into]
-    for each in written:
-        if each.resolve() in inputs:
-            raise InputError(f"{plain_text(each)}: is one of the images to look at, and would be overwritten; choose "
+    if sheet and not cv2.haveImageWriter(sheet):
+        raise InputError(f"--sheet {plain_text(sheet)}: OpenCV cannot write this kind of image; name it .jpg or .png")
+    inputs = {item.path.resolve() for item in [*images, *videos]}
+    outputs = [out / f"{item.stem}.jpg" for item in images]
+    outputs += [out / f"{item.stem}.mp4" for item in videos]
+    outputs += [Path(sheet)] if sheet else []
+    for path in outputs:
+        if path.resolve() in inputs:
+            raise InputError(f"{plain_text(path)}: is one of the images to look at, and would be overwritten; choose "
                              "another --out (or --sheet)")
 
 
-def write_faces(stem: Path, images: Sequence[np.ndarray]) -> None:
-    """`<stem>_001.png` and so on, best face first."""
-    for number, image in enumerate(images, start=1):
-        write_image(Path(f"{stem}_{number:03d}.png"), image)
+def predict_photos(detector: Any, items: Sequence[Item], out: Path, sheet: str | None = None,
+                   crop: float | None = None, align: int | None = None) -> int:
+    """Write drawing, text and JSON of each image into `out`; print a line for each.
+
+    Args:
+        detector: a `FaceDetector`.
+        sheet: also draw all of them on this image file.
+        crop: also write each face's part of the image, its box enlarged by this share all around.
+        align: also write each face upright, with this side in pixels.
+
+    Returns:
+        exit status: 1 where an image could not be read, or its faces not be drawn or aligned, else 0.
+    """
+    columns = max(SHEET_COLUMNS, math.ceil(math.sqrt(len(items))))
+    cell = min(SHEET_CELL, SHEET_WIDTH // columns)
+    captions: list[str] = []
+    pictures: list[np.ndarray] = []
+    done = 0
+    for item, image, faces in _detect(detector, items):
+        picture = draw_faces(image, faces)
+        try:
+            _write(out, item, image, faces, picture, crop, align)
+        except (InputError, OSError) as error:
+            if isinstance(error, OSError) and error.errno != errno.ENAMETOOLONG:
+                raise
+            LOGGER.error("%s", error)
+            continue
+        print(f"{plain_text(item.path)}: {describe(faces)} -> {plain_text(out / item.stem)}.jpg", flush=True)
+        done += 1
+        if sheet:
+            captions.append(plain_text(item.path.name))
+            pictures.append(shrink(picture, cell)[0])
+    if sheet and pictures:
+        write_image(Path(sheet), contact_sheet(pictures, columns, cell, captions))
+    return 0 if done == len(items) else 1
 
 
 def describe(faces: Faces) -> str:
-    """How many, and the best score."""
+    """How many faces, and the best score."""
     best = f", best score {faces.scores[0]:.3f}" if len(faces) else ""
     return f"{len(faces)} face{'' if len(faces) == 1 else 's'}{best}"
 
 
-def _folders(top: Path) -> Iterator[Path]:
-    """A folder and all below, each once, however links lead back."""
-    seen: set[tuple[int, int]] = set()
-    _is_new(top, seen)
-    for folder, below, _ in os.walk(top, followlinks=True):
-        below[:] = sorted(name for name in below if _is_new(Path(folder, name), seen))
-        yield Path(folder)
+def _detect(detector: Any, items: Sequence[Item]) -> Iterator[tuple[Item, np.ndarray, Faces]]:
+    """Items that can be read, with their image and its faces; the others are logged."""
+    for start in range(0, len(items), detector.batch_size):
+        images: dict[Item, np.ndarray] = {}
+        for item in items[start:start + detector.batch_size]:
+            try:
+                images[item] = detector.read(item.path)
+            except (InputError, OSError) as error:
+                LOGGER.error("%s", error)
+        yield from zip(images, images.values(), detector.detect(list(images.values())))
 
 
-def _is_new(folder: Path, seen: set[tuple[int, int]]) -> bool:
-    try:
-        status = folder.stat()
-    except OSError:             # a link to nothing, or to itself
-        return False
-    identity = status.st_dev, status.st_ino
-    is_new = identity not in seen
-    seen.add(identity)
-    return is_new
+def _write(out: Path, item: Item, image: np.ndarray, faces: Faces, picture: np.ndarray,
+           crop: float | None, align: int | None) -> None:
+    stem = out / item.stem
+    faces.save(f"{stem}.txt", item.path.name)
+    faces.save(f"{stem}.json", item.path, image.shape[:2])
+    write_image(Path(f"{stem}.jpg"), picture)
+    if crop is not None:
+        _write_faces(out / "crops" / item.stem, faces.crop(image, crop))
+    if align is not None:
+        _write_faces(out / "aligned" / item.stem, faces.align(image, align))
+
+
+def _write_faces(stem: Path, images: Iterable[np.ndarray]) -> None:
+    """Write `<stem>_001.png` and so on, best face first, in place of those of an earlier run."""
+    number = 0
+    for number, image in enumerate(images, start=1):
+        write_image(Path(f"{stem}_{number:03d}.png"), image)
+    while (former := Path(f"{stem}_{number + 1:03d}.png")).exists():
+        former.unlink()
+        number += 1

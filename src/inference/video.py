@@ -1,264 +1,289 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Faces in videos and camera pictures: read frame by frame, drawn, written, shown.
+"""Find faces in videos: frames in, drawn frames and the original sound out, by PyAV (FFmpeg).
 
     status = predict_video(detector, Path("party.mp4"), Path("found/party"), every=2)
-    status = watch_camera(detector, 0, record=Path("found/camera"), frames=300)
 
-`<stem>.mp4` is the video with its faces drawn, at the same rate; `<stem>.jsonl` has a line for each frame that was
-looked at: {"frame": 12, "seconds": 0.48, "faces": [...]}, faces as in the JSON of an image.
+`<stem>.mp4` is the video with its faces drawn, each frame at its own time; `<stem>.jsonl` has a line for each frame
+that was searched: {"frame": 12, "seconds": 0.48, "faces": [...]}, faces as in the JSON of an image, seconds from the
+first frame on. Both get their names when they are whole.
 """
 from __future__ import annotations
 
 import json
-import os
-import sys
-import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import IO, Any, NamedTuple
 
 import cv2
 import numpy as np
-from typing_extensions import Self
 
 from dependency.centernet.src.lib.detectors.faces import Faces
+from dependency.centernet.src.lib.utils.draw import draw_faces
 from dependency.centernet.src.lib.utils.image_file import plain_text
 from dependency.errors import InputError
-from src.common.draw import draw_faces
+from dependency.files import atomic_write
 from src.common.log import LOGGER
-from src.training.progress import SECONDS_BETWEEN_LINES, Progress
+from src.training.progress import Progress
 
-SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".ts", ".3gp")
-# Containers tell their number of frames from their length and rate: so many less are no loss.
-_FRAMES_BY_ROUNDING = 2
-_UNKNOWN_RATE = 25.0
-_FASTEST = 1000.0
-_FFMPEG_QUIET = "-8"
-_WINDOW = "faces (q or Esc ends)"
-_END_KEYS = (ord("q"), 27)
+VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".ts", ".3gp")
+DEFAULT_RATE = Fraction(25)
+# A video that ends this much before its declared end was cut off; less is rounding.
+CUT_OFF_SECONDS = 0.5
+ENCODER = {"preset": "veryfast", "crf": "20"}
+
+
+class Frame(NamedTuple):
+    """A frame of a video: its number, its time in ticks from the first frame on, BGR uint8 [H, W, 3] upright."""
+    number: int
+    ticks: int
+    pixels: np.ndarray
 
 
 def is_video(path: Path) -> bool:
     """Whether this is a file that is named as a video."""
-    return path.suffix.lower() in SUFFIXES and path.is_file()
+    return path.suffix.lower() in VIDEO_SUFFIXES and path.is_file()
 
 
 def predict_video(detector: Any, path: Path, stem: Path, every: int = 1) -> int:
     """Find faces in a video file; write `<stem>.mp4` and `<stem>.jsonl`.
 
+    KeyboardInterrupt finishes both files after the frame at hand before it is raised again.
+
     Args:
         detector: a `FaceDetector`.
-        every: look at every so manieth frame; those between show the faces of the one before.
+        every: search every Nth frame; those between show the faces of the one before.
 
     Returns:
-        exit status: 1 where the video ends before its declared end; what was read is written.
+        exit status: 1 where the video is damaged or ends before its declared end; what could be read is written.
 
     Raises:
-        InputError: no video that OpenCV can read.
+        InputError: not a video that PyAV can read, or PyAV is not installed.
+        OSError: a result cannot be written; files that had the names before stay.
     """
-    name = plain_text(path)
-    target = Path(f"{stem}.mp4")
+    name, target = plain_text(path), Path(f"{stem}.mp4")
     if target.resolve() == path.resolve():
         raise InputError(f"--out {plain_text(stem.parent)}: {plain_text(target.name)} there is the video to look at; "
                          "choose another folder")
-    count = 0
-    with closing(_Source(str(path.resolve()), name, "a video file that ffmpeg reads")) as source, \
-            closing(_Record(stem, source.rate)) as record, _progress(source.total, name) as progress:
-        for count, picture in _look(detector, source, every, record):
-            record.picture(picture)
-            progress.advance()
-        record.finish()
-    if not count:
-        raise InputError(f"{name}: no frame of it can be read; expected a video file that ffmpeg reads")
-    print(f"{name}: {count} frames, {record.found} faces -> {plain_text(target)}", flush=True)
-    if source.total - count > max(_FRAMES_BY_ROUNDING, 0.01 * source.total):
-        LOGGER.warning("%s: frame %d cannot be read, %d are declared: cut off or damaged there; what comes before is "
-                       "written", name, count, source.total)
+    with _Source(path, name) as source, write_video(stem, source.clock, source.rate, source.sound) as drawn, \
+                Progress(source.frame_count, "frames", name) as progress:
+        interrupt = _draw(detector, source, drawn, every, progress)
+        if not drawn.frames:
+            raise InputError(f"{name}: no frame of it can be read; expected a video file")
+    print(f"{name}: {drawn.frames} frames, {drawn.faces} faces -> {plain_text(target)}", flush=True)
+    if interrupt:
+        LOGGER.warning("%s: stopped after frame %d; what comes before is written", name, drawn.frames)
+        raise interrupt
+    if source.is_damaged or source.end < source.declared_end - CUT_OFF_SECONDS:
+        LOGGER.warning("%s: cut off or damaged: frame %d is the last that could be read, at %.1f s of %.1f s; what "
+                       "comes before is written", name, drawn.frames, source.end, source.declared_end)
         return 1
     return 0
 
 
-def watch_camera(detector: Any, index: int, record: Path | None = None, frames: int | None = None,
-                 every: int = 1) -> int:
-    """Find faces in a camera's pictures until q, Esc, Ctrl-C or the given number of frames; 0 is the exit status.
-
-    Args:
-        index: of the camera, from 0.
-        record: write the pictures as `<record>.mp4` and `<record>.jsonl`.
-        frames: end after so many.
-        every: as in `predict_video`.
-
-    Raises:
-        InputError: no such camera; neither a window can be shown nor is anything recorded.
-    """
-    trouble = no_window()
-    if trouble and record is None:
-        raise InputError(f"no window can be shown ({trouble}); write a video instead: --camera {index} --record")
-    with closing(_Source(index, f"camera {index}", "the number of a camera that no other program uses")) as source:
-        LOGGER.info("camera %d: %s", index, "q or Esc in the window ends" if not trouble else "Ctrl-C ends")
-        target = _Record(record, source.rate) if record else None
-        count = 0
-        try:
-            for count, picture in _look(detector, source, every, target):
-                if target:
-                    target.picture(picture)
-                if not trouble and _shown_and_ended(picture) or count == frames:
-                    break
-            else:
-                LOGGER.warning("camera %d gives no more pictures", index)
-        except KeyboardInterrupt:
-            LOGGER.info("ended by Ctrl-C")
-        finally:
-            if target:
-                target.finish()
-            if not trouble:
-                cv2.destroyAllWindows()
-    print(f"camera {index}: {count} frames" + (f" -> {plain_text(record)}.mp4" if record else ""), flush=True)
-    return 0
-
-
-def no_window() -> str:
-    """Why this process cannot show a window; empty where it can. (OpenCV's Qt ends the process without a display.)"""
-    line = next((each for each in cv2.getBuildInformation().splitlines() if each.strip().startswith("GUI:")), "")
-    if line.split(":")[-1].strip().upper() in ("", "NONE"):
-        return "this OpenCV was built without windows: pip install opencv-python instead of opencv-python-headless"
-    if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
-        return "there is no display: neither DISPLAY nor WAYLAND_DISPLAY is set"
-    return ""
-
-
-@contextmanager
-def _quiet_opencv() -> Iterator[None]:
-    """Without OpenCV's own lines about what it tried; as it is where this OpenCV has no such setting."""
-    logging = getattr(getattr(cv2, "utils", None), "logging", None)
-    if logging is None:
-        yield
-        return
-    level = logging.getLogLevel()
-    logging.setLogLevel(logging.LOG_LEVEL_SILENT)
+def _draw(detector: Any, source: _Source, drawn: VideoWriter, every: int, progress: Progress) -> BaseException | None:
+    """Write all frames and the sound of a video; returns what interrupted it."""
+    faces = Faces.from_rows(np.empty(0))
     try:
-        yield
-    finally:
-        logging.setLogLevel(level)
+        for item in source:
+            if not isinstance(item, Frame):
+                drawn.add_sound(item)
+                continue
+            if item.number % every == 0:
+                faces = detector.detect(item.pixels)
+                drawn.add_faces(item, faces)
+            drawn.add_frame(item._replace(pixels=draw_faces(item.pixels, faces)))
+            progress.advance()
+    except KeyboardInterrupt as interrupt:
+        return interrupt
+    return None
 
 
 class _Source:
-    """The frames of a file or a camera; rate in frames a second, total 0 where unknown."""
+    """The frames of a video file and the packets of its sound; use as a context.
 
-    def __init__(self, source: str | int, name: str, expected: str):
-        # One line of ours says what is wrong; ffmpeg would write one for every damaged block.
-        os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", _FFMPEG_QUIET)
-        with _quiet_opencv():
-            self._capture = capture = cv2.VideoCapture(source)
-        if not capture.isOpened():
-            raise InputError(f"{name}: OpenCV cannot open it; expected {expected}")
-        rate, total = capture.get(cv2.CAP_PROP_FPS), capture.get(cv2.CAP_PROP_FRAME_COUNT)
-        self.rate = float(rate) if np.isfinite(rate) and 0 < rate <= _FASTEST else _UNKNOWN_RATE
-        self.total = int(total) if np.isfinite(total) and total > 0 else 0
+    Attributes:
+        clock: seconds of a tick. rate: frames a second on average. sound: the streams of sound.
+        frame_count: as declared, 0 where it is not.
+        declared_end, end: seconds; the end of the last frame that was read.
+        is_damaged: a part could not be decoded.
 
-    def __iter__(self) -> Iterator[np.ndarray]:
-        while True:
-            try:
-                is_read, frame = self._capture.read()
-            except cv2.error as error:
-                LOGGER.warning("OpenCV: %s", error.err)
-                return
-            if not is_read or frame is None:
-                return
-            yield frame
+    Raises:
+        InputError: not a video that PyAV can read, or PyAV is not installed.
+    """
 
-    def close(self) -> None:
-        self._capture.release()
+    def __init__(self, path: Path, name: str):
+        self._av = av = _import_av()
+        try:
+            self._container = av.open(str(path), metadata_errors="ignore")
+        except (av.FFmpegError, OSError) as error:
+            raise InputError(f"{name}: not a video that FFmpeg can read ({error.strerror or error})") from error
+        stream = self._container.streams.best("video")
+        if stream is None:
+            raise InputError(f"{name}: holds no pictures; expected a video file")
+        stream.thread_type = "AUTO"
+        self._stream = stream
+        self.sound = list(self._container.streams.audio)
+        self.clock, self.rate = stream.time_base, stream.average_rate or DEFAULT_RATE
+        self.declared_end = self._declared_end()
+        self.frame_count = stream.frames or round(self.declared_end * self.rate)
+        self.end, self.is_damaged = 0.0, False
+        self._origin: int | None = None
+        self._number, self._ticks = -1, -1
 
-
-class _Record:
-    """`<stem>.mp4` with pictures, `<stem>.jsonl` with faces. The video has its name when it is whole."""
-
-    def __init__(self, stem: Path, rate: float):
-        stem.parent.mkdir(parents=True, exist_ok=True)
-        self.rate = rate
-        self._path = Path(f"{stem}.mp4")
-        self._part = Path(f"{stem}.part.mp4")
-        self._stem = stem
-        self._lines: Any = None
-        self._writer: Any = None
-        self._size = (0, 0)
-        self.found = 0
-
-    def faces(self, frame: int, faces: Faces) -> None:
-        """One line, on the disk at once."""
-        if self._lines is None:
-            self._lines = open(self._part.with_suffix(".jsonl"), "w", encoding="utf-8")
-        self.found += len(faces)
-        line = {"frame": frame, "seconds": round(frame / self.rate, 3), **faces.to_dict()}
-        self._lines.write(json.dumps(line) + "\n")
-        self._lines.flush()
-
-    def picture(self, picture: np.ndarray) -> None:
-        """One frame; all have the size of the first."""
-        if self._writer is None:
-            self._size = size = picture.shape[1::-1]
-            self._writer = cv2.VideoWriter(str(self._part.resolve()), cv2.VideoWriter_fourcc(*"mp4v"), self.rate, size)
-            if not self._writer.isOpened():
-                raise InputError(f"{plain_text(self._path)}: this OpenCV cannot write videos of {size[0]} x {size[1]} "
-                                 "pixels; install opencv-python with ffmpeg")
-        if picture.shape[1::-1] != self._size:
-            picture = cv2.resize(picture, self._size)
-        self._writer.write(picture)
-
-    def finish(self) -> None:
-        """The files are whole and get their names."""
-        self.close()
-        for part, path in ((self._part, self._path), (self._part.with_suffix(".jsonl"), Path(f"{self._stem}.jsonl"))):
-            if part.exists():
-                os.replace(part, path)
-
-    def close(self) -> None:
-        """What is not finished stays as <stem>.part.mp4 and .part.jsonl; files that had the names before stay too."""
-        if self._lines is not None:
-            self._lines.close()
-        if self._writer is not None:
-            self._writer.release()
-
-
-class _Count:
-    """As `Progress`, where nobody knows how many there are."""
-
-    def __init__(self, unit: str, title: str):
-        self._unit, self._title, self._done = unit, title, 0
-        self._next = time.monotonic() + SECONDS_BETWEEN_LINES
-
-    def __enter__(self) -> Self:
+    def __enter__(self) -> _Source:
         return self
 
     def __exit__(self, *_: object) -> None:
-        pass
+        self._container.close()
 
-    def advance(self) -> None:
-        self._done += 1
-        if time.monotonic() >= self._next:
-            self._next = time.monotonic() + SECONDS_BETWEEN_LINES
-            LOGGER.info("%s: %d %s", self._title, self._done, self._unit)
+    def __iter__(self) -> Iterator[Any]:
+        """A `Frame`, or a packet of sound with its time from the first frame on; the first is a frame."""
+        waiting: list[Any] = []
+        for packet in self._packets():
+            if packet.stream == self._stream:
+                for frame in self._decode(packet):
+                    yield self._timed(frame)
+            else:
+                waiting.append(packet)
+            if self._origin is not None:
+                yield from map(self._shifted, waiting)
+                waiting.clear()
+
+    def _packets(self) -> Iterator[Any]:
+        try:
+            yield from self._container.demux([self._stream, *self.sound])
+        except self._av.FFmpegError:
+            self.is_damaged = True
+
+    def _decode(self, packet: Any) -> list[Any]:
+        try:
+            return packet.decode()
+        except self._av.InvalidDataError:
+            self.is_damaged = True
+            return []
+
+    def _timed(self, frame: Any) -> Frame:
+        step = max(1, round(1 / (self.rate * self.clock)))
+        time = self._ticks + step if frame.pts is None else frame.pts - (self._origin or 0)
+        if self._origin is None:
+            self._origin, time = frame.pts or 0, 0
+        self._number, self._ticks = self._number + 1, max(time, self._ticks + 1)
+        self.end = float((self._ticks + (frame.duration or step)) * self.clock)
+        pixels = np.rot90(frame.to_ndarray(format="bgr24"), frame.rotation // 90)
+        return Frame(self._number, self._ticks, np.ascontiguousarray(pixels))
+
+    def _shifted(self, packet: Any) -> Any:
+        shift = round((self._origin or 0) * self.clock / packet.time_base)
+        if packet.dts is not None:
+            packet.dts -= shift
+        if packet.pts is not None:
+            packet.pts -= shift
+        return packet
+
+    def _declared_end(self) -> float:
+        """In seconds; 0 where the file does not say when its pictures end."""
+        if self._stream.duration or self._stream.frames:
+            return float(max((self._stream.duration or 0) * self.clock, self._stream.frames / self.rate))
+        text = self._stream.metadata.get("DURATION", "")           # Matroska's, hours:minutes:seconds
+        if text.count(":") == 2:
+            hours, minutes, seconds = map(float, text.split(":"))
+            return hours * 3600 + minutes * 60 + seconds
+        alone = self._container.duration and not self.sound
+        return self._container.duration / self._av.time_base if alone else 0.0
 
 
-def _progress(total: int, title: str) -> Any:
-    return Progress(total, "frames", title) if total else _Count("frames", title)
+@contextmanager
+def write_video(stem: Path, clock: Fraction, rate: Fraction, sound: Sequence[Any] = ()) -> Iterator[VideoWriter]:
+    """Open `<stem>.mp4` and `<stem>.jsonl` for a block; they get their names when it ends well.
+
+    Args:
+        clock: seconds of a tick, in which frames tell their times.
+        rate: frames a second, about.
+        sound: streams of another file, whose packets are going to be added.
+    """
+    with atomic_write(f"{stem}.jsonl") as lines, atomic_write(f"{stem}.mp4", "wb") as file:
+        writer = VideoWriter(lines, file, clock, rate, sound)
+        try:
+            yield writer
+            writer.flush()
+        finally:
+            writer.close()
 
 
-def _look(detector: Any, source: _Source, every: int, record: _Record | None) -> Iterator[tuple[int, np.ndarray]]:
-    """(how many so far, drawn frame) of each frame; faces are found in every so manieth."""
-    faces = Faces.from_rows(np.empty(0))
-    for number, frame in enumerate(source):
-        if number % every == 0:
-            faces = detector.detect(frame)
-            if record:
-                record.faces(number, faces)
-        yield number + 1, draw_faces(frame, faces)
+class VideoWriter:
+    """Writes frames as H.264, copies sound, and writes a line of JSON for faces; see `write_video`."""
+
+    def __init__(self, lines: IO[str], file: IO[bytes], clock: Fraction, rate: Fraction, sound: Sequence[Any]):
+        self._av = av = _import_av()
+        self._lines = lines
+        self._container = av.open(file, "w", format="mp4")
+        self._clock, self._rate = clock, rate
+        self._sound = {stream.index: self._add_sound_stream(stream) for stream in sound}
+        self._stream: Any = None
+        self.frames = self.faces = 0
+
+    def add_faces(self, frame: Frame, faces: Faces) -> None:
+        """Write the line of a frame that was searched."""
+        self.faces += len(faces)
+        line = {"frame": frame.number, "seconds": round(float(frame.ticks * self._clock), 3), **faces.to_dict()}
+        self._lines.write(json.dumps(line) + "\n")
+
+    def add_frame(self, frame: Frame) -> None:
+        """Write a frame; all get the size of the first."""
+        pixels = frame.pixels
+        if self._stream is None:
+            self._size = pixels.shape[1::-1]
+            self._stream = self._add_stream(*self._size)
+        if pixels.shape[1::-1] != self._size:
+            pixels = cv2.resize(pixels, self._size)
+        width, height = self._size
+        pixels = cv2.copyMakeBorder(pixels, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
+        picture = self._av.VideoFrame.from_ndarray(pixels, format="bgr24")
+        picture.pts, picture.time_base = frame.ticks, self._clock
+        self._container.mux(self._stream.encode(picture))
+        self.frames += 1
+
+    def add_sound(self, packet: Any) -> None:
+        """Write a packet of one of the streams of sound, encoded again where MP4 does not take it."""
+        stream, is_copied = self._sound[packet.stream.index]
+        if not is_copied:
+            for frame in packet.decode():
+                self._container.mux(stream.encode(frame))
+        elif packet.dts is not None:            # the last packet that `demux` gives is empty
+            packet.stream = stream
+            self._container.mux(packet)
+
+    def flush(self) -> None:
+        """Write what the encoders hold back."""
+        for stream, is_copied in [*self._sound.values(), (self._stream, self._stream is None)]:
+            if not is_copied:
+                self._container.mux(stream.encode(None))
+
+    def close(self) -> None:
+        """Write the end of the file."""
+        self._container.close()
+
+    def _add_stream(self, width: int, height: int) -> Any:
+        """A stream of H.264, whose sides are even."""
+        stream = self._container.add_stream("h264", rate=self._rate, options=ENCODER)
+        stream.width, stream.height, stream.pix_fmt = width + width % 2, height + height % 2, "yuv420p"
+        stream.codec_context.time_base = self._clock
+        return stream
+
+    def _add_sound_stream(self, source: Any) -> tuple[Any, bool]:
+        """A stream of sound, and whether packets are copied into it."""
+        name = source.codec_context.codec.canonical_name
+        if name in self._container.supported_codecs and not name.startswith("pcm_"):    # which few players play in MP4
+            return self._container.add_stream_from_template(source), True
+        return self._container.add_stream("aac", rate=source.codec_context.sample_rate), False
 
 
-def _shown_and_ended(picture: np.ndarray) -> bool:
-    """Show it; True where a key or the window's close button ends the show."""
-    cv2.imshow(_WINDOW, picture)
-    is_end = cv2.waitKey(1) & 0xFF in _END_KEYS
-    return is_end or cv2.getWindowProperty(_WINDOW, cv2.WND_PROP_VISIBLE) < 1
+def _import_av() -> ModuleType:
+    try:
+        import av
+    except ImportError as error:
+        raise InputError("videos are read and written by the package av; type: pip install av") from error
+    return av

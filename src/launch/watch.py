@@ -1,178 +1,203 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The processes of one attempt: started, found, looked at twenty times a second, stopped.
+"""The processes of one attempt on this host: started, watched, asked to stop, ended.
 
-    watch = Watch(commands, job.ranks, scheduler=True)
-    watch.start()
-    while (failure := watch.look()) is None and not watch.workers_ended: time.sleep(POLL)
-    watch.kill()
+    status = Attempt(commands, local_size=8, tail=30, stop=StopSignal()).run()
 
-Linux only. This process adopts what the launch tools leave behind (`adopt_orphans`), so that every worker ends as a
-child of this one and its true exit status can be read, whoever else died or was killed after it.
+msrun and mpirun watch over their processes, but msrun names a dead one by its process id only and then waits half a
+minute for MindSpore's scheduler, and a SIGTERM would end them instead of reaching the training. Hence this file looks
+for the workers among their children, sends signals to the workers themselves, and ends all at the first failure.
 """
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
+import sys
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections import deque
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import IO
 
-from src.launch.engines import SCHEDULER, Command
-from src.launch.failure import Failure, describe, named_by_mpirun, sentence, shell_status
-from src.launch.processes import Process, descendants, environment, parent, read_stat, send_signal
+import psutil
 
-POLL = 0.05                 # seconds between two looks
-FIND = 10.0                 # seconds for a launch tool's processes to be seen after it has ended
-KILL = 5.0                  # seconds for killed processes to be gone
+from src.cli.process_end import describe_exit
+from src.launch.commands import Command
+
+POLL = 0.1                  # seconds
+ASK_AGAIN = 1.0             # seconds between two SIGTERM: a worker ignores it until it trains
+STOP_TIMEOUT = 60.0         # seconds from the first SIGTERM to SIGKILL
+# What msrun says of the first worker that failed, and mpirun of one that was killed, or failed.
+_REPORTS = (re.compile(r"Worker process (?P<pid>\d+) exit with exception. Error code: (?P<status>-?\d+)"),
+            re.compile(r"process rank (?P<rank>\d+) with PID \d+ on node\s+\S+\s+exited on\s+signal (?P<signal>\d+)"),
+            re.compile(r"Process name: \[\[\d+,\d+\],(?P<rank>\d+)\]\s+Exit code:\s+(?P<status>\d+)"))
 
 
-class Watch:
+class StopSignal:
+    """The first SIGTERM, SIGINT or SIGHUP that came, as `number`; a Ctrl+C after it raises KeyboardInterrupt."""
+
+    def __init__(self) -> None:
+        self.number = 0
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            if signal.getsignal(number) != signal.SIG_IGN:      # as nohup asks
+                signal.signal(number, self._receive)
+
+    def _receive(self, number: int, _: object) -> None:
+        if self.number and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.number = self.number or number
+
+
+class Attempt:
     """The processes of one attempt on this host."""
 
-    def __init__(self, commands: Sequence[Command], ranks: Sequence[int] = (), scheduler: bool = False,
-                 tail: int = 30, spare: Collection[int] = ()):
+    def __init__(self, commands: Sequence[Command], local_size: int, tail: int, stop: StopSignal):
         """
         Args:
-            commands: what to start; one with a rank is that worker.
-            ranks: workers that the command starts, to be found (none: it answers for them, as mpirun does).
-            scheduler: it starts MindSpore's scheduler here as well.
-            tail: lines of the culprit's log in a failure.
-            spare: children of this process that are none of the run: the guard, a shell's tee.
+            commands: what to start.
+            local_size: number of workers on this host.
+            tail: how many lines of a failed process's log to show.
+            stop: asks for the end of the training once its number is not 0.
         """
-        self.commands, self.tail, self.spare = commands, tail, spare
-        self.processes: list[Process] = []
-        self._missing: dict[str, int | None] = {SCHEDULER: None} if scheduler else {}
-        self._missing.update({f"rank {rank}": rank for rank in ranks})
-        self._children: list[subprocess.Popen] = []
-        self._give_up = 0.0
-        self._stopping = False
+        self.commands, self.local_size, self.tail, self.stop = commands, local_size, tail, stop
+        self.log_dir = commands[0].log.parent
+        self.processes: list[subprocess.Popen] = []
+        self.workers: dict[int, psutil.Process] = {}
+        self.started = time.monotonic()
+        self.first_request = self.last_request = 0.0
+        self._shown: IO[bytes] | None = None
 
-    def start(self) -> None:
-        """Start the commands, each in a session of its own, so that Ctrl+C reaches this process only."""
-        for command in self.commands:
-            command.log.parent.mkdir(parents=True, exist_ok=True)
-            with command.log.open("ab") as log:
-                child = subprocess.Popen(command.words, env={**os.environ, **command.environment}, stdout=log,
-                                         stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True)
-            self._children.append(child)
-            name = command.log.stem if command.rank is None else f"rank {command.rank}"
-            self.processes.append(Process(name, child.pid, command.log, command.rank))
+    def run(self) -> int:
+        """Start all, show the log of rank 0, and wait for the end.
 
-    def look(self) -> Failure | None:
-        """One look at every process; the failure of the first that ended badly."""
-        if self._missing:
-            self._find()
-        ended = [process for process in self.processes if process.has_ended()]
-        bad = [process for process in ended if process.status and not self._is_past(process)]
-        if bad:
-            # Of several in one twentieth of a second, a worker rather than the scheduler, the lowest rank.
-            return self._failure(min(bad, key=lambda process: (process.rank is None, process.rank or 0)))
-        return self._not_found() if self._missing else None
-
-    @property
-    def workers_ended(self) -> bool:
-        """Whether all workers ended well (every process but the scheduler)."""
-        return not self._missing and all(process.status == 0 for process in self.processes
-                                         if process.name != SCHEDULER)
-
-    @property
-    def all_ended(self) -> bool:
-        return self.workers_ended and all(process.has_ended() for process in self.processes)
-
-    def terminate(self) -> None:
-        """Ask every worker to stop (SIGTERM): training saves a checkpoint after the running step and ends.
-
-        One that is only starting is asked when it is found.
+        Returns:
+            0 if all ended well; else the status of the first that failed, 128 + signal for one that was killed.
         """
-        self._stopping = True
-        workers = [process for process in self.processes if process.rank is not None]
-        if not workers and not self._missing:       # mpirun's; told itself, it would kill them
-            engines = {process.pid for process in self.processes}
-            workers = [Process("", pid, Path()) for pid in descendants()
-                       if parent(pid) in engines and "OMPI_COMM_WORLD_RANK" in environment(pid)] or self.processes
-        for worker in workers:
-            worker.signal(signal.SIGTERM)
+        try:
+            for command in self.commands:
+                self._start(command)
+            while True:
+                self._find_workers()
+                self._show_rank_0()
+                failure = self._find_failure()
+                if failure:
+                    return self._report(*failure)
+                if all(process.returncode == 0 for process in self.processes):
+                    self._show_rank_0()
+                    say(f"All {self.local_size} processes finished successfully.")
+                    return 0
+                if self.stop.number and not self._request_stop():
+                    say(f"the processes did not end within {STOP_TIMEOUT:.0f} s: killed")
+                    return 128 + self.stop.number
+                time.sleep(POLL)
+        finally:
+            self._kill()
 
-    def kill(self) -> list[int]:
-        """End everything that this process started, data workers and the scheduler too; the pids that did not die."""
-        deadline = time.monotonic() + KILL
-        while True:
-            left = [pid for pid in descendants() if pid not in self.spare]
-            for pid in left:
-                send_signal(pid, signal.SIGKILL)
-            self._reap(left)
-            if not left or time.monotonic() > deadline:
-                return left
-            time.sleep(POLL / 2)
+    def _start(self, command: Command) -> None:
+        """Start a command in a session of its own, which Ctrl+C does not reach, and deaf to SIGTERM.
 
-    def _reap(self, left: Sequence[int]) -> None:
-        """Take the statuses of the dead: first of our own commands, then of what was adopted."""
-        for child in self._children:
-            child.poll()
-        for pid in left:
-            try:
-                os.waitpid(pid, os.WNOHANG)
-            except ChildProcessError:       # its parent is still there, or it is gone
-                continue
+        Batch systems send SIGTERM to every process: it must not end msrun or the scheduler before the workers, which
+        heed it while they train.
+        """
+        with command.log.open("wb") as log:
+            process = subprocess.Popen(["sh", "-c", 'trap "" TERM && exec "$0" "$@"', *command.words],
+                                       env={**os.environ, **command.environment}, stdout=log,
+                                       stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True)
+        self.processes.append(process)
+        if command.rank is not None:
+            self.workers[command.rank] = psutil.Process(process.pid)
 
-    def _find(self) -> None:
-        """Among the children of the launch tool, or ours once it has ended, find those that are workers by name."""
-        parents = {os.getpid(), *(child.pid for child in self._children)}
-        known = {*self.spare, *(process.pid for process in self.processes)}
-        dead = []
-        for pid in descendants():
-            if pid in known or parent(pid) not in parents:
-                continue
-            name = _role(environment(pid))
-            if name in self._missing:
-                self._take(name, pid)
-            elif (read_stat(pid) or "?")[0] == "Z":
-                dead.append(pid)
-        engine_ended = all(process.has_ended() for process in self.processes if process.rank is None
-                           and process.name != SCHEDULER)
-        if engine_ended and dead and len(dead) == len(self._missing):
-            # A dead process has no environment to read; the launch tool starts them in this order.
-            for name, pid in zip(list(self._missing), sorted(dead)):
-                self._take(name, pid)
+    def _find_workers(self) -> None:
+        """Find the workers that msrun or mpirun has started; their environment tells the rank."""
+        if len(self.workers) == self.local_size:
+            return
+        for child in psutil.Process(self.processes[0].pid).children():
+            with suppress(psutil.Error):
+                variables = child.environ()
+                rank = variables.get("RANK_ID" if variables.get("MS_ROLE") == "MS_WORKER" else "OMPI_COMM_WORLD_RANK")
+                if rank is not None:
+                    self.workers[int(rank)] = child
 
-    def _take(self, name: str, pid: int) -> None:
-        rank = self._missing.pop(name)
-        folder = self.commands[0].log.parent
-        log = folder / (f"{SCHEDULER}.log" if rank is None else f"worker_{rank}.log")
-        self.processes.append(Process(name, pid, log, rank))
-        if self._stopping and rank is not None:
-            self.processes[-1].signal(signal.SIGTERM)
+    def _find_failure(self) -> tuple[int | None, int] | None:
+        """Return (rank, status) of the first worker that failed; the rank is None where only msrun or mpirun did."""
+        for command, process in zip(self.commands, self.processes):
+            if command.rank is None:
+                text = command.log.read_text(encoding="utf-8", errors="replace")
+                report = next(filter(None, (pattern.search(text) for pattern in _REPORTS)), None)
+                if report:
+                    return self._rank_and_status(**{name: int(value) for name, value in report.groupdict().items()})
+            if process.poll():
+                return command.rank, process.returncode
+        return None
 
-    def _not_found(self) -> Failure | None:
-        engine = self.processes[0]
-        if engine.status is None:
-            return None
-        self._give_up = self._give_up or time.monotonic() + FIND
-        if time.monotonic() < self._give_up:
-            return None
-        rank = min((rank for rank in self._missing.values() if rank is not None), default=None)
-        log = engine.log if rank is None else engine.log.with_name(f"worker_{rank}.log")
-        return describe(f"{', '.join(self._missing)} on host {socket.gethostname()} ended while starting", 1, log,
-                        self.tail)
+    def _rank_and_status(self, rank: int | None = None, status: int = 0, pid: int = 0, signal: int = 0
+                         ) -> tuple[int | None, int]:
+        if pid:
+            rank = next((rank for rank, worker in self.workers.items() if worker.pid == pid), None)
+        return rank, -signal or status
 
-    def _is_past(self, process: Process) -> bool:
-        """The scheduler's complaint when all workers have ended well changes nothing."""
-        return process.name == SCHEDULER and self.workers_ended
+    def _report(self, rank: int | None, status: int) -> int:
+        """Say which process failed, how, and what its log says last; return the exit status of this attempt."""
+        self._show_rank_0()
+        log = self.commands[0].log if rank is None else self.log_dir / f"worker_{rank}.log"
+        name = log.stem if rank is None else f"rank {rank}"
+        if rank in self.workers:
+            name += f" (process {self.workers[rank].pid} on host {socket.gethostname()})"
+        say(f"{name} {describe_exit(status)} after {time.monotonic() - self.started:.0f} s")
+        if self.tail:
+            say(f"the last lines of {log}:", *(f"    {line}" for line in last_lines(log, self.tail)))
+        return 128 - status if status < 0 else status
 
-    def _failure(self, process: Process) -> Failure:
-        seconds = time.monotonic() - process.started
-        named = named_by_mpirun(process.log, seconds) if process.name == "mpirun" else None
-        if named:
-            return describe(*named, self.tail)
-        where = f"process {process.pid} on host {socket.gethostname()}"
-        return describe(sentence(process.name, where, process.status, seconds), shell_status(process.status),
-                        process.log, self.tail)
+    def _request_stop(self) -> bool:
+        """Send SIGTERM to the workers: training saves a checkpoint after the running step, and ends.
+
+        Returns:
+            whether they may take longer.
+        """
+        now = time.monotonic()
+        if not self.first_request:
+            self.first_request = now
+            say(f"stopped by {signal.Signals(self.stop.number).name}: training ends after the running step, with a "
+                "checkpoint; Ctrl+C kills it")
+        if now - self.last_request >= ASK_AGAIN:
+            self.last_request = now
+            for worker in self.workers.values():
+                with suppress(psutil.Error):
+                    worker.send_signal(signal.SIGTERM)
+        return now - self.first_request < STOP_TIMEOUT
+
+    def _show_rank_0(self) -> None:
+        """Copy to standard output what is new in the log of rank 0, if that runs on this host."""
+        path = self.log_dir / "worker_0.log"
+        if self._shown is None and path.is_file():
+            self._shown = path.open("rb")
+        if self._shown is not None:
+            sys.stdout.buffer.write(self._shown.read())
+            sys.stdout.buffer.flush()
+
+    def _kill(self) -> None:
+        """Kill every process of this attempt: each worker leads a group of its own, to which its data workers belong."""
+        for pid in (process.pid for process in (*self.processes, *self.workers.values())):
+            with suppress(ProcessLookupError):
+                os.killpg(pid, signal.SIGKILL)
+        for process in self.processes:
+            process.wait()
+        if self._shown is not None:
+            self._shown.close()
 
 
-def _role(variables: Mapping[str, str]) -> str:
-    """The name of the process that msrun gave this environment."""
-    if variables.get("MS_ROLE") == "MS_SCHED":
-        return SCHEDULER
-    return f"rank {variables.get('RANK_ID')}" if variables.get("MS_ROLE") == "MS_WORKER" else ""
+def say(*lines: str) -> None:
+    """Print lines of the launcher."""
+    for line in lines:
+        print(f"launch: {line}", file=sys.stderr, flush=True)
+
+
+def last_lines(path: Path, count: int) -> list[str]:
+    """Return the last lines of a log; of a progress line its last state."""
+    if not path.is_file():
+        return []
+    with path.open(encoding="utf-8", errors="replace", newline="\n") as file:
+        return [line.rstrip().rsplit("\r", 1)[-1] for line in deque(file, maxlen=count)]

@@ -1,11 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The anchors ("priors") of RetinaFace: two squares in every cell of the maps at stride 8, 16 and 32.
+"""The anchors ("priors") of RetinaFace, and boxes and landmarks as offsets from them.
 
-    priors = prior_box((840, 840))          # float32 [29126, 4]: centre x, centre y, width, height
-    anchor_count(840)                       # 29126
+    priors = prior_box((840, 840))                  # float32 [29126, 4]: centre x, centre y, width, height
+    loc = bbox_encode(boxes, priors, VARIANCE)      # row i belongs to prior i
+    boxes = decode_bbox(loc, priors, VARIANCE)
 
-Anchors are shares of the input's width and height (0..1), in the order of the network's output: level, row, column,
-size.
+There are two squares in every cell of the maps at stride 8, 16 and 32, in the order of the network's output: level,
+row, column, size. Anchors, boxes (xyxy) and landmarks are relative to the input's width and height (0..1). Decoders
+take leading batch dimensions.
+
+Offsets of a box (Ren et al. 2015, arXiv 1506.01497, equation 2, divided by the variances v as in SSD, arXiv
+1512.02325): t_xy = (centre - prior_xy) / (v0 prior_wh), t_wh = ln(wh / prior_wh) / v1; of a landmark p:
+t = (p - prior_xy) / (v0 prior_wh).
 """
 from __future__ import annotations
 
@@ -16,14 +22,19 @@ import numpy as np
 
 MIN_SIZES = ((16, 32), (64, 128), (256, 512))
 STEPS = (8, 16, 32)
-# Anchors of a large photograph take 4 MB; an evaluation meets many sizes.
+# Anchors of a large photograph take 4 MB, and an evaluation has images of many sizes.
 CACHED_SIZES = 16
 LARGEST_SIDE = 4096
+POINTS = 5
+# Scale of the offsets: of centre and landmarks, of size.
+VARIANCE = (0.1, 0.2)
+# ln of a side of zero must stay finite.
+SMALLEST_RATIO = 1e-12
 
 
 def prior_box(image_sizes: Sequence[int], min_sizes: Sequence[Sequence[int]] = MIN_SIZES,
               steps: Sequence[int] = STEPS, clip: bool = False) -> np.ndarray:
-    """Anchors of an input of this size (Deng et al. 2019, section 4.2; one aspect ratio).
+    """Anchors of an input of this size (Deng et al. 2019, arXiv 1905.00641, section 4.2; one aspect ratio).
 
     A map has ceil(side / step) cells, so that centres of the last row and column may lie outside the input.
 
@@ -42,7 +53,7 @@ def prior_box(image_sizes: Sequence[int], min_sizes: Sequence[Sequence[int]] = M
 
 def anchor_count(image_size: int | Sequence[int]) -> int:
     """Number of anchors of a square input of this side, or of (height, width), in pixels."""
-    height, width = (image_size, image_size) if np.ndim(image_size) == 0 else image_size
+    height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
     return sum(-(-height // step) * -(-width // step) * len(sizes) for step, sizes in zip(STEPS, MIN_SIZES))
 
 
@@ -50,6 +61,36 @@ def square_side(count: int) -> int | None:
     """The side of the largest square input with `count` anchors; None when no square up to 4096 has so many."""
     sides = range(STEPS[0], LARGEST_SIDE + 1, STEPS[0])
     return next((side for side in sides if anchor_count(side) == count), None)
+
+
+def bbox_encode(matched: np.ndarray, priors: np.ndarray, variances: Sequence[float]) -> np.ndarray:
+    """Boxes [N, 4] xyxy as offsets [N, 4] float32 from their priors [N, 4]."""
+    centres = (matched[:, :2] + matched[:, 2:]) / 2
+    ratios = (matched[:, 2:] - matched[:, :2]) / priors[:, 2:]
+    offsets = (centres - priors[:, :2]) / (variances[0] * priors[:, 2:])
+    sizes = np.log(np.maximum(ratios, SMALLEST_RATIO)) / variances[1]
+    return np.concatenate([offsets, sizes], axis=1).astype(np.float32)
+
+
+def landmark_encode(matched: np.ndarray, priors: np.ndarray, variances: Sequence[float]) -> np.ndarray:
+    """Landmarks [N, 10] (x, y of five points) as offsets [N, 10] float32 from their priors [N, 4]."""
+    points = matched.reshape(-1, POINTS, 2)
+    offsets = (points - priors[:, None, :2]) / (variances[0] * priors[:, None, 2:])
+    return offsets.reshape(-1, 2 * POINTS).astype(np.float32)
+
+
+def decode_bbox(bbox: np.ndarray, priors: np.ndarray, variance: Sequence[float]) -> np.ndarray:
+    """Offsets [..., N, 4] to boxes [..., N, 4] xyxy, as shares of the input."""
+    centres = priors[:, :2] + bbox[..., :2] * (priors[:, 2:] * np.float32(variance[0]))
+    halves = priors[:, 2:] * np.exp(bbox[..., 2:] * np.float32(variance[1])) / 2
+    return np.concatenate([centres - halves, centres + halves], axis=-1)
+
+
+def decode_landm(landm: np.ndarray, priors: np.ndarray, variance: Sequence[float]) -> np.ndarray:
+    """Offsets [..., N, 10] to landmarks [..., N, 10] (x, y of five points), as shares of the input."""
+    points = landm.reshape(*landm.shape[:-1], POINTS, 2)
+    decoded = priors[:, None, :2] + points * (priors[:, None, 2:] * np.float32(variance[0]))
+    return decoded.reshape(landm.shape)
 
 
 @lru_cache(maxsize=CACHED_SIZES)

@@ -11,7 +11,7 @@ from easydict import EasyDict
 from dependency.centernet.src.lib.detectors.rules import DETECTOR, INFERENCE, IOU, LARGEST_SIDE, numbers
 from src.cli.options import Option, Presets, Table, defaults_of
 from src.common.device import RUNTIMES, TARGETS
-from src.retinaface.coding import VARIANCE
+from src.retinaface.anchors import VARIANCE
 from src.retinaface.layers import BACKBONES
 from src.training.lr_schedule import SCHEDULES
 

@@ -19,24 +19,29 @@ import numpy as np
 
 from dependency.errors import InputError
 from src.common.log import LOGGER
-from src.retinaface import torch_names
-from src.retinaface.coding import VARIANCE
-from src.retinaface.layers import BACKBONE, BACKBONES, NETWORK_INPUT, backbone_of, tensor_shapes
-from src.retinaface.torch_names import from_torch, our_name, own_names
-from src.weights import checkpoint
+from src.retinaface import layers
+from src.retinaface.anchors import VARIANCE
+from src.retinaface.layers import (
+    BACKBONE,
+    BACKBONES,
+    NETWORK_INPUT,
+    backbone_of,
+    from_torch,
+    our_name,
+    own_names,
+    tensor_shapes,
+)
 from src.weights.checkpoint import load_report
 from src.weights.conversion import (
     TORCHVISION_INPUT,
     Converted,
     TorchWeights,
     change_input,
-    read_torch,
-    require_checkpoint,
+    read_checkpoint,
+    read_source,
     require_same_use,
 )
 from src.weights.known_files import sha256_of
-from src.weights.onnx_file import is_onnx
-from src.weights.torch_file import is_torch_file
 
 OPTIONS = ("fold_input_norm",)
 PROJECT = "Pytorch_Retinaface"
@@ -48,7 +53,7 @@ def recognises(names: Iterable[str]) -> bool:
     return backbone_of(our_name(name) for name in names) is not None
 
 
-def convert(source: str | Path, part: str = "all", fold_input_norm: bool | None = None) -> Converted:
+def convert(path: str | Path, part: str = "all", fold_input_norm: bool | None = None) -> Converted:
     """Read a file of weights.
 
     ImageNet backbones were trained on RGB in another scale than the detector feeds. With `fold_input_norm` their first
@@ -56,18 +61,24 @@ def convert(source: str | Path, part: str = "all", fold_input_norm: bool | None 
     Pytorch_Retinaface and the model zoo do.
 
     Args:
-        source: a .pth or .ckpt file.
+        path: a .pth or .ckpt file.
         part: "all", or "backbone" for the tensors of `base.` alone.
         fold_input_norm: None folds ImageNet backbones; detectors have our input already.
 
     Raises:
         InputError: unreadable, of another model, or a tensor missing, unknown, of another shape or not finite.
     """
-    path = Path(source)
-    tensors, metadata, framework = _read(path)
+    source = read_source(path)
+    metadata = source.metadata
+    model = (metadata or {}).get("model", "retinaface")
+    if model != "retinaface":
+        raise InputError(f"{path}: the file's metadata says model {model}, not retinaface; give --model {model} or "
+                         "another checkpoint")
+    tensors = from_torch(source.tensors) if source.framework == "PyTorch" else own_names(source.tensors)
     backbone = backbone_of(tensors)
     if backbone is None:
-        raise InputError(f"{path}: not {_KNOWN} (its first tensor is {next(iter(tensors), None)}); give one of these")
+        raise InputError(f"{path}: not {_KNOWN} as a .pth or .ckpt (its first tensor is {source.first_name}); give one "
+                         "of these")
     only_backbone = all(name.startswith(BACKBONE) for name in tensors)
     is_imagenet = only_backbone and metadata is None
     if fold_input_norm and not is_imagenet:
@@ -85,8 +96,8 @@ def convert(source: str | Path, part: str = "all", fold_input_norm: bool | None 
             stem = BACKBONES[backbone]
             tensors = change_input(tensors, stem.stem, stem.stem_norm, fed, NETWORK_INPUT)
         fed = dict(NETWORK_INPUT)
-    origin = f"{'ImageNet' if is_imagenet else 'RetinaFace'} {backbone} ({framework})"
-    return Converted(tensors, _metadata(path, metadata or {}, backbone, fed, part), report, origin)
+    origin = f"{'ImageNet' if is_imagenet else 'RetinaFace'} {backbone} ({source.framework})"
+    return Converted(tensors, _metadata(source.path, metadata or {}, backbone, fed, part), report, origin)
 
 
 def read_backbone(path: str | Path, backbone: str = "resnet50", fold_input_norm: bool | None = None) -> Converted:
@@ -114,7 +125,7 @@ def to_torch(path: str | Path) -> TorchWeights:
     Raises:
         InputError: as `convert`; or no checkpoint, only a backbone, fed or read in another way than there.
     """
-    require_checkpoint(path)
+    read_checkpoint(path)
     converted = convert(path)
     metadata, options = converted.metadata, converted.metadata["options"]
     if metadata.get("part") == "backbone":
@@ -124,23 +135,7 @@ def to_torch(path: str | Path) -> TorchWeights:
         if options.get(key, usual) != usual:
             LOGGER.warning("%s was trained with %s %s: set it in data/config.py of %s", path, key, options[key],
                            PROJECT)
-    return TorchWeights(torch_names.to_torch(converted.tensors), PROJECT)
-
-
-def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any] | None, str]:
-    """Read (tensors under our names, metadata if the file has one, "PyTorch" or "MindSpore")."""
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; give a .pth or .ckpt")
-    if is_torch_file(path):
-        return from_torch(read_torch(path)), None, "PyTorch"
-    if is_onnx(path):
-        raise InputError(f"{path}: an ONNX file; RetinaFace's weights are read from a .pth or .ckpt")
-    read = checkpoint.load(path)
-    model = (read.metadata or {}).get("model", "retinaface")
-    if model != "retinaface":
-        raise InputError(f"{path}: the file's metadata says model {model}, not retinaface; give --model {model} or "
-                         "another checkpoint")
-    return own_names(checkpoint.network_tensors(read)), read.metadata, "MindSpore"
+    return TorchWeights(layers.to_torch(converted.tensors), PROJECT)
 
 
 def _metadata(path: Path, metadata: dict[str, Any], backbone: str, fed: dict[str, Any], part: str) -> dict[str, Any]:
@@ -154,7 +149,7 @@ def _metadata(path: Path, metadata: dict[str, Any], backbone: str, fed: dict[str
     return {**{key: completed[key] for key in ("model", "options", "input", "source")}, "part": "backbone"}
 
 
-def _require_finite(path: Path, tensors: dict[str, np.ndarray]) -> None:
+def _require_finite(path: str | Path, tensors: dict[str, np.ndarray]) -> None:
     """Raise InputError for NaN and infinity: a .pth of the older layout has no checksum that would show damage."""
     for name, value in tensors.items():
         if not np.isfinite(value).all():

@@ -17,12 +17,12 @@ from typing import Any
 import numpy as np
 
 from dependency.centernet.src.lib.datasets.dataset.coco_hp import Record
-from dependency.errors import InputError
+from src.cli.options import flat
 from src.data.sampler import SamplePlan, first_readable
 from src.data.training_set import BadImages, read_training_image, training_records
-from src.retinaface.anchors import prior_box
+from src.retinaface.anchors import VARIANCE, prior_box
 from src.retinaface.augmentation import Augmentation, augment_sample
-from src.retinaface.coding import VARIANCE
+from src.retinaface.config import OPTIONS
 from src.retinaface.layers import NETWORK_INPUT
 from src.retinaface.matching import IGNORED, match
 
@@ -49,15 +49,11 @@ class SampleOptions(Augmentation):
     min_face: float = 8.0
 
     def __post_init__(self) -> None:
-        for good, name, value, expected in (
-                (self.image_size >= 1, "image_size", self.image_size, "a side in pixels, such as 840"),
-                (len(self.variance) == 2 and min(self.variance) > 0, "variance", self.variance, "two numbers over 0"),
-                (not self.crop_choice or 0 < min(self.crop_choice) and max(self.crop_choice) <= 2, "crop_choice",
-                 self.crop_choice, "shares of the shorter side over 0, up to 2"),
-                (0 < self.match_thresh <= 1, "match_thresh", self.match_thresh, "an overlap over 0, up to 1"),
-                (0 <= self.flip <= 1, "flip", self.flip, "a probability from 0 to 1")):
-            if not good:
-                raise InputError(f"--{name}: {value} is not {expected}")
+        options = flat(OPTIONS)
+        for name in ("image_size", "variance", "crop_choice", "match_thresh", "flip", "min_face"):
+            value = getattr(self, name)
+            if value is not None:
+                options[name].rule.require(f"--{name}", value)
 
     @classmethod
     def of(cls, cfg: Mapping[str, Any]) -> SampleOptions:

@@ -11,28 +11,24 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dependency.centernet.src.lib.detectors.base_detector import NonFiniteMaps
 from dependency.errors import InputError
-from src.retinaface.anchors import prior_box
-from src.retinaface.coding import VARIANCE, decode_bbox, decode_landm
-
-# Faces of exp(8) times their anchor have more pixels than any image: such a code means nothing, and must not overflow.
-MAX_LOG_SIZE = 8.0
+from src.inference.rows import MAX_LOG_SIZE, require_finite
+from src.retinaface.anchors import VARIANCE, decode_bbox, decode_landm, prior_box
 
 Output = Sequence[np.ndarray]
 
 
 def decode_retinaface(output: Output, shape: tuple[int, int], top_k: int, score_threshold: float = 0.0,
                       peaks: bool = False, variance: Sequence[float] = VARIANCE, clip: bool = False) -> np.ndarray:
-    """Decode the anchors that are likely a face (Deng et al. 2019, section 4.2).
+    """Decode the anchors that are likely a face (Deng et al. 2019, arXiv 1905.00641, section 4.2).
 
     Args:
         output: (bbox, conf, landm) of one image.
         shape: (height, width) of the input; the anchors follow from it.
-        top_k: most rows returned.
+        top_k: maximum number of rows.
         score_threshold: only anchors with a higher score.
-        peaks: not for this model, which has no heatmap; must be False.
-        variance: scale of the codes of centre and size that the network was trained with.
+        peaks: must be False; this model has no heatmap.
+        variance: scale of the offsets, see `anchors`, that the network was trained with.
         clip: whether it was trained with anchors clipped to the image.
 
     Raises:
@@ -47,21 +43,15 @@ def decode_retinaface(output: Output, shape: tuple[int, int], top_k: int, score_
         raise InputError(f"the network gave {len(conf)} anchors for an input of {shape[1]} x {shape[0]} pixels, which "
                          f"has {len(priors)}; is this RetinaFace with anchors of stride 8, 16 and 32?")
     scores = conf[:, 1]
-    if not np.isfinite(scores).all():
-        raise _non_finite("scores hold")
+    require_finite(scores, "scores")
     chosen = np.flatnonzero(scores > score_threshold)
     chosen = chosen[np.argsort(-scores[chosen], kind="stable")[:top_k]]
     bbox, landm, priors = bbox[chosen], landm[chosen], priors[chosen]
-    if not (np.isfinite(bbox).all() and np.isfinite(landm).all()):
-        raise _non_finite("boxes or landmarks hold")
+    require_finite(bbox, "boxes")
+    require_finite(landm, "landmarks")
     bbox = np.concatenate([bbox[:, :2], np.minimum(bbox[:, 2:], MAX_LOG_SIZE / variance[1])], axis=1)
     size = np.array(shape[::-1], np.float32)
     boxes = decode_bbox(bbox, priors, variance) * np.tile(size, 2)
     landmarks = decode_landm(landm, priors, variance) * np.tile(size, 5)
     rows = np.concatenate([boxes, scores[chosen, None], landmarks], axis=1)
     return rows.astype(np.float32, copy=False)
-
-
-def _non_finite(what: str) -> NonFiniteMaps:
-    return NonFiniteMaps(f"the network's {what} NaN or infinity: these weights diverged in training or are damaged; "
-                         "take an earlier checkpoint")

@@ -27,30 +27,31 @@ TERMS = ("loc", "conf", "landm")
 
 
 class MultiBoxLoss(nn.Cell):
-    """Box, class and landmark loss with hard negative mining (Deng et al. 2019, section 3.2; Liu et al. 2016, SSD).
+    """Box, class and landmark loss with hard negative mining (Deng et al. 2019, arXiv 1905.00641, section 3).
 
     loc: smooth L1 over the anchors of faces; conf: cross entropy over these and the hardest background anchors of the
-    image; both divided by the number of anchors with a face in the batch. landm: smooth L1 over the anchors of faces
-    with landmarks, divided by their number. An image without a face adds nothing.
+    image, as in SSD (Liu et al. 2016, arXiv 1512.02325, section 2.2); both divided by the number of anchors with a face
+    in the batch. landm: smooth L1 over the anchors of faces with landmarks, divided by their number. An image without a
+    face adds nothing.
 
     Args:
         num_classes: 2, background and face.
         num_boxes: anchors of an image, `anchor_count(image_size)`.
         neg_pre_positive: background anchors mined for every anchor with a face.
-        batch_size: not needed, the data tell; taken for the sake of older scripts.
-        devices: how many share the batch; the terms are divided by the anchors of all of them, so that the mean over
-            the devices is the loss of the whole batch.
+        batch_size: not used; accepted for the manual's scripts.
+        world_size: number of devices that share the batch; the terms are divided by the anchors of all of them, so
+            that the mean over the devices is the loss of the whole batch.
     """
 
     def __init__(self, num_classes: int, num_boxes: int, neg_pre_positive: int, batch_size: int | None = None,
-                 devices: int = 1):
+                 world_size: int = 1):
         super().__init__()
         del batch_size
         self.num_classes = num_classes
         self.num_boxes = num_boxes
         self.neg_pre_positive = neg_pre_positive
-        self.total = Total(devices)
-        self.devices = devices
+        self.total = Total(world_size)
+        self.world_size = world_size
 
     def construct(self, loc_data: Tensor, loc_t: Tensor, conf_data: Tensor, conf_t: Tensor, landm_data: Tensor,
                   landm_t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -58,8 +59,8 @@ class MultiBoxLoss(nn.Cell):
         has_face = ops.logical_and(conf_t != BACKGROUND, conf_t != IGNORED)
         face = has_face.astype("float32")
         has_landmarks = (conf_t > BACKGROUND).astype("float32")
-        faces = self.total(face.sum()).clip(1.0, None) / self.devices
-        marked = self.total(has_landmarks.sum()).clip(1.0, None) / self.devices
+        faces = self.total(face.sum()).clip(1.0, None) / self.world_size
+        marked = self.total(has_landmarks.sum()).clip(1.0, None) / self.world_size
         loss_loc = (_smooth_l1(loc_data, loc_t) * face).sum() / faces
         loss_landm = (_smooth_l1(landm_data, landm_t) * has_landmarks).sum() / marked
         logits = conf_data.astype("float32")
@@ -69,20 +70,20 @@ class MultiBoxLoss(nn.Cell):
         return loss_loc, loss_conf, loss_landm
 
     def _mine(self, entropy: Tensor, is_background: Tensor, faces: Tensor) -> Tensor:
-        """[B, N] weights of the mined background anchors: 1 or 0; equally hard ones on the brink share what is left.
+        """Weights [B, N] of the mined background anchors: 1 or 0; anchors exactly at the threshold share the remainder.
 
         Padding gives thousands of anchors the very same entropy, so that a bare threshold would take them all.
         """
         count = entropy.shape[1]
         background = is_background.astype("float32")
-        wanted = ops.minimum(self.neg_pre_positive * faces, count - 1)
+        quota = ops.minimum(self.neg_pre_positive * faces, count - 1)
         entropy = ops.where(is_background, entropy, ops.full_like(entropy, -1.0))
         ranked, _ = ops.topk(entropy, count, -1)
-        brink = ops.gather_elements(ranked, 1, (wanted - 1).clip(0.0, None).astype("int32"))
-        harder = (entropy > brink).astype("float32")
-        level = (entropy == brink).astype("float32") * background
-        left = wanted - harder.sum(axis=1, keepdims=True)
-        return harder + level * left / level.sum(axis=1, keepdims=True).clip(1.0, None)
+        threshold = ops.gather_elements(ranked, 1, (quota - 1).clip(0.0, None).astype("int32"))
+        above = (entropy > threshold).astype("float32")
+        equal = (entropy == threshold).astype("float32") * background
+        remainder = quota - above.sum(axis=1, keepdims=True)
+        return above + equal * remainder / equal.sum(axis=1, keepdims=True).clip(1.0, None)
 
 
 class RetinaFaceWithLossCell(nn.Cell):
@@ -176,12 +177,12 @@ def _weighted(terms: tuple, weights: tuple) -> Tensor:
 
 
 def _smooth_l1(prediction: Tensor, target: Tensor) -> Tensor:
-    """[B, N, C] twice -> [B, N], summed over C (Girshick 2015, equation 3)."""
+    """[B, N, C] twice -> [B, N], summed over C (Girshick 2015, arXiv 1504.08083, equation 3)."""
     return ops.smooth_l1_loss(prediction.astype("float32"), target, beta=1.0, reduction="none").sum(axis=-1)
 
 
 def _log_sum_exp(logits: Tensor) -> Tensor:
-    """[B, N, C] -> [B, N], each row relative to its own largest, so that none underflows to log(0)."""
+    """[B, N, C] -> log of the sum of exponentials [B, N]; the largest is subtracted first, so that none overflows."""
     largest = ops.stop_gradient(logits.max(axis=-1, keepdims=True))
     return ops.log(ops.exp(logits - largest).sum(axis=-1)) + largest.squeeze(-1)
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from src.retinaface.coding import bbox_encode, landmark_encode
+from src.retinaface.anchors import bbox_encode, landmark_encode
 
 BACKGROUND = 0
 # Neither face nor background: takes no part in any loss.
@@ -44,12 +44,12 @@ class _Overlaps:
         self.scratch += self.face_area[face]
         return np.divide(self.intersection, self.scratch, out=self.iou)
 
-    def ambiguous(self, face: int, best: float) -> np.ndarray:
+    def ambiguous(self, best: float) -> np.ndarray:
         """[N] bool: anchors that must not learn that this face is background; for the face of the last `row`.
 
         They overlap it at least half as well as the best anchor does (GATE at most), or lie half inside it.
         """
-        near = self.iou >= max(min(GATE, best / 2), np.finfo(np.float32).tiny)
+        near = self.iou >= max(min(GATE, best / 2), float(np.finfo(np.float32).tiny))
         return near | (self.intersection >= self.anchor_area / 2)
 
     def _extent(self, face: int, axis: int, out: np.ndarray) -> None:
@@ -119,7 +119,7 @@ def _assign(overlaps: _Overlaps, labels: np.ndarray, threshold: float,
             owner[better] = face
             np.maximum(best, row, out=best)
         elif label == IGNORED or ignore_tiny:
-            ignored |= overlaps.ambiguous(face, row[nearest])
+            ignored |= overlaps.ambiguous(float(row[nearest]))
     owners = _settle(overlaps, claims)
     forced = np.fromiter(owners, np.intp, len(owners))
     owner[forced] = np.fromiter(owners.values(), np.intp, len(owners))

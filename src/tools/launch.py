@@ -1,19 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Start a training on several devices, of one host or many, watch over it, and start it again after a failure.
+"""Start a training on several devices, watch over it, and start it again after a failure.
 
     python scripts/launch.py --devices 8 -- train.py --model centerface --lr 4e-3 ...
-    python scripts/launch.py --devices 8 --hosts 10.0.0.1,10.0.0.2 --max_restarts 3 -- train.py ...   on every host
+    python scripts/launch.py --devices 8 --hosts 10.0.0.1,10.0.0.2 -- train.py ...            on every host
 
-Shows what rank 0 logs. When a process dies, all are ended within seconds, on all hosts: the first one is named, with
-how it ended and the last lines of its log, and its status is the status here (128 + signal, as in a shell). With
---max_restarts the training then goes on from its last checkpoint. Ctrl+C or SIGTERM: all end after the running step,
-with a checkpoint. Each attempt logs to a folder of its own: LOG_DIR/attempt_1/worker_<rank>.log, ...
+Shows what rank 0 logs. When a process of this host dies, it is named with how it ended and the last lines of its log,
+all others of this host are ended within seconds, and its status is the status here (128 + signal, as in a shell). With
+--max_restarts a training on one host then goes on from its last checkpoint. Ctrl+C or SIGTERM: all end after the
+running step, with a checkpoint. Each attempt logs to a folder of its own: LOG_DIR/attempt_1/worker_<rank>.log, ...
 """
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import sys
-import uuid
+from collections.abc import Mapping
+from dataclasses import replace
+from itertools import count
 from pathlib import Path
 
 from easydict import EasyDict
@@ -23,11 +27,16 @@ from dependency.errors import InputError
 from src.cli.arguments import Parser
 from src.cli.options import Option, Table
 from src.cli.program import run
-from src.launch.engines import LAUNCHERS
-from src.launch.plan import Plan
-from src.launch.supervise import Supervisor
+from src.launch.commands import Command, Job, mpirun, msrun, rank_table
+from src.launch.hosts import find_hosts, free_port
+from src.launch.watch import Attempt, StopSignal, say
 from src.tools.hccl_tools import table_servers
+from src.training import run_file
 
+LAUNCHERS = ("auto", "msrun", "mpirun", "rank_table")
+BAD_INPUT = 2               # the status of a program whose input is wrong: it would fail again
+MASTER_PORT = 8118
+Servers = Mapping[str, Mapping[int, str]]       # of a rank table: address -> (rank -> device number)
 OPTIONS: Table = {
     "Processes": {
         "devices": Option(8, "Number of processes on this host.", low=1, high=4096),
@@ -38,8 +47,8 @@ OPTIONS: Table = {
                                    "own devices.", metavar="FILE"),
         "visible_devices": Option(None, "Devices that the processes may use, instead of 0,1,2,... (sets "
                                         "CUDA_VISIBLE_DEVICES and ASCEND_RT_VISIBLE_DEVICES).", metavar="ID,ID"),
-        "max_restarts": Option(0, "Start again up to N times after a failure, from the last checkpoint; never after "
-                                  "status 2, which is bad input.", low=0, high=1_000_000),
+        "max_restarts": Option(0, "Start again up to N times after a failure, from the last checkpoint; on one host "
+                                  "only, and never after status 2, which is bad input.", low=0, high=1_000_000),
         "log_dir": Option("launch", "Folder of the logs, attempt_<k>/worker_<rank>.log; nothing in it is overwritten.",
                           metavar="DIR"),
         "tail": Option(30, "Lines of a dead process's log to show.", low=0, high=1_000_000),
@@ -50,14 +59,14 @@ OPTIONS: Table = {
     },
     "Several hosts": {
         "hosts": Option(None, "Addresses of all hosts, the first is the master; or their number, with --master_addr "
-                              "and --host_rank, for batch systems. Run the same command on every host, with the same "
+                              "and --host_rank. Run the same command on every host, with the same "
                               "files in the same places; only the first one writes checkpoints.", metavar="A,B,..."),
         "master_addr": Option(None, "Address of the first host (default: the first of --hosts).", metavar="ADDRESS"),
-        "master_port": Option(8118, "Port of MindSpore's scheduler there, a later one where it is in use; the "
-                                    "launchers use the port after it.", low=1, high=65534),
+        "master_port": Option(0, "Port of MindSpore's scheduler there; 0 = 8118, with a single host any free port.",
+                              low=0, high=65535),
         "host_rank": Option(None, "Number of this host, from 0 (default: found by its addresses).",
                             rule=whole(0, 100_000)),
-        "wait": Option(600.0, "Seconds to wait for the other hosts.", low=0, high=1e6),
+        "wait": Option(600, "Seconds that the processes wait for those of the other hosts.", low=0, high=1_000_000),
         "which_host": Option(False, "Print the number of this host and exit."),
     },
 }
@@ -70,7 +79,7 @@ def parse(argv: list[str]) -> tuple[EasyDict, list[str]]:
         InputError: a number out of range, no program.
     """
     split = argv.index("--") if "--" in argv else len(argv)
-    args, _ = Parser(OPTIONS, __doc__, prog="launch.py", usage="launch.py [options] -- PROGRAM.py ARGUMENTS").read(
+    args = Parser(OPTIONS, __doc__, prog="launch.py", usage="launch.py [options] -- PROGRAM.py ARGUMENTS").read(
         argv[:split])
     program = argv[split + 1:]
     if not program:
@@ -87,18 +96,93 @@ def parse(argv: list[str]) -> tuple[EasyDict, list[str]]:
     return args, program
 
 
+def build_job(args: EasyDict, program: list[str], servers: Servers) -> Job:
+    """Return what this host has to start; logs and port are those of the first attempt.
+
+    Args:
+        servers: those of the rank table; empty without one.
+
+    Raises:
+        InputError: the options do not fit together, or this host.
+    """
+    hosts = find_hosts(args.hosts or ",".join(servers) or "1", args.master_addr,
+                       0 if len(servers) == 1 else args.host_rank)
+    if servers and hosts.count != len(servers):
+        raise InputError(f"--hosts {args.hosts}: {args.rank_table} has {len(servers)} servers; leave --hosts out")
+    if args.max_restarts and hosts.count > 1:
+        raise InputError("--max_restarts: only on one host; several are started again by their batch system, with "
+                         "--resume (docs/reliability.md)")
+    size = len(list(servers.values())[hosts.rank]) if servers else args.devices
+    environment = {"PYTHONUNBUFFERED": "1"}
+    if args.visible_devices:
+        environment.update(CUDA_VISIBLE_DEVICES=args.visible_devices, ASCEND_RT_VISIBLE_DEVICES=args.visible_devices)
+    return Job(program, size, Path(args.log_dir).resolve(), hosts, args.master_port or MASTER_PORT, args.wait,
+               environment, cores_of_each(args.task_set_core, size) if args.task_set else 0)
+
+
+def cores_of_each(wanted: int, processes: int) -> int:
+    """Return how many cores each process is bound to: `wanted`, or an equal part of the host's."""
+    if not shutil.which("taskset"):
+        raise InputError("--task_set 1: there is no taskset here; install util-linux")
+    total = os.cpu_count() or 1
+    if not wanted and total < processes:
+        raise InputError(f"--task_set 1: {total} cores for {processes} processes; give --task_set_core 1, or leave "
+                         "--task_set out")
+    return wanted or total // processes
+
+
+def build_commands(args: EasyDict, job: Job, servers: Servers) -> list[Command]:
+    """Return what starts the processes of this host."""
+    if args.launcher == "rank_table":
+        return rank_table(job, Path(args.rank_table).resolve(), list(servers.values()))
+    return mpirun(job) if args.launcher == "mpirun" else msrun(job)
+
+
+def run_attempts(args: EasyDict, job: Job, servers: Servers) -> int:
+    """Start the training, and again after a failure as often as --max_restarts says; return the last exit status."""
+    stop = StopSignal()
+    for attempt in range(args.max_restarts + 1):
+        folder = attempt_folder(job.log_dir)
+        folder.mkdir(parents=True)
+        if attempt == 0:
+            checkpoint_file = folder / "checkpoint.txt"
+        else:
+            checkpoint = run_file.newest_checkpoint(str(checkpoint_file))
+            say(f"attempt {attempt + 1} of {args.max_restarts + 1}, " + (
+                f"goes on from {checkpoint}" if checkpoint else "from the start: there is no checkpoint yet"))
+        port = job.port if args.master_port or job.hosts.count > 1 else free_port()
+        environment = {**job.environment, run_file.VARIABLE: str(checkpoint_file)}
+        commands = build_commands(args, replace(job, log_dir=folder, port=port, environment=environment), servers)
+        say(f"starting {job.local_size} processes by {args.launcher}; logs: {folder}")
+        if job.hosts.rank:
+            say(f"rank 0, whose log is shown, runs on the first host ({job.hosts.master})")
+        status = Attempt(commands, job.local_size, args.tail, stop).run()
+        if status in (0, BAD_INPUT) or stop.number:
+            break
+    if stop.number:     # batch systems send it again
+        signal.signal(stop.number, signal.SIG_IGN)
+    return status
+
+
+def attempt_folder(log_dir: Path) -> Path:
+    """Return the first of LOG_DIR/attempt_1, LOG_DIR/attempt_2, ... that does not exist."""
+    return next(folder for folder in (log_dir / f"attempt_{number}" for number in count(1)) if not folder.exists())
+
+
 def main(argv: list[str] | None = None) -> int:
     args, program = parse(sys.argv[1:] if argv is None else argv)
-    plan = Plan(args, program, table_servers(Path(args.rank_table)) if args.rank_table else {})
+    servers = table_servers(Path(args.rank_table)) if args.rank_table else {}
+    job = build_job(args, program, servers)
     if args.which_host:
-        print(plan.place.rank)
+        print(job.hosts.rank)
         return 0
     if args.dry_run:
-        print("\n".join(map(str, plan.commands(plan.job(plan.attempt_folder(), args.master_port)))))
+        folder = attempt_folder(job.log_dir)
+        print("\n".join(map(str, build_commands(args, replace(job, log_dir=folder), servers))))
         return 0
     if args.launcher == "mpirun" and not shutil.which("mpirun"):
         raise InputError("--launcher mpirun: there is none here; install Open MPI, or leave --launcher out")
-    return Supervisor(plan, tag=uuid.uuid4().hex).run()
+    return run_attempts(args, job, servers)
 
 
 if __name__ == "__main__":

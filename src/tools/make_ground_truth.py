@@ -4,7 +4,7 @@
     python -m src.tools.make_ground_truth val.json ground_truth/
 
 Subsets by box height in pixels, as WIDER FACE's own are roughly: easy from 50, medium from 30, hard from 10; faces
-below or marked as ignored count neither as found nor as missed.
+below or marked as ignored do not count.
 """
 from __future__ import annotations
 
@@ -18,31 +18,34 @@ import numpy as np
 
 from dependency.centernet.src.lib.datasets.dataset.coco_hp import Record
 from dependency.errors import InputError
-from dependency.evaluate.ground_truth import write_ground_truth
 from src.cli.arguments import Parser
 from src.cli.program import run
-from src.data.annotations import read_annotations
 
 # Lowest box height in pixels of each subset; each subset holds the ones before it.
 HEIGHTS = {"easy": 50, "medium": 30, "hard": 10}
 
 
 def main(argv: list[str] | None = None) -> int:
+    """Write the folder and print what it holds."""
     parser = Parser({}, __doc__, prog="python -m src.tools.make_ground_truth")
-    parser.add_argument("annotation", type=Path, help="Annotation file: label.txt, *_bbx_gt.txt, .mat or train.json (docs/formats.md).")
-    parser.add_argument("folder", type=Path, help="Output folder; gets wider_{face,easy,medium,hard}_val.mat and val.mat.")
-    args, _ = parser.read(argv)
+    parser.add_argument("annotation", type=Path,
+                        help="Annotation file: label.txt, *_bbx_gt.txt, .mat or train.json (docs/formats.md).")
+    parser.add_argument("folder", type=Path,
+                        help="Output folder; gets wider_{face,easy,medium,hard}_val.mat and val.mat.")
+    args = parser.read(argv)
+    from src.data.annotations import read_annotations  # --help stays quick
     counts = make(read_annotations(args.annotation), args.folder)
     print(f"{args.folder}: " + ", ".join(f"{count} {name}" for name, count in counts.items()))
     return 0
 
 
 def make(records: Sequence[Record], folder: Path) -> dict[str, int]:
-    """Write the five .mat files; returns how many images and how many faces of each subset there are.
+    """Write the five .mat files; returns the number of images, and of faces by subset.
 
     Raises:
         InputError: no image at all, or a path that is not "<event>/<image>".
     """
+    from dependency.evaluate.ground_truth import write_ground_truth
     if not records:
         raise InputError("the annotation file names no image: there is nothing to score against")
     events: dict[str, list] = defaultdict(list)

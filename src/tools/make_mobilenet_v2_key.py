@@ -23,7 +23,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = Parser({}, __doc__, prog="python -m src.tools.make_mobilenet_v2_key")
     parser.add_argument("out", metavar="OUT", type=Path, nargs="?", default=Path("mobilenet_v2_key.ckpt"),
                         help="File to write (default: mobilenet_v2_key.ckpt).")
-    args, _ = parser.read(argv)
+    args = parser.read(argv)
     shapes = key_shapes()
     checkpoint.save(args.out, {name: np.zeros(shape, np.float32) for name, shape in shapes.items()})
     print(f"{args.out}: {len(shapes)} tensors, all zero")

@@ -16,7 +16,7 @@ import os
 import re
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -55,8 +55,8 @@ PATHS = {
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the command line; returns 1 where --validate or --layout find something amiss, else 0."""
-    args, _ = _parser().read(argv)
+    """Run the command line; returns 1 where --validate or --layout find a problem, else 0."""
+    args = _parser().read(argv)
     if not (args.out or args.validate or args.repair or args.layout):
         raise InputError("nothing to do; add --out train.json, --validate, --repair FILE or --layout FOLDER")
     if not (args.annotation or args.layout):
@@ -115,8 +115,8 @@ def _convert(args: EasyDict, out: Path, thorough: bool) -> None:
             source = only_existing(source, args.image_dir)
         elif args.image_dir is not None:
             _check_presence(source, args.image_dir, some=thorough)
-        mended, done = repair(source, args.image_dir, check_images=thorough and not args.headers_only)
-        sources.append(mended)
+        repaired, done = repair(source, args.image_dir, check_images=thorough and not args.headers_only)
+        sources.append(repaired)
         repairs += done
     records, dropped = filter_faces(merge(sources), args.min_size, args.ignore_small, args.drop_invalid)
     if not records:
@@ -171,7 +171,8 @@ def filter_faces(records: Sequence[Record], min_size: float = 0, ignore_small: f
     Returns:
         The records, and how many faces were dropped for which reason.
     """
-    filtered, dropped = [], Counter()
+    filtered: list[Record] = []
+    dropped: Counter[str] = Counter()
     for record in records:
         shorter = (record.boxes[:, 2:] - record.boxes[:, :2]).min(axis=1, initial=np.inf)
         invalid = record.ignore if drop_invalid else np.zeros_like(record.ignore)
@@ -202,17 +203,17 @@ def summary(out: Path, records: Sequence[Record], repairs: Sequence[Repair], dro
     return "\n".join(lines)
 
 
-def _kinds(kinds: Sequence[str]) -> str:
+def _kinds(kinds: Iterable[str]) -> str:
     counts = Counter(kinds)
     return ": " + ", ".join(f"{count:,} {kind}" for kind, count in counts.most_common()) if counts else ""
 
 
 def _lay_out(args: EasyDict) -> int:
     """Make the tree; fill in --out and --image_dir from it; write val.json where there are val images."""
-    made, lacking = make_layout(args.layout, args.wider, args.ground_truth)
-    for line in made:
+    links, missing = make_layout(args.layout, args.wider, args.ground_truth)
+    for line in links:
         print(line)
-    for line in lacking:
+    for line in missing:
         print(f"not found: {line}")
     val_images, val_mat = args.layout / "images/val/images", args.layout / "ground_truth/wider_face_val.mat"
     if val_images.is_dir() and val_mat.is_file():
@@ -224,7 +225,7 @@ def _lay_out(args: EasyDict) -> int:
     if not args.annotation:
         print(f"{args.out} is not made: add --annotation label.txt, with landmarks, or "
               "wider_face_split/wider_face_train.mat, with boxes only")
-    return 1 if lacking else 0
+    return 1 if missing else 0
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The CenterFace manual's dataset tree, made of links to a WIDER FACE download.
 
-    made, lacking = make_layout(Path("dataset/centerface"), Path("downloads"))
+    links, missing = make_layout(Path("dataset/centerface"), Path("downloads"))
 
     dataset/centerface/annotations/                 train.json, val.json go here
     dataset/centerface/images/train/images       -> downloads/WIDER_train/images
@@ -20,46 +20,47 @@ GROUND_TRUTH = ("wider_easy_val.mat", "wider_medium_val.mat", "wider_hard_val.ma
 
 def make_layout(target: Path, wider: Path,
                 ground_truth: Path | None = None) -> tuple[list[str], list[str]]:
-    """Make the tree under `target`; what is there already stays.
+    """Make the tree under `target`; existing files stay.
 
     Args:
         target: the folder to fill, for example dataset/centerface.
-        wider: holds what the unpacked downloads are: WIDER_train, WIDER_val, wider_face_split, eval_tools.
+        wider: holds the unpacked downloads WIDER_train, WIDER_val, wider_face_split, eval_tools.
         ground_truth: holds the four .mat files, where they are not under `wider`.
 
     Returns:
-        One line for each link that is in place, and one for each part of the download that was not found.
+        One line for each link, and one for each missing part of the download.
 
     Raises:
-        InputError: `wider` holds none of the parts, or something else has the place of a link.
+        InputError: `wider` holds none of the parts, or another file has the name of a link.
     """
     folders = [ground_truth] if ground_truth else []
     folders += [wider / name for name in ("eval_tools/ground_truth", "ground_truth", "wider_face_split")]
-    wanted = {target / f"images/{split}/images": [wider / f"WIDER_{split}/images"]
+    sources = {target / f"images/{split}/images": [wider / f"WIDER_{split}/images"]
               for split in ("train", "val")}
     for name in GROUND_TRUTH:
-        wanted[target / "ground_truth" / name] = [folder / name for folder in folders]
+        sources[target / "ground_truth" / name] = [folder / name for folder in folders]
     # The manual's test asks for val.mat, its evaluation for wider_face_val.mat: one file under two names.
-    wanted[target / "ground_truth/val.mat"] = wanted[target / "ground_truth/wider_face_val.mat"]
-    found = {link: next((place for place in places if place.exists()), None)
-             for link, places in wanted.items()}
-    if not any(found.values()):
+    sources[target / "ground_truth/val.mat"] = sources[target / "ground_truth/wider_face_val.mat"]
+    existing = {link: next((source for source in candidates if source.exists()), None)
+             for link, candidates in sources.items()}
+    if not any(existing.values()):
         raise InputError(f"{wider}: holds no WIDER_train, WIDER_val, .mat files; download them from {SOURCE}")
     (target / "annotations").mkdir(parents=True, exist_ok=True)
-    made, lacking = [], []
-    for link, place in found.items():
-        if place is None:
-            lacking.append(f"{wanted[link][0]} (for {link}); download it from {SOURCE}")
+    made: list[str] = []
+    missing: list[str] = []
+    for link, source in existing.items():
+        if source is None:
+            missing.append(f"{sources[link][0]} (for {link}); download it from {SOURCE}")
         else:
-            _link(link, place)
-            made.append(f"{link} -> {place}")
-    return made, lacking
+            _link(link, source)
+            made.append(f"{link} -> {source}")
+    return made, missing
 
 
-def _link(link: Path, place: Path) -> None:
+def _link(link: Path, source: Path) -> None:
     if link.is_symlink() or link.exists():
-        if link.resolve() != place.resolve():
-            raise InputError(f"{link} is there already and is not a link to {place}; move it away first")
+        if link.resolve() != source.resolve():
+            raise InputError(f"{link} is there already and is not a link to {source}; move it away first")
         return
     link.parent.mkdir(parents=True, exist_ok=True)
-    link.symlink_to(place.resolve(), target_is_directory=place.is_dir())
+    link.symlink_to(source.resolve(), target_is_directory=source.is_dir())

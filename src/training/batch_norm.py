@@ -1,30 +1,30 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is done to the batch normalisations of a finished network: standing still, and over several devices.
+"""Freeze the BatchNorm statistics of a network, or compute them over several devices.
 
     freeze_statistics(network.base)
-    synchronise(network, devices=8)         # once the weights are in their places
+    synchronise(network, devices=8)         # after loading the weights
 """
 from mindspore import Tensor, nn, ops
 
 
 def freeze_statistics(cell: nn.Cell) -> None:
-    """Let each BatchNorm in `cell` use its moving statistics in training too, and leave them as they are."""
+    """Make each BatchNorm in `cell` use its moving statistics in training too, without updating them."""
     for _, inner in cell.cells_and_names():
         if isinstance(inner, nn.BatchNorm2d):
             inner.use_batch_statistics = False
 
 
 def synchronise(cell: nn.Cell, devices: int) -> None:
-    """Let each BatchNorm in `cell` use the statistics of the batch over all devices; weights and names stay.
+    """Make each BatchNorm in `cell` use the statistics of the batch over all devices; weights and names stay.
 
-    Frozen ones are left alone. Does nothing for one device.
+    Frozen ones do not change. Does nothing for one device.
     """
     if devices == 1:
         return
     for _, parent in list(cell.cells_and_names()):
         for name, inner in list(parent.name_cells().items()):
             if isinstance(inner, nn.BatchNorm2d) and inner.use_batch_statistics is not False:
-                # Not by attribute, which would put the parent's prefix before the names a second time.
+                # Setting the attribute would add the parent's prefix to the parameter names a second time.
                 parent._cells[name] = SyncBatchNorm(inner, devices)     # pylint: disable=protected-access
                 if isinstance(parent, nn.SequentialCell):
                     parent.cell_list = list(parent._cells.values())     # pylint: disable=protected-access
@@ -36,8 +36,8 @@ class SyncBatchNorm(nn.Cell):
     `nn.SyncBatchNorm` does not run on a CPU, where this project proves that several devices compute what one does.
 
     Args:
-        norm: the one whose weights, moving statistics, eps and momentum it takes over.
-        devices: how many there are; each must have the same number of images.
+        norm: the BatchNorm that it replaces, with its weights, moving statistics, eps and momentum.
+        devices: the number of devices; each must have the same number of images.
     """
 
     def __init__(self, norm: nn.BatchNorm2d, devices: int):
@@ -45,7 +45,7 @@ class SyncBatchNorm(nn.Cell):
         self.moving_mean, self.moving_variance = norm.moving_mean, norm.moving_variance
         self.gamma, self.beta = norm.gamma, norm.beta
         self.eps = norm.eps
-        self.keep = 1.0 - norm.momentum     # MindSpore keeps the share of the new in `momentum`
+        self.keep = 1.0 - norm.momentum     # MindSpore's momentum is the weight of the new value
         self.devices = devices
         self.reduce = ops.AllReduce(ops.ReduceOp.SUM)
 

@@ -8,7 +8,6 @@ Every process must make the same calls in the same order: each waits for all the
 """
 import json
 import os
-import signal
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -19,7 +18,6 @@ import numpy as np
 from mindspore import Tensor, nn, ops
 
 from dependency.errors import InputError, TrainingError
-from src.training import run_file
 
 
 class Total(nn.Cell):
@@ -112,9 +110,6 @@ def connect(is_distributed: bool) -> Ranks:
         why = "--is_distributed" if is_distributed else f"RANK_SIZE={os.environ.get('RANK_SIZE')} is set"
         raise InputError(f"{why}: no launcher started this process; use scripts/train_distribute.sh, or "
                          "`msrun --worker_num=N --local_worker_num=N --join=True train.py ...`")
-    if os.environ.get("MS_ROLE") == "MS_SCHED" and run_file.is_launched():
-        # Batch systems signal every process: the scheduler has to outlive the workers' last step; the launcher ends it.
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
     try:
         init()
     except RuntimeError as error:

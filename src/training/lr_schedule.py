@@ -23,7 +23,7 @@ def schedule(name: str, *, lr: float, steps_per_epoch: int, max_epoch: int, warm
             lr_epochs (counted from 0); `cosine` falls with every step to eta_min at the end; `cosine_annealing` is
             the manual's, constant within an epoch, with period t_max (at least max_epoch) epochs.
         warmup_epochs: linear rise (i + 1) / n over the first n = warmup_epochs * steps_per_epoch steps.
-        eta_min: where the cosines end.
+        eta_min: the final rate of the cosines.
     """
     if name not in SCHEDULES:
         raise InputError(f"--lr_scheduler: '{name}' is not one of {', '.join(SCHEDULES)}")
@@ -35,14 +35,14 @@ def schedule(name: str, *, lr: float, steps_per_epoch: int, max_epoch: int, warm
         rates = [lr * lr_gamma ** sum(step // steps_per_epoch >= epoch for epoch in lr_epochs)
                  for step in range(total)]
     else:
-        by_epoch = SCHEDULES[name](lr, eta_min, max_epoch, max(t_max, max_epoch))
+        by_epoch = EPOCH_SCHEDULES[name](lr, eta_min, max_epoch, max(t_max, max_epoch))
         rates = [by_epoch[step // steps_per_epoch] for step in range(total)]
     rates[:warmup] = [lr * (step + 1) / warmup for step in range(warmup)]
     return rates
 
 
 def linear_scale(images: int, reference: int) -> float:
-    """What a learning rate made for `reference` images a step is multiplied by (Goyal et al. 2017, section 2.1).
+    """The factor on a learning rate that was chosen for `reference` images a step (Goyal et al. 2017, section 2.1).
 
     Args:
         images: of one step, over all devices.
@@ -74,7 +74,8 @@ def _annealing_sample(lr: float, eta_min: float, max_epoch: int, t_max: int) -> 
     return [_cosine(lr, eta_min, epoch, period) for epoch in kept[:max_epoch]]
 
 
-SCHEDULES: dict[str, Callable] = {
-    "multistep": None, "exponential": None, "cosine": None,
+# (lr, eta_min, max_epoch, t_max) -> the rate of each epoch.
+EPOCH_SCHEDULES: dict[str, Callable[[float, float, int, int], list[float]]] = {
     "cosine_annealing": _annealing, "cosine_annealing_V2": _annealing_v2, "cosine_annealing_sample": _annealing_sample,
 }
+SCHEDULES = ("multistep", "exponential", "cosine", *EPOCH_SCHEDULES)

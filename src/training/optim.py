@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Optimisers and their parameter groups."""
+"""The optimisers of training and their parameter groups."""
 from collections.abc import Sequence
 
 from mindspore import nn
@@ -14,7 +14,8 @@ def build_optimizer(name: str, params: Sequence, rates: Sequence[float], weight_
     Args:
         name: "adam", "sgd" or "momentum".
         rates: the learning rate of every step (`lr_schedule.schedule`).
-        slow_prefix, slow_factor: parameters whose names start so (a pretrained backbone) learn at this share of it.
+        slow_prefix, slow_factor: parameters whose names start with the prefix (a pretrained backbone) learn at
+            this fraction of the rate.
     """
     params = param_groups(params, list(map(float, rates)), weight_decay, slow_prefix, slow_factor)
     if name == "adam":
@@ -26,7 +27,7 @@ def build_optimizer(name: str, params: Sequence, rates: Sequence[float], weight_
 
 def param_groups(params: Sequence, rates: Sequence[float], weight_decay: float = 0.0, slow_prefix: str = "",
                  slow_factor: float = 1.0) -> list[dict]:
-    """Groups by (slow or not, decayed or not), empty ones left out; updates keep the given order."""
+    """Groups by (slow or not, decayed or not), empty ones left out; updates keep the order of `params`."""
     groups: dict[tuple[float, float], list] = {}
     for param in params:
         factor = slow_factor if slow_prefix and param.name.startswith(slow_prefix) else 1.0

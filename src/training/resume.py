@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a training checkpoint holds beside the weights, and how a run goes on from it.
+"""What a training checkpoint holds beside the weights, and how a run continues from it.
 
     save_state(path, step_cell, network, metadata, {"epoch": 3, "step": 594})
-    position = load_state("outputs/.../0-3_594.ckpt", step_cell, network)      # None if it holds only weights
+    position = load_state("outputs/.../0-3_594.ckpt", step_cell, network, own_names, names)     # None: weights only
 
 Plain names are the weights to use: the moving average where there is one. The weights in training are then kept under
 `raw.`; the optimiser's moments keep MindSpore's names.
@@ -45,18 +45,19 @@ def save_state(path: Path, step: TrainStep, network: nn.Cell, metadata: dict[str
     checkpoint.save(path, tensors, metadata, position)
 
 
-def load_state(path: Path, step: TrainStep, network: nn.Cell, own_names: Renaming, names: OptionNames) -> dict[str, Any] | None:
+def load_state(path: Path, step: TrainStep, network: nn.Cell, own_names: Renaming,
+               names: OptionNames) -> dict[str, Any] | None:
     """Put a checkpoint into network, optimiser and moving average.
 
     Args:
         path: the checkpoint.
-        step, network: what it was made from, or alike.
+        step, network: built with the same options as those that wrote it.
         own_names: tensors -> those of the network under its own names (a spec's `own_names`).
         names: of the model's options, for messages.
 
     Returns:
-        the position that `save_state` was given; None when the file holds weights only (a converted or a final
-        model): then training starts at epoch 1 from them.
+        The position passed to `save_state`; None when the file holds weights only (a converted or a final model):
+        then training starts at epoch 1 from them.
 
     Raises:
         InputError: the file is damaged, or of another network or optimiser.
@@ -67,7 +68,7 @@ def load_state(path: Path, step: TrainStep, network: nn.Cell, own_names: Renamin
     values = {**read.bookkeeping, **read.tensors}
     missing = [name for name in state if name not in values]
     if len(missing) == len(state) or "step" not in read.bookkeeping:
-        _assign(dict(network.parameters_and_names()), _checked(path, network, read, own_names))
+        _assign(dict(network.parameters_and_names()), _network_tensors(path, network, read, own_names))
         LOGGER.warning("%s holds weights only, no state of the optimiser: training starts at epoch 1 from them", path)
         return None
     if missing:
@@ -79,7 +80,7 @@ def load_state(path: Path, step: TrainStep, network: nn.Cell, own_names: Renamin
     if bool(raw) != bool(average):
         raise InputError(f"{names.resume} {path}: it was trained {'with' if raw else 'without'} a moving average; "
                          f"{'give the same --ema_decay' if raw else 'leave out --ema_decay'}")
-    weights = _checked(path, network, read, own_names)
+    weights = _network_tensors(path, network, read, own_names)
     _assign(dict(network.parameters_and_names()), raw or weights)
     _assign(average, weights)
     if average:
@@ -122,7 +123,8 @@ def optimizer_state(step: TrainStep) -> dict[str, Any]:
             if id(parameter) not in trained and not parameter.name.startswith("learning_rate")}
 
 
-def _checked(path: Path, network: nn.Cell, read: checkpoint.Checkpoint, own_names: Renaming) -> dict[str, np.ndarray]:
+def _network_tensors(path: Path, network: nn.Cell, read: checkpoint.Checkpoint,
+                     own_names: Renaming) -> dict[str, np.ndarray]:
     shapes = {name: tuple(parameter.shape) for name, parameter in network.parameters_and_names()}
     tensors = own_names(checkpoint.network_tensors(read))
     checkpoint.load_report(shapes, tensors).require(path, read.metadata)

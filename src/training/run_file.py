@@ -1,46 +1,34 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How a run that is started again finds where it was.
+"""The file through which a run that is started again finds its newest checkpoint.
 
-The launcher names a file in the environment of the processes. Rank 0 notes there every checkpoint that it has
-written; processes that start and find a note go on from that checkpoint, in the folder of that run.
+The launcher names it in the environment of the processes. Rank 0 writes the path of each checkpoint into it; processes
+that start and find one there go on from it, in its folder.
 """
-from __future__ import annotations
-
-import json
 import os
 from pathlib import Path
 
-from dependency.errors import InputError
 from dependency.files import atomic_write
 
 VARIABLE = "FACEDET_RUN_FILE"
 
 
 def is_launched() -> bool:
-    """Whether a launcher watches this process."""
+    """Whether a launcher watches over this process."""
     return VARIABLE in os.environ
 
 
-def note(checkpoint: Path) -> None:
-    """Remember the newest checkpoint, if a launcher wants to know."""
+def record(checkpoint: Path) -> None:
+    """Write the path of the newest checkpoint, if a launcher watches over this process."""
     if is_launched():
         with atomic_write(os.environ[VARIABLE]) as file:
-            json.dump({"checkpoint": str(checkpoint.resolve())}, file)
+            file.write(str(checkpoint.resolve()))
 
 
-def noted(path: str | None = None) -> Path | None:
-    """The newest checkpoint of this run's earlier attempts; None where there is none.
+def newest_checkpoint(run_file: str = "") -> str:
+    """Return the path of the newest checkpoint, or "" where none was written.
 
     Args:
-        path: the note; default: the one that the environment names.
-
-    Raises:
-        InputError: the file is no such note.
+        run_file: the file; default: the one that the environment names.
     """
-    path = path or os.environ.get(VARIABLE)
-    if not path or not Path(path).is_file():
-        return None
-    try:
-        return Path(json.loads(Path(path).read_text(encoding="utf-8"))["checkpoint"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: not a note of the launcher ({error!r}); remove it to start anew") from error
+    path = Path(run_file or os.environ.get(VARIABLE, ""))
+    return path.read_text(encoding="utf-8") if path.is_file() else ""

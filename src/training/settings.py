@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the one training program reads of a model's options, whatever that model's manual calls them.
+"""The settings of a training run, under one set of names for both models.
 
     settings = models.training(name).run_settings(cfg, rank, world_size, start_time)
     rates = settings.rates(plan.steps_per_epoch)
@@ -12,7 +12,6 @@ from itertools import chain, count
 from pathlib import Path
 from typing import Callable, NamedTuple
 
-from dependency.errors import InputError
 from src.common import log
 from src.weights.checkpoint import checkpoint_name
 
@@ -66,9 +65,6 @@ class RunSettings:
     step_in_epoch: see `RunFiles`.
     checkpoint_every: steps between checkpoints (0 = an epoch); keep: number of newest ones to keep (0 = all).
     iteration_line: format of a step's log line, see `log.ITERATION`; log_every: steps between them.
-
-    Raises:
-        InputError: a number that must be at least 1 is not.
     """
     batch: int
     epochs: int
@@ -95,12 +91,6 @@ class RunSettings:
     keep: int = 0
     iteration_line: str = log.ITERATION
     log_every: int = 1
-
-    def __post_init__(self) -> None:
-        for name, value in ((self.names.batch, self.batch), (self.names.epochs, self.epochs),
-                            ("--log_interval", self.log_every)):
-            if value < 1:
-                raise InputError(f"{name} {value}: expected at least 1")
 
     def resumed(self) -> RunSettings:
         """The settings of a run that continues from `resume`: in that run's folder, if it is a sibling of this one."""

@@ -1,37 +1,45 @@
 # SPDX-License-Identifier: Apache-2.0
-"""SIGTERM and SIGINT as a wish to stop, which the training loop asks for after each step."""
+"""SIGTERM and SIGINT as a request to stop, which the training loop looks at after each step.
+
+    with catch_stop_signals() as request:
+        ...
+        if request.signal: ...
+"""
 from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
-from typing_extensions import Self
 
+@dataclass
+class StopRequest:
+    """signal: name of the first signal that came, or "".
 
-class StopSignal:
-    """Catches SIGTERM and SIGINT inside its `with` block; `name` is the first signal that came, else "".
-
-    A second SIGINT raises KeyboardInterrupt; batch systems repeat SIGTERM, which has no further effect. `is_stopping`,
-    set by the loop, lets the process ignore SIGTERM after the block as well, until it has ended.
+    is_granted: set by the loop when it ends the run; the process then ignores SIGTERM until it has ended.
     """
+    signal: str = ""
+    is_granted: bool = False
 
-    def __init__(self) -> None:
-        self.name = ""
-        self.is_stopping = False
-        self._former: dict[signal.Signals, Any] = {}
 
-    def __enter__(self) -> Self:
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGTERM, signal.SIGINT):
-                self._former[number] = signal.signal(number, self._record)
-        return self
+@contextmanager
+def catch_stop_signals() -> Iterator[StopRequest]:
+    """Catch SIGTERM and SIGINT; a second SIGINT raises KeyboardInterrupt. Batch systems repeat SIGTERM: no effect."""
+    request = StopRequest()
 
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._former.items():
-            signal.signal(number, signal.SIG_IGN if self.is_stopping and number == signal.SIGTERM else handler)
-
-    def _record(self, number: int, _: Any) -> None:
-        if self.name and number == signal.SIGINT:
+    def record(number: int, _: Any) -> None:
+        if request.signal and number == signal.SIGINT:
             raise KeyboardInterrupt
-        self.name = self.name or signal.Signals(number).name
+        request.signal = request.signal or signal.Signals(number).name
+
+    former = {}
+    if threading.current_thread() is threading.main_thread():
+        former = {number: signal.signal(number, record) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield request
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, signal.SIG_IGN if request.is_granted and number == signal.SIGTERM else handler)

@@ -20,7 +20,6 @@ from typing import Any, Callable
 import cv2
 import numpy as np
 from mindspore import Tensor
-from tqdm import tqdm
 
 from dependency.errors import TrainingError
 from dependency.files import append_line, atomic_write
@@ -33,7 +32,7 @@ from src.training import run_file
 from src.training.distributed import ALONE, Ranks
 from src.training.resume import save_state
 from src.training.settings import RunFiles, RunSettings
-from src.training.stop_signal import StopSignal
+from src.training.stop_signal import catch_stop_signals
 from src.training.train_step import TrainStep
 
 METRICS = "metrics.jsonl"
@@ -100,9 +99,8 @@ class Trainer:
         bad_images = BadImages(self.describe)
         meter = EpochMeter(len(self.terms))
         total = self.plan.total_steps
-        bar = tqdm(total=total, initial=first_step, desc="training", unit=" steps", leave=False,
-                   disable=None if self.settings.log_every > 1 else True)
-        with StopSignal() as stop, bar, closing(batches):
+        bar = log.progress_bar(total - first_step, "steps", "training", shown=self.settings.log_every > 1)
+        with catch_stop_signals() as stop, bar, closing(batches):
             for done in range(first_step + 1, total + 1):
                 start = time.monotonic()
                 try:
@@ -112,7 +110,7 @@ class Trainer:
                 meter.data_seconds += time.monotonic() - start
                 loss, terms, finite = self._run(batch)
                 # Asked for after the step, so that a signal during it ends the run with it.
-                counts = (stop.name != "", bad_images.record(batch[-1]))
+                counts = (stop.signal != "", bad_images.record(batch[-1]))
                 mean, means, (stopping, bad) = self._over_devices(loss, terms, counts)
                 if not math.isfinite(mean):
                     raise self._not_finite(batch, loss, terms, done)
@@ -125,10 +123,10 @@ class Trainer:
                 if stopping or done == total or done % self._checkpoint_interval == 0:
                     self.save(done)
                 if stopping:
-                    stop.is_stopping = True
+                    stop.is_granted = True
                 if stopping and done < total:
-                    LOGGER.warning("stopped by %s after step %d of %d; go on with %s %s", stop.name or "another device",
-                                   done, total, self.settings.names.resume, self._checkpoint(done))
+                    LOGGER.warning("stopped by %s after step %d of %d; go on with %s %s", stop.signal or
+                                   "another device", done, total, self.settings.names.resume, self._checkpoint(done))
                     return
         LOGGER.info(log.END_TRAINING)
 
@@ -142,7 +140,7 @@ class Trainer:
                    {"epoch": self._epoch(done), "step": done, "steps_per_epoch": self.plan.steps_per_epoch,
                     "batch": self.plan.batch, "group": self.plan.world_size, "seed": self.plan.seed,
                     "images": self.plan.count})
-        run_file.note(path)
+        run_file.record(path)
         self.saved.append(path)
         while 0 < self.settings.keep < len(self.saved):
             self.saved.pop(0).unlink(missing_ok=True)
@@ -167,8 +165,8 @@ class Trainer:
             values = ", ".join(f"{name} {value:g}" for name, value in zip(self.terms, terms))
             names = ", ".join(self.describe(int(index)) for index in batch[-2])
             report = (f"the loss is not finite {where}: {values}. Images of the batch: {names}."
-                      f"{self._draw(batch, done)} Lower {self.settings.names.rate}, clip gradients (--clip_norm 10), or "
-                      "look for bad boxes: python -m src.tools.prepare_wider --validate")
+                      f"{self._draw(batch, done)} Lower {self.settings.names.rate}, clip gradients "
+                      "(--clip_norm 10), or look for bad boxes: python -m src.tools.prepare_wider --validate")
             if self.ranks.world_size > 1:
                 LOGGER.error("%s", report)
         self.ranks.mean([0.0])      # wait for the others: the launcher ends all processes with the first one

@@ -46,11 +46,11 @@ _OTHER_FORMATS = (
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a checkpoint file holds.
+    """The content of a checkpoint file.
 
     tensors: every tensor by its name in the file, optimizer state included (see `network_tensors`).
-    metadata: what is needed to rebuild and feed the network, or None where the file has no metadata.
-    bookkeeping: epoch, step and whatever else the writer gave; for files of MindSpore its scalars and texts.
+    metadata: how to rebuild and feed the network; None where the file has no metadata.
+    bookkeeping: epoch, step and other values of the training; for files of MindSpore its scalars and texts.
     """
     tensors: dict[str, np.ndarray]
     metadata: dict[str, Any] | None = None
@@ -103,31 +103,30 @@ def load(path: str | Path) -> Checkpoint:
     if has_checksum:
         body = body[:-CRC_SIZE]
         if zlib.crc32(body) != int.from_bytes(data[-10:], "big"):
-            raise InputError(f"{path}: the checksum does not match: bytes were changed since the file was "
-                             f"written; copy it again or use another checkpoint")
+            raise InputError(f"{path}: the checksum does not match: the file was changed after it was written; copy it "
+                             "again or use another checkpoint")
     try:
         entries = decode(body)
     except DamagedError as error:
-        raise InputError(f"{path}: not a MindSpore checkpoint, or cut off or damaged ({error}); copy it "
-                         f"again, or give a .ckpt that train.py or src.tools.convert wrote") from error
+        raise InputError(f"{path}: not a MindSpore checkpoint, or cut off or damaged ({error}); copy it again, or "
+                         "give a .ckpt that train.py or src.tools.convert wrote") from error
     expected = _from_json(path, entries, "file").get("entries", 0)
     if len(entries) < expected:
         raise InputError(f"{path}: cut off: it holds {len(entries)} of {expected} entries; copy it again")
     if not has_checksum:
-        LOGGER.warning("%s has no checksum (written by MindSpore itself): damage cannot be noticed", path)
+        LOGGER.warning("%s has no checksum (MindSpore wrote the file): damage cannot be detected", path)
     return _sort_entries(path, entries)
 
 
 def network_tensors(checkpoint: Checkpoint) -> dict[str, np.ndarray]:
-    """The network's own tensors: prefixes of training cells removed, optimizer state left out."""
+    """Select the network's own tensors, without the prefixes of training cells and the optimizer's state."""
     return strip_prefix({name: value for name, value in checkpoint.tensors.items()
                          if not name.startswith(OPTIMIZER_PREFIXES)})
 
 
-def strip_prefix(tensors: dict[str, np.ndarray],
-                 prefixes: tuple[str, ...] = NETWORK_PREFIXES) -> dict[str, np.ndarray]:
-    """The same tensors, every leading `centerface_network.`, `network.`, `module.` taken off their names."""
-    leading = re.compile(f"^(?:{'|'.join(map(re.escape, prefixes))})+")
+def strip_prefix(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Remove every leading `centerface_network.`, `network.` and `module.` from the names."""
+    leading = re.compile(f"^(?:{'|'.join(map(re.escape, NETWORK_PREFIXES))})+")
     return {leading.sub("", name): value for name, value in tensors.items()}
 
 
@@ -141,7 +140,7 @@ def set_parameters(network: Any, tensors: dict[str, np.ndarray]) -> None:
 
 @dataclass(frozen=True)
 class LoadReport:
-    """How the tensors of a file fit those of a network; `wrong_shape` rows are (name, expected, given)."""
+    """How the tensors of a file fit a network; `wrong_shape` rows are (name, expected shape, actual shape)."""
     matched: tuple[str, ...]
     missing: tuple[str, ...]
     unexpected: tuple[str, ...]
@@ -149,24 +148,24 @@ class LoadReport:
 
     @property
     def ok(self) -> bool:
-        """True if every tensor has its place and every place its tensor."""
+        """Whether file and network have the same names and shapes."""
         return not (self.missing or self.unexpected or self.wrong_shape)
 
     def format(self, limit: int = 8) -> str:
-        """A summary line, then one line a kind of trouble with at most `limit` names."""
+        """Write a summary line, then one line for each kind of difference with at most `limit` names."""
         lines = [(f"{len(self.matched)} matched, {len(self.missing)} missing, "
                  f"{len(self.unexpected)} unexpected, {len(self.wrong_shape)} of wrong shape")]
-        shapes = [f"{name} (expected {list(want)}, given {list(have)})"
-                  for name, want, have in self.wrong_shape]
-        troubles = {"missing": self.missing, "unexpected": self.unexpected, "wrong shape": shapes}
-        for title, names in troubles.items():
+        shapes = tuple(f"{name} (expected {list(expected)}, file has {list(actual)})"
+                       for name, expected, actual in self.wrong_shape)
+        differences = {"missing": self.missing, "unexpected": self.unexpected, "wrong shape": shapes}
+        for title, names in differences.items():
             if names:
                 more = f", ... {len(names) - limit} more" if len(names) > limit else ""
                 lines.append(f"  {title}: {', '.join(names[:limit])}{more}")
         return "\n".join(lines)
 
     def require(self, source: str | Path, metadata: dict[str, Any] | None = None) -> None:
-        """Raise InputError unless everything fits, with the names and the likely cause.
+        """Raise InputError, with the names and the likely cause, unless everything fits.
 
         Args:
             source: the file, for the message.
@@ -174,47 +173,50 @@ class LoadReport:
         """
         if self.ok:
             return
-        described = (f" (the file's metadata says model {metadata.get('model')}, options {metadata.get('options')})"
-                     if metadata else "")
         if not self.matched and not self.wrong_shape:
             cause = "the file belongs to another model; give --model or another checkpoint"
         elif self.wrong_shape:
-            cause = ("the network was built with other options than the file's (such as another "
-                     "--head_conv); build it with the file's options")
+            cause = ("the network was built with other options than the file's (such as another --head_conv); build it "
+                     "with the file's options")
         else:
             cause = "the file is of another version of the model, or only a part of it"
-        raise InputError(f"{source}: the weights do not fit the network: {self.format()}\n"
-                         f"  likely cause: {cause}{described}")
+        if metadata:
+            cause += f" (the file's metadata says model {metadata.get('model')}, options {metadata.get('options')})"
+        differences = "; ".join(line.strip() for line in self.format().splitlines())
+        raise InputError(f"{source}: the weights do not fit the network: {differences}; likely cause: {cause}")
 
 
-def load_report(expected: dict[str, tuple[int, ...]], given: dict[str, np.ndarray]) -> LoadReport:
+def load_report(shapes: dict[str, tuple[int, ...]], tensors: dict[str, np.ndarray]) -> LoadReport:
     """Compare a network's shapes by name with a file's tensors."""
-    common = [name for name in expected if name in given]
-    wrong = tuple((name, tuple(expected[name]), given[name].shape) for name in common
-                  if tuple(expected[name]) != given[name].shape)
-    bad = {name for name, _, _ in wrong}
-    return LoadReport(matched=tuple(name for name in common if name not in bad),
-                      missing=tuple(name for name in expected if name not in given),
-                      unexpected=tuple(name for name in given if name not in expected), wrong_shape=wrong)
+    common = [name for name in shapes if name in tensors]
+    wrong = {name: (name, tuple(shapes[name]), tensors[name].shape) for name in common
+             if tuple(shapes[name]) != tensors[name].shape}
+    return LoadReport(matched=tuple(name for name in common if name not in wrong),
+                      missing=tuple(name for name in shapes if name not in tensors),
+                      unexpected=tuple(name for name in tensors if name not in shapes),
+                      wrong_shape=tuple(wrong.values()))
 
 
 def checkpoint_name(prefix: int | str, epoch: int, step: int) -> str:
-    """`0-125_24750.ckpt`: prefix (CenterFace: the rank), epochs done, steps done."""
+    """Name a checkpoint `<prefix>-<epochs done>_<steps done>.ckpt`; CenterFace's prefix is the rank."""
     return f"{prefix}-{epoch}_{step}.ckpt"
 
 
 def list_checkpoints(folder: str | Path) -> list[Path]:
-    """The files `<anything>-<epoch>_<step>.ckpt` of a folder, sorted by (epoch, step, name)."""
+    """List the files `<prefix>-<epoch>_<step>.ckpt` of a folder, sorted by (epoch, step, name)."""
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; give the folder that holds the .ckpt files")
-    found = [(re.search(r"-(\d+)_(\d+)\.ckpt$", path.name), path) for path in folder.iterdir()]
-    return [path for _, path in sorted(((int(match[1]), int(match[2]), path.name), path)
-                                       for match, path in found if match)]
+    checkpoints = []
+    for path in folder.iterdir():
+        match = re.search(r"-(\d+)_(\d+)\.ckpt$", path.name)
+        if match:
+            checkpoints.append((int(match[1]), int(match[2]), path.name))
+    return [folder / name for _, _, name in sorted(checkpoints)]
 
 
 def _read(path: Path) -> bytes:
-    """The bytes of the file, once it is plain that it can be a checkpoint."""
+    """Read the file, unless it is plainly something else than a checkpoint."""
     if path.is_dir():
         raise InputError(f"{path}: a folder, not a checkpoint; give one file{_nearest(path / path.name)}")
     if not path.exists():
@@ -222,14 +224,14 @@ def _read(path: Path) -> bytes:
     data = path.read_bytes()
     if not data:
         raise InputError(f"{path}: the file is empty (an interrupted copy, or a full disk); copy it again")
-    for magic, what, advice in _OTHER_FORMATS:
-        if data.startswith(magic):
-            raise InputError(f"{path}: {what}, not a MindSpore checkpoint; {advice.format(path=path)}")
+    for start, kind, advice in _OTHER_FORMATS:
+        if data.startswith(start):
+            raise InputError(f"{path}: {kind}, not a MindSpore checkpoint; {advice.format(path=path)}")
     return data
 
 
 def _nearest(path: Path) -> str:
-    """The end of a message: which existing checkpoints may be meant."""
+    """Write the end of a message: existing checkpoints with similar names."""
     folder = path.parent
     if not folder.is_dir():
         return f"; the folder {folder} does not exist either"
@@ -263,7 +265,7 @@ def _sort_entries(path: Path, entries: dict[str, Entry]) -> Checkpoint:
 
 
 def _from_json(path: Path, entries: dict[str, Entry], tag: str) -> dict[str, Any]:
-    """The dict in a text entry; an empty one where there is no such text."""
+    """Parse the JSON object in a text entry; empty where there is no such text."""
     text = entries.get(tag)
     return parse_table(text, f"{path}: its entry {tag!r}", "use another checkpoint") if isinstance(text, str) else {}
 

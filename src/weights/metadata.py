@@ -47,8 +47,9 @@ _RULES = {
     "export.sha256": TEXT,
     "export.decode_rows": whole(0),
     "export.input": TABLE,
-    "export.input.shape": Rule(list, test=lambda shape: len(shape) == 4 and shape[3] == 3 and all(
-        side is None or whole(1).holds(side) for side in shape), words="[batch, height, width, 3], null where any will do"),
+    "export.input.shape": Rule(list, words="[batch, height, width, 3], null where any will do",
+                               test=lambda shape: len(shape) == 4 and shape[3] == 3 and all(
+                                   side is None or whole(1).holds(side) for side in shape)),
 }
 # The arguments of `BaseDetector`; a size may also be a number or a pair of them.
 _DETECT_RULES = {"test_size": Rule(object, test=is_size, words=SIZES), "pad": PAD, **DETECTOR}

@@ -17,41 +17,13 @@ from src.centerface.layers import NETWORK_INPUT, change_input, tensor_shapes
 from src.centerface.torch_names import key_name, key_shapes, name_map, torch_name
 from src.weights import checkpoint
 from src.weights.conversion import TORCHVISION_INPUT
+from tests.retinaface.weights import assert_equal
 from tests.weights.torch_writer import write_legacy, write_zip
 
 
 def random_tensors(shapes, seed=0):
     rng = np.random.default_rng(seed)
     return {name: rng.random(shape, np.float32) for name, shape in shapes.items()}
-
-
-def assert_equal(tensors, expected):
-    assert tensors.keys() == expected.keys()
-    for name, value in expected.items():
-        np.testing.assert_array_equal(tensors[name], value, err_msg=name)
-
-
-def test_sizes_of_the_network():
-    def counts(head_conv, part="all"):
-        shapes = tensor_shapes(head_conv, part)
-        sizes = {name: int(np.prod(shape)) for name, shape in shapes.items()}
-        trained = sum(size for name, size in sizes.items() if ".moving_" not in name)
-        return len(sizes), trained, sum(sizes.values()) - trained
-
-    assert counts(64) == (303, 1929935, 32576)
-    assert counts(24) == (303, 1835895, 31936)
-    assert counts(64, "backbone")[:2] == (255, 1811712)
-    assert len(key_shapes()) == 262
-
-
-@pytest.mark.parametrize("head_conv", [24, 64])
-def test_names_and_shapes_are_the_networks(head_conv):
-    pytest.importorskip("mindspore")
-    from src.centerface.network import CenterfaceMobilev2
-
-    network = CenterfaceMobilev2(head_conv)
-    shapes = {name: tuple(parameter.shape) for name, parameter in network.parameters_and_names()}
-    assert shapes == tensor_shapes(head_conv)
 
 
 def test_names():
@@ -183,7 +155,8 @@ def test_what_does_not_go_back(tmp_path):
     converted = convert(tmp_path / "f.pth")
     path = tmp_path / "f.ckpt"
     for change, word in (({"input": {**NETWORK_INPUT, "channels": "RGB"}}, "input"),
-                         ({"decoder": "centerface_release"}, "decoder"), ({"options": {"activation": "relu"}}, "activation")):
+                         ({"decoder": "centerface_release"}, "decoder"),
+                         ({"options": {"activation": "relu"}}, "activation")):
         checkpoint.save(path, converted.tensors, {**converted.metadata, **change})
         with pytest.raises(InputError, match=word):
             to_torch(path)
@@ -191,7 +164,8 @@ def test_what_does_not_go_back(tmp_path):
     with pytest.raises(InputError, match="dla_up.up1.up.0.weight"):
         to_torch(path)
     checkpoint.save(path, *only_backbone(converted.tensors, {}))
-    for file, word in ((path, "dla_up.conv.0.weight"), (tmp_path / "f.pth", "f.pth"), (tmp_path / "none.ckpt", "none.ckpt")):
+    for file, word in ((path, "dla_up.conv.0.weight"), (tmp_path / "f.pth", "f.pth"),
+                       (tmp_path / "none.ckpt", "none.ckpt")):
         with pytest.raises(InputError, match=word):
             to_torch(file)
 

@@ -81,7 +81,7 @@ PICTURES = {"": {"crop": Option(None, "Crop.", rule=number(0, 10), alone=0.2), "
 def test_the_name_of_a_file_is_no_value(words, images, crop, align, flag):
     parser = Parser(PICTURES, "", files_follow=True)
     parser.add_argument("images", nargs="*", default=[])
-    args, _ = parser.read(words.split())
+    args = parser.read(words.split())
     assert (args.images, args.crop, args.align, args.flag) == (images, crop, align, flag)
 
 

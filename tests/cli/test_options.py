@@ -3,12 +3,15 @@
 import importlib
 import importlib.util
 import math
+import os
+import subprocess
+import sys
 
 import pytest
 
 from dependency.errors import InputError
 from src import models
-from src.cli.options import Option, convert, defaults_of, flat
+from src.cli.options import Option, convert, flat
 from src.evaluation.options import OPTIONS
 from tests.conftest import ROOT
 
@@ -18,15 +21,16 @@ for program in ("eval", "predict", "export"):
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     TABLES[f"{program}.py"] = module.OPTIONS
-for tool in ("demo", "launch", "prepare_wider", "synthetic.__main__"):
+for tool in ("convert", "demo", "hccl_tools", "launch", "prepare_wider", "synthetic.__main__"):
     TABLES[tool] = importlib.import_module(f"src.tools.{tool}").OPTIONS
 ALL = {f"{program} --{name}": (name, option) for program, table in TABLES.items() for name, option in flat(table).items()}
-# Texts that are not one of a few: what they name is looked for when it is used.
+# Texts of any form: files and folders, which are looked for when they are used, ...
 PATHS = {"ckpt", "flags", "gt", "json", "out", "plot", "images", "image_dir", "landmarks", "predictions", "sheet",
-         "calibration", "resume", "report", "repair", "ground_truth", "wider", "layout", "rank_table"}
+         "calibration", "check", "hccn_conf", "unfold", "resume", "report", "repair", "ground_truth", "wider", "layout", "rank_table"}
 PATH_ENDS = ("_dir", "_path", "_file", "_files", "_name", "_folder", "_mat", "_model", "_log", "folder", "_net",
              "_dataset", "_backbone")
-ADDRESSES = {"hosts", "master_addr", "visible_devices"}
+# ... and hosts and devices, which have readers of their own.
+ADDRESSES = {"hosts", "master_addr", "visible_devices", "device_num", "server_ip", "device_ip"}
 
 
 def wrong_texts(option):
@@ -59,6 +63,19 @@ def test_values_out_of_range_are_refused_by_name(name, option):
         assert "\n" not in str(caught.value) and "expected" in str(caught.value)
 
 
+@pytest.mark.parametrize("command", [
+    "train.py --model=centerface --lr=-1", "train.py --model=retinaface --image_size=1e400", "test.py --top_k=0",
+    "eval.py --nms_iou=50", "eval.py --pred=a --gt=b --iou_thresh=nan", "predict.py a.jpg --score_threshold=35",
+    "export.py 1 a.ckpt --rows=0", "-m src.tools.launch --devices=0 -- train.py", "-m src.tools.demo --epochs=0"])
+def test_a_program_refuses_with_one_line_before_mindspore_is_imported(command, tmp_path):
+    (tmp_path / "mindspore.py").write_text("raise SystemExit('mindspore was imported')")
+    done = subprocess.run([sys.executable, *command.split()], capture_output=True, text=True, cwd=ROOT, check=False,
+                          env={**os.environ, "PYTHONPATH": str(tmp_path)}, timeout=60)
+    name = command.split(" -- ")[0].split()[-1].split("=")[0]
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"error: {name} ") and done.stderr.count("\n") == 1
+
+
 def test_help_is_a_phrase():
     assert [where for where, (_, option) in ALL.items() if not option.help.endswith((".", "...", ")"))] == []
 
@@ -75,8 +92,3 @@ def test_values_that_make_no_sense(name, text):
 def test_the_type_is_the_defaults(default, text, value):
     result = convert("x", text, Option(default, "help"))
     assert result == value and type(result) is type(value)
-
-
-def test_defaults_from_python():
-    cfg = defaults_of(models.options("centerface"))
-    assert cfg.lr == cfg["lr"] == 4e-3

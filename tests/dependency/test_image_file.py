@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile
 
+from dependency.centernet.src.lib.utils import image_file
 from dependency.centernet.src.lib.utils.image_file import (
     IMAGE_SUFFIXES,
     as_bgr,
+    find_images,
     plain_text,
     read_header,
     read_image,
@@ -227,3 +229,22 @@ def test_arrays_of_every_accepted_form(picture):
 def test_other_arrays_are_refused(array):
     with pytest.raises(InputError):
         as_bgr(array)
+
+
+def test_folders_are_searched_in_order_and_those_that_lead_back_once(tmp_path, picture, caplog, monkeypatch):
+    monkeypatch.setattr(image_file.LOGGER, "propagate", True)
+    caplog.set_level("INFO", image_file.LOGGER.name)
+    top, elsewhere = tmp_path / "a", tmp_path / "elsewhere"
+    for path in (top / "1.JPG", top / "b" / "3.jfif", elsewhere / "2.jpg", elsewhere / "notes.txt"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"")
+    (top / "b" / "back").symlink_to(top)
+    (top / "self").symlink_to(top / "self")
+    (top / "link").symlink_to(elsewhere)
+    (top / "nothing.jpg").symlink_to(tmp_path / "nowhere.jpg")
+    (top / "folder.jpg").mkdir()
+    assert [path.relative_to(top).as_posix() for path in find_images(top, True)] == ["1.JPG", "b/3.jfif", "link/2.jpg"]
+    assert "1 .txt" in caplog.text and find_images(top) == [top / "1.JPG"]
+    for folder, hint in ((top / "folder.jpg", ""), (tmp_path, "--recursive"), (tmp_path / "absent", "")):
+        with pytest.raises(InputError, match=f"{folder.name}.*{hint}"):
+            find_images(folder)

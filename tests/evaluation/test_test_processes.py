@@ -155,7 +155,6 @@ def test_nothing_runs_on_when_the_program_is_stopped(run, number, status):
 
 
 @pytest.mark.parametrize("options, message", [
-    (["--processes=many"], "--processes"),
     (["--processes=2", "--process_log=test.log"], "{rank}"),
     (["--processes=2", "--start=7", "--end=9"], "none of 2 checkpoints"),
 ])

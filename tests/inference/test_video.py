@@ -1,45 +1,58 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Videos and cameras: every frame, the same rate, and what was read is kept when something breaks."""
+"""Videos: every frame at its own time, upright, with its sound, and what happens when something breaks."""
 import json
+import os
+import struct
+import subprocess
+import sys
+from fractions import Fraction
 
-import cv2
 import numpy as np
 import pytest
 
 from dependency.errors import InputError
 from src.inference import video
-from src.inference.video import is_video, no_window, predict_video, watch_camera
-from tests.test_predict_py import Finder, write
+from src.inference.video import is_video, predict_video
+from tests.conftest import ROOT
+from tests.inference.test_prediction import Finder, write
 
-FRAMES, RATE = 12, 12.5
-
-
-@pytest.fixture
-def film(tmp_path):
-    """A video of FRAMES frames, each brighter than the one before."""
-    return make(tmp_path / "in" / "film 图.avi")
+av = pytest.importorskip("av")
+FRAMES, RATE, SOUND_RATE = 30, Fraction(25, 2), 44100
 
 
-def make(path, codec="MJPG", size=(64, 48)):
+def make(path, codec="libx264", sound=None, size=(64, 48), times=range(FRAMES), clock=1 / RATE, seconds=FRAMES / RATE):
+    """A video of frames, each brighter than the one before, at these ticks; a tone as its sound."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*codec), RATE, size)
-    if not writer.isOpened():
-        pytest.skip("this OpenCV cannot write videos")
-    noise = np.random.default_rng(0).integers(0, 20, (size[1], size[0], 3), np.uint8)
-    for number in range(FRAMES):
-        writer.write(noise + np.uint8(10 * number))
-    writer.release()
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=RATE)
+        stream.width, stream.height = size
+        stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
+        stream.codec_context.time_base = clock
+        tone = container.add_stream(sound, rate=SOUND_RATE) if sound else None
+        for number, ticks in enumerate(times):
+            frame = av.VideoFrame.from_ndarray(np.full((size[1], size[0], 3), 8 * number, np.uint8), format="bgr24")
+            frame.pts, frame.time_base = ticks, clock
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+        if tone:
+            wave = (8000 * np.sin(np.arange(int(SOUND_RATE * seconds)) / 20)).astype(np.int16)[None]
+            samples = av.AudioFrame.from_ndarray(wave, format="s16", layout="mono")
+            samples.sample_rate, samples.pts, samples.time_base = SOUND_RATE, 0, Fraction(1, SOUND_RATE)
+            container.mux(tone.encode(samples))
+            container.mux(tone.encode(None))
     return path
 
 
-def frames(path):
-    capture = cv2.VideoCapture(str(path))
-    rate, read = capture.get(cv2.CAP_PROP_FPS), []
-    while True:
-        ok, frame = capture.read()
-        if not ok:
-            return rate, read
-        read.append(frame)
+def read(path):
+    """(times in seconds, BGR frames) of a video."""
+    with av.open(str(path)) as container:
+        frames = [(frame.time, frame.to_ndarray(format="bgr24")) for frame in container.decode(video=0)]
+    return [time for time, _ in frames], [pixels for _, pixels in frames]
+
+
+def packets_of_sound(path):
+    with av.open(str(path)) as container:
+        return [bytes(packet) for packet in container.demux(audio=0) if packet.size]
 
 
 def lines(path):
@@ -47,139 +60,141 @@ def lines(path):
 
 
 @pytest.mark.parametrize("every", [1, 5])
-def test_every_frame_is_written_at_the_same_rate(film, tmp_path, every, capsys):
+@pytest.mark.parametrize("name, codec, size", [("a.avi", "mjpeg", (64, 48)), ("图 a.mkv", "ffv1", (63, 47)),
+                                               ("a.mp4", "libx264", (64, 48)), ("a.ts", "libx264", (64, 48))])
+def test_every_frame_is_drawn_at_its_time(tmp_path, name, codec, size, every, capsys):
     finder = Finder()
-    assert predict_video(finder, film, tmp_path / "out" / "film", every) == 0
-    rate, drawn = frames(tmp_path / "out" / "film.mp4")
-    assert rate == RATE and len(drawn) == FRAMES and drawn[0].shape == (48, 64, 3)
-    # The box, on each frame.
-    assert all(frame[0, 10:54, 1].mean() > frame[24, 10:20, 1].mean() + 40 for frame in drawn[:4])
+    path = make(tmp_path / "in" / name, codec, size=size)
+    assert predict_video(finder, path, tmp_path / "out" / "film", every) == 0
+    times, drawn = read(tmp_path / "out" / "film.mp4")
+    assert times == pytest.approx([number / RATE for number in range(FRAMES)], abs=1e-3)
+    assert drawn[0].shape == (48, 64, 3)                                        # sides of H.264 are even
+    assert all(frame[0, 10:54, 1].mean() > frame[24, 10:20, 1].mean() + 40 for frame in drawn[:4])      # the box
     found = lines(tmp_path / "out" / "film.jsonl")
     assert [line["frame"] for line in found] == list(range(0, FRAMES, every)) and finder.looked_at == len(found)
-    assert found[1]["seconds"] == round(every / RATE, 3) and found[1]["faces"][0]["box_xyxy"] == [0, 0, 64, 48]
+    assert found[1]["seconds"] == pytest.approx(float(every / RATE)) and found[1]["faces"][0]["box_xyxy"] == [0, 0, *size]
     assert f"{FRAMES} frames, {len(found)} faces" in capsys.readouterr().out
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["film.jsonl", "film.mp4"]
 
 
-def test_a_video_that_breaks_off_keeps_what_was_read(film, tmp_path, caplog, monkeypatch):
+def test_times_of_a_variable_rate_are_kept(tmp_path):
+    ticks = [0, 40, 50, 300, 2000, 2010]
+    path = make(tmp_path / "in.mkv", times=ticks, clock=Fraction(1, 1000))
+    assert predict_video(Finder(), path, tmp_path / "film") == 0
+    assert read(tmp_path / "film.mp4")[0] == pytest.approx([each / 1000 for each in ticks], abs=1e-3)
+    assert [line["seconds"] for line in lines(tmp_path / "film.jsonl")] == [each / 1000 for each in ticks]
+
+
+@pytest.mark.parametrize("name, sound, is_copied", [("a.mp4", "aac", True), ("a.mkv", "mp2", True),
+                                                    ("a.avi", "pcm_s16le", False), ("a.mov", "pcm_mulaw", False)])
+def test_sound_is_copied_or_encoded_where_mp4_does_not_take_it(tmp_path, name, sound, is_copied):
+    path = make(tmp_path / name, sound=sound, seconds=4)                        # longer than the pictures
+    assert predict_video(Finder(), path, tmp_path / "out" / "film") == 0
+    drawn = tmp_path / "out" / "film.mp4"
+    with av.open(str(drawn)) as container:
+        assert container.streams.audio[0].duration * container.streams.audio[0].time_base == pytest.approx(4, abs=0.1)
+    assert (packets_of_sound(drawn) == packets_of_sound(path)) == is_copied
+    assert len(read(drawn)[0]) == FRAMES
+
+
+def test_a_phones_portrait_is_turned_upright(tmp_path):
+    path = make(tmp_path / "a.mp4")
+    content = bytearray(path.read_bytes())
+    matrix = content.index(b"tkhd") + 44                                        # turned by 90 degrees clockwise
+    content[matrix:matrix + 36] = struct.pack(">9i", 0, 1 << 16, 0, -(1 << 16), 0, 0, 48 << 16, 0, 1 << 30)
+    path.write_bytes(content)
+    assert predict_video(Finder(), path, tmp_path / "film") == 0
+    assert read(tmp_path / "film.mp4")[1][0].shape == (64, 48, 3)
+    assert lines(tmp_path / "film.jsonl")[0]["faces"][0]["box_xyxy"] == [0, 0, 48, 64]
+
+
+@pytest.mark.parametrize("name, codec", [("a.avi", "mjpeg"), ("a.mkv", "ffv1")])
+def test_a_video_that_breaks_off_keeps_what_was_read(tmp_path, name, codec, caplog, monkeypatch):
     monkeypatch.setattr(video.LOGGER, "propagate", True)
-    content = film.read_bytes()
-    film.write_bytes(content[:len(content) * 6 // 10])
-    assert predict_video(Finder(), film, tmp_path / "film") == 1
-    count = len(frames(tmp_path / "film.mp4")[1])
+    path = make(tmp_path / name, codec)
+    content = path.read_bytes()
+    path.write_bytes(content[:len(content) * 6 // 10])
+    assert predict_video(Finder(), path, tmp_path / "film") == 1
+    count = len(read(tmp_path / "film.mp4")[0])
     assert 0 < count < FRAMES and len(lines(tmp_path / "film.jsonl")) == count
-    assert f"frame {count} cannot be read, {FRAMES} are declared" in caplog.text
+    assert f"frame {count} is the last" in caplog.text
 
 
-def test_what_was_read_is_kept_under_another_name_when_the_program_ends(film, tmp_path):
-    class Stopped(Finder):
-        def detect(self, images):
-            if self.looked_at == 4:
-                raise KeyboardInterrupt
-            return super().detect(images)
+class Stopped(Finder):
+    """Is interrupted at the fifth frame."""
+    stop: type = KeyboardInterrupt
+
+    def detect(self, images):
+        if self.looked_at == 4:
+            raise self.stop
+        return super().detect(images)
+
+
+def test_an_interrupt_finishes_the_files(tmp_path):
     with pytest.raises(KeyboardInterrupt):
-        predict_video(Stopped(), film, tmp_path / "film")
-    assert len(frames(tmp_path / "film.part.mp4")[1]) == len(lines(tmp_path / "film.part.jsonl")) == 4
-    assert not (tmp_path / "film.mp4").exists()
+        predict_video(Stopped(), make(tmp_path / "a.mp4", sound="aac"), tmp_path / "film")
+    assert len(read(tmp_path / "film.mp4")[0]) == len(lines(tmp_path / "film.jsonl")) == 4
 
 
-def test_what_is_no_video(tmp_path):
-    for name, content in (("empty.mp4", b""), ("text.mp4", b"no video" * 100)):
-        (tmp_path / name).write_bytes(content)
-        with pytest.raises(InputError, match=f"{name}: OpenCV cannot open it"):
-            predict_video(Finder(), tmp_path / name, tmp_path / "out")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["empty.mp4", "text.mp4"]
+def test_a_failure_leaves_the_former_files(tmp_path):
+    class Failed(Stopped):
+        stop = RuntimeError
+    path = make(tmp_path / "in" / "a.mp4")
+    (tmp_path / "film.mp4").write_text("former")
+    with pytest.raises(RuntimeError):
+        predict_video(Failed(), path, tmp_path / "film")
+    assert [each.name for each in tmp_path.iterdir() if each.is_file()] == ["film.mp4"]
+    assert (tmp_path / "film.mp4").read_text() == "former"
+
+
+def test_a_full_disk_is_one_error_and_leaves_the_former_file(tmp_path):
+    resource = pytest.importorskip("resource")
+    path = make(tmp_path / "in" / "a.mp4", size=(640, 480))
+    (tmp_path / "film.mp4").write_text("former")
+    code = (f"from pathlib import Path\nfrom src.inference.video import predict_video\n"
+            f"from tests.inference.test_prediction import Finder\n"
+            f"predict_video(Finder(), Path({str(path)!r}), Path({str(tmp_path / 'film')!r}))")
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False,
+                          preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (8000, 8000)))
+    last = done.stderr.splitlines()[-1]
+    assert done.returncode and last.startswith("OSError") and last.count("cannot write") == 1 and "film.mp4" in last
+    assert (tmp_path / "film.mp4").read_text() == "former"
+    assert sorted(each for each in os.listdir(tmp_path) if each != "in") == ["film.mp4"]
+
+
+@pytest.mark.parametrize("content", [b"", b"no video" * 100])
+def test_what_is_no_video(tmp_path, content):
+    (tmp_path / "a.mp4").write_bytes(content)
+    with pytest.raises(InputError, match="a.mp4"):
+        predict_video(Finder(), tmp_path / "a.mp4", tmp_path / "out")
+    with av.open(str(tmp_path / "sound.mp4"), "w") as container:                # sound alone
+        tone = container.add_stream("aac", rate=SOUND_RATE)
+        samples = av.AudioFrame.from_ndarray(np.zeros((1, 4096), np.int16), format="s16", layout="mono")
+        samples.sample_rate = SOUND_RATE
+        container.mux(tone.encode(samples))
+        container.mux(tone.encode(None))
+    with pytest.raises(InputError, match="sound.mp4"):
+        predict_video(Finder(), tmp_path / "sound.mp4", tmp_path / "out")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.mp4", "sound.mp4"]
 
 
 def test_the_video_is_never_overwritten(tmp_path):
-    film = make(tmp_path / "film.mp4", "mp4v")
-    before = film.read_bytes()
-    with pytest.raises(InputError, match="choose another folder"):
-        predict_video(Finder(), film, tmp_path / "film")
-    assert film.read_bytes() == before
+    path = make(tmp_path / "film.mp4")
+    before = path.read_bytes()
+    with pytest.raises(InputError, match="--out"):
+        predict_video(Finder(), path, tmp_path / "film")
+    assert path.read_bytes() == before
 
 
-def test_a_video_is_a_file_with_the_name_of_one(tmp_path, film):
+def test_without_pyav_the_error_says_what_to_install(tmp_path, monkeypatch):
+    path = make(tmp_path / "a.mp4")
+    monkeypatch.setitem(sys.modules, "av", None)
+    with pytest.raises(InputError, match="pip install av"):
+        predict_video(Finder(), path, tmp_path / "film")
+
+
+def test_a_video_is_a_file_with_the_name_of_one(tmp_path):
     (tmp_path / "folder.mp4").mkdir()
-    assert is_video(film) and not is_video(write(tmp_path / "a.png"))
+    (tmp_path / "a.MP4").write_bytes(b"")
+    assert is_video(tmp_path / "a.MP4") and not is_video(write(tmp_path / "a.png"))
     assert not is_video(tmp_path / "absent.mp4") and not is_video(tmp_path / "folder.mp4")
-
-
-class Camera:
-    """Gives pictures of one colour; the third one is of another size."""
-    pictures = 6
-
-    def __init__(self, source):
-        self.taken, self.source = 0, source
-
-    def isOpened(self):
-        return self.source == 0
-
-    def get(self, _):
-        return 0.0
-
-    def read(self):
-        self.taken += 1
-        size = (40, 60, 3) if self.taken == 3 else (48, 64, 3)
-        return self.taken <= self.pictures, np.full(size, 120, np.uint8)
-
-    def release(self):
-        self.taken = self.pictures
-
-
-@pytest.fixture
-def headless(monkeypatch):
-    monkeypatch.setattr(cv2, "VideoCapture", Camera)
-    monkeypatch.setattr(video, "no_window", lambda: "no display")
-    monkeypatch.setattr(cv2, "imshow", lambda *_: pytest.fail("no window may be opened"))
-
-
-def test_a_camera_is_recorded_where_there_is_no_window(headless, tmp_path, capsys):
-    assert watch_camera(Finder(), 0, tmp_path / "camera", frames=4, every=2) == 0
-    seen = [line["frame"] for line in lines(tmp_path / "camera.jsonl")]
-    assert seen == [0, 2] and "camera 0: 4 frames" in capsys.readouterr().out
-    assert (tmp_path / "camera.mp4").stat().st_size > 0
-
-
-def test_a_camera_that_ends(headless, tmp_path, caplog, monkeypatch):
-    monkeypatch.setattr(video.LOGGER, "propagate", True)
-    assert watch_camera(Finder(), 0, tmp_path / "camera") == 0
-    assert len(lines(tmp_path / "camera.jsonl")) == Camera.pictures and "no more pictures" in caplog.text
-
-
-def test_ctrl_c_ends_a_camera_well(headless, tmp_path, monkeypatch):
-    class Stopped(Finder):
-        def detect(self, images):
-            if self.looked_at == 2:
-                raise KeyboardInterrupt
-            return super().detect(images)
-    assert watch_camera(Stopped(), 0, tmp_path / "camera") == 0
-    assert len(lines(tmp_path / "camera.jsonl")) == 2 and (tmp_path / "camera.mp4").is_file()
-
-
-def test_without_window_and_record_the_error_says_what_to_type(headless, tmp_path):
-    with pytest.raises(InputError, match=r"no display.*--camera 3 --record"):
-        watch_camera(Finder(), 3)
-    with pytest.raises(InputError, match="camera 3: OpenCV cannot open it"):
-        watch_camera(Finder(), 3, tmp_path / "camera")
-
-
-@pytest.mark.parametrize("key, visible, shown", [(ord("q"), 1, 1), (27, 1, 1), (255, 1, Camera.pictures), (255, 0, 1)])
-def test_a_window_ends_by_its_keys_and_its_button(monkeypatch, key, visible, shown):
-    pictures = []
-    monkeypatch.setattr(cv2, "VideoCapture", Camera)
-    monkeypatch.setattr(video, "no_window", lambda: "")
-    for name, function in (("imshow", lambda _, picture: pictures.append(picture)), ("waitKey", lambda _: key),
-                           ("getWindowProperty", lambda *_: visible), ("destroyAllWindows", lambda: None)):
-        monkeypatch.setattr(cv2, name, function)
-    assert watch_camera(Finder(), 0) == 0 and len(pictures) == shown
-
-
-@pytest.mark.parametrize("gui, display, trouble", [("NONE", ":0", "opencv-python-headless"), ("QT5", "", "DISPLAY"),
-                                                   ("QT5", ":0", ""), ("GTK3", ":0", "")])
-def test_why_there_is_no_window(monkeypatch, gui, display, trouble):
-    monkeypatch.setattr(cv2, "getBuildInformation", lambda: f"General\n  GUI:                           {gui}\n")
-    monkeypatch.setattr(video.sys, "platform", "linux")
-    monkeypatch.setenv("DISPLAY", display)
-    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
-    assert trouble in no_window() and bool(trouble) == bool(no_window())

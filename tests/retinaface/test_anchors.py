@@ -2,7 +2,16 @@
 import numpy as np
 import pytest
 
-from src.retinaface.anchors import anchor_count, prior_box, square_side
+from src.retinaface.anchors import (
+    VARIANCE,
+    anchor_count,
+    bbox_encode,
+    decode_bbox,
+    decode_landm,
+    landmark_encode,
+    prior_box,
+    square_side,
+)
 
 
 @pytest.mark.parametrize("size, count", [(840, 29126), (640, 16800), (1024, 43008), (2176, 194208), (2160, 191498),
@@ -53,3 +62,40 @@ def test_made_once_and_safe_to_share():
 def test_the_size_follows_from_the_count(side):
     assert square_side(anchor_count(side)) == side
     assert square_side(anchor_count(side) + 1) is None
+
+
+@pytest.fixture
+def faces():
+    """As many faces as anchors of a 96 x 128 input, relative to it."""
+    rng = np.random.default_rng(0)
+    priors = prior_box((96, 128))
+    corner = rng.uniform(-0.1, 0.9, (len(priors), 2))
+    boxes = np.concatenate([corner, corner + rng.uniform(0.01, 0.6, (len(priors), 2))], axis=1).astype(np.float32)
+    return priors, boxes, rng.uniform(-0.1, 1.1, (len(priors), 10)).astype(np.float32)
+
+
+def test_boxes_and_landmarks_come_back_alone_and_in_batches(faces):
+    priors, boxes, landmarks = faces
+    loc, landm = bbox_encode(boxes, priors, VARIANCE), landmark_encode(landmarks, priors, VARIANCE)
+    before = loc.copy(), landm.copy()
+    assert loc.dtype == landm.dtype == decode_bbox(loc, priors, VARIANCE).dtype == np.float32
+    np.testing.assert_allclose(decode_bbox(np.stack([loc, loc[::-1]]), priors, VARIANCE)[0], boxes, atol=1e-5)
+    np.testing.assert_allclose(decode_landm(np.stack([landm, landm[::-1]]), priors, VARIANCE)[0], landmarks, atol=1e-5)
+    np.testing.assert_array_equal(loc, before[0])
+    np.testing.assert_array_equal(landm, before[1])
+
+
+def test_offsets_by_hand():
+    """An anchor of 16 x 16 at (40, 24), a face of 32 x 8 centred 4 right of and 2 over it, in a 64 x 64 input."""
+    prior = np.array([[40, 24, 16, 16]], np.float32) / 64
+    box = np.array([[28, 18, 60, 26]], np.float32) / 64
+    expected = [[4 / 1.6, -2 / 1.6, np.log(2) / 0.2, np.log(0.5) / 0.2]]
+    np.testing.assert_allclose(bbox_encode(box, prior, VARIANCE), expected, rtol=1e-5)
+    points = np.array([[40, 24, 56, 24, 40, 40, 24, 8, 0, 0]], np.float32) / 64
+    np.testing.assert_allclose(landmark_encode(points, prior, VARIANCE),
+                               [[0, 0, 10, 0, 0, 10, -10, -10, -25, -15]], atol=1e-5)
+
+
+def test_a_box_without_area_stays_finite():
+    prior = np.array([[0.5, 0.5, 0.1, 0.1]], np.float32)
+    assert np.isfinite(bbox_encode(np.full((1, 4), 0.5, np.float32), prior, VARIANCE)).all()

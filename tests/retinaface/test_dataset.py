@@ -8,8 +8,7 @@ import pytest
 from dependency.centernet.src.lib.datasets.dataset.coco_hp import Record
 from dependency.errors import InputError
 from src.data.training_set import training_records
-from src.retinaface.anchors import anchor_count, prior_box
-from src.retinaface.coding import decode_bbox, decode_landm
+from src.retinaface.anchors import anchor_count, decode_bbox, decode_landm, prior_box
 from src.retinaface.config import REDISTRIBUTION, cfg_res50
 from src.retinaface.dataset import (
     DATASET_COLUMNS,
@@ -166,7 +165,7 @@ def test_an_unreadable_image_is_named(widerface):
 
 
 @pytest.mark.parametrize("option, message", [
-    ({"image_size": 0}, "--image_size: 0 is not a side in pixels"), ({"variance": (0.1,)}, "--variance: .* two numbers"),
+    ({"image_size": 0}, "--image_size 0"), ({"variance": (0.1,)}, "--variance"),
     ({"variance": (0, 0.2)}, "--variance"), ({"crop_choice": (-1.0,)}, "--crop_choice"),
     ({"crop_choice": (30.0,)}, "--crop_choice"), ({"flip": 2}, "--flip"), ({"match_thresh": 0}, "--match_thresh")])
 def test_a_value_out_of_its_range_is_named(option, message):

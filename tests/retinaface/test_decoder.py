@@ -7,8 +7,7 @@ from hypothesis import strategies as st
 
 from dependency.centernet.src.lib.detectors.base_detector import NonFiniteMaps
 from dependency.errors import InputError
-from src.retinaface.anchors import anchor_count, prior_box
-from src.retinaface.coding import bbox_encode, landmark_encode
+from src.retinaface.anchors import anchor_count, bbox_encode, landmark_encode, prior_box
 from src.retinaface.decoder import decode_retinaface
 
 SHAPE = 66, 97

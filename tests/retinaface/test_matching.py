@@ -4,8 +4,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from src.retinaface.anchors import prior_box
-from src.retinaface.coding import decode_bbox, decode_landm
+from src.retinaface.anchors import decode_bbox, decode_landm, prior_box
 from src.retinaface.matching import IGNORED, _Overlaps, match
 from tests.retinaface import sample_faces
 from tests.retinaface.sample_faces import PRIORS, SIDE, VARIANCES

@@ -64,9 +64,6 @@ def test_a_few_steps_of_resnet50_lower_its_loss(data):
     (["--img_dir=nowhere"], "--img_dir"),
     (["--batch_sice=2"], "did you mean --batch_size?"),
     (["--per_batch_size=2"], "options of two models"),
-    (["--epoch=0"], "--epoch"),
-    (["--crop_choice=30"], "--crop_choice"),
-    (["--lr_type=step"], "--lr_type"),
 ])
 def test_bad_input_is_one_clear_error(data, options, message):
     done = train(data, *options, status=2)
@@ -74,12 +71,12 @@ def test_bad_input_is_one_clear_error(data, options, message):
 
 
 def test_a_batch_as_a_picture(data):
-    from src.retinaface.batch_picture import batch_picture, target_faces
     from src.retinaface.dataset import RetinaFaceSamples, SampleOptions
+    from src.retinaface.training import draw_batch, target_faces
     records = write_small_faces(data / "more")
     samples = RetinaFaceSamples(records, data / "more/images", SampleOptions(image_size=128, flip=0.0))
     batch = [np.stack(column) for column in zip(*(samples(i, np.random.default_rng(i)) for i in range(2)))]
-    batch_picture(batch, data / "batch.png")
+    draw_batch(batch, data / "batch.png")
     assert cv2.imread(str(data / "batch.png")).shape == (320, 640, 3)
     faces = target_faces(*(column[0] for column in batch[1:]), 128)
     assert isinstance(faces, Faces) and len(faces) == 1

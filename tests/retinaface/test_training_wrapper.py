@@ -116,8 +116,7 @@ def test_one_step_of_the_detector_lowers_its_loss(ms):
     from mindspore import nn
 
     from src.retinaface.loss import MultiBoxLoss, RetinaFaceTerms
-    from src.retinaface.mobilenet import mobilenet025
-    from src.retinaface.network import RetinaFace
+    from src.retinaface.network import RetinaFace, mobilenet025
     from src.training.train_step import TrainStep
     from tests.retinaface import sample_faces
     network = RetinaFace(phase="train", backbone=mobilenet025())

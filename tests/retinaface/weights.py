@@ -46,3 +46,10 @@ def mindface(tensors):
         found[name] = value
     classifier = "base.end_point" if "base.conv1.weight" in tensors else "base.fc"
     return {**found, f"{classifier}.weight": np.ones((3, 5), np.float32), f"{classifier}.bias": np.ones(3, np.float32)}
+
+
+def assert_equal(tensors, expected):
+    """The same names and the same values."""
+    assert tensors.keys() == expected.keys()
+    for name, value in expected.items():
+        np.testing.assert_array_equal(tensors[name], value, err_msg=name)

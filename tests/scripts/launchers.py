@@ -37,9 +37,10 @@ for process in $processes; do wait "$process" || exit; done
 
 def call(script, *arguments, shell="sh", cwd=None, **variables):
     command = ["busybox", "sh"] if shell == "busybox" else [shell]
-    clean = {name: value for name, value in os.environ.items() if name not in VARIABLES}
-    return subprocess.run([*command, str(script), *map(str, arguments)], cwd=cwd, env={**clean, **variables},
-                          capture_output=True, text=True, timeout=60)
+    environment = {name: value for name, value in os.environ.items() if name not in VARIABLES}
+    environment.update({"PYTHON": sys.executable, **variables})
+    return subprocess.run([*command, str(script), *map(str, arguments)], cwd=cwd, env=environment,
+                          capture_output=True, text=True, timeout=60, check=False)
 
 
 def dry_run(script, *arguments, **variables):

@@ -3,13 +3,12 @@
 
     fake_worker.py ACTION:RANK[:TEXT] ...        actions in this order, each for one rank or `all`
 
-print:R:TEXT; sleep:R:SECONDS; exit:R:STATUS; kill:R:SIGNAL (itself); child:R:SECONDS (a child that sleeps, in a
-session of its own, whose parent ends); note:R:NAME (writes the run file); until:R:FILE (waits for it); touch:R:FILE;
+print:R:TEXT; sleep:R:SECONDS; exit:R:STATUS; kill:R:SIGNAL (itself); child:R:SECONDS (starts a child that sleeps);
+record:R:CHECKPOINT (writes the run file); newest:R (prints what is in it); until:R:FILE (waits for it); touch:R:FILE;
 once:R:FILE (goes on with what follows only where FILE is not there, and makes it); catch:R:TEXT (SIGTERM: prints it,
-ends with 0); slow:R:SECONDS (the same after so long); ignore:R (SIGTERM). The scheduler of msrun waits until it is
-killed.
+ends with 0); slow:R:SECONDS (SIGTERM: prints "saved" after so long, ends with 0); ignore:R (SIGTERM). The scheduler of
+msrun waits until it is killed.
 """
-import json
 import os
 import signal
 import subprocess
@@ -17,15 +16,28 @@ import sys
 import time
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from src.training import run_file
+
+
+def catch(seconds, text):
+    def end(*_):
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        time.sleep(seconds)
+        print(text, flush=True)
+        sys.exit(0)
+    signal.signal(signal.SIGTERM, end)
+
 
 def main() -> int:
     if os.environ.get("MS_ROLE") == "MS_SCHED":
         time.sleep(float(os.environ.get("SCHEDULER_SECONDS", "60")))
         return 0
-    mine = os.environ.get("OMPI_COMM_WORLD_RANK") or os.environ["RANK_ID"]
+    own_rank = os.environ.get("OMPI_COMM_WORLD_RANK") or os.environ["RANK_ID"]
     for word in sys.argv[1:]:
         action, rank, text = (word.split(":", 2) + ["", ""])[:3]
-        if rank not in ("all", mine):
+        if rank not in ("all", own_rank):
             continue
         if action == "print":
             print(text.format(**os.environ), flush=True)
@@ -36,11 +48,11 @@ def main() -> int:
         elif action == "kill":
             os.kill(os.getpid(), getattr(signal, text))
         elif action == "child":
-            sleep = f"import time; time.sleep({text})"
-            code = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {sleep!r}])"
-            subprocess.run([sys.executable, "-c", code], start_new_session=True, check=True)
-        elif action == "note":
-            Path(os.environ["FACEDET_RUN_FILE"]).write_text(json.dumps({"checkpoint": f"/c/{text}.ckpt"}))
+            subprocess.Popen([sys.executable, "-c", f"import time; time.sleep({text})"])
+        elif action == "record":
+            run_file.record(Path(text))
+        elif action == "newest":
+            print(run_file.newest_checkpoint(), flush=True)
         elif action == "until":
             while not Path(text).exists():
                 time.sleep(0.02)
@@ -51,10 +63,9 @@ def main() -> int:
                 return 0
             Path(text).touch()
         elif action == "catch":
-            signal.signal(signal.SIGTERM, lambda *_, text=text: (print(text, flush=True), sys.exit(0)))
+            catch(0, text)
         elif action == "slow":
-            signal.signal(signal.SIGTERM, lambda *_, text=text: (time.sleep(float(text)), print("saved", flush=True),
-                                                                 sys.exit(0)))
+            catch(float(text), "saved")
         elif action == "ignore":
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
         else:

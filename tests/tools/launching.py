@@ -2,11 +2,13 @@
 """Running scripts/launch.py in tests: with workers of tests/tools/fake_worker.py, most often by a rank table."""
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
+
+import psutil
 
 from tests.conftest import ROOT
 
@@ -25,11 +27,6 @@ def write_table(path, *servers):
     return path
 
 
-def _heed_hangups():
-    """As from a terminal, even where the tests themselves run under nohup."""
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)
-
-
 class Launch:
     """A launcher that runs; what it prints is gathered in a file."""
 
@@ -43,7 +40,7 @@ class Launch:
                    *own[split + 1:]]
         with self.console.open("w") as console:
             self.process = subprocess.Popen(command, stdout=console, stderr=subprocess.STDOUT, cwd=folder,
-                                            env={**os.environ, **variables}, preexec_fn=_heed_hangups)
+                                            env={**os.environ, **variables})
 
     def wait(self, timeout=60.0):
         """(status, what it printed, seconds since the start)."""
@@ -67,20 +64,24 @@ class Launch:
     @property
     def alive(self):
         """Pids of this launch's processes (not of the launcher itself)."""
-        wanted = f"FACEDET_RUN_FILE={self.log_dir}/run.json".encode()
-        found = []
-        for entry in Path("/proc").glob("[0-9]*"):
-            try:
-                if wanted in (entry / "environ").read_bytes().split(b"\0"):
-                    found.append(int(entry.name))
-            except OSError:
-                continue
-        return found
+        run_file = f"{self.log_dir}/attempt_1/checkpoint.txt"
+        return [process.pid for process in psutil.process_iter(["environ"])
+                if (process.info["environ"] or {}).get("FACEDET_RUN_FILE") == run_file]
+
+    def worker(self, rank):
+        """Pid of that rank: not of its data workers, whose parent is in another session."""
+        for pid in self.alive:
+            with suppress(psutil.Error, ProcessLookupError):
+                variables = psutil.Process(pid).environ()
+                if os.getpgid(pid) == pid and variables.get("RANK_ID") == str(rank) and "MS_SCHED" != variables.get(
+                        "MS_ROLE"):
+                    return pid
+        raise AssertionError(f"rank {rank} does not run")
 
 
 def launch(folder, *words, **options):
-    """Run to the end: (status, console, seconds); nothing may be left."""
+    """Run to the end: (status, console, seconds); no process may be left."""
     started = Launch(folder, *words, **options)
     result = started.wait()
-    assert started.alive == [], "processes are left"
+    started.until(lambda: started.alive == [], seconds=2)       # they were killed: the kernel needs a moment
     return result

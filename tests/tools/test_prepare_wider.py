@@ -163,12 +163,6 @@ def test_refusals_say_what_to_type(work, capsys, words, text):
     assert not list(work.glob("t.*"))
 
 
-@pytest.mark.parametrize("value", ["-1", "x", "nan", "1e9"])
-def test_bad_pixels(work, value):
-    with pytest.raises(InputError, match="--min_size"):
-        call(work, "--annotation", "@label.txt", "--out", "@t.txt", f"--min_size={value}")
-
-
 def test_filter_leaves_its_input_alone():
     boxes = np.array([[0, 0, 4, 9], [0, 0, 20, 30]], np.float32)
     record = Record("a.jpg", boxes, np.zeros((2, 5, 2), np.float32), np.zeros((2, 5), np.uint8),

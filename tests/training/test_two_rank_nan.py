@@ -7,10 +7,10 @@ from tests.conftest import ROOT
 from tests.tools.launching import launch
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_a_loss_that_is_not_finite_is_told_by_the_rank_that_has_it(tmp_path):
     """The other rank knows it at once, but does not end, which would end all, before the batch is drawn and named."""
-    status, text, _ = launch(tmp_path, "--devices=2", "--master_port=9424", "--", tmp_path,
+    status, text, _ = launch(tmp_path, "--devices=2", "--", tmp_path,
                              program=("-m", "tests.training.two_rank_nan"), PYTHONPATH=str(ROOT))
     logs = [(tmp_path / "logs" / "attempt_1" / f"worker_{rank}.log").read_text() for rank in (0, 1)]
     culprit = next((rank for rank in (0, 1) if "Images of the batch" in logs[rank]), None)

@@ -30,7 +30,7 @@ def main() -> int:
         return x, np.full_like(y, np.nan if index == BAD else 0)
 
     def draw(_, path):
-        time.sleep(3)       # longer than a launcher waits for others after a process has ended
+        time.sleep(3)       # longer than the launcher needs to end all when a process has ended
         path.with_name(f"rank_{ranks.rank}.png").touch()
 
     log.setup(0)

@@ -5,7 +5,7 @@ import hashlib
 import pytest
 
 from dependency.errors import InputError
-from src.weights.known_files import KNOWN, describe, require_hash_in_name, sha256_of
+from src.weights.known_files import KNOWN, describe, require_hash_in_name
 
 CONTENT = b"x" * 3_000_001
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
@@ -14,11 +14,6 @@ DIGEST = hashlib.sha256(CONTENT).hexdigest()
 def write(path, content=CONTENT):
     path.write_bytes(content)
     return path
-
-
-def test_sha256_of_files_of_any_size(tmp_path):
-    assert sha256_of(write(tmp_path / "a")) == DIGEST
-    assert sha256_of(write(tmp_path / "b", b"")) == hashlib.sha256(b"").hexdigest()
 
 
 @pytest.mark.parametrize("name", [

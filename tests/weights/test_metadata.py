@@ -8,16 +8,13 @@ import pytest
 
 from dependency.errors import InputError
 from src import models
-from src.centerface.mobile_v2 import ACTIVATIONS
 from src.centerface.release import RELEASE_INPUT
-from src.face_detector import FaceDetector
 from src.inference.backends import build_detector
 from src.retinaface.layers import BACKBONES
 from src.weights import checkpoint
 from src.weights.ckpt_format import encode
 from src.weights.metadata import check_metadata, parse_metadata, spec_of
 from tests.mutations import outcome
-from tests.small_wider import make_checkpoint
 
 DEFAULTS = {name: models.spec(name).default_metadata for name in models.MODELS}
 FULL = {
@@ -119,7 +116,7 @@ def test_texts_that_are_no_metadata(tmp_path, text):
 
 def test_all_metadata_that_this_project_writes_is_allowed():
     written = [*FULL.values(), *DEFAULTS.values(), {**DEFAULTS["centerface"], "input": RELEASE_INPUT}]
-    written += [changed(DEFAULTS["centerface"], "options.activation", each) for each in ACTIVATIONS]
+    written += [changed(DEFAULTS["centerface"], "options.activation", each) for each in ("relu6", "relu")]
     written += [changed(DEFAULTS["retinaface"], "options.backbone", each) for each in BACKBONES]
     for metadata in written:
         assert spec_of(parse_metadata(json.dumps(metadata), "x"), "x") is models.spec(metadata["model"])
@@ -154,22 +151,3 @@ def test_mutated_metadata_works_or_is_refused(model, count):
         spec.tensor_shapes(metadata)
 
     assert {outcome(use, mutate(FULL[model], rng)) for _ in range(count)} == {"read", "refused"}
-
-
-@pytest.mark.parametrize("count", [6, pytest.param(50, marks=pytest.mark.soak)])
-def test_mutated_metadata_in_files(tmp_path, count):
-    onnx = pytest.importorskip("onnx")
-    pytest.importorskip("onnxruntime")
-    rng = np.random.default_rng(12)
-    tensors = checkpoint.load(make_checkpoint(tmp_path / "a.ckpt", hm_head__0__bias=1.0)).tensors
-    model = models.spec("centerface").onnx_graph(FULL["centerface"], tensors)
-    image = np.full((40, 50, 3), 99, np.uint8)
-    seen = set()
-    for _ in range(count):
-        metadata = mutate(FULL["centerface"], rng)
-        checkpoint.save(tmp_path / "b.ckpt", tensors, metadata)
-        onnx.helper.set_model_props(model, {"metadata": json.dumps(metadata)})
-        (tmp_path / "b.onnx").write_bytes(model.SerializeToString())
-        seen |= {outcome(lambda path: FaceDetector(path, threads=1).detect(image), tmp_path / name)
-                 for name in ("b.ckpt", "b.onnx")}
-    assert seen == {"read", "refused"}

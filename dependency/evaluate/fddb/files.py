@@ -158,17 +158,17 @@ def read_detections(pred: str | Path,
     if not pred.exists():
         raise InputError(f"predictions {pred}: no such folder; give the --save_dir of the test")
     folds = [pred] if pred.is_file() else sorted(pred.glob("*fold-*-out.txt"))
-    detections = _read_fold_files(folds) if folds else _read_tree(pred)
     if folds and any((pred / f"{image.name}.txt").is_file() for image in images):
         raise InputError(f"{pred}: holds {folds[0].name} and a tree such as {images[0].name}.txt; "
                          "remove one, or give the file")
+    detections = _read_fold_files(folds) if folds else _read_tree(pred, images)
     stray = sorted(set(detections) - {image.name for image in images})
     if len(stray) == len(detections):
         raise InputError(f"{pred} holds no prediction: expected {images[0].name}.txt below it, or fold-01-out.txt; "
                          f"found {', '.join(stray[:3]) or 'nothing'}")
     remarks = [(f"{len(stray)} predictions belong to no annotated image and are ignored, first: "
-               f"{', '.join(stray[:3])}")] if stray else []
-    return [_rows(detections[image.name]) if image.name in detections else None for image in images], remarks
+                f"{', '.join(stray[:3])}")] if stray else []
+    return [detections.get(image.name) for image in images], remarks
 
 
 def write_fold_files(pred: str | Path, images: Sequence[FddbImage], folder: str | Path,
@@ -206,39 +206,37 @@ def missing_text(pred: str | Path, missing: Sequence[str], total: int) -> str:
     return f"{len(missing)} of {total} images have no prediction in {pred}, first: {', '.join(missing[:3])}"
 
 
-class _Source(NamedTuple):
-    """The detections of an image: a file of the tree, or an entry of a fold file."""
-    path: Path
-    entry: Entry | None = None
+def _read_tree(pred: Path, images: Sequence[FddbImage]) -> dict[str, np.ndarray | None]:
+    """Return the rows [N, 5] of each file by name; None for files of other images, which are not read."""
+    names = {image.name for image in images}
+    files = {path.relative_to(pred).with_suffix("").as_posix(): path for path in pred.rglob("*.txt")}
+    return {name: parse_prediction(path.read_bytes(), path).rows if name in names else None
+            for name, path in files.items()}
 
 
-def _read_tree(pred: Path) -> dict[str, _Source]:
-    return {path.relative_to(pred).with_suffix("").as_posix(): _Source(path) for path in pred.rglob("*.txt")}
-
-
-def _read_fold_files(paths: Sequence[Path]) -> dict[str, _Source]:
-    sources: dict[str, _Source] = {}
+def _read_fold_files(paths: Sequence[Path]) -> dict[str, np.ndarray | None]:
+    """Return the rows [N, 5] or [N, 6] of each image by name."""
+    detections: dict[str, np.ndarray | None] = {}
     for path in paths:
         for entry in read_entries(path):
-            if entry.name in sources:
-                raise InputError(f"{path}:{entry.line}: {entry.name} is in {sources[entry.name].path} already; "
-                                 "remove one")
-            sources[entry.name] = _Source(path, entry)
-    return sources
+            if entry.name in detections:
+                raise InputError(f"{path}:{entry.line}: {entry.name} has detections already; remove one")
+            detections[entry.name] = _parse_rows(path, entry)
+    return detections
 
 
-def _rows(source: _Source) -> np.ndarray:
+def _parse_rows(path: Path, entry: Entry) -> np.ndarray:
     """Parse the detections of one image, [N, 5] or [N, 6] float64."""
-    if source.entry is None:
-        return parse_prediction(source.path.read_bytes(), source.path).rows
-    rows = [parse_numbers(words) for _, words in source.entry.rows]
-    columns = len(source.entry.rows[0][1]) if rows else BOX_COLUMNS
-    for (line, words), row in zip(source.entry.rows, rows):
+    columns = len(entry.rows[0][1]) if entry.rows else BOX_COLUMNS
+    rows = []
+    for line, words in entry.rows:
+        row = parse_numbers(words)
         if len(row) != columns or columns not in (BOX_COLUMNS, ELLIPSE_COLUMNS) or (
                 columns == ELLIPSE_COLUMNS and not _is_ellipse(row)):
-            raise InputError(f"{source.path}:{line}: `{' '.join(words)[:60]}` is not a detection; expected x y w h "
-                             "score, or an ellipse (half axes above 0, angle, centre) and its score; all rows of an "
-                             "image have the same number of columns")
+            raise InputError(f"{path}:{line}: `{' '.join(words)[:60]}` is not a detection; expected x y w h score, or "
+                             "an ellipse (half axes above 0, angle, centre) and its score; all rows of an image have "
+                             "the same number of columns")
+        rows.append(row)
     return np.array(rows, np.float64).reshape(-1, columns)
 
 

@@ -14,9 +14,10 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dependency.errors import InputError
+from dependency.evaluate.eval import Scored
 from dependency.evaluate.report.failures import list_false_alarms, list_misses, list_worst_images
 from dependency.evaluate.report.flags import Flags
 from dependency.evaluate.report.groups import group_faces
@@ -24,9 +25,6 @@ from dependency.evaluate.report.outcomes import find_outcomes
 from dependency.evaluate.report.summary import summarise
 from dependency.evaluate.results import Report, report_to_dict
 from dependency.files import atomic_write
-
-if TYPE_CHECKING:
-    from dependency.evaluate.eval import Scored
 
 VERSION = 1
 CURVE_POINTS = 200

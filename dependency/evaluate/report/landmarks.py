@@ -10,16 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from dependency.centernet.src.lib.datasets.dataset.coco_hp import Record
+from dependency.centernet.src.lib.detectors.faces import Faces
 from dependency.errors import InputError
 from dependency.evaluate.overlaps import best_overlaps
-
-if TYPE_CHECKING:       # the detector needs OpenCV, scoring does not
-    from dependency.centernet.src.lib.datasets.dataset.coco_hp import Record
-    from dependency.centernet.src.lib.detectors.faces import Faces
 
 COLUMNS = 15
 NORMALISER = "sqrt(w*h)"

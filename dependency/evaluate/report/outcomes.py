@@ -11,16 +11,14 @@ an image without any annotated face are no false alarms.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from dependency.errors import InputError
+from dependency.evaluate.eval import Scored
 from dependency.evaluate.matching import THRESHOLDS, Matches, curve, face_flags, outcomes
 from dependency.evaluate.report.flags import Flags, align_flags
-
-if TYPE_CHECKING:
-    from dependency.evaluate.eval import Scored
 
 SUBSET = "hard"
 

@@ -12,26 +12,21 @@ import base64
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dependency.errors import InputError
 from dependency.evaluate.ground_truth import SUBSETS
 from dependency.evaluate.report.analysis import VERSION
 from dependency.evaluate.report.groups import Group, align_groups
-from dependency.evaluate.report.pictures import Picture, Pictures, cut_pictures
+from dependency.evaluate.report.pictures import Pictures, cut_pictures
 from dependency.evaluate.results import NOTES
 from dependency.files import atomic_write
-
-if TYPE_CHECKING:
-    from jinja2 import Environment
-    from markupsafe import Markup
 
 Run = dict[str, Any]
 
 TEMPLATES = Path(__file__).parent / "templates"
-NONE = "–"                          # shown where there is no number
 PLOT_WIDTH, PLOT_HEIGHT = 264, 200  # of a curve, in units of its SVG
 FAMILIES = {"height": "Height of the face", "occlusion": "Occlusion", "blur": "Blur", "pose": "Pose",
             "illumination": "Illumination", "expression": "Expression"}
@@ -40,7 +35,7 @@ MIN_SHARE, MIN_GAP = 0.01, 0.05
 
 
 def write_page(analysis: dict[str, Any], path: str | Path, image_dir: Path | None = None) -> None:
-    """Write the page atomically; about 7 MB with all its pictures.
+    """Write the page atomically; about 5 MB of pictures for each run.
 
     Args:
         analysis: {"version": 1, "runs": [...]}.
@@ -60,16 +55,16 @@ def write_page(analysis: dict[str, Any], path: str | Path, image_dir: Path | Non
         runs=runs, subsets=SUBSETS, iou_notes=NOTES, pictures=pictures, families=FAMILIES,
         group_rows={family: _group_rows(runs, family) for family in ("event", *FAMILIES)},
         curves={subset: [_curve(run, subset) for run in runs] for subset in SUBSETS},
-        misses=[_failures(run["misses"], "why", pictures.crops, pictures) for run in runs],
-        false_alarms=[_failures(run["false_alarms"], "kind", pictures.crops, pictures) for run in runs],
-        worst_images=[_failures(run["worst_images"], "", pictures.photos, pictures) for run in runs])
+        misses=[_failures(run["misses"], pictures, "why", "missed") for run in runs],
+        false_alarms=[_failures(run["false_alarms"], pictures, "kind", "false") for run in runs],
+        worst_images=[_failures(run["worst_images"], pictures) for run in runs])
     with atomic_write(path) as file:
         # File names that are not UTF-8 reach here as surrogates, which are shown as `\udcff`.
         file.write(content.encode("utf-8", "backslashreplace").decode())
 
 
-def load_templates() -> Environment:
-    """Return the jinja2 environment of the page.
+def load_templates() -> Any:
+    """Return the jinja2 environment of the page, imported here since only the page needs it.
 
     Raises:
         InputError: jinja2 is not installed.
@@ -81,8 +76,7 @@ def load_templates() -> Environment:
         raise InputError("--report needs jinja2 for its HTML page: pip install jinja2") from error
     environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined,
                               trim_blocks=True, lstrip_blocks=True)
-    for function in (percent, rough_percent, decimal, significant, count, plural, breakable, outline):
-        environment.filters[function.__name__] = function
+    environment.filters.update(number=number, plural=plural, breakable=breakable)
     style, script = ((TEMPLATES / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
     environment.globals.update(
         ap=average_precision, style=Markup(style), script=Markup(script),
@@ -96,47 +90,20 @@ def average_precision(run: Run, subset: str, iou: str | None = None) -> float | 
     return run["report"]["ap"].get(iou or f"{run['iou']:g}", {}).get(subset)
 
 
-def percent(value: float | None, digits: int = 1) -> str:
-    """Format 0.1234 as `12.3 %`, with a space that does not break."""
-    return NONE if value is None else f"{100 * value:.{digits}f}\u00a0%"
-
-
-def rough_percent(value: float) -> str:
-    """Format whole percents; `< 1 %` and `> 99 %` for almost none and almost all."""
-    if 0 < value < 0.005:
-        return "<\u00a01\u00a0%"
-    return ">\u00a099\u00a0%" if 0.995 <= value < 1 else percent(value, 0)
-
-
-def decimal(value: float | None, digits: int = 3) -> str:
-    """Format a number with fixed decimals."""
-    return NONE if value is None else f"{value:.{digits}f}"
-
-
-def significant(value: float | None) -> str:
-    """Format a score of any scale with at most four significant digits."""
-    return NONE if value is None else f"{value:.4g}"
-
-
-def count(value: int) -> str:
-    """Format 31958 as `31,958`."""
-    return f"{value:,}"
+def number(value: float | None, spec: str = ",") -> str:
+    """Format a number, such as 31,958; a percent sign stands after a space that does not break."""
+    return "–" if value is None else format(value, spec).replace("%", "\u00a0%")
 
 
 def plural(value: int, noun: str) -> str:
     """Format `1 face`, `2,300 faces`."""
-    return f"{count(value)} {noun}{'' if value == 1 else 's'}"
+    return f"{number(value)} {noun}{'' if value == 1 else 's'}"
 
 
-def breakable(text: str) -> Markup:
-    """Escape a path or an event's name and allow line breaks after `/`, `--` and `_`."""
+def breakable(text: str) -> str:
+    """Return markup of a path or an event's name, escaped, with line breaks allowed after `/`, `--` and `_`."""
     from markupsafe import Markup
     return Markup("<wbr>").join(re.split("(?<=[/_-])(?![/_-])", text))
-
-
-def outline(boxes: Sequence[Sequence[float]]) -> str:
-    """Return the SVG path around boxes x y w h; further columns are ignored."""
-    return " ".join(f"M{x:g} {y:g}h{width:g}v{height:g}h{-width:g}z" for x, y, width, height, *_ in boxes)
 
 
 def _group_rows(runs: Sequence[Run], family: str) -> list[dict[str, Any]]:
@@ -180,23 +147,26 @@ def _plot_point(recall: float, precision: float) -> tuple[float, float]:
     return round(recall * PLOT_WIDTH, 1), round(-precision * PLOT_HEIGHT, 1)
 
 
-def _failures(entries: Sequence[dict[str, Any]], field: str, shown: Mapping[Any, Picture],
-              pictures: Pictures) -> dict[str, Any]:
-    """Return the entries of a run, how many are of which kind, those with a picture, and why the others have none.
+def _failures(entries: Sequence[dict[str, Any]], pictures: Pictures, kind: str = "", outline: str = "") -> dict[str, Any]:
+    """Collect the misses, false alarms or worst images of a run for the page.
 
     Args:
-        entries: misses, false alarms or worst images of a run.
-        field: the key of an entry that holds its kind, or "".
-        shown: pictures by image, or by image and box.
+        entries: from the analysis.
         pictures: all pictures.
+        kind: the key of an entry that holds its kind; "" for images, which have no kind.
+        outline: how the box of an entry is drawn; "" for images, which have several boxes.
+
+    Returns:
+        the entries, the number of entries of each kind, a card for each picture, why the other entries have none.
     """
     cards = []
     for entry in entries:
         image = entry["image"]
-        picture = shown.get((image, tuple(entry["box"])) if field else image)
+        picture = pictures.crops.get((image, tuple(entry["box"]))) if outline else pictures.photos.get(image)
         if picture:
-            cards.append({"entry": entry, "picture": picture, "kind": entry[field] if field else "",
-                          "event": image.partition("/")[0]})
+            cards.append({"entry": entry, "picture": picture, "event": image.split("/")[0],
+                          "kind": entry[kind] if kind else "faces",
+                          "boxes": {outline: [entry["box"]]} if outline else entry["boxes"]})
     return {"entries": entries, "cards": cards,
-            "kinds": Counter(entry[field] for entry in entries).most_common() if field else [],
+            "kinds": Counter(entry[kind] for entry in entries).most_common() if kind else [],
             "absent": [pictures.absent[entry["image"]] for entry in entries if entry["image"] in pictures.absent]}

@@ -22,12 +22,9 @@ from dependency.centernet.src.lib.utils.image_file import IMAGE_SUFFIXES, read_i
 from dependency.errors import InputError
 
 LOGGER = logging.getLogger("facedet")
-# JPEG bytes of all photographs and of all close-ups; base64 adds a third.
-PHOTO_BYTES, CROP_BYTES = 3_600_000, 1_300_000
 PHOTO_SIDE, CROP_SIDE = 1024, 256                   # longest side of a stored picture, pixels
+JPEG_QUALITY = 75
 CROP_CONTEXT, CROP_MINIMUM = 2.4, 64                # side of a close-up: times its box, at least, in pixels
-# JPEG quality and scale, tried in turn until the picture fits its share of the bytes.
-STEPS = ((82, 1.0), (72, 1.0), (72, 0.8), (66, 0.62), (60, 0.48), (50, 0.35), (40, 0.22))
 
 
 class Picture(NamedTuple):
@@ -74,8 +71,6 @@ def cut_pictures(runs: Sequence[dict[str, Any]], image_dir: Path | None) -> Pict
     if not image_dir.is_dir():
         raise InputError(f"--image_dir {image_dir}: no such folder; expected the one that holds the event folders, "
                          "such as WIDER_val/images")
-    photo_bytes = PHOTO_BYTES // max(1, len(photos))
-    crop_bytes = CROP_BYTES // max(1, sum(map(len, crops.values())))
     for name in names:
         try:
             image = read_image(_image_file(image_dir, name))
@@ -84,12 +79,12 @@ def cut_pictures(runs: Sequence[dict[str, Any]], image_dir: Path | None) -> Pict
             continue
         height, width = image.shape[:2]
         if name in photos:
-            jpeg = _encode(image, PHOTO_SIDE, photo_bytes)
-            result.photos[name] = Picture(f"photo-{len(result.photos)}", (0, 0, width, height), jpeg)
+            result.photos[name] = Picture(f"photo-{len(result.photos)}", (0, 0, width, height),
+                                          _encode(image, PHOTO_SIDE))
         for box in sorted(crops.get(name, ())):
             left, top, across, down = view = close_up(box, width, height)
-            jpeg = _encode(image[top:top + down, left:left + across], CROP_SIDE, crop_bytes)
-            result.crops[name, box] = Picture(f"crop-{len(result.crops)}", view, jpeg)
+            result.crops[name, box] = Picture(f"crop-{len(result.crops)}", view,
+                                              _encode(image[top:top + down, left:left + across], CROP_SIDE))
     if result.absent:
         LOGGER.warning("%d of %d images of the report are not shown, first: %s", len(result.absent), len(names),
                        next(iter(result.absent.values())))
@@ -115,13 +110,11 @@ def _image_file(folder: Path, name: str) -> Path:
     raise InputError(f"{name}{IMAGE_SUFFIXES[0]} is not in the folder of images")
 
 
-def _encode(image: np.ndarray, side: int, max_bytes: int) -> str:
-    """Encode as base64 JPEG, at most `side` pixels long, as good as `max_bytes` permit."""
-    full = min(1.0, side / max(image.shape[:2]))
-    for quality, scale in STEPS:
-        size = [max(1, round(edge * full * scale)) for edge in image.shape[1::-1]]
-        smaller = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-        content = cv2.imencode(".jpg", smaller, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
-        if len(content) <= max_bytes:
-            break
-    return base64.b64encode(content).decode()
+def _encode(image: np.ndarray, side: int) -> str:
+    """Encode as base64 JPEG, at most `side` pixels long."""
+    scale = side / max(image.shape[:2])
+    if scale < 1:
+        height, width = (max(1, round(edge * scale)) for edge in image.shape[:2])
+        image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+    content = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1]
+    return base64.b64encode(content.tobytes()).decode()

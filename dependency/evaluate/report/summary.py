@@ -38,6 +38,12 @@ class Finding(NamedTuple):
         return percent(self.faces - self.missed, self.faces)
 
 
+class SizeFinding(NamedTuple):
+    """A finding on the faces below, or from, a height limit in pixels."""
+    limit: float
+    finding: Finding
+
+
 def summarise(outcomes: Outcomes, groups: dict[str, list[Group]], reasons: dict[str, int],
               kinds: dict[str, int]) -> list[str]:
     """Return sentences, the most important first.
@@ -53,14 +59,15 @@ def summarise(outcomes: Outcomes, groups: dict[str, list[Group]], reasons: dict[
     sentences = [(f"{score}, {percent(point['found'], point['faces'])} of the {point['faces']:,} faces are found, with "
                   f"{point['false_alarms_per_image']:.2f} false alarms an image.")]
     if missed:
-        small, large = _size_findings(outcomes)
-        sizes = [finding for _, finding in small + large]
-        findings = sorted(sizes + _attribute_findings(outcomes, outcomes.counted)[:MAX_ATTRIBUTES],
-                          key=lambda finding: -finding.excess)
+        small = _size_finding(outcomes, "under {:g} px", np.less)
+        large = _size_finding(outcomes, "of {:g} px and over", np.greater_equal)
+        findings = [size.finding for size in (small, large) if size]
+        findings += _attribute_findings(outcomes, outcomes.counted)[:MAX_ATTRIBUTES]
+        findings.sort(key=lambda finding: -finding.excess)
         sentences += [f"Faces {finding.kind}: {finding.recall} found (of {finding.faces:,}); they are "
                       f"{percent(finding.missed, missed)} of everything missed." for finding in findings]
-        for limit, _ in small:
-            sentences += _larger_faces(outcomes, limit)
+        if small:
+            sentences += _larger_faces(outcomes, small.limit)
         sentences.append(f"Of the {missed:,} missed faces, {_shares(reasons, REASON_WORDS)}.")
         sentences += _event_sentence(groups["event"])
     if sum(kinds.values()):
@@ -86,16 +93,12 @@ def _is_large(outcomes: Outcomes, finding: Finding, among: np.ndarray) -> bool:
     return finding.excess > MIN_EXCESS * int(np.count_nonzero(outcomes.missed & among))
 
 
-def _size_findings(outcomes: Outcomes) -> tuple[list[tuple[float, Finding]], list[tuple[float, Finding]]]:
-    """Return at most one finding on small and one on large faces, each with the height limit of the largest excess."""
+def _size_finding(outcomes: Outcomes, kind: str, compare: np.ufunc) -> SizeFinding | None:
+    """Return the finding on faces below or above the height limit with the largest excess, if that is large."""
     heights = outcomes.boxes[:, 3]
-    limits = HEIGHTS[1:-1]
-    small = [(limit, _finding(outcomes, f"under {limit:g} px", heights < limit, outcomes.counted)) for limit in limits]
-    large = [(limit, _finding(outcomes, f"of {limit:g} px and over", heights >= limit, outcomes.counted))
-             for limit in limits]
-    best_small, best_large = (max(pairs, key=lambda pair: pair[1].excess) for pairs in (small, large))
-    return ([best_small] if _is_large(outcomes, best_small[1], outcomes.counted) else [],
-            [best_large] if _is_large(outcomes, best_large[1], outcomes.counted) else [])
+    limit, finding = max(((limit, _finding(outcomes, kind.format(limit), compare(heights, limit), outcomes.counted))
+                          for limit in HEIGHTS[1:-1]), key=lambda pair: pair[1].excess)
+    return SizeFinding(limit, finding) if _is_large(outcomes, finding, outcomes.counted) else None
 
 
 def _attribute_findings(outcomes: Outcomes, among: np.ndarray) -> list[Finding]:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Draw a face data set in the layout of WIDER FACE: no download, no licence, the same pictures for the same
-seed.
+"""Make synthetic images with faces in the layout of WIDER FACE: no download, no licence, the same images for
+the same seed.
 
-    python -m src.tools.synthetic dataset/drawn --train 500 --val 150 --seed 1
+    python -m src.tools.synthetic dataset/synthetic --train 500 --val 150 --seed 1
 
 writes images/{train,val}/images/<event>/*.jpg, annotations/{train,val}.json, {train,val}_label.txt,
 wider_face_{train,val}_bbx_gt.txt and ground_truth/*.mat. Heads are solids that are turned, lit and projected,
@@ -33,29 +33,29 @@ OPTIONS: Table = {"": {
 
 def _check(args: EasyDict) -> None:
     if args.train + args.val == 0:
-        raise InputError("--train 0 --val 0: nothing to draw; give one of them a number")
+        raise InputError("--train 0 --val 0: nothing to make; give one of them a number")
     if args.out.exists() and (not args.out.is_dir() or any(args.out.iterdir())):
         raise InputError(
-            f"{args.out}: is there already and not an empty folder; give a new folder or remove it")
+            f"{args.out}: exists and is not an empty folder; give a new folder or remove it")
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Draw the set and print what it holds."""
+    """Make the set and print its counts."""
     parser = Parser(OPTIONS, __doc__, prog="python -m src.tools.synthetic")
     parser.add_argument("out", type=Path, help="Folder to write; must be absent or empty.")
-    args, _ = parser.read(argv)
+    args = parser.read(argv)
     _check(args)
     from src.tools.synthetic.dataset import generate, subsets  # --help stays quick
     setup()
-    drawn = generate(args.out, {"train": args.train, "val": args.val}, args.seed, args.size, args.workers)
-    for split, pictures in drawn.items():
-        if not pictures:
+    by_split = generate(args.out, {"train": args.train, "val": args.val}, args.seed, args.size, args.workers)
+    for split, images in by_split.items():
+        if not images:
             continue
-        faces = sum(len(picture.record.boxes) for picture in pictures)
-        ignored = sum(int(picture.record.ignore.sum()) for picture in pictures)
-        counts = [sum(len(subsets(picture)[name]) for picture in pictures)
+        faces = sum(len(image.record.boxes) for image in images)
+        ignored = sum(int(image.record.ignore.sum()) for image in images)
+        counts = [sum(len(subsets(image)[name]) for image in images)
                   for name in ("easy", "medium", "hard")]
-        print(f"{split}: {len(pictures)} pictures, {faces} faces ({ignored} to ignore); easy/medium/hard "
+        print(f"{split}: {len(images)} images, {faces} faces ({ignored} ignored); easy/medium/hard "
               f"{'/'.join(str(count) for count in counts)}")
     return 0
 

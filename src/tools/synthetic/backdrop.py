@@ -25,7 +25,8 @@ def _box(image: np.ndarray, x1: float, y1: float, x2: float, y2: float, tone: np
 
 def _grain(image: np.ndarray, rng: Rng, strength: float, coarse: int = 20,
            stretch: tuple[float, float] = (1.0, 1.0)) -> None:
-    image *= (1 + strength * fractal(rng, *image.shape[:2], coarse, 4, stretch))[..., None]
+    rows, columns = image.shape[:2]
+    image *= (1 + strength * fractal(rng, rows, columns, coarse, 4, stretch))[..., None]
 
 
 def writing(image: np.ndarray, rng: Rng, x: float, y: float, size: float, tone: np.ndarray) -> None:

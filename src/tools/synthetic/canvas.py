@@ -82,7 +82,7 @@ def polygon(image: np.ndarray, points: np.ndarray, fill: np.ndarray, soft: float
         return
     mask = np.zeros((bottom - top, right - left), np.uint8)
     cv2.fillPoly(mask, [np.round((points - (left, top)) * 16).astype(np.int32)], 255, cv2.LINE_AA, 4)
-    alpha = mask.astype(np.float32) / 255
+    alpha: np.ndarray = mask.astype(np.float32) / 255
     if soft > 0:
         alpha = cv2.GaussianBlur(alpha, (0, 0), soft)
     paste(image, np.broadcast_to(np.asarray(fill, np.float32), (*mask.shape, 3)), alpha, left, top)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writes a drawn data set as files in the layout of WIDER FACE that the CenterFace manual names.
+"""Writes a synthetic data set as files in the layout of WIDER FACE that the CenterFace manual names.
 
 `generate(Path("demo"), {"train": 500, "val": 150}, seed=1)`. Boxes in memory are xyxy pixels, whole numbers.
 
@@ -21,38 +21,38 @@ import numpy as np
 from dependency.centernet.src.lib.datasets.dataset.coco_hp import Record, write_coco
 from dependency.evaluate.ground_truth import write_ground_truth
 from dependency.files import atomic_write
+from src.common.log import progress_bar
 from src.data.annotations import write_label_txt
 from src.tools.synthetic.camera import to_jpeg
 from src.tools.synthetic.person import Face
 from src.tools.synthetic.scene import EVENTS, Event, draw_scene
-from src.training.progress import Progress
 
 SPLITS = ("train", "val")
 FLAGS = ("blur", "expression", "illumination", "invalid", "occlusion", "pose")
 _ORDER = [event for turn in range(max(e.share for e in EVENTS)) for event in EVENTS if event.share > turn]
 
 
-class Drawn(NamedTuple):
-    """One picture's annotation: its Record and the six WIDER flags uint8 [N, 6] in the order of `FLAGS`."""
+class SyntheticImage(NamedTuple):
+    """The annotation of a synthetic image: its Record and the six WIDER flags uint8 [N, 6] in the order of `FLAGS`."""
     record: Record
     flags: np.ndarray
 
 
 class _Task(NamedTuple):
     split: str
-    index: int
+    number: int
     seed: int
     size: int
     folder: Path
 
 
 def event_of(index: int) -> Event:
-    """The event of a split's picture number `index`: a fixed turn, so that every event appears early."""
+    """The event of a split's image number `index`: a fixed turn, so that every event appears early."""
     return _ORDER[index % len(_ORDER)]
 
 
-def to_record(path: str, faces: list[Face], height: int, width: int) -> Drawn:
-    """Faces of a picture as a Record.
+def to_record(path: str, faces: list[Face], height: int, width: int) -> SyntheticImage:
+    """Faces of an image as a Record.
 
     A hidden landmark is occluded (1); one far outside its box is not labelled (0).
     """
@@ -66,12 +66,12 @@ def to_record(path: str, faces: list[Face], height: int, width: int) -> Drawn:
     points = np.where(visibility[..., None] > 0, points, 0).astype(np.float32)
     flags = np.array([[face.flags[name] for name in FLAGS]
                      for face in faces], np.uint8).reshape(count, len(FLAGS))
-    return Drawn(Record(path, boxes, points, visibility,
+    return SyntheticImage(Record(path, boxes, points, visibility,
                  flags[:, FLAGS.index("invalid")] > 0, height, width), flags)
 
 
-def draw(split: str, index: int, seed: int, size: int = 640) -> tuple[bytes, Drawn]:
-    """Picture number `index` of a split: (JPEG bytes, annotation), the same for the same arguments."""
+def draw(split: str, index: int, seed: int, size: int = 640) -> tuple[bytes, SyntheticImage]:
+    """Image number `index` of a split: (JPEG bytes, annotation), the same for the same arguments."""
     rng = np.random.default_rng([seed, SPLITS.index(split), index])
     event = event_of(index)
     picture, faces = draw_scene(event, rng, size)
@@ -79,17 +79,17 @@ def draw(split: str, index: int, seed: int, size: int = 640) -> tuple[bytes, Dra
     return to_jpeg(picture, rng), to_record(name, faces, *picture.shape[:2])
 
 
-def _draw_file(task: _Task) -> Drawn:
-    data, drawn = draw(task.split, task.index, task.seed, task.size)
-    with atomic_write(task.folder / task.split / "images" / drawn.record.path, "wb") as file:
+def _draw_file(task: _Task) -> SyntheticImage:
+    data, image = draw(task.split, task.number, task.seed, task.size)
+    with atomic_write(task.folder / task.split / "images" / image.record.path, "wb") as file:
         file.write(data)
-    return drawn
+    return image
 
 
-def subsets(drawn: Drawn) -> dict[str, np.ndarray]:
+def subsets(image: SyntheticImage) -> dict[str, np.ndarray]:
     """Indices of the faces that count as easy, medium and hard (each holds the one before)."""
-    height = drawn.record.boxes[:, 3] - drawn.record.boxes[:, 1]
-    flags = {name: drawn.flags[:, column] for column, name in enumerate(FLAGS)}
+    height = image.record.boxes[:, 3] - image.record.boxes[:, 1]
+    flags = {name: image.flags[:, column] for column, name in enumerate(FLAGS)}
     valid = flags["invalid"] == 0
     easy = valid & (height >= 50) & (flags["blur"] < 2) & (flags["occlusion"] < 2)
     medium = easy | valid & (height >= 30) & (flags["blur"] < 2)
@@ -102,10 +102,10 @@ def _xywh(record: Record) -> np.ndarray:
     return np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], 1)
 
 
-def write_bbx_gt(path: Path, pictures: Iterable[Drawn]) -> None:
+def write_bbx_gt(path: Path, images: Iterable[SyntheticImage]) -> None:
     """Write `wider_face_*_bbx_gt.txt`: x y w h and the six flags; no faces are one row of zeros."""
     lines = []
-    for record, flags in pictures:
+    for record, flags in images:
         rows = np.concatenate([_xywh(record), flags], 1)
         lines += [record.path, str(len(rows))]
         rows = rows if len(rows) else np.zeros((1, 10), int)
@@ -114,12 +114,12 @@ def write_bbx_gt(path: Path, pictures: Iterable[Drawn]) -> None:
         file.write("".join(f"{line}\n" for line in lines))
 
 
-def write_annotations(folder: Path, split: str, pictures: list[Drawn]) -> None:
+def write_annotations(folder: Path, split: str, images: list[SyntheticImage]) -> None:
     """The split's json, label.txt (without the faces to ignore, which it cannot express) and bbx_gt.txt."""
-    records = [drawn.record for drawn in pictures]
+    records = [image.record for image in images]
     write_coco(folder / f"{split}.json", records)
     write_label_txt(folder / f"{split}_label.txt", [_counted(record) for record in records])
-    write_bbx_gt(folder / f"wider_face_{split}_bbx_gt.txt", pictures)
+    write_bbx_gt(folder / f"wider_face_{split}_bbx_gt.txt", images)
 
 
 def _counted(record: Record) -> Record:
@@ -128,13 +128,13 @@ def _counted(record: Record) -> Record:
                   record.ignore[kept], record.height, record.width)
 
 
-def write_mat(folder: Path, pictures: list[Drawn]) -> None:
-    """The evaluation's ground truth of all pictures, by event."""
+def write_mat(folder: Path, images: list[SyntheticImage]) -> None:
+    """The evaluation's ground truth of all images, by event."""
     events: dict[str, list] = {event.name: [] for event in EVENTS}
-    for drawn in pictures:
-        event, name = drawn.record.path.split("/")
-        kept = subsets(drawn)
-        events[event].append((name[:-len(".jpg")], _xywh(drawn.record),
+    for image in images:
+        event, name = image.record.path.split("/")
+        kept = subsets(image)
+        events[event].append((name[:-len(".jpg")], _xywh(image.record),
                              kept["easy"], kept["medium"], kept["hard"]))
     write_ground_truth(folder, [(event, images) for event, images in events.items() if images])
     whole = (folder / "wider_face_val.mat").read_bytes()
@@ -142,7 +142,7 @@ def write_mat(folder: Path, pictures: list[Drawn]) -> None:
         file.write(whole)
 
 
-def _results(tasks: list[_Task], workers: int) -> Iterator[Drawn]:
+def _results(tasks: list[_Task], workers: int) -> Iterator[SyntheticImage]:
     if workers <= 1:
         yield from map(_draw_file, tasks)
         return
@@ -152,30 +152,30 @@ def _results(tasks: list[_Task], workers: int) -> Iterator[Drawn]:
 
 
 def generate(folder: Path, counts: dict[str, int], seed: int, size: int = 640,
-             workers: int | None = None) -> dict[str, list[Drawn]]:
+             workers: int | None = None) -> dict[str, list[SyntheticImage]]:
     """Draw a data set.
 
     Args:
         folder: receives `images/{train,val}/images/<event>/<name>.jpg`, `annotations/` and `ground_truth/`.
-        counts: pictures by split, of "train" and "val".
+        counts: images by split, of "train" and "val".
         seed: the same seed gives the same files, whatever the number of workers.
-        size: pixels of a picture's longer side.
+        size: pixels of a image's longer side.
         workers: processes; None takes one for every processor, up to 16.
 
     Returns:
         The annotations by split, in the order of the files.
     """
     workers = min(multiprocessing.cpu_count(), 16) if workers is None else workers
-    tasks = [_Task(split, index, seed, size, folder / "images") for split in SPLITS
-             for index in range(counts.get(split, 0))]
-    drawn: dict[str, list[Drawn]] = {split: [] for split in SPLITS}
-    with Progress(len(tasks), "pictures", "drawing") as progress:
+    tasks = [_Task(split, number, seed, size, folder / "images") for split in SPLITS
+             for number in range(counts.get(split, 0))]
+    by_split: dict[str, list[SyntheticImage]] = {split: [] for split in SPLITS}
+    with progress_bar(len(tasks), "images", "synthetic images") as bar:
         for task, result in zip(tasks, _results(tasks, workers)):
-            drawn[task.split].append(result)
-            progress.advance()
-    for split, pictures in drawn.items():
-        if pictures:
-            write_annotations(folder / "annotations", split, pictures)
-    if drawn["val"]:
-        write_mat(folder / "ground_truth", drawn["val"])
-    return drawn
+            by_split[task.split].append(result)
+            bar.update()
+    for split, images in by_split.items():
+        if images:
+            write_annotations(folder / "annotations", split, images)
+    if by_split["val"]:
+        write_mat(folder / "ground_truth", by_split["val"])
+    return by_split

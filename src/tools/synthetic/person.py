@@ -111,8 +111,8 @@ def _draw_body(stage: Stage, person: Person, light: Light, rng: Rng, ident: int,
     albedo *= (1 - 0.45 * sleeve * smoothstep(2.1, 2.5, y) * smoothstep(6.3, 5.9, y))[..., None]
     flat = Surface(normals.reshape(-1, 3), normals.reshape(-1, 3), albedo.reshape(-1, 3),
                    np.full(rows * columns, 0.05, np.float32), np.full(rows * columns, OTHER, np.uint8))
-    picture = shade(flat, np.eye(3, dtype=np.float32), light).reshape(rows, columns, 3)
-    alpha = np.clip(inside * scale * detail + 0.5, 0, 1)
+    picture: np.ndarray = shade(flat, np.eye(3, dtype=np.float32), light).reshape(rows, columns, 3)
+    alpha: np.ndarray = np.clip(inside * scale * detail + 0.5, 0, 1)
     size = (max(2, int(2 * half * scale)), max(2, int((bottom - top) * scale)))
     picture = cv2.resize(cv2.GaussianBlur(picture, (3, 3), 0), size, interpolation=cv2.INTER_LINEAR)
     alpha = cv2.resize(alpha.astype(np.float32), size, interpolation=cv2.INTER_LINEAR)
@@ -183,7 +183,7 @@ def _to_canvas(picture: np.ndarray, alpha: np.ndarray, mask: np.ndarray,
     in.
     """
     rows, columns = (int(np.ceil(v * ratio)) + 2 for v in alpha.shape)
-    stacked = np.dstack([picture * alpha[..., None], alpha]).astype(np.float32)
+    stacked: np.ndarray = np.dstack([picture * alpha[..., None], alpha]).astype(np.float32)
     if ratio < 0.75:  # soften before taking every n-th pixel
         stacked = cv2.GaussianBlur(stacked, (0, 0), 0.42 / ratio)
     move = np.array([[ratio, 0, shift[0] + 0.5 * ratio - 0.5], [0, ratio, shift[1] + 0.5 * ratio - 0.5]])

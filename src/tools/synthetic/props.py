@@ -80,10 +80,10 @@ def _cat(image: np.ndarray, rng: Rng, x: float, y: float, size: float) -> None:
     polygon(image, ellipse_points((x, y), (r, 0.82 * r), 36), fur, 0.05 * r)
     polygon(image, ellipse_points((x, y + 0.38 * r), (0.42 * r, 0.3 * r), 24),
             np.clip(fur * 1.5 + 0.1, 0, 1), 0.06 * r)
-    for side in (-0.42, 0.42):
-        polygon(image, ellipse_points((x + side * r, y - 0.1 * r),
+    for shift in (-0.42, 0.42):
+        polygon(image, ellipse_points((x + shift * r, y - 0.1 * r),
                 (0.2 * r, 0.17 * r), 18), np.array([0.3, 0.75, 0.7]))
-        pupil = ellipse_points((x + side * r, y - 0.1 * r), (0.05 * r, 0.16 * r), 12)
+        pupil = ellipse_points((x + shift * r, y - 0.1 * r), (0.05 * r, 0.16 * r), 12)
         polygon(image, pupil, np.ones(3) * 0.04)
     polygon(image, np.array([[-0.1, 0.22], [0.1, 0.22], [0, 0.34]]) * r + (x, y), np.array([0.45, 0.4, 0.75]))
 

@@ -37,10 +37,11 @@ def relief(look: Look, wear: Wear) -> np.ndarray:
     corner_x, corner_y = mouth_corner(look)
     mouth, opening = look.mouth_y, look.expression.mouth_open
     out, wing = look.nose_out, look.nose_w
-    bumps = [(0, look.nose_y, 0.075, 0.085, out * 0.62), (0, look.nose_y - 0.16, 0.055, 0.15, out * 0.5),
-             (0, mouth - 0.045, 0.14, 0.03, 0.045), (0, mouth + 0.05 + 0.1 * opening, 0.13, 0.035, 0.05),
-             (0, mouth, 0.2, 0.16, 0.05), (0, 0.88, 0.17, 0.1, 0.07), (0, mouth + 0.14, 0.16, 0.05, -0.035),
-             (0, -0.35, 0.4, 0.2, 0.03)]
+    bumps: list[tuple[float, ...]] = [
+        (0, look.nose_y, 0.075, 0.085, out * 0.62), (0, look.nose_y - 0.16, 0.055, 0.15, out * 0.5),
+        (0, mouth - 0.045, 0.14, 0.03, 0.045), (0, mouth + 0.05 + 0.1 * opening, 0.13, 0.035, 0.05),
+        (0, mouth, 0.2, 0.16, 0.05), (0, 0.88, 0.17, 0.1, 0.07), (0, mouth + 0.14, 0.16, 0.05, -0.035),
+        (0, -0.35, 0.4, 0.2, 0.03)]
     for side in (-1, 1):
         bumps += [(side * wing, look.nose_y + 0.03, 0.045, 0.04, 0.06),
                   (side * look.eye_x, look.eye_y, 0.15, 0.085, -0.085),
@@ -201,7 +202,7 @@ def paint(look: Look, wear: Wear, rng: Rng, size: int, blank: bool = False) -> n
         _eye(brush, look, side, gaze)
         _brow(brush, look, side)
     _mouth(brush, look)
-    image = cv2.GaussianBlur(image, (0, 0), max(0.35, size / 400)).astype(np.float32) / 255
+    colours = cv2.GaussianBlur(image, (0, 0), max(0.35, size / 400)).astype(np.float32) / 255
     if wear.mask:
-        _surgical_mask(image, look, wear)
-    return image
+        _surgical_mask(colours, look, wear)
+    return colours

@@ -110,17 +110,18 @@ def _glasses(look: Look, wear: Wear, points: np.ndarray, density: float) -> list
     count = max(30, int(2.2 * density))
     around = np.linspace(0, 2 * np.pi, count)[None]
     rims = np.linspace(0.9, 1.04, max(2, int(0.05 * density)))[:, None]
-    for side in (-1, 1):
-        def ring(radius: np.ndarray, depth: float) -> np.ndarray:
-            x = side * look.eye_x * 1.02 + 0.215 * radius * np.cos(around)
-            y = look.eye_y + 0.02 + 0.165 * radius * np.sin(around)
-            return np.stack([x, y, forward + depth - 0.5 * x ** 2], -1)
 
+    def ring(side: int, radius: np.ndarray, depth: float) -> np.ndarray:
+        x = side * look.eye_x * 1.02 + 0.215 * radius * np.cos(around)
+        y = look.eye_y + 0.02 + 0.165 * radius * np.sin(around)
+        return np.stack([x, y, forward + depth - 0.5 * x ** 2], -1)
+
+    for side in (-1, 1):
         normal = np.array([0.25 * side, 0, 0.97])
         if wear.glasses == "dark":
-            disc = ring(np.linspace(0, 0.95, max(8, int(0.3 * density)))[:, None], 0.0)
+            disc = ring(side, np.linspace(0, 0.95, max(8, int(0.3 * density)))[:, None], 0.0)
             pieces.append(_piece(disc, frame * 0.35, 0.9, normal))
-        pieces.append(_piece(ring(rims, 0.02), frame, 0.4, normal))
+        pieces.append(_piece(ring(side, rims, 0.02), frame, 0.4, normal))
         t = np.linspace(0, 1, max(12, int(1.2 * density)))[None]
         thick = np.linspace(-0.016, 0.016, max(2, int(0.04 * density)))[:, None]
         temple = np.broadcast_arrays(side * (0.5 + (look.width - 0.48) * t ** 0.6), look.eye_y + thick,

@@ -141,7 +141,8 @@ def test_the_folds_themselves(shared_data, tmp_path):
     for image in images[::9]:
         boxes = ellipse_boxes(image.ellipses)
         rows = np.column_stack([boxes[:, :2], boxes[:, 2:] - boxes[:, :2], np.full(len(boxes), 0.9)])
-        write_rows(tmp_path / f"{image.name}.txt", f"{image.name}.jpg", np.concatenate([rows, [[-90, -90, 20, 20, 0.5]]]))
+        rows = np.concatenate([rows, [[-90, -90, 20, 20, 0.5]]])
+        write_rows(tmp_path / f"{image.name}.txt", f"{image.name}.jpg", rows)
     report = fddb.evaluate_fddb(tmp_path, images, only_predicted=True)
     assert report.discrete.tolist() == [[0, 1], [report.scored, 1]]
     assert report.continuous[0, 1] == pytest.approx(np.pi / 4, abs=0.02), "an ellipse's share of its box"

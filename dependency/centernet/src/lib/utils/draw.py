@@ -1,59 +1,70 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Faces drawn on an image for people to look at.
+"""Draw detected faces on an image.
 
     cv2.imwrite("out.jpg", draw_faces(image, faces))
 
-Images are BGR uint8 [H, W, 3]; inputs are never drawn on.
+Images are BGR uint8 [H, W, 3].
 """
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import cv2
 import numpy as np
 
-if TYPE_CHECKING:       # which has a method that draws
-    from dependency.centernet.src.lib.detectors.faces import Faces
-
-# BGR; the image's left is warm, its right cold, the nose between.
+# BGR; warm colours on the left of the image, cold ones on the right, green for the nose.
 LANDMARK_COLOURS = ((0, 140, 255), (255, 160, 0), (80, 220, 80), (60, 60, 255), (255, 60, 160))
 STRONG, WEAK = (60, 220, 60), (60, 200, 255)
 STRONG_SCORE = 0.5
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
-def draw_faces(image: np.ndarray, faces: "Faces", scores: bool = True) -> np.ndarray:
-    """A copy of the image with boxes (green from 0.5, yellow below), scores and landmarks.
+class FaceArrays(Protocol):
+    """What is drawn: boxes [N, 4] xyxy pixels, scores [N], landmarks [N, 5, 2] pixels."""
 
-    Lines and dots grow with the image, text only where it is not wider than twice its face. NaN is not drawn; what
-    lies far outside is brought nearer, since OpenCV's integers end, but not into the picture.
+    @property
+    def boxes(self) -> np.ndarray: ...
+
+    @property
+    def scores(self) -> np.ndarray: ...
+
+    @property
+    def landmarks(self) -> np.ndarray: ...
+
+
+def draw_faces(image: np.ndarray, faces: FaceArrays, scores: bool = True) -> np.ndarray:
+    """Draw boxes (green from score 0.5 on, yellow below), scores and landmarks on a copy of the image.
+
+    Lines and dots grow with the image; a score is left out where its text is wider than twice the face. Coordinates
+    that are NaN are not drawn, those far outside the image are clipped to twice its size, which OpenCV's integers hold.
     """
     canvas = image.copy()
-    line = max(1, round(max(image.shape[:2]) / 700))
-    far = 2 * max(image.shape[:2])
+    thickness = max(1, round(max(image.shape[:2]) / 700))
+    limit = 2 * max(image.shape[:2])
     for box, score, landmarks in zip(faces.boxes, faces.scores, faces.landmarks):
         if np.isnan(box).any():
             continue
         colour = STRONG if score >= STRONG_SCORE else WEAK
-        left, top, right, bottom = _pixels(box, far)
-        cv2.rectangle(canvas, (left, top), (right - 1, bottom - 1), colour, line)
+        left, top, right, bottom = _pixels(box, limit)
+        cv2.rectangle(canvas, (left, top), (right - 1, bottom - 1), colour, thickness)
         radius = max(1, round((right - left) / 35))
-        for point, dot in zip(landmarks, LANDMARK_COLOURS):
+        for point, dot_colour in zip(landmarks, LANDMARK_COLOURS):
             if not np.isnan(point).any():
-                cv2.circle(canvas, _pixels(point, far), radius, dot, cv2.FILLED, cv2.LINE_AA)
+                cv2.circle(canvas, _pixels(point, limit), radius, dot_colour, cv2.FILLED, cv2.LINE_AA)
         if scores:
-            _label(canvas, f"{score:.2f}", left, top, 2 * (right - left), line, colour)
+            _draw_label(canvas, f"{score:.2f}", left, top, 2 * (right - left), thickness, colour)
     return canvas
 
 
-def _pixels(values: np.ndarray, far: int) -> tuple[int, ...]:
-    return tuple(np.round(values.clip(-far, far)).astype(int).tolist())
+def _pixels(values: np.ndarray, limit: int) -> tuple[int, ...]:
+    return tuple(np.round(values.clip(-limit, limit)).astype(int).tolist())
 
 
-def _label(canvas: np.ndarray, text: str, left: int, top: int, room: int, line: int, colour: tuple) -> None:
-    """Text on a bar of the box's colour above the box, or inside it at the image's upper border."""
-    size = 0.4 * max(1, line)
-    (width, height), below = cv2.getTextSize(text, FONT, size, line)
-    if width > room:
+def _draw_label(canvas: np.ndarray, text: str, left: int, top: int, max_width: int, thickness: int,
+                colour: tuple) -> None:
+    """Write text on a bar of the box's colour above the box, or inside it at the upper border of the image."""
+    scale = 0.4 * thickness
+    (width, height), below = cv2.getTextSize(text, FONT, scale, thickness)
+    if width > max_width:
         return
     base = top - below - 1 if top >= height + 2 * below else top + height + below
     cv2.rectangle(canvas, (left, base - height - below), (left + width, base + below), colour, cv2.FILLED)
-    cv2.putText(canvas, text, (left, base), FONT, size, (0, 0, 0), line, cv2.LINE_AA)
+    cv2.putText(canvas, text, (left, base), FONT, scale, (0, 0, 0), thickness, cv2.LINE_AA)

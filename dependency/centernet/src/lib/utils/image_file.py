@@ -4,6 +4,7 @@
     image = read_image("val/images/a.jpg")          # of a data set: the pixels as stored
     image = read_photo("photo.jpg")                 # of a camera: turned upright as its EXIF tag says
     height, width, orientation = read_header("a.jpg")       # without decoding
+    paths = find_images("photos", recursive=True)
 
 The two differ in one thing. The boxes of a data set (WIDER FACE, FDDB) are those of the stored pixels, so `read_image`
 never turns them; (only of a TIFF do all three functions see the turned pixels, since Pillow turns those itself).
@@ -11,7 +12,10 @@ never turns them; (only of a TIFF do all three functions see the turned pixels, 
 from __future__ import annotations
 
 import io
+import logging
+import os
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -22,9 +26,10 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from dependency.errors import InputError
 
-# Files of folders that are taken for images. A file that is named one by one may have any name.
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm",
-                  ".heic", ".heif", ".avif")
+LOGGER = logging.getLogger("facedet")
+# What counts as an image in a folder. A file that is named one by one may have any name.
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jfif", ".jpe", ".mpo", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".ppm",
+                  ".pgm", ".pbm", ".heic", ".heif", ".avif")
 # 800 MB when decoded; more than any camera's photograph.
 MAX_PIXELS = 200_000_000
 UPRIGHT = 1
@@ -85,6 +90,34 @@ def read_photo(source: Source, max_pixels: int = MAX_PIXELS) -> np.ndarray:
         if _orientation(image) != UPRIGHT:
             ImageOps.exif_transpose(image, in_place=True)
         return _decode(image)
+
+
+def find_images(folder: str | Path, recursive: bool = False) -> list[Path]:
+    """Files of a folder with one of the `IMAGE_SUFFIXES`, by name; how many others there are is logged.
+
+    Args:
+        folder: where they are.
+        recursive: also in the folders below, links followed, each folder once.
+
+    Raises:
+        InputError: no such folder, or no image in it.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise InputError(f"{plain_text(folder)}: no such folder")
+    files = [path for each in (_folders(folder) if recursive else [folder]) for path in sorted(each.iterdir())
+             if path.is_file()]
+    images = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
+    if not images:
+        hint = "" if recursive or not any(map(Path.is_dir, folder.iterdir())) else \
+            "; with --recursive those below are searched as well"
+        raise InputError(f"{plain_text(folder)}: no image in this folder; expected .jpg, .png or the like{hint}")
+    others = Counter(plain_text(path.suffix) or "without suffix" for path in files
+                     if path.suffix.lower() not in IMAGE_SUFFIXES)
+    if others:
+        LOGGER.info("%s: %d files are not taken for images: %s", plain_text(folder), sum(others.values()),
+                    ", ".join(f"{count} {suffix}" for suffix, count in sorted(others.items())))
+    return images
 
 
 def as_bgr(array: np.ndarray) -> np.ndarray:
@@ -174,6 +207,19 @@ def _kinds(start: bytes) -> tuple[str, ...]:
         import pillow_heif
         pillow_heif.register_heif_opener()
     return tuple(kind for kind in OPTIONAL_KINDS if kind in Image.OPEN)
+
+
+def _folders(top: Path) -> Iterator[Path]:
+    """A folder and all below, each once, however links lead back."""
+    entered = set()
+    for folder, below, _ in os.walk(top, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in entered:
+            below.clear()
+            continue
+        entered.add(real)
+        below.sort()
+        yield Path(folder)
 
 
 def _orientation(image: Image.Image) -> int:

@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 """The commands of msrun, mpirun and a rank table, held against what these tools document."""
-import json
 import os
 import re
 import shutil
@@ -11,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from dependency.errors import InputError
-from src.launch.engines import Command, Job, mpirun, msrun, python_on_path, rank_table
+from src.launch.commands import Command, Job, mpirun, msrun, rank_table
+from src.launch.hosts import Hosts
 
 PROGRAM = ["train.py", "--lr=1e-3", "a b"]
 # mpirun(1) of Open MPI 4: option -> number of words behind it.
@@ -19,48 +19,23 @@ OPEN_MPI = {"--allow-run-as-root": 0, "-n": 1, "--bind-to": 1, "-H": 1, "-x": 1}
 
 
 def job(tmp_path, **options):
-    return Job(PROGRAM, options.pop("devices", 4), tmp_path / "logs", **options)
-
-
-def parsed_by_msrun(words, monkeypatch):
-    from mindspore.parallel.cluster.run import get_args
-    start = words.index("mindspore.parallel.cluster.run")
-    monkeypatch.setattr(sys, "argv", ["msrun", *words[start + 1:]])
-    return get_args()
+    return Job(PROGRAM, options.pop("local_size", 4), tmp_path / "logs", **options)
 
 
 def test_msruns_own_parser_reads_its_options(tmp_path, monkeypatch):
-    command, = msrun(job(tmp_path, hosts=3, host_rank=2, master_addr="10.0.0.1", master_port=9000))
-    args = parsed_by_msrun(command.words, monkeypatch)
-    assert (args.worker_num, args.local_worker_num, args.node_rank) == (12, 4, 2)
-    assert (args.master_addr, args.master_port, args.join) == ("10.0.0.1", 9000, False)
-    assert args.log_dir == str(tmp_path / "logs") and args.bind_core is False
-    assert args.task_script in ("python3", "python") and args.task_script_args == PROGRAM
+    from mindspore.parallel.cluster.run import get_args
+    command, = msrun(job(tmp_path, hosts=Hosts(3, 2, "10.0.0.1"), port=9000, timeout=77, cores=2))
+    start = command.words.index("mindspore.parallel.cluster.run")
+    monkeypatch.setattr(sys, "argv", ["msrun", *command.words[start + 1:]])
+    args = get_args()
+    assert (args.worker_num, args.local_worker_num, args.node_rank, args.join) == (12, 4, 2, True)
+    assert (args.master_addr, args.master_port, args.cluster_time_out) == ("10.0.0.1", 9000, 77)
+    assert args.bind_core == {f"device{local}": [f"{2 * local}-{2 * local + 1}"] for local in range(4)}
+    assert args.log_dir == str(tmp_path / "logs") and args.task_script_args == PROGRAM
     assert int(args.tail_worker_log) not in range(-1, 5), "documented: within [0, local_worker_num] shows that worker"
     assert command.rank is None and command.words[0] == sys.executable
-
-
-@pytest.mark.parametrize("each, bound", [(0, True), (2, {f"device{n}": [f"{2 * n}-{2 * n + 1}"] for n in range(4)})])
-def test_msrun_binds_cores(tmp_path, monkeypatch, each, bound):
-    command, = msrun(job(tmp_path, task_set=True, task_set_core=each))
-    assert parsed_by_msrun(command.words, monkeypatch).bind_core == bound
-
-
-def test_msrun_finds_this_python_first(tmp_path):
-    command, = msrun(job(tmp_path))
     path = {**os.environ, **command.environment}["PATH"]
-    name = command.words[command.words.index(PROGRAM[0]) - 1]
-    assert Path(shutil.which(name, path=path)).samefile(sys.executable)
-
-
-def test_a_python_that_msrun_cannot_find(tmp_path):
-    python = tmp_path / "python3.11"
-    python.write_text("")
-    (tmp_path / "python3").write_text("another")
-    with pytest.raises(InputError, match="python3"):
-        python_on_path(str(python))
-    (tmp_path / "python").symlink_to(python)
-    assert python_on_path(str(python)) == (str(tmp_path), "python")
+    assert Path(shutil.which(args.task_script, path=path)).samefile(sys.executable)
 
 
 def options_of_mpirun(words):
@@ -74,7 +49,7 @@ def options_of_mpirun(words):
 
 
 def test_mpirun_options_are_documented(tmp_path):
-    command, = mpirun(job(tmp_path, hosts=2, addresses=("a", "b"), environment={"FACEDET_RUN_FILE": "f"}))
+    command, = mpirun(job(tmp_path, hosts=Hosts(2, 0, "a", ("a", "b")), environment={"FACEDET_RUN_FILE": "f"}))
     given, rest = options_of_mpirun(command.words)
     assert given == {"--allow-run-as-root": [[]], "-n": [["8"]], "--bind-to": [["none"]], "-H": [["a:4,b:4"]],
                      "-x": [["FACEDET_RUN_FILE"]]}
@@ -96,29 +71,29 @@ def test_mpirun_itself_documents_the_options():
         assert re.search(rf"(^|[\s|]){re.escape(option)}([\s|]|$)", text, re.MULTILINE), option
 
 
-@pytest.mark.parametrize("task_set", [False, True])
-def test_processes_of_mpirun_log_and_know_their_device(tmp_path, task_set):
+@pytest.mark.parametrize("cores", [0, 1])
+def test_processes_of_mpirun_log_and_know_their_device(tmp_path, cores):
     needs_mpirun()
     program = tmp_path / "my program.py"
     program.write_text("import os, sys\nprint(os.environ['DEVICE_ID'], len(os.sched_getaffinity(0)), sys.argv[1])\n")
-    command, = mpirun(Job([str(program), "a b"], 2, tmp_path / "my logs", task_set=task_set, task_set_core=1))
+    command, = mpirun(Job([str(program), "a b"], 2, tmp_path / "my logs", cores=cores))
     done = subprocess.run(command.words, env={**os.environ, **command.environment}, stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stdout
-    cores = 1 if task_set else len(os.sched_getaffinity(0))
+    bound = cores or len(os.sched_getaffinity(0))
     for rank in (0, 1):
-        assert (tmp_path / "my logs" / f"worker_{rank}.log").read_text() == f"{rank} {cores} a b\n"
+        assert (tmp_path / "my logs" / f"worker_{rank}.log").read_text() == f"{rank} {bound} a b\n"
 
 
 def test_mpirun_is_for_the_first_host_and_named_hosts(tmp_path):
-    with pytest.raises(InputError, match="first host only"):
-        mpirun(job(tmp_path, hosts=2, host_rank=1, addresses=("a", "b")))
-    with pytest.raises(InputError, match="must name the hosts"):
-        mpirun(job(tmp_path, hosts=2))
+    for hosts in (Hosts(2, 1, "a", ("a", "b")), Hosts(2, 0, "a")):
+        with pytest.raises(InputError):
+            mpirun(job(tmp_path, hosts=hosts))
 
 
 def test_a_command_for_each_rank_of_a_table(tmp_path):
-    commands = rank_table(job(tmp_path, devices=2, task_set=True, cores=7), Path("/t.json"), {3: "6", 2: "7"}, 4)
+    servers = [{0: "0", 1: "1"}, {3: "6", 2: "7"}]
+    commands = rank_table(job(tmp_path, local_size=2, hosts=Hosts(2, 1), cores=3), Path("/t.json"), servers)
     assert [(command.rank, command.log.name) for command in commands] == [(2, "worker_2.log"), (3, "worker_3.log")]
     assert [command.environment for command in commands] == [
         {"RANK_TABLE_FILE": "/t.json", "RANK_SIZE": "4", "RANK_ID": "2", "DEVICE_ID": "7"},
@@ -127,18 +102,7 @@ def test_a_command_for_each_rank_of_a_table(tmp_path):
     assert commands[0].words[3:] == [sys.executable, *PROGRAM]
 
 
-def test_more_processes_than_cores(tmp_path):
-    with pytest.raises(InputError, match="3 cores for 4 processes"):
-        mpirun(job(tmp_path, task_set=True, cores=3))
-
-
 def test_a_command_can_be_pasted():
     command = Command(["echo", "a b", "$HOME"], {"NAME": "c d"}, Path("log"))
     done = subprocess.run(["sh", "-c", str(command)], stdout=subprocess.PIPE, text=True, check=True)
     assert done.stdout == "a b $HOME\n" and str(command).startswith("env 'NAME=c d' echo")
-
-
-def test_the_cores_as_msrun_reads_them(tmp_path):
-    words = msrun(job(tmp_path, devices=1, task_set=True, task_set_core=3))[0].words
-    assert json.loads(next(word for word in words if word.startswith("--bind_core=")).split("=", 1)[1]) == {
-        "device0": ["0-2"]}

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Find faces in the pictures of a camera: shown in a window, or recorded, by OpenCV.
+
+    status = watch_camera(detector, 0, record=Path("found/camera"), frames=300)
+"""
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from dependency.centernet.src.lib.detectors.faces import Faces
+from dependency.centernet.src.lib.utils.draw import draw_faces
+from dependency.centernet.src.lib.utils.image_file import plain_text
+from dependency.errors import InputError
+from src.common.log import LOGGER
+from src.inference.video import DEFAULT_RATE, Frame, write_video
+
+CLOCK = Fraction(1, 1000)
+WINDOW = "faces (q or Esc ends)"
+END_KEYS = (ord("q"), 27)
+
+
+def watch_camera(detector: Any, index: int, record: Path | None = None, frames: int | None = None,
+                 every: int = 1) -> int:
+    """Find faces in a camera's pictures until q, Esc, Ctrl-C or the given number of frames; 0 is the exit status.
+
+    Args:
+        detector: a `FaceDetector`.
+        index: of the camera, from 0.
+        record: write the pictures as `<record>.mp4` and `<record>.jsonl`, as `predict_video` does.
+        frames: end after this many.
+        every: search every Nth picture; those between show the faces of the one before.
+
+    Raises:
+        InputError: no such camera; neither can a window be shown nor is anything recorded.
+    """
+    problem = no_window()
+    if problem and record is None:
+        raise InputError(f"no window can be shown ({problem}); write a video instead: --camera {index} --record")
+    count, faces = 0, Faces.from_rows(np.empty(0))
+    with ExitStack() as stack:
+        camera = _open_camera(index, stack)
+        writer = stack.enter_context(write_video(record, CLOCK, DEFAULT_RATE)) if record else None
+        if not problem:
+            stack.callback(cv2.destroyAllWindows)
+        LOGGER.info("camera %d: %s", index, "Ctrl-C ends" if problem else "q or Esc in the window ends")
+        try:
+            for frame in _frames(camera, index):
+                count = frame.number + 1
+                if frame.number % every == 0:
+                    faces = detector.detect(frame.pixels)
+                    if writer:
+                        writer.add_faces(frame, faces)
+                frame = frame._replace(pixels=draw_faces(frame.pixels, faces))
+                if writer:
+                    writer.add_frame(frame)
+                if not problem and _show(frame.pixels) or count == frames:
+                    break
+        except KeyboardInterrupt:
+            LOGGER.info("ended by Ctrl-C")
+    print(f"camera {index}: {count} frames" + (f" -> {plain_text(record)}.mp4" if record else ""), flush=True)
+    return 0
+
+
+def no_window() -> str:
+    """Why this process cannot show a window; empty where it can. (OpenCV's Qt ends the process without a display.)"""
+    line = next((each for each in cv2.getBuildInformation().splitlines() if each.strip().startswith("GUI:")), "")
+    if line.split(":")[-1].strip().upper() in ("", "NONE"):
+        return "this OpenCV was built without windows: pip install opencv-python instead of opencv-python-headless"
+    if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        return "there is no display: neither DISPLAY nor WAYLAND_DISPLAY is set"
+    return ""
+
+
+def _open_camera(index: int, stack: ExitStack) -> cv2.VideoCapture:
+    camera = cv2.VideoCapture(index)
+    stack.callback(camera.release)
+    if not camera.isOpened():
+        raise InputError(f"camera {index}: OpenCV cannot open it; expected the number of a camera that no other program "
+                         "uses")
+    return camera
+
+
+def _frames(camera: cv2.VideoCapture, index: int) -> Iterator[Frame]:
+    """Its pictures, with milliseconds since the first one."""
+    number, ticks, start = 0, -1, time.monotonic()
+    while True:
+        is_read, pixels = camera.read()
+        if not is_read:
+            LOGGER.warning("camera %d gives no more pictures", index)
+            return
+        ticks = max(ticks + 1, round((time.monotonic() - start) / CLOCK)) if number else 0
+        start = start if number else time.monotonic()
+        yield Frame(number, ticks, pixels)
+        number += 1
+
+
+def _show(pixels: np.ndarray) -> bool:
+    """Show a picture; True where a key or the window's close button ends the show."""
+    cv2.imshow(WINDOW, pixels)
+    is_end = cv2.waitKey(1) & 0xFF in END_KEYS
+    return is_end or cv2.getWindowProperty(WINDOW, cv2.WND_PROP_VISIBLE) < 1
