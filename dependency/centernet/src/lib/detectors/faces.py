@@ -7,7 +7,7 @@
 
 Boxes are float32 xyxy pixels (x2 - x1 is the width), landmarks [N, 5, 2]: left eye, right eye, nose, left mouth
 corner, right mouth corner, left in the image. Images are arrays as `as_bgr` takes them, in the pixels that were
-looked at: read a file by `read_photo`, which turns it as the detector does.
+searched: read a file by `read_photo`, which turns it as the detector does.
 """
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, overload
 
 import numpy as np
 
@@ -51,6 +51,12 @@ class Faces:
     def __len__(self) -> int:
         return len(self.scores)
 
+    @overload
+    def __getitem__(self, index: int) -> Face: ...
+
+    @overload
+    def __getitem__(self, index: slice | list | np.ndarray) -> Faces: ...
+
     def __getitem__(self, index: Any) -> Face | Faces:
         """One `Face` for a number, `Faces` for a slice, a mask or a list of numbers."""
         if isinstance(index, (int, np.integer)):
@@ -77,29 +83,29 @@ class Faces:
         return Faces(self.boxes * np.float32(factor), self.scores, self.landmarks * np.float32(factor))
 
     def filter(self, score: float = 0.0, size: float = 0.0) -> Faces:
-        """Those with at least this score whose box is at least `size` pixels wide and high."""
+        """Select those with at least this score whose box is at least `size` pixels wide and high."""
         sides = (self.boxes[:, 2:] - self.boxes[:, :2]).min(axis=1, initial=np.inf)
         return self[(self.scores >= score) & (sides >= size)]
 
     def crop(self, image: np.ndarray, margin: float = 0.2) -> list[np.ndarray]:
-        """Each face's part of the image, copied: its box, larger by `margin` of its sides all around, within the image.
+        """Copy each face's part of the image: its box, larger by `margin` of its sides all around, within the image.
 
         Returns:
             uint8 [h, w, 3] each, at least one pixel.
         """
         image = as_bgr(image)
         limit = np.array(image.shape[1::-1])
-        more = margin * (self.boxes[:, 2:] - self.boxes[:, :2])
-        starts = np.floor(self.boxes[:, :2] - more).clip(0, limit - 1).astype(int)
-        ends = np.maximum(np.ceil(self.boxes[:, 2:] + more).clip(0, limit).astype(int), starts + 1)
+        border = margin * (self.boxes[:, 2:] - self.boxes[:, :2])
+        starts = np.floor(self.boxes[:, :2] - border).clip(0, limit - 1).astype(int)
+        ends = np.maximum(np.ceil(self.boxes[:, 2:] + border).clip(0, limit).astype(int), starts + 1)
         return [image[y1:y2, x1:x2].copy() for (x1, y1), (x2, y2) in zip(starts.tolist(), ends.tolist())]
 
     def align(self, image: np.ndarray, size: int = TEMPLATE_SIDE) -> np.ndarray:
-        """Each face upright with its landmarks on ArcFace's template, uint8 [N, size, size, 3]; see `align_faces`."""
+        """Turn each face upright, its landmarks on ArcFace's template: uint8 [N, size, size, 3]; see `align_faces`."""
         return align_faces(as_bgr(image), self.landmarks, size)
 
     def draw(self, image: np.ndarray, scores: bool = True) -> np.ndarray:
-        """A copy of the image uint8 [H, W, 3] with boxes, scores and landmarks; see `draw_faces`."""
+        """Draw boxes, scores and landmarks on a copy of the image uint8 [H, W, 3]; see `draw_faces`."""
         return draw_faces(as_bgr(image), self, scores)
 
     def to_dict(self) -> dict[str, Any]:
@@ -113,7 +119,7 @@ class Faces:
 
         Args:
             path: its folder is created; the file is written whole or not at all.
-            image: the image's name for the file to tell; without one the file's own.
+            image: the image's name that the file states; without one the file's own.
             shape: (height, width) of the image, for the JSON.
 
         Raises:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Faces turned upright, as face recognisers want them.
+"""Turn faces upright, as face recognisers need them.
 
     chips = align_faces(image, landmarks, 112)          # [N, 5, 2] -> uint8 [N, 112, 112, 3]
 
@@ -17,7 +17,7 @@ TEMPLATE = np.array([[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366],
 
 
 def align_faces(image: np.ndarray, landmarks: np.ndarray, size: int = TEMPLATE_SIDE) -> np.ndarray:
-    """Each face by itself, its landmarks on the template; black where the image ends.
+    """Cut out each face, turned and scaled so that its landmarks lie on the template; black outside the image.
 
     Args:
         image: uint8 [H, W, 3].
@@ -39,7 +39,7 @@ def align_faces(image: np.ndarray, landmarks: np.ndarray, size: int = TEMPLATE_S
 
 
 def similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """The rotation, scale and shift that bring points nearest to others in the sum of squares; never a mirror image.
+    """Find the rotation, scale and shift that bring points nearest to others in the sum of squares, without mirroring.
 
     The solution of Umeyama (1991, equations 40 - 43). In the plane, with points as complex numbers, it is one division.
 

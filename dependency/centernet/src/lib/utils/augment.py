@@ -1,15 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pixels and points of a training sample: cut and scale a window, mirror, colour jitter.
+"""Change pixels and points of a training sample: cut and scale a window, mirror, jitter colours.
 
 All images are uint8 BGR [H, W, 3]; points and boxes are float32 pixels; randomness comes from a Generator.
 """
 import numpy as np
 
-from dependency.centernet.src.lib.utils.image import Placement, place
+from dependency.centernet.src.lib.utils.image import FLIP_INDEX, Placement, place
 from dependency.extd.utils.augmentations import Window
 
-# Left and right eye, left and right mouth corner change places in a mirrored face.
-FLIP_INDEX = (1, 0, 2, 4, 3)
 # Eigenvalues and eigenvectors of ImageNet's pixel colours (Krizhevsky et al. 2012), BGR order.
 LIGHTING_VALUES = np.array([0.2141788, 0.01817699, 0.00341571], np.float32)
 LIGHTING_VECTORS = np.array([[-0.58752847, -0.69563484, 0.41340352],
@@ -19,13 +17,13 @@ GREY_WEIGHTS = np.array([0.114, 0.587, 0.299], np.float32)
 
 
 def cut(image: np.ndarray, window: Window, size: int) -> np.ndarray:
-    """The window scaled to [size, size, 3], black outside the image; sampled as the test samples its canvas."""
+    """Cut out the window, scaled to [size, size, 3], black outside the image; sampled as `letterbox` does."""
     scale = size / window.side
     return place(image, Placement(scale, -window.x * scale, -window.y * scale), size, size)
 
 
 def to_window(points: np.ndarray, window: Window, size: int) -> np.ndarray:
-    """Image pixels [..., 2] -> pixels of the `size` input that shows the window."""
+    """Convert image pixels [..., 2] to pixels of the `size` input that shows the window."""
     return ((points - (window.x, window.y)) * (size / window.side)).astype(np.float32)
 
 
@@ -43,16 +41,20 @@ def flip_landmarks(landmarks: np.ndarray, visibility: np.ndarray, width: int) ->
 
 def colour_jitter(image: np.ndarray, rng: np.random.Generator, strength: float = 0.4,
                   lighting: float = 0.1) -> np.ndarray:
-    """Brightness, contrast and saturation by 1 +- `strength` in random order, then PCA lighting of sigma `lighting`."""
+    """Scale brightness, contrast and saturation by 1 +- `strength` in random order, then add PCA lighting.
+
+    Args:
+        lighting: its standard deviation.
+    """
     values = image.astype(np.float32) / 255
-    mean = float((values @ GREY_WEIGHTS).mean())
+    mean = (values @ GREY_WEIGHTS).mean()
     for step in rng.permutation(3):
         factor = np.float32(1 + rng.uniform(-strength, strength))
         if step == 0:
             values *= factor
             mean *= factor
         else:
-            base = np.float32(mean) if step == 1 else (values @ GREY_WEIGHTS)[..., None]
+            base = mean if step == 1 else (values @ GREY_WEIGHTS)[..., None]
             values = base + (values - base) * factor
     shift = LIGHTING_VECTORS @ (rng.normal(0, lighting, 3).astype(np.float32) * LIGHTING_VALUES)
     values += shift

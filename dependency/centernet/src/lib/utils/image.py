@@ -17,6 +17,8 @@ import numpy as np
 
 STRIDE = 32
 BLACK = (0, 0, 0)
+# Left and right eye, left and right mouth corner change places in a mirrored face.
+FLIP_INDEX = (1, 0, 2, 4, 3)
 
 
 class Placement(NamedTuple):
@@ -101,7 +103,7 @@ def pad_to_square(image: np.ndarray, side: int, scale: float = 1.0,
 
 
 def resize(image: np.ndarray, scale: float) -> np.ndarray:
-    """The image times `scale`, sides rounded, at least one pixel each; the same array for 1.0.
+    """Scale the image, sides rounded, at least one pixel each; the same array for 1.0.
 
     Bilinear, as the published protocols do; by area averaging under one half, where bilinear skips pixels.
     """
@@ -116,7 +118,7 @@ def resize(image: np.ndarray, scale: float) -> np.ndarray:
 
 
 def shrink(image: np.ndarray, longest: int | None) -> tuple[np.ndarray, float]:
-    """(image whose longer side is at most `longest`, its scale); None leaves it."""
+    """Shrink an image to `longest` on its longer side (None: never); returns it with its scale."""
     scale = min(1.0, (longest or np.inf) / max(image.shape[:2]))
     if scale == 1.0:
         return image, 1.0
@@ -130,5 +132,5 @@ def _extend(image: np.ndarray, height: int, width: int, fill: Sequence[float]) -
 
 
 def round_up(value: float, multiple: int) -> int:
-    """The smallest multiple of `multiple` that is not under `value`, at least one."""
+    """Round up to a multiple of `multiple`, at least one of them."""
     return max(1, int(np.ceil(value / multiple))) * multiple

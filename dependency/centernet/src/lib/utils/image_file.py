@@ -6,14 +6,15 @@
     height, width, orientation = read_header("a.jpg")       # without decoding
     paths = find_images("photos", recursive=True)
 
-The two differ in one thing. The boxes of a data set (WIDER FACE, FDDB) are those of the stored pixels, so `read_image`
-never turns them; (only of a TIFF do all three functions see the turned pixels, since Pillow turns those itself).
+The two differ in one thing: the boxes of a data set (WIDER FACE, FDDB) are those of the stored pixels, so `read_image`
+never turns them. (Pillow itself turns a TIFF: there all functions give the turned pixels.)
 """
 from __future__ import annotations
 
 import io
 import logging
 import os
+import struct
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -225,7 +226,8 @@ def _folders(top: Path) -> Iterator[Path]:
 def _orientation(image: Image.Image) -> int:
     try:
         return image.getexif().get(ExifTags.Base.Orientation, UPRIGHT)
-    except Exception:                       # EXIF that cannot be read says nothing about the pixels
+    except (ArithmeticError, LookupError, OSError, SyntaxError, TypeError, ValueError, struct.error):
+        # EXIF that cannot be read says nothing about the pixels.
         return UPRIGHT
 
 
