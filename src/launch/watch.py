@@ -28,12 +28,10 @@ from src.cli.process_end import describe_exit
 from src.launch.commands import Command
 
 POLL = 0.1                  # seconds
-ASK_AGAIN = 1.0             # seconds between two SIGTERM: a worker ignores it until it trains
-STOP_TIMEOUT = 60.0         # seconds from the first SIGTERM to SIGKILL
-# What msrun says of the first worker that failed, and mpirun of one that was killed, or failed.
-_REPORTS = (re.compile(r"Worker process (?P<pid>\d+) exit with exception. Error code: (?P<status>-?\d+)"),
-            re.compile(r"process rank (?P<rank>\d+) with PID \d+ on node\s+\S+\s+exited on\s+signal (?P<signal>\d+)"),
-            re.compile(r"Process name: \[\[\d+,\d+\],(?P<rank>\d+)\]\s+Exit code:\s+(?P<status>\d+)"))
+# What msrun says of the first worker that failed, and mpirun of one that failed or was killed.
+_MSRUN_REPORT = re.compile(r"Worker process (\d+) exit with exception. Error code: (-?\d+)")
+_MPIRUN_STATUS = re.compile(r"Process name: \[\[\d+,\d+\],(\d+)\]\s+Exit code:\s+(\d+)")
+_MPIRUN_SIGNAL = re.compile(r"process rank (\d+) with PID \d+ on node\s+\S+\s+exited on\s+signal (\d+)")
 
 
 class StopSignal:
@@ -67,7 +65,7 @@ class Attempt:
         self.processes: list[subprocess.Popen] = []
         self.workers: dict[int, psutil.Process] = {}
         self.started = time.monotonic()
-        self.first_request = self.last_request = 0.0
+        self.is_stopping = False
         self._shown: IO[bytes] | None = None
 
     def run(self) -> int:
@@ -89,9 +87,8 @@ class Attempt:
                     self._show_rank_0()
                     say(f"All {self.local_size} processes finished successfully.")
                     return 0
-                if self.stop.number and not self._request_stop():
-                    say(f"the processes did not end within {STOP_TIMEOUT:.0f} s: killed")
-                    return 128 + self.stop.number
+                if self.stop.number:
+                    self._request_stop()
                 time.sleep(POLL)
         finally:
             self._kill()
@@ -124,20 +121,22 @@ class Attempt:
     def _find_failure(self) -> tuple[int | None, int] | None:
         """Return (rank, status) of the first worker that failed; the rank is None where only msrun or mpirun did."""
         for command, process in zip(self.commands, self.processes):
-            if command.rank is None:
-                text = command.log.read_text(encoding="utf-8", errors="replace")
-                report = next(filter(None, (pattern.search(text) for pattern in _REPORTS)), None)
-                if report:
-                    return self._rank_and_status(**{name: int(value) for name, value in report.groupdict().items()})
-            if process.poll():
-                return command.rank, process.returncode
+            failure = self._read_report(command.log) if command.rank is None else None
+            if failure or process.poll():
+                return failure or (command.rank, process.returncode)
         return None
 
-    def _rank_and_status(self, rank: int | None = None, status: int = 0, pid: int = 0, signal: int = 0
-                         ) -> tuple[int | None, int]:
-        if pid:
-            rank = next((rank for rank, worker in self.workers.items() if worker.pid == pid), None)
-        return rank, -signal or status
+    def _read_report(self, log: Path) -> tuple[int | None, int] | None:
+        """Return (rank, status) of the first failure that msrun or mpirun reports in its log."""
+        text = log.read_text(encoding="utf-8", errors="replace")
+        if report := _MSRUN_REPORT.search(text):
+            pid, status = map(int, report.groups())
+            return next((rank for rank, worker in self.workers.items() if worker.pid == pid), None), status
+        if report := _MPIRUN_SIGNAL.search(text):
+            return int(report[1]), -int(report[2])
+        if report := _MPIRUN_STATUS.search(text):
+            return int(report[1]), int(report[2])
+        return None
 
     def _report(self, rank: int | None, status: int) -> int:
         """Say which process failed, how, and what its log says last; return the exit status of this attempt."""
@@ -151,23 +150,15 @@ class Attempt:
             say(f"the last lines of {log}:", *(f"    {line}" for line in last_lines(log, self.tail)))
         return 128 - status if status < 0 else status
 
-    def _request_stop(self) -> bool:
-        """Send SIGTERM to the workers: training saves a checkpoint after the running step, and ends.
-
-        Returns:
-            whether they may take longer.
-        """
-        now = time.monotonic()
-        if not self.first_request:
-            self.first_request = now
+    def _request_stop(self) -> None:
+        """Send SIGTERM to the workers, at each look: one that does not train yet ignores it."""
+        if not self.is_stopping:
+            self.is_stopping = True
             say(f"stopped by {signal.Signals(self.stop.number).name}: training ends after the running step, with a "
                 "checkpoint; Ctrl+C kills it")
-        if now - self.last_request >= ASK_AGAIN:
-            self.last_request = now
-            for worker in self.workers.values():
-                with suppress(psutil.Error):
-                    worker.send_signal(signal.SIGTERM)
-        return now - self.first_request < STOP_TIMEOUT
+        for worker in self.workers.values():
+            with suppress(psutil.Error):
+                worker.send_signal(signal.SIGTERM)
 
     def _show_rank_0(self) -> None:
         """Copy to standard output what is new in the log of rank 0, if that runs on this host."""

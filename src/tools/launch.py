@@ -16,6 +16,7 @@ import shutil
 import signal
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -97,7 +98,7 @@ def parse(argv: list[str]) -> tuple[EasyDict, list[str]]:
 
 
 def build_job(args: EasyDict, program: list[str], servers: Servers) -> Job:
-    """Return what this host has to start; logs and port are those of the first attempt.
+    """Return what this host has to start.
 
     Args:
         servers: those of the rank table; empty without one.
@@ -142,8 +143,7 @@ def run_attempts(args: EasyDict, job: Job, servers: Servers) -> int:
     """Start the training, and again after a failure as often as --max_restarts says; return the last exit status."""
     stop = StopSignal()
     for attempt in range(args.max_restarts + 1):
-        folder = attempt_folder(job.log_dir)
-        folder.mkdir(parents=True)
+        folder = make_attempt_folder(job.log_dir)
         if attempt == 0:
             checkpoint_file = folder / "checkpoint.txt"
         else:
@@ -164,9 +164,14 @@ def run_attempts(args: EasyDict, job: Job, servers: Servers) -> int:
     return status
 
 
-def attempt_folder(log_dir: Path) -> Path:
-    """Return the first of LOG_DIR/attempt_1, LOG_DIR/attempt_2, ... that does not exist."""
-    return next(folder for folder in (log_dir / f"attempt_{number}" for number in count(1)) if not folder.exists())
+def make_attempt_folder(log_dir: Path) -> Path:
+    """Make the first of LOG_DIR/attempt_1, LOG_DIR/attempt_2, ... that does not exist; hosts may share LOG_DIR."""
+    for number in count(1):
+        folder = log_dir / f"attempt_{number}"
+        with suppress(FileExistsError):
+            folder.mkdir(parents=True)
+            break
+    return folder
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -177,8 +182,8 @@ def main(argv: list[str] | None = None) -> int:
         print(job.hosts.rank)
         return 0
     if args.dry_run:
-        folder = attempt_folder(job.log_dir)
-        print("\n".join(map(str, build_commands(args, replace(job, log_dir=folder), servers))))
+        job = replace(job, log_dir=job.log_dir / "attempt_1")
+        print("\n".join(map(str, build_commands(args, job, servers))))
         return 0
     if args.launcher == "mpirun" and not shutil.which("mpirun"):
         raise InputError("--launcher mpirun: there is none here; install Open MPI, or leave --launcher out")
