@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # What the launchers share; sourced by them after MAX_ARGUMENTS and HERE (their folder) are set.
 #
-# Sets ARG1, ARG2, ... (positional arguments, or ""), COUNT (their number) and "$@" (everything behind --); for launchers
-# that set LAUNCHES also HOSTS, MASTER_ADDR, HOST_RANK and MAX_RESTARTS (or "").
+# Sets ARG1, ARG2, ... (positional arguments, or ""), COUNT (their number) and "$@" (everything behind --); for
+# launchers that set LAUNCHES also HOSTS, MASTER_ADDR, HOST_RANK and MAX_RESTARTS (or "").
 # Paths in arguments are relative to the current folder, defaults to the folder of the scripts.
 
 : "${HERE:?source this file from a launcher}" "${MAX_ARGUMENTS:?}"
@@ -148,7 +148,8 @@ launch_option() {   # OPTION VALUE
 find_host() {       # --devices=N or --rank_table=FILE
     case $HOSTS$1 in --devices=*) return 0 ;; esac
     HOST_RANK=$("$PYTHON" "$HERE/launch.py" --which_host ${HOSTS:+"--hosts=$HOSTS"} \
-        ${MASTER_ADDR:+"--master_addr=$MASTER_ADDR"} ${HOST_RANK:+"--host_rank=$HOST_RANK"} "$@" -- "$HERE/launch.py") || exit
+        ${MASTER_ADDR:+"--master_addr=$MASTER_ADDR"} ${HOST_RANK:+"--host_rank=$HOST_RANK"} "$@" \
+        -- "$HERE/launch.py") || exit
 }
 
 of_host() {         # FOLDER: of the first machine, FOLDER_host_<number> of any other

@@ -15,10 +15,10 @@
 #   --max_restarts N     when a process dies, go on from the last checkpoint, up to N times; on one machine only    (0)
 #
 # "" keeps a default; --dry_run prints the commands only. launch.py watches over the processes: one that dies is named,
-# and all others of the machine are ended within seconds. Writes device0/train.log, device0/launch/attempt_<k>/worker_<rank>.log and
-# device0/outputs/<time>/*.ckpt beside this script; machines after the first write their logs to device0_host_<number>,
-# so they may share this folder. A device folder with checkpoints is moved aside first, unless this run goes on from one
-# of them: -- --resume FILE.
+# and all others of the machine are ended within seconds. Writes device0/train.log,
+# device0/launch/attempt_<k>/worker_<rank>.log and device0/outputs/<time>/*.ckpt beside this script; machines after the
+# first write their logs to device0_host_<number>, so they may share this folder. A device folder with checkpoints is
+# moved aside first, unless this run goes on from one of them: -- --resume FILE.
 # Environment: PYTHON, DEVICE_TARGET (auto, CPU, GPU, Ascend), DEVICE_NUM (8), MASTER_PORT (of several machines; 8118),
 # BACKGROUND=1 (return once training works), TASK_SET=1 (bind processes to cores) with TASK_SET_CORE=n (cores of each).
 MAX_ARGUMENTS=5

@@ -170,7 +170,7 @@ class Attempt:
             sys.stdout.buffer.flush()
 
     def _kill(self) -> None:
-        """Kill every process of this attempt: each worker leads a group of its own, to which its data workers belong."""
+        """Kill every process of this attempt: each worker leads a process group, to which its data workers belong."""
         for pid in (process.pid for process in (*self.processes, *self.workers.values())):
             with suppress(ProcessLookupError):
                 os.killpg(pid, signal.SIGKILL)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Make a rank table, which tells the processes of a training on several Ascend devices of each other.
+"""Make a rank table: the addresses of the Ascend devices that train together.
 
     python hccl_tools.py --device_num "[0,8)"                     writes hccl_8p_01234567_<server ip>.json
     python hccl_tools.py --device_num "[0,2)" --device_ip 192.168.100.101,192.168.101.101 --server_ip 10.0.0.5
@@ -49,10 +49,10 @@ def main(argv: list[str] | None = None) -> int:
         ips = _split_ips(args.device_ip, len(devices))
     else:
         known = read_hccn_conf(Path(args.hccn_conf))
-        absent = [device for device in devices if device not in known]
-        if absent:
-            raise InputError(f"{args.hccn_conf}: no line address_{absent[0]}=<ip>; set it on this server "
-                             f"with `hccn_tool -i {absent[0]} -ip -s address <ip> netmask <mask>`, or give "
+        missing = [device for device in devices if device not in known]
+        if missing:
+            raise InputError(f"{args.hccn_conf}: no line address_{missing[0]}=<ip>; set it on this server "
+                             f"with `hccn_tool -i {missing[0]} -ip -s address <ip> netmask <mask>`, or give "
                              "--device_ip")
         ips = [known[device] for device in devices]
     server_ip = _ip("--server_ip", args.server_ip) if args.server_ip else find_server_ip()
@@ -65,7 +65,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def parse_range(text: str) -> range:
-    """The devices of "[0,8)".
+    """Return the devices of a text such as "[0,8)".
 
     Raises:
         InputError: another form, an empty range, one across the halves of a server that is not all of it.
@@ -82,36 +82,36 @@ def parse_range(text: str) -> range:
 
 
 def choose_devices(positions: range, visible: str | None) -> list[int]:
-    """The device numbers at these positions of `visible` ("4,5,6,7"), or the positions themselves."""
+    """Return the device numbers at these positions of `visible` ("4,5,6,7"), or the positions themselves."""
     if visible is None:
         return list(positions)
     numbers = visible.split(",")
     if not all(number.strip().isdigit() for number in numbers) or len(set(map(int, numbers))) < len(numbers):
         raise InputError(f"--visible_devices {visible}: expected different device numbers, such as 4,5,6,7")
     if positions.stop > len(numbers):
-        raise InputError(f"--visible_devices {visible}: {len(numbers)} devices, --device_num wants up to "
+        raise InputError(f"--visible_devices {visible}: {len(numbers)} devices, but --device_num ends at "
                          f"{positions.stop}; make them agree")
     return [int(numbers[position]) for position in positions]
 
 
 def read_hccn_conf(path: Path) -> dict[int, str]:
-    """Address by device number, of the lines address_<device>=<ip>.
+    """Read the address of each device, from the lines address_<device>=<ip>.
 
     Raises:
-        InputError: no such file, an address that is none.
+        InputError: no such file, or an address that is not an IP address.
     """
     if not path.is_file():
         raise InputError(f"no {path}: the Ascend driver keeps the devices' addresses there. Run this on the "
                          "Ascend server (in a container: mount the file), name a copy with --hccn_conf, or "
                          "give --device_ip IP,IP,...")
     lines = path.read_text(encoding="utf-8").splitlines()
-    found = [(re.fullmatch(r"\s*address_(\d+)\s*=\s*(\S+)\s*", line), number)
-             for number, line in enumerate(lines, 1)]
-    return {int(match[1]): _ip(f"{path}:{number}", match[2]) for match, number in found if match}
+    matches = [(re.fullmatch(r"\s*address_(\d+)\s*=\s*(\S+)\s*", line), number)
+               for number, line in enumerate(lines, 1)]
+    return {int(match[1]): _ip(f"{path}:{number}", match[2]) for match, number in matches if match}
 
 
 def find_server_ip() -> str:
-    """The address of this host's name, or where that is the loopback, of its interface to other networks."""
+    """Return the address of this host's name, or if that is the loopback, of its interface to other networks."""
     try:
         address = socket.gethostbyname(socket.gethostname())
         if not ipaddress.ip_address(address).is_loopback:
@@ -127,7 +127,7 @@ def find_server_ip() -> str:
 
 
 def rank_table(devices: list[int], ips: list[str], server_ip: str) -> dict[str, Any]:
-    """A rank table of version 1.0 for one server; ranks follow the order of the devices."""
+    """Build a rank table of version 1.0 for one server; ranks follow the order of the devices."""
     rows = [{"device_id": str(device), "device_ip": ip, "rank_id": str(rank)}
             for rank, (device, ip) in enumerate(zip(devices, ips))]
     return {"version": VERSION, "server_count": "1",
@@ -136,7 +136,7 @@ def rank_table(devices: list[int], ips: list[str], server_ip: str) -> dict[str, 
 
 
 def table_devices(path: Path) -> list[str]:
-    """The device numbers of a rank table of one server, in the order of their ranks.
+    """Return the device numbers of a rank table of one server, in the order of their ranks.
 
     Raises:
         InputError: several servers, or as `table_servers` raises.
@@ -149,7 +149,7 @@ def table_devices(path: Path) -> list[str]:
 
 
 def table_servers(path: Path) -> dict[str, dict[int, str]]:
-    """Of each server of a rank table, by its server_id, the device number of each rank; the server of rank 0 is first.
+    """Return server_id -> (rank -> device number) of a rank table; the server of rank 0 is first.
 
     Raises:
         InputError: no such file, not a rank table, ranks that are not 0, 1, 2, ...

@@ -5,10 +5,10 @@ from types import SimpleNamespace
 import pytest
 
 from src.launch.commands import Command
-from src.launch.watch import Attempt, StopSignal, last_lines
+from src.launch.watch import Attempt, last_lines
 
-MSRUN = "[ERROR] ME(9:7,MainProcess):2026-11-28-19:45:01.113.000 [x/_api.py:365] Worker process {} exit with exception. " \
-        "Error code: {}.\n[WARNING] ME(9): There's worker exits with exception, kill all other workers.\n"
+MSRUN = ("[ERROR] ME(9:7,MainProcess):2026-11-28-19:45:01.113.000 [x/_api.py:365] Worker process {} exit with "
+         "exception. Error code: {}.\n[WARNING] ME(9): There's worker exits with exception, kill all other workers.\n")
 MPI_SIGNAL = """--------------------------------------------------------------------------
 mpirun noticed that process rank 1 with PID 0 on node vm exited on signal 9 (Killed).
 --------------------------------------------------------------------------
@@ -27,13 +27,12 @@ the job to be terminated. The first process to do so was:
     (MSRUN.format(501, -9), 1, -9), (MSRUN.format(500, 3), 0, 3), (MSRUN.format(77, 3), None, 3),
     (MPI_SIGNAL, 1, -9), (MPI_STATUS, 12, 3)])
 def test_reports_of_the_first_failure(tmp_path, report, rank, status):
-    (tmp_path / "log").write_text(f"a warning\n{report}")
-    attempt = Attempt([Command(["sh", "-c", "cat log; sleep 60"], {}, tmp_path / "out.log")], 2, 30, StopSignal())
+    attempt = Attempt([Command(["msrun"], {}, tmp_path / "msrun.log")], 2, 30, SimpleNamespace(number=0))
     attempt.workers = {number: SimpleNamespace(pid=500 + number) for number in (0, 1)}
     attempt.processes = [SimpleNamespace(poll=lambda: None, returncode=None)]
-    (tmp_path / "out.log").write_text("no failure yet\n")
+    (tmp_path / "msrun.log").write_text("no failure yet\n")
     assert attempt._find_failure() is None
-    (tmp_path / "out.log").write_text(f"a warning\n{report}")
+    (tmp_path / "msrun.log").write_text(f"a warning\n{report}")
     assert attempt._find_failure() == (rank, status)
 
 

@@ -190,7 +190,8 @@ def test_both_argument_orders_of_test_and_eval(tail, device, name, truth):
     ("test", ["", "", "", "", "a.ckpt"], "DEVICE_ID 'a.ckpt'"), ("test", ["--hosts", "a"], "--hosts"),
     ("test_distribute", ["", "", "", "", "eight"], "DEVICE_NUM 'eight'"),
     ("train_standalone", [], "no pretrained backbone"), ("train_standalone", ["0", "none"], "no dataset folder"),
-    ("train_standalone", ["--max_restarts=1"], "--max_restarts"), ("train_distribute", ["--max_restarts"], "--max_restarts"),
+    ("train_standalone", ["--max_restarts=1"], "--max_restarts"),
+    ("train_distribute", ["--max_restarts"], "--max_restarts"),
     ("train_distribute", ["--hosts=2", "--dry_run"], "--master_addr"),
     ("run_distribute_gpu_train", ["4", "0,1"], "DEVICE_NUM is 4")])
 def test_wrong_arguments(name, arguments, message, scripts):
@@ -304,7 +305,7 @@ def test_options_of_the_launcher_stand_anywhere(shell, tmp_path):
 
 
 def test_machines_that_share_a_folder_write_beside_each_other(tmp_path):
-    """NFS: each has a number, found by --hosts, --host_rank or the rank table; the first one's is the manual's folder."""
+    """NFS: each has a number, from --hosts, --host_rank or the rank table; the first uses the manual's folder."""
     script = ROOT / "scripts" / "train_distribute.sh"
     table = write_table(tmp_path / "t.json", [0], [0])
     by_table = {"DEVICE_TARGET": "Ascend"}

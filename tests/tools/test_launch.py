@@ -53,9 +53,9 @@ def test_the_first_that_fails_is_named_and_ends_all(tmp_path, table, how, status
 
 def test_a_restart_goes_on_from_the_checkpoint(tmp_path, table):
     """Rank 1 is killed in the first attempt; in the second it ends well at `once`."""
-    status, text, _ = launch(tmp_path, table, "--max_restarts=2", "--", "record:0:/c/7.ckpt", f"touch:0:{tmp_path}/recorded",
-                             "newest:0", f"once:1:{tmp_path}/first", f"until:1:{tmp_path}/recorded", "kill:1:SIGKILL",
-                             "sleep:0:2")
+    status, text, _ = launch(tmp_path, table, "--max_restarts=2", "--", "record:0:/c/7.ckpt",
+                             f"touch:0:{tmp_path}/recorded", "newest:0", f"once:1:{tmp_path}/first",
+                             f"until:1:{tmp_path}/recorded", "kill:1:SIGKILL", "sleep:0:1")
     assert status == 0 and "rank 1 (" in text and "attempt 2 of 3" in text and "attempt 3 of 3" not in text
     assert logs(tmp_path, attempt=2)[0] == "/c/7.ckpt\n"
 
