@@ -181,6 +181,7 @@ class TestMsrun:
 
 
 @needs_mpirun
+@pytest.mark.soak
 class TestMpirun:
     @pytest.mark.parametrize("how, status", [("exit:1:3", 3), ("kill:1:SIGKILL", 137), ("exit:all:0", 0)])
     def test_the_first_that_fails_is_named(self, tmp_path, how, status):
