@@ -19,7 +19,7 @@ from typing import IO
 try:
     import fcntl
 except ImportError:         # Windows: there only the age of a partial file tells
-    fcntl = None
+    fcntl = None  # type: ignore[assignment]
 
 # `.<name>.<random>.part`, as atomic_write calls the file that it is writing.
 _PARTIAL = re.compile(r"\..+\.[a-z0-9_]{8}\.part")

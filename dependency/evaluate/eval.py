@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Average precision on WIDER FACE val, from predictions and the official ground truth.
+"""Compute the average precision on WIDER FACE val, from predictions and the official ground truth.
 
     python dependency/evaluate/eval.py --pred outputs/centerface/140 --gt dataset/centerface/ground_truth
     python dependency/evaluate/eval.py outputs/centerface/140 dataset/centerface/ground_truth --iou_thresh 0.5
@@ -39,11 +39,11 @@ IOU_THRESHOLDS = (0.5, 0.4)
 
 
 class MissingPredictions(InputError):
-    """Some images have no prediction, and nothing was said of what that means."""
+    """Some images have no prediction, and neither --allow_missing nor --only_predicted is set."""
 
 
 class Scored(NamedTuple):
-    """What a report was made of, for a closer look.
+    """The data behind a report, for an error analysis.
 
     images: the images that were scored.
     rows: per image [N, 5] float64 x y w h and the raw score, in file order.
@@ -66,13 +66,13 @@ def evaluate(pred: Source, gt: str | Path | GroundTruth,
 def score_set(pred: Source, gt: str | Path | GroundTruth,
               iou_thresholds: Sequence[float] = IOU_THRESHOLDS, allow_missing: bool = False,
               only_predicted: bool = False) -> tuple[Report, Scored]:
-    """Score predictions and keep what the numbers were made of.
+    """Score predictions and keep the matches behind the numbers.
 
     Args:
         pred: a folder of `<event>/<image>.txt`, a `.json` file, or a mapping "event/image" -> `Faces` (see
             `gather`); the three differ by no more than the digits that files keep.
         gt: the ground truth folder (or its main file), or what `load_ground_truth` made of it.
-        iou_thresholds: overlaps from which a box counts as found; all are computed in one pass.
+        iou_thresholds: overlaps from which a box matches a face; all are computed in one pass.
         allow_missing: images without predictions count as missed instead of being an error.
         only_predicted: images without predictions are left out, with their faces.
 
@@ -110,7 +110,7 @@ def score_set(pred: Source, gt: str | Path | GroundTruth,
 
 
 def _checked(iou_thresholds: Sequence[float], both: bool) -> tuple[float, ...]:
-    """The IoU thresholds, each once; `both` ways of missing images do not go together."""
+    """Return the IoU thresholds, each once; `both` says that both ways of missing images are asked for."""
     if both:
         raise InputError("allow_missing counts missing images as missed, only_predicted leaves them out: "
                          "give one")
@@ -129,16 +129,16 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("paths", nargs="*", metavar="PRED GT",
-                        help="the two folders, when not given by option")
-    parser.add_argument("-p", "--pred", help="folder of predictions, <event>/<image>.txt, or a .json file")
-    parser.add_argument("-g", "--gt", help="folder of the ground truth: wider_face_val.mat (or val.mat), "
-                                           "wider_easy_val.mat, wider_medium_val.mat, wider_hard_val.mat")
+                        help="The two folders, if --pred and --gt are not used.")
+    parser.add_argument("-p", "--pred", help="Folder of predictions, <event>/<image>.txt, or a .json file.")
+    parser.add_argument("-g", "--gt", help="Folder of the ground truth: wider_face_val.mat (or val.mat), "
+                                           "wider_easy_val.mat, wider_medium_val.mat, wider_hard_val.mat.")
     parser.add_argument("--iou_thresh", type=_iou_list, action="append", metavar="IOU[,IOU]",
-                        help="overlap that counts as found; repeat or separate by commas (default: 0.5,0.4)")
+                        help="Overlap (IoU) from which a box matches a face; repeat or separate by commas (default: 0.5,0.4).")
     parser.add_argument("--allow_missing", action="store_true",
-                        help="count images without prediction as missed")
-    parser.add_argument("--only_predicted", action="store_true", help="leave out images without prediction")
-    parser.add_argument("--json", metavar="FILE", help="also write the report as JSON")
+                        help="Count the faces of images without predictions as missed.")
+    parser.add_argument("--only_predicted", action="store_true", help="Leave out images without predictions, with their faces.")
+    parser.add_argument("--json", metavar="FILE", help="Also write the report as JSON.")
     args = parser.parse_args(argv)
     paths = list(args.paths)
     pred = args.pred or (paths.pop(0) if paths else None)
@@ -161,7 +161,7 @@ def _write_json(path: str, content: dict[str, Any]) -> None:
 
 
 def _run() -> int:
-    """`main` with input errors as one line and status 2 (`dependency` may not import `src.cli.program`)."""
+    """Run `main` with input errors as one line and status 2 (`dependency` may not import `src.cli.program`)."""
     try:
         return main()
     except (InputError, OSError) as error:

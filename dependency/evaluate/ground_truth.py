@@ -79,8 +79,9 @@ def load_ground_truth(gt_dir: str | Path) -> GroundTruth:
     boxes = _boxes(path, images, box_lists)
     kept = [_indices(folder / f"wider_{subset}_val.mat", images, lists, boxes)
             for subset, lists in index_lists.items()]
-    return GroundTruth([TruthImage(*image, image_boxes, dict(zip(SUBSETS, image_kept)))
-                        for image, image_boxes, *image_kept in zip(images, boxes, *kept)], folder)
+    kept_by_image = [dict(zip(SUBSETS, image_kept)) for image_kept in zip(*kept)]
+    return GroundTruth([TruthImage(event, name, image_boxes, image_kept)
+                        for (event, name), image_boxes, image_kept in zip(images, boxes, kept_by_image)], folder)
 
 
 def load_image_list(path: str | Path) -> list[tuple[str, list[str]]]:

@@ -42,7 +42,7 @@ class Matches(NamedTuple):
 
 
 def scale_scores(scores: Sequence[np.ndarray]) -> tuple[list[np.ndarray], str | None]:
-    """Scores of the whole set mapped to 0..1 by their true ends, and a remark where that cannot be done.
+    """Map the scores of the whole set to 0..1 by their true ends, and return a remark where that cannot be done.
 
     Raises:
         InputError: the ends are further apart than float64 reaches.
@@ -79,7 +79,7 @@ def match(images: Sequence[TruthImage], boxes: Sequence[np.ndarray], scores: Seq
 
 
 def face_flags(images: Sequence[TruthImage], subset: str) -> np.ndarray:
-    """[F] bool: which of all faces count in the subset; rows on the others are neutral."""
+    """Return [F] bool: which of all faces count in the subset; rows on the others are neutral."""
     first_face = _first([image.boxes for image in images])
     kept = [image.kept[subset] for image in images]
     flags = np.zeros(first_face[-1], bool)
@@ -88,11 +88,11 @@ def face_flags(images: Sequence[TruthImage], subset: str) -> np.ndarray:
 
 
 def outcomes(matches: Matches, iou: float, kept: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What each row is at an IoU threshold.
+    """Classify each row at an IoU threshold.
 
     Args:
         matches: [R] rows.
-        iou: overlap that counts as found.
+        iou: overlap from which a row matches a face.
         kept: [F] bool, which faces count (see `face_flags`).
 
     Returns:
@@ -109,7 +109,7 @@ def outcomes(matches: Matches, iou: float, kept: np.ndarray) -> tuple[np.ndarray
 
 
 def curve(matches: Matches, iou: float, kept: np.ndarray) -> np.ndarray:
-    """[1000, 2] float64 recall and precision from the strictest score threshold down; arguments as `outcomes`.
+    """Compute [1000, 2] float64 recall and precision from the strictest score threshold down; arguments as `outcomes`.
 
     Recall is NaN where no face counts.  Precision is 1 before the first proposal: recall is 0 there, so the
     area does not change.
@@ -124,7 +124,7 @@ def curve(matches: Matches, iou: float, kept: np.ndarray) -> np.ndarray:
 
 
 def average_precision(points: np.ndarray) -> float:
-    """Area under the monotone envelope of a [T, 2] recall-precision curve (PASCAL VOC 2010 and later)."""
+    """Compute the area under the monotone envelope of a [T, 2] recall-precision curve (PASCAL VOC 2010 and later)."""
     recall = np.concatenate([[0.0], points[:, 0], [1.0]])
     precision = np.concatenate([[0.0], points[:, 1], [0.0]])
     if np.isnan(recall).any():
@@ -135,7 +135,7 @@ def average_precision(points: np.ndarray) -> float:
 
 
 def corners(boxes: Sequence[np.ndarray]) -> np.ndarray:
-    """[N, 4] xyxy of all boxes, given per image as xywh."""
+    """Convert the boxes of all images, xywh, to one array [N, 4] xyxy."""
     corners = np.concatenate([np.empty((0, 4)), *(of_image[:, :4] for of_image in boxes)])
     for side in (0, 1):
         corners[:, side + 2] += corners[:, side]
@@ -143,12 +143,12 @@ def corners(boxes: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def _first_threshold(scores: np.ndarray) -> np.ndarray:
-    """Index of the first (highest) threshold that each score reaches; compared as floats, never rounded."""
+    """Find the index of the first (highest) threshold that each score reaches; compared as floats, never rounded."""
     return len(THRESHOLDS) - np.searchsorted(THRESHOLDS[::-1], scores, side="right")
 
 
 def _best_from_here(scores: np.ndarray, image: np.ndarray, first_row: np.ndarray) -> np.ndarray:
-    """The best score from each row to the last of its image.
+    """Find the best score from each row to the last of its image.
 
     A threshold takes all rows of an image up to the last one that reaches it, so this is what decides.
     """
@@ -161,5 +161,5 @@ def _best_from_here(scores: np.ndarray, image: np.ndarray, first_row: np.ndarray
 
 
 def _first(parts: Sequence[np.ndarray]) -> np.ndarray:
-    """[I + 1] int64: where each image's part begins when all stand one after the other, and their end."""
+    """Return [I + 1] int64: where each image's part begins when all stand one after the other, and their end."""
     return np.array([0, *accumulate(map(len, parts))], np.int64)

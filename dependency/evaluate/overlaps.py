@@ -13,11 +13,11 @@ from __future__ import annotations
 
 import importlib
 import logging
-from collections.abc import Sequence
 from functools import cache
 from types import ModuleType
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from dependency.errors import InputError
 
@@ -26,7 +26,7 @@ BLOCK = 1 << 16                     # overlaps in flight: their dozen float64 te
 
 
 def box_overlaps(boxes: np.ndarray, query: np.ndarray, offset: float = 1.0) -> np.ndarray:
-    """Overlap of every box with every query box.
+    """Compute the overlap of every box with every query box.
 
     Args:
         boxes: [N, 4] xyxy pixels.
@@ -45,7 +45,7 @@ def box_overlaps(boxes: np.ndarray, query: np.ndarray, offset: float = 1.0) -> n
 
 
 def best_overlaps(boxes: np.ndarray, query: np.ndarray, offset: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
-    """For every box the query box that it overlaps most, the first one on ties.
+    """Find for every box the query box that it overlaps most, the first one on ties.
 
     Args:
         boxes: [N, 4] xyxy pixels.
@@ -64,9 +64,9 @@ def best_overlaps(boxes: np.ndarray, query: np.ndarray, offset: float = 1.0) -> 
     return best_overlaps_in_groups(boxes, [0, len(boxes)], query, [0, len(query)], offset)
 
 
-def best_overlaps_in_groups(boxes: np.ndarray, first_box: Sequence[int], query: np.ndarray,
-                            first_query: Sequence[int], offset: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
-    """`best_overlaps` for many images in one call: boxes see the query boxes of their own group only.
+def best_overlaps_in_groups(boxes: np.ndarray, first_box: ArrayLike, query: np.ndarray,
+                            first_query: ArrayLike, offset: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+    """Run `best_overlaps` for many images in one call: boxes see the query boxes of their own group only.
 
     Args:
         boxes: [N, 4] xyxy pixels, group after group.
@@ -83,19 +83,19 @@ def best_overlaps_in_groups(boxes: np.ndarray, first_box: Sequence[int], query: 
         InputError: an array of another shape, or groups that do not cover it.
     """
     boxes, query = _boxes(boxes, "boxes"), _boxes(query, "query")
-    first_box, first_query = _groups(first_box, boxes, "boxes"), _groups(first_query, query, "query boxes")
-    if len(first_box) != len(first_query):
-        raise InputError(f"{len(first_box) - 1} groups of boxes, {len(first_query) - 1} of query boxes: "
+    box_starts, query_starts = _groups(first_box, boxes, "boxes"), _groups(first_query, query, "query boxes")
+    if len(box_starts) != len(query_starts):
+        raise InputError(f"{len(box_starts) - 1} groups of boxes, {len(query_starts) - 1} of query boxes: "
                          "expected as many of both")
     compiled = kernels()
     if compiled is not None:
-        return compiled.best_overlaps_in_groups(boxes, first_box, query, first_query, offset)
-    return numpy_best_overlaps(boxes, first_box, query, first_query, offset)
+        return compiled.best_overlaps_in_groups(boxes, box_starts, query, query_starts, offset)
+    return numpy_best_overlaps(boxes, box_starts, query, query_starts, offset)
 
 
 @cache
 def kernels() -> ModuleType | None:
-    """The compiled module, or None, which is logged once."""
+    """Import the compiled module; None, with a warning, where it is not built."""
     try:
         return importlib.import_module("dependency.evaluate.box_overlaps")
     except ImportError as error:
@@ -105,13 +105,13 @@ def kernels() -> ModuleType | None:
 
 
 def numpy_overlaps(boxes: np.ndarray, query: np.ndarray, offset: float) -> np.ndarray:
-    """The NumPy twin of `box_overlaps`; float64 arrays."""
+    """Compute `box_overlaps` in NumPy; float64 arrays."""
     return _overlap(boxes.T[:, :, None], query.T[:, None, :], offset)
 
 
 def numpy_best_overlaps(boxes: np.ndarray, first_box: np.ndarray, query: np.ndarray, first_query: np.ndarray,
                         offset: float) -> tuple[np.ndarray, np.ndarray]:
-    """The NumPy twin of `best_overlaps_in_groups`; float64 and int64 arrays.
+    """Compute `best_overlaps_in_groups` in NumPy; float64 and int64 arrays.
 
     In each group a box is compared with the query boxes between two positions in their order by left edge: those
     that can reach it.  Such pairs are computed for many boxes at once, block by block.
@@ -133,7 +133,7 @@ def numpy_best_overlaps(boxes: np.ndarray, first_box: np.ndarray, query: np.ndar
     ends = np.cumsum(counts[rows])
     start = 0
     while start < len(rows):
-        stop = max(start + 1, np.searchsorted(ends, (ends[start - 1] if start else 0) + BLOCK))
+        stop = max(start + 1, int(np.searchsorted(ends, (ends[start - 1] if start else 0) + BLOCK)))
         _best_of_pairs(boxes, query, order, rows[start:stop], low, counts, offset, index, best)
         start = stop
     return index, best
@@ -141,7 +141,7 @@ def numpy_best_overlaps(boxes: np.ndarray, first_box: np.ndarray, query: np.ndar
 
 def _best_of_pairs(boxes: np.ndarray, query: np.ndarray, order: np.ndarray, rows: np.ndarray, low: np.ndarray,
                    counts: np.ndarray, offset: float, index: np.ndarray, best: np.ndarray) -> None:
-    """Fill `index` and `best` of some rows, each with its `counts` query boxes from place `low` of `order` on."""
+    """Fill `index` and `best` of some rows, each with its `counts` query boxes from position `low` of `order` on."""
     counts = counts[rows]
     first = np.cumsum(counts) - counts
     choice = order[np.arange(counts.sum()) + np.repeat(low[rows] - first, counts)]
@@ -153,7 +153,7 @@ def _best_of_pairs(boxes: np.ndarray, query: np.ndarray, order: np.ndarray, rows
 
 
 def _overlap(boxes: np.ndarray, query: np.ndarray, offset: float) -> np.ndarray:
-    """Overlap of [4, ...] boxes with [4, ...] query boxes of a shape that goes with theirs."""
+    """Compute the overlap of [4, ...] boxes with [4, ...] query boxes of a shape that goes with theirs."""
     left, top, right, bottom = boxes
     x1, y1, x2, y2 = query
     width = np.minimum(right, x2) - np.maximum(left, x1) + offset
@@ -165,11 +165,11 @@ def _overlap(boxes: np.ndarray, query: np.ndarray, offset: float) -> np.ndarray:
     return result
 
 
-def _groups(first: Sequence[int], boxes: np.ndarray, name: str) -> np.ndarray:
-    first = np.ascontiguousarray(first, np.int64)
-    if first.ndim != 1 or not len(first) or first[0] != 0 or first[-1] != len(boxes) or (np.diff(first) < 0).any():
+def _groups(first: ArrayLike, boxes: np.ndarray, name: str) -> np.ndarray:
+    starts = np.ascontiguousarray(first, np.int64)
+    if starts.ndim != 1 or not len(starts) or starts[0] or starts[-1] != len(boxes) or (np.diff(starts) < 0).any():
         raise InputError(f"the groups of {len(boxes)} {name} are not 0 to {len(boxes)}, rising")
-    return first
+    return starts
 
 
 def _boxes(boxes: np.ndarray, name: str) -> np.ndarray:

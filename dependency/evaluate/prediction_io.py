@@ -143,7 +143,7 @@ def write_predictions_json(path: str | Path, predictions: Mapping[str, Any], sco
 
 
 def rows_of(faces: Any, name: str) -> np.ndarray:
-    """One image's detections in memory as the rows that files hold.
+    """Convert one image's detections in memory to the rows that files hold.
 
     Args:
         faces: `Faces`, or anything like it, or an array [N, 5 or more] x1 y1 x2 y2 score; boxes in pixels.

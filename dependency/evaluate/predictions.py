@@ -72,7 +72,7 @@ def gather(source: Source, images: Sequence[TruthImage]) -> Gathered:
 
 
 def _from_tree(folder: Path, images: Sequence[TruthImage]) -> tuple[list[Prediction | None], list[str]]:
-    """The file of every image, and what else the folder holds."""
+    """Read the file of every image; the second list names what else the folder holds."""
     if not folder.is_dir():
         raise InputError(f"predictions {folder}: no such folder; give the --save_dir of the test "
                          "(with the epoch's folder)")
@@ -100,7 +100,7 @@ def _from_mapping(rows: dict[str, np.ndarray],
 
 
 def _remarks(images: Sequence[TruthImage], found: Sequence[Prediction | None], stray: list[str]) -> list[str]:
-    """One sentence for each kind of oddity."""
+    """Write one sentence for each kind of oddity."""
     def those(odd: Callable[[Prediction], bool]) -> list[str]:
         return [f"{image.event}/{image.name}" for image, prediction in zip(images, found)
                 if prediction is not None and odd(prediction)]

@@ -46,14 +46,14 @@ class Report:
 
 
 def format_report(report: Report) -> str:
-    """The manual's block per IoU threshold, each after a line with its protocol."""
+    """Format the manual's block per IoU threshold, each after a line with its protocol."""
     lines: list[str] = []
     for iou, values in report.ap.items():
         if lines:
             note = f" ({NOTES[iou]})" if iou in NOTES else ""
             lines.append(f"The same detections at IoU {iou:g}{note}:")
         lines.append(f"protocol: IoU {iou:g}, {report.scored} of {report.images} images scored, "
-                     f"{len(report.missing)} missing{_fate(report)}, {report.detections} detections")
+                     f"{len(report.missing)} missing{_describe_missing(report)}, {report.detections} detections")
         lines.append(f"{BANNER} {report.pred}")
         lines.extend(f"{subset.capitalize():<6} Val AP: {value}" for subset, value in values.items())
         lines.append(FOOTER)
@@ -61,11 +61,11 @@ def format_report(report: Report) -> str:
 
 
 def report_to_dict(report: Report, curves: bool = False, points: int | None = None) -> dict[str, Any]:
-    """The report as plain JSON values; NaN becomes None.
+    """Turn the report into plain JSON values; NaN becomes None.
 
     Args:
         report: the result.
-        curves: take the curves along.
+        curves: include the curves.
         points: at most so many points a curve (see `thin_curve`), rounded to 5 decimals; all of them when None.
     """
     result = {
@@ -83,7 +83,7 @@ def report_to_dict(report: Report, curves: bool = False, points: int | None = No
 
 
 def thin_curve(curve: np.ndarray, points: int) -> np.ndarray:
-    """At most `points` of the [T, 2] points of a curve, evenly along its line, so that it looks the same when drawn."""
+    """Choose at most `points` of the [T, 2] points of a curve, evenly along its line, so that it looks the same when drawn."""
     along = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(curve, axis=0), axis=1))])
     return curve[np.unique(np.searchsorted(along, np.linspace(0, along[-1], points)))]
 
@@ -93,7 +93,7 @@ def _curve_to_dict(curve: np.ndarray, points: int | None) -> dict[str, list[floa
     return {"recall": chosen[:, 0].tolist(), "precision": chosen[:, 1].tolist()}
 
 
-def _fate(report: Report) -> str:
+def _describe_missing(report: Report) -> str:
     if not report.missing:
         return ""
     left_out = report.protocol["only_predicted"]

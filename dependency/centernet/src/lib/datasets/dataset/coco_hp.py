@@ -85,7 +85,8 @@ def write_coco(path: str | Path, records: Sequence[Record]) -> None:
     Raises:
         InputError: a Record without height and width, or with a face that could not be read back.
     """
-    images, annotations = [], []
+    images: list[dict] = []
+    annotations: list[dict] = []
     for image_id, record in enumerate(records, 1):
         faults = face_faults(record.boxes, record.landmarks)
         if faults or record.height < 1 or record.width < 1:
