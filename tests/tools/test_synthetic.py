@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The drawn data set: the same files for the same seed, files that agree, faces that a network knows."""
+"""The synthetic data set: the same files for the same seed, files that agree, faces that a network knows."""
 import importlib.util
-import json
 from dataclasses import replace
 
 import cv2
@@ -12,15 +11,15 @@ from dependency.centernet.src.lib.datasets.dataset.coco_hp import read_coco
 from dependency.evaluate.eval import evaluate
 from dependency.evaluate.ground_truth import SUBSETS, load_ground_truth
 from dependency.evaluate.prediction_io import write_prediction
-from src.data.annotations import read_annotations
 from src.data.annotation_check import validate
+from src.data.annotations import read_annotations
 from src.tools.synthetic.__main__ import main
-from src.tools.synthetic.canvas import fractal, paste
+from src.tools.synthetic.canvas import paste
 from src.tools.synthetic.dataset import draw, event_of, generate, subsets
 from src.tools.synthetic.head import Pose
 from src.tools.synthetic.look import Expression, sample_look, sample_wear
 from src.tools.synthetic.person import Person, Stage, draw_person
-from src.tools.synthetic.render import Light, rotation, splat
+from src.tools.synthetic.render import Light
 from src.tools.synthetic.scene import EVENTS, judge
 
 COUNTS = {"train": 3, "val": 12}
@@ -207,51 +206,16 @@ def test_a_back_of_the_head_has_no_face_to_box():
     assert len(face.pixels) == 0 and not judge(face, stage.owner, FLAT, 0.0)
 
 
-def test_the_nearest_point_is_seen():
-    screen, depth = [[2, 2], [2, 2], [5.2, 5.2]], [0.1, 0.9, 0.5]
-    seen = splat(np.array(screen, np.float32), np.array(depth, np.float32), 8, 8)
-    assert seen[1, 1] == 1 and seen[2, 2] == 1 and (seen == 2).sum() == 4 and seen[7, 7] == -1
-
-
-def test_rotations_are_proper():
-    turn = rotation(0.5, -0.3, 0.2)
-    np.testing.assert_allclose(turn @ turn.T, np.eye(3), atol=1e-6)
-    assert np.linalg.det(turn) == pytest.approx(1, abs=1e-5) and rotation(0.5, 0, 0)[0, 2] > 0
-
-
-def test_pasting_is_clipped_at_the_border():
-    image, owner = np.zeros((4, 4, 3), np.float32), np.zeros((4, 4), np.int16)
-    paste(image, np.ones((4, 4, 3), np.float32), np.full((4, 4), 0.75, np.float32), -2, 2, owner, 7)
-    assert owner.tolist() == [[0] * 4, [0] * 4, [7, 7, 0, 0], [7, 7, 0, 0]] and image[3, 1, 0] == 0.75
-    paste(image, np.ones((2, 2, 3), np.float32), np.ones((2, 2), np.float32), 9, 9)
-    assert image.sum() == pytest.approx(4 * 3 * 0.75)
-
-
-def test_noise_is_centred_and_of_the_size_asked():
-    noise = fractal(np.random.default_rng(0), 120, 200, 8, 4)
-    assert noise.shape == (120, 200) and abs(noise.mean()) < 0.25 and 0.6 < noise.std() < 1.4
-
-
 @pytest.mark.parametrize("words, message", [
     (["--train", "-1"], "--train -1"), (["--train", "0", "--val", "0"], "nothing to make"),
     (["--size", "20"], "--size 20"), (["--workers", "0"], "--workers 0")])
 def test_bad_options_are_named(words, message, tmp_path):
     with pytest.raises(ValueError, match=message):
         main([str(tmp_path / "out"), *words])
-
-
-def test_a_folder_in_use_is_left_alone(tmp_path):
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(ValueError, match="not an empty folder"):
         main([str(tmp_path), "--train", "1", "--val", "0"])
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
-
-
-def test_the_command_says_what_it_drew(tmp_path, capsys):
-    assert main([str(tmp_path / "out"), "--train", "1", "--val", "0", "--size", "160", "--workers", "1"]) == 0
-    faces = len(json.loads((tmp_path / "out/annotations/train.json").read_text())["annotations"])
-    assert f"train: 1 images, {faces} faces" in capsys.readouterr().out
-    assert not (tmp_path / "out/ground_truth").exists()
 
 
 @pytest.mark.soak

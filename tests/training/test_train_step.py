@@ -32,17 +32,17 @@ def test_it_learns_and_returns_its_terms(ms):
     assert losses[-1] < 0.8 * losses[0]
 
 
-@pytest.mark.parametrize("optimizer", ["adam", "momentum", "sgd"])
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
 def test_loss_scale_cancels(ms, optimizer):
     """A power of two only moves exponents: the weights are the same to the bit."""
-    found = []
+    results = []
     for scale in (1.0, 1024.0):
         step, network = make(ms, optimizer=optimizer, loss_scale=scale)
         for seed in range(3):
             step(*data(ms, seed))
-        found.append(weights(network))
-    for name in found[0]:
-        np.testing.assert_array_equal(found[0][name], found[1][name])
+        results.append(weights(network))
+    for name in results[0]:
+        np.testing.assert_array_equal(results[0][name], results[1][name])
 
 
 def test_an_overflowing_step_is_skipped(ms):
