@@ -19,14 +19,14 @@ from typing import IO, Any, NamedTuple
 
 import cv2
 import numpy as np
+from tqdm import tqdm
 
 from dependency.centernet.src.lib.detectors.faces import Faces
 from dependency.centernet.src.lib.utils.draw import draw_faces
 from dependency.centernet.src.lib.utils.image_file import plain_text
 from dependency.errors import InputError
 from dependency.files import atomic_write
-from src.common.log import LOGGER
-from src.training.progress import Progress
+from src.common.log import LOGGER, progress_bar
 
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".ts", ".3gp")
 DEFAULT_RATE = Fraction(25)
@@ -69,8 +69,8 @@ def predict_video(detector: Any, path: Path, stem: Path, every: int = 1) -> int:
                          "choose another folder")
     with closing(_Source(path, name)) as source, \
             write_video(stem, source.clock, source.rate, source.sound) as drawn, \
-            Progress(source.frame_count, "frames", name) as progress:
-        interrupt = _draw(detector, source, drawn, every, progress)
+            progress_bar(source.frame_count, "frames", name) as bar:
+        interrupt = _draw(detector, source, drawn, every, bar)
         if not drawn.frames:
             raise InputError(f"{name}: no frame of it can be read; expected a video file")
     print(f"{name}: {drawn.frames} frames, {drawn.faces} faces -> {plain_text(target)}", flush=True)
@@ -84,7 +84,7 @@ def predict_video(detector: Any, path: Path, stem: Path, every: int = 1) -> int:
     return 0
 
 
-def _draw(detector: Any, source: _Source, drawn: VideoWriter, every: int, progress: Progress) -> BaseException | None:
+def _draw(detector: Any, source: _Source, drawn: VideoWriter, every: int, bar: tqdm) -> BaseException | None:
     """Write all frames and the sound of a video; returns what interrupted it."""
     faces = Faces.from_rows(np.empty(0))
     try:
@@ -96,7 +96,7 @@ def _draw(detector: Any, source: _Source, drawn: VideoWriter, every: int, progre
                 faces = detector.detect(item.pixels)
                 drawn.add_faces(item, faces)
             drawn.add_frame(item._replace(pixels=draw_faces(item.pixels, faces)))
-            progress.advance()
+            bar.update()
     except KeyboardInterrupt as interrupt:
         return interrupt
     return None
