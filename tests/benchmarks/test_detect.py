@@ -32,7 +32,7 @@ def sleeper(seconds, count):
 
 @pytest.mark.parametrize("ours, theirs, status", [(0.002, 0.02, 0), (0.02, 0.002, 1)])
 def test_the_bar_is_reached_or_missed(photo, monkeypatch, capsys, ours, theirs, status):
-    race = benchmark.Race("a race", sleeper(ours, 3), sleeper(theirs, 2))
+    race = benchmark.Race("a race", 1.0, sleeper(ours, 3), sleeper(theirs, 2))
     monkeypatch.setattr(benchmark, "centerface", lambda *_: race)
     assert benchmark.main(["--images", str(photo), "--repeats", "3"]) == status
     line = capsys.readouterr().out.splitlines()[-1]

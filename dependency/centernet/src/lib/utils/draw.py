@@ -5,10 +5,10 @@
 
 Images are BGR uint8 [H, W, 3].
 """
-from typing import Protocol
-
 import cv2
 import numpy as np
+
+from dependency.evaluate.prediction_io import Detections
 
 # BGR; warm colours on the left of the image, cold ones on the right, green for the nose.
 LANDMARK_COLOURS = ((0, 140, 255), (255, 160, 0), (80, 220, 80), (60, 60, 255), (255, 60, 160))
@@ -17,20 +17,7 @@ STRONG_SCORE = 0.5
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
-class FaceArrays(Protocol):
-    """What is drawn: boxes [N, 4] xyxy pixels, scores [N], landmarks [N, 5, 2] pixels."""
-
-    @property
-    def boxes(self) -> np.ndarray: ...
-
-    @property
-    def scores(self) -> np.ndarray: ...
-
-    @property
-    def landmarks(self) -> np.ndarray: ...
-
-
-def draw_faces(image: np.ndarray, faces: FaceArrays, scores: bool = True) -> np.ndarray:
+def draw_faces(image: np.ndarray, faces: Detections, scores: bool = True) -> np.ndarray:
     """Draw boxes (green from score 0.5 on, yellow below), scores and landmarks on a copy of the image.
 
     Lines and dots grow with the image; a score is left out where its text is wider than twice the face. Coordinates
