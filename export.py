@@ -1,6 +1,6 @@
 #!/usr/bin/env python
 # SPDX-License-Identifier: Apache-2.0
-"""Export a checkpoint for inference: AIR (Ascend 310, made on an Ascend host), MINDIR or ONNX, proven equal.
+"""Export a checkpoint for inference: AIR (Ascend 310, made on an Ascend host), MINDIR or ONNX, and verify it.
 
     python export.py 1 0-140_27720.ckpt                                  AIR, one image of 832 x 832 at a time
     python export.py --ckpt_file 0-140_27720.ckpt --file_format ONNX     any number of images of any size
@@ -9,7 +9,7 @@
 
 The exported network takes uint8 BGR images [B, H, W, 3], as cv2.imread gives them, and normalises them itself; it gives
 the raw maps that src/<model>/decoder.py reads, or with --decode 1 boxes, scores and landmarks. The file is then run in
-its own runtime and compared with the checkpoint on images, at three sizes; <file>.certificate.json keeps what was
+its own runtime and compared with the checkpoint on images, at three sizes; <file>.verification.json keeps what was
 measured. Exit status 1: it is not the same, and nothing was written. ONNX files carry their metadata inside, others in
 <file>.json.
 """
@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
-from typing import Any
 
 from easydict import EasyDict
 
@@ -28,12 +27,13 @@ from src.cli.options import Option, Table, convert
 from src.cli.program import run
 from src.common import log
 from src.common.device import TARGETS
+from src.export.images import Image, ImageSet, read_images
 from src.models import MODELS
 
 FORMATS = ("AIR", "MINDIR", "ONNX")
 FIXED_SIDE = 832
-# Without photographs: drawn people, by event and seed.
-DRAWN = (("0--Portrait", 0), ("1--Group", 1), ("5--Street", 5))
+# Without photographs: synthetic pictures of people, by event and seed.
+SYNTHETIC = (("0--Portrait", 0), ("1--Group", 1), ("5--Street", 5))
 
 
 OPTIONS: Table = {
@@ -60,7 +60,7 @@ OPTIONS: Table = {
                               metavar="SIZE,..."),
         "gt": Option(None, "WIDER FACE's .mat files: also compare the AP on --images, which must be named "
                            "<event>/<image>.jpg.", metavar="DIR"),
-        "certify": Option(True, "ONNX; 0 = do not compare, which is all that needs MindSpore."),
+        "verify": Option(True, "ONNX; 0 = do not compare, which is all that needs MindSpore.", aliases=("--certify",)),
     },
     "ONNX": {
         "decode": Option(False, "1 = boxes xyxy in pixels, scores and landmarks instead of raw maps; duplicates are "
@@ -92,23 +92,20 @@ def main(argv: list[str] | None = None) -> int:
              for side in (args.input_h, args.input_w)]
     refuse_idle(parser.options, args, [
         ("calibration", args.int8, "with --int8 1"), ("rows", args.decode, "with --decode 1"),
-        ("images gt check_sizes", args.certify, "with --certify 1"),
+        ("images gt check_sizes", args.verify, "with --verify 1"),
         ("images gt check_sizes", args.file_format != "AIR", "with ONNX and MINDIR: AIR files cannot be compared"),
         ("check_sizes", not all(sides), "with --input_h 0 --input_w 0: a file for one size is compared at that one"),
         ("gt", args.images, "with --images")])
     log.setup()
     from dependency.centernet.src.lib.utils.image_file import read_image, read_photo
-    from src.export.export import Export, ExportError, Quantisation
-    from src.export.images import read_images
+    from src.export.export import Export, ExportError
     read = read_image if args.gt else read_photo        # boxes of --gt are those of the pixels as they are stored
-    quantisation = None
-    if args.int8:
-        if not args.calibration:
-            raise InputError("--int8 1: give --calibration with a folder of some dozens of photographs")
-        quantisation = Quantisation(read_images(args.calibration, read))
+    if args.int8 and not args.calibration:
+        raise InputError("--int8 1: give --calibration with a folder of some dozens of photographs")
+    calibration = read_images(args.calibration, read) if args.int8 else None
     export = Export(args.file_format, (batch, *sides), args.device_target, args.rows if args.decode else 0,
-                    quantisation, args.check_sizes, args.certify)
-    images = read_images(args.images, read) if args.images else drawn_images()
+                    calibration, args.check_sizes, args.verify)
+    images = read_images(args.images, read) if args.images else synthetic_images()
     try:
         print(export.run(path, images, args.file_name, args.model, args.gt))
     except ExportError as error:
@@ -137,15 +134,14 @@ def checkpoint_and_batch(args: EasyDict) -> tuple[int, str]:
     return batch, path
 
 
-def drawn_images() -> Any:
-    """Pictures of people, drawn anew and always the same."""
+def synthetic_images() -> ImageSet:
+    """Synthetic pictures of people, always the same."""
     import numpy as np
 
-    from src.export.images import Image, ImageSet
     from src.tools.synthetic.scene import EVENTS, draw_scene
     events = {event.name: event for event in EVENTS}
-    return ImageSet("drawn people", [Image(f"{name} (drawn)", draw_scene(events[name], np.random.default_rng(seed))[0])
-                                     for name, seed in DRAWN])
+    return ImageSet("synthetic people", [Image(name, draw_scene(events[name], np.random.default_rng(seed))[0])
+                                         for name, seed in SYNTHETIC])
 
 
 if __name__ == "__main__":

@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Images that a certificate compares on, or a quantisation calibrates on.
+"""Images that a verification compares on, or a quantisation calibrates on.
 
     images = read_images("photos")
-    for image in images: image.name, image.pixels       # read as they are taken, as often as wanted
+    for image in images: image.name, image.pixels       # read one after another, in every loop anew
 """
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Callable, NamedTuple
@@ -23,44 +22,35 @@ class Image(NamedTuple):
 
 
 class ImageSet:
-    """Images to take one after another, again and again.
+    """Images that are read when a loop comes to them.
 
     Args:
-        name: of their folder, for the certificate.
-        items: what `read` turns into an `Image` when it is its turn.
+        name: of their folder, for the report.
+        items: of each image a path, or whatever else `read` takes.
+        read: item -> image.
     """
 
     def __init__(self, name: str, items: Sequence[Any], read: Callable[[Any], Image] = lambda image: image):
-        self.name = name
-        self._items, self._read = items, read
-        self._digests: set[bytes] = set()
+        self.name, self.items, self._read = name, items, read
 
     def __len__(self) -> int:
-        return len(self._items)
+        return len(self.items)
 
     def __iter__(self) -> Iterator[Image]:
-        for item in self._items:
-            image = self._read(item)
-            self._digests.add(hashlib.sha256(image.pixels.tobytes()).digest())
-            yield image
-
-    def shared_with(self, other: ImageSet) -> int:
-        """How many pictures of this set are in the other, too, among those that were taken of both."""
-        return len(self._digests & other._digests)
+        return map(self._read, self.items)
 
 
 def read_images(folder: str | Path, read: Callable[[Path], np.ndarray] = read_photo) -> ImageSet:
-    """All images of a folder and of those below it, in order of their names; other files are passed over.
+    """The images of a folder and of those below it, by name; other files are ignored.
 
     Args:
         folder: the folder.
-        read: `read_photo` turns photographs upright; `image.read_image` for a data set, whose boxes want it otherwise.
-            Raises InputError, when it is its turn, for one that cannot be read.
+        read: `read_photo` turns photographs upright; `read_image` is for a data set, whose boxes are those of the
+            stored pixels. Raises InputError, in the loop, for an image that cannot be read.
 
     Raises:
         InputError: no such folder, or no image in it.
     """
     folder = Path(folder)
-    paths = find_images(folder, recursive=True)
-    return ImageSet(folder.resolve().name, paths,
+    return ImageSet(folder.resolve().name, find_images(folder, recursive=True),
                     lambda path: Image(path.relative_to(folder).as_posix(), read(path)))

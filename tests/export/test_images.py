@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Images of a certificate: found below a folder, read like photographs, known again by their pixels."""
+"""Images of a verification: found below a folder, read like photographs."""
 import cv2
 import numpy as np
 import pytest
 
 from dependency.centernet.src.lib.utils.image_file import read_image
 from dependency.errors import InputError
-from src.export.images import Image, ImageSet, read_images
+from src.export.images import read_images
 from tests.dependency.test_image_file import encode, png_of, turned
 
 PICTURE = np.random.default_rng(0).integers(0, 256, (96, 128, 3), dtype=np.uint8)
@@ -36,12 +36,3 @@ def test_images_are_read_as_prediction_reads_them(tmp_path):
         (tmp_path / "b.png").write_bytes(content)
         with pytest.raises(InputError, match=message):
             list(read_images(tmp_path))
-
-
-def test_sets_know_which_pictures_they_share():
-    one, two = Image("one", PICTURE), Image("two", PICTURE[::-1])
-    calibration, compared = ImageSet("train", [one]), ImageSet("val", [Image("the same", PICTURE.copy()), two])
-    assert compared.shared_with(calibration) == 0, "nothing was taken yet"
-    for images in (calibration, compared, compared):
-        list(images)
-    assert compared.shared_with(calibration) == 1 == calibration.shared_with(compared)
