@@ -21,12 +21,12 @@ from dependency.errors import InputError
 from dependency.evaluate.eval import evaluate
 from dependency.evaluate.ground_truth import GroundTruth
 from dependency.evaluate.overlaps import box_overlaps
+from src.common.log import progress_bar
 from src.export.images import ImageSet
 from src.inference.backend_base import BackendBase
 from src.inference.fixed_size import FixedSizeDetector, fill_batch
 from src.inference.rows import ROW_OUTPUTS, join_rows
 from src.models import Metadata
-from src.training.progress import Progress
 
 Sizes = tuple[int, int, int]
 
@@ -77,7 +77,7 @@ def compare(reference: BackendBase, exported: BackendBase, images: ImageSet, tes
     test_sizes = [f"{width} x {height}"] if height and width else test_sizes
     networks = _Recorder(reference), _Recorder(exported)
     results = []
-    with Progress(len(images) * len(test_sizes), "images", "comparing") as progress:
+    with progress_bar(len(images) * len(test_sizes), "images", "comparing") as bar:
         for size in test_sizes:
             detectors = [fitted_detector(network, network.decode, network.metadata, exported.sizes, size,
                                          exported.spec.side_multiple, tolerance.partner) for network in networks]
@@ -91,7 +91,7 @@ def compare(reference: BackendBase, exported: BackendBase, images: ImageSet, tes
                 for name, value in _differences(*networks):
                     differences[name] = float(np.maximum(differences.get(name, 0.0), value))
                 _count_faces(faces, image.name, ours, theirs, tolerance.iou)
-                progress.advance()
+                bar.update()
             results.append({"size": size, "images": len(images), "largest_difference": differences, "faces": faces})
     return results
 
@@ -136,10 +136,10 @@ def average_precision(backend: BackendBase, images: ImageSet, truth: GroundTruth
     network = _Recorder(backend)
     detector = _detector(network, network.decode, network.metadata, sizes, {})
     predictions: dict[str, Faces] = {}
-    with Progress(len(images), "images", f"AP in {backend.runtime}") as progress:
+    with progress_bar(len(images), "images", f"AP in {backend.runtime}") as bar:
         for image in images:
             predictions[image.name.rsplit(".", 1)[0]] = detector.run(image.pixels)
-            progress.advance()
+            bar.update()
     return {subset: float(value) for subset, value in
             evaluate(predictions, truth, (0.5,), only_predicted=True).ap[0.5].items()}
 

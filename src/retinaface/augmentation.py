@@ -134,8 +134,8 @@ def _cut_out(image: np.ndarray, window: Window) -> np.ndarray:
 
 def _fill_square(part: np.ndarray, window: Window) -> np.ndarray:
     """The window's square, the mean colour where there is no image; after the colours so that it stays the mean."""
-    left, top = max(0, -window.x), max(0, -window.y)
-    bottom, right = window.side - top - part.shape[0], window.side - left - part.shape[1]
+    left, top = max(0, int(-window.x)), max(0, int(-window.y))
+    bottom, right = int(window.side) - top - part.shape[0], int(window.side) - left - part.shape[1]
     return cv2.copyMakeBorder(part, top, bottom, left, right, cv2.BORDER_CONSTANT, value=NETWORK_INPUT["mean"])
 
 
