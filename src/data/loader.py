@@ -4,8 +4,8 @@
     for *columns, index, bad in batches(sample, plan, first_step=0): ...
 
 Up to MOST_THREADS workers are threads (OpenCV releases the interpreter lock), more are processes. The pool is Python's
-own, because `mindspore.dataset.GeneratorDataset` replaces the training's handlers of SIGTERM and SIGINT, and waits
-forever for the data of a killed worker process.
+own, because `mindspore.dataset.GeneratorDataset` takes SIGTERM and SIGINT from the training, and waits forever for the
+data of a killed worker process.
 """
 from __future__ import annotations
 
@@ -76,6 +76,9 @@ def batches(sample: Sample, plan: SamplePlan, first_step: int = 0, workers: int 
             rows = [_result(futures.popleft()) for _ in range(plan.batch)]
             futures.extend(pool.submit(make, position) for position in islice(positions, plan.batch))
             yield tuple(np.stack(column) for column in zip(*rows))
+    except BrokenProcessPool as error:
+        raise DataError("a data worker process was killed (possibly out of memory; check dmesg); fewer workers need "
+                        "less memory") from error
     finally:
         pool.shutdown(cancel_futures=True)
 
@@ -90,9 +93,8 @@ def _start_pool(workers: int, maker: _Maker) -> tuple[Executor, Callable[[int], 
 def _result(future: Future) -> tuple:
     try:
         return future.result()
-    except BrokenProcessPool as error:
-        raise DataError("a data worker process was killed (possibly out of memory; check dmesg); fewer workers need "
-                        "less memory") from error
+    except BrokenProcessPool:
+        raise
     except Exception as error:
         raise DataError(f"reading the training data failed: {error}") from error
 

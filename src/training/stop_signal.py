@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """SIGTERM and SIGINT as a request to stop, which the training loop looks at after each step.
 
-    with catch_stop_signals() as request:
-        ...
-        if request.signal: ...
+    with catch_stop_signals() as stop:
+        for batch in batches:
+            stop.listen()
+            ...
+            if stop.name: ...
 """
 from __future__ import annotations
 
@@ -17,27 +19,34 @@ from typing import Any
 
 @dataclass
 class StopRequest:
-    """signal: name of the first signal that came, or "".
+    """name: of the first signal that came, or "".
 
     is_granted: set by the loop when it ends the run; the process then ignores SIGTERM until it has ended.
     """
-    signal: str = ""
+    name: str = ""
     is_granted: bool = False
+
+    def listen(self) -> dict[signal.Signals, Any]:
+        """Handle both signals, and return the former handlers.
+
+        MindSpore installs a handler of SIGINT in every step, which sends SIGTERM: hence again before each batch.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            return {}
+        return {number: signal.signal(number, self._record) for number in (signal.SIGTERM, signal.SIGINT)}
+
+    def _record(self, number: int, _: Any) -> None:
+        """Remember the first signal. A second Ctrl+C ends the program at once; batch systems repeat SIGTERM."""
+        if self.name and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.name = self.name or signal.Signals(number).name
 
 
 @contextmanager
 def catch_stop_signals() -> Iterator[StopRequest]:
-    """Catch SIGTERM and SIGINT; a second SIGINT raises KeyboardInterrupt. Batch systems repeat SIGTERM: no effect."""
+    """Handle SIGTERM and SIGINT inside the block."""
     request = StopRequest()
-
-    def record(number: int, _: Any) -> None:
-        if request.signal and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        request.signal = request.signal or signal.Signals(number).name
-
-    former = {}
-    if threading.current_thread() is threading.main_thread():
-        former = {number: signal.signal(number, record) for number in (signal.SIGTERM, signal.SIGINT)}
+    former = request.listen()
     try:
         yield request
     finally:

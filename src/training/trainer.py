@@ -102,6 +102,7 @@ class Trainer:
         bar = log.progress_bar(total - first_step, "steps", "training", shown=self.settings.log_every > 1)
         with catch_stop_signals() as stop, bar, closing(batches):
             for done in range(first_step + 1, total + 1):
+                stop.listen()
                 start = time.monotonic()
                 try:
                     batch = next(batches)
@@ -110,7 +111,7 @@ class Trainer:
                 meter.data_seconds += time.monotonic() - start
                 loss, terms, finite = self._run(batch)
                 # Asked for after the step, so that a signal during it ends the run with it.
-                counts = (stop.signal != "", bad_images.record(batch[-1]))
+                counts = (stop.name != "", bad_images.record(batch[-1]))
                 mean, means, (stopping, bad) = self._over_devices(loss, terms, counts)
                 if not math.isfinite(mean):
                     raise self._not_finite(batch, loss, terms, done)
@@ -125,8 +126,8 @@ class Trainer:
                 if stopping:
                     stop.is_granted = True
                 if stopping and done < total:
-                    LOGGER.warning("stopped by %s after step %d of %d; go on with %s %s", stop.signal or
-                                   "another device", done, total, self.settings.names.resume, self._checkpoint(done))
+                    LOGGER.warning("stopped by %s after step %d of %d; go on with %s %s", stop.name or "another device",
+                                   done, total, self.settings.names.resume, self._checkpoint(done))
                     return
         LOGGER.info(log.END_TRAINING)
 

@@ -29,13 +29,6 @@ def unreadable(*bad):
     return Unreadable(bad)
 
 
-def killed(index, rng):
-    """The worker that makes image 7 dies, as one that the system kills for its memory."""
-    if index == 7:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return sample(index, rng)
-
-
 def signalled(index, rng):
     """Each worker gets the signals of a stop of the whole job."""
     os.kill(os.getpid(), signal.SIGTERM)

@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+import time
+
 import numpy as np
 import psutil
 import pytest
@@ -8,7 +10,7 @@ from src.data import loader
 from src.data.loader import DataError, batches
 from src.data.sampler import SamplePlan
 from src.data.training_set import NONE_BAD
-from tests.data.samples import killed, sample, signalled, slow, unreadable
+from tests.data.samples import sample, signalled, slow, unreadable
 
 
 @pytest.fixture(params=[1, 2, "processes"])
@@ -65,9 +67,19 @@ def test_an_error_in_a_worker_is_a_data_error(workers):
     assert isinstance(error.value.__cause__, InputError)
 
 
-def test_a_killed_worker_process_is_a_data_error(processes):
+def worker_processes():
+    return [child for child in psutil.Process().children() if "spawn_main" in " ".join(child.cmdline())]
+
+
+@pytest.mark.parametrize("is_idle", [False, True], ids=["working", "idle"])
+def test_a_killed_worker_process_is_a_data_error(processes, is_idle):
+    running = batches(sample if is_idle else slow, SamplePlan(count=50, batch=5, max_epoch=1), workers=2)
+    next(running)
+    if is_idle:
+        time.sleep(0.5)
+    worker_processes()[1].kill()
     with pytest.raises(DataError, match="out of memory"):
-        columns(SamplePlan(count=10, batch=5, max_epoch=1), killed, workers=2)
+        list(running)
 
 
 def test_worker_processes_outlive_the_stop_of_a_job_and_end_with_the_iteration(processes):
@@ -75,7 +87,7 @@ def test_worker_processes_outlive_the_stop_of_a_job_and_end_with_the_iteration(p
     assert columns(plan, signalled, workers=2) == columns(plan, sample, workers=1)
     running = batches(slow, plan, workers=2)
     next(running)
-    own = [child for child in psutil.Process().children() if "spawn_main" in " ".join(child.cmdline())]
+    own = worker_processes()
     assert len(own) == 2
     running.close()
     assert not any(child.is_running() for child in own)
