@@ -67,17 +67,16 @@ def test_onnx_runtime_gives_what_mindspore_gives(request, which, sizes, tmp_path
                 np.testing.assert_allclose(two, one, atol=2e-4 * max(1.0, np.abs(one).max()))
 
 
-@pytest.mark.parametrize("backbone", ["resnet50"])
-def test_resnet50_too(tmp_path, backbone):
-    tensors = random_tensors(backbone)
-    checkpoint.save(tmp_path / "a.ckpt", tensors, DEFAULT_METADATA)
+@pytest.mark.soak
+def test_resnet50_too(tmp_path):
+    checkpoint.save(tmp_path / "a.ckpt", random_tensors("resnet50"), DEFAULT_METADATA)
     images = RNG.integers(0, 256, (1, 45, 70, 3), dtype=np.uint8)
     reference = open_backend(tmp_path / "a.ckpt", device_target="CPU")
     for one, two in zip(reference(images), open_backend(tmp_path / "a.ckpt", "onnx")(images)):
         np.testing.assert_allclose(two, one, atol=1e-5 * max(1.0, np.abs(one).max()))
 
 
-def test_a_sweep_swaps_weights_and_channels(face, tmp_path):
+def test_weights_are_swapped(face, tmp_path):
     forward = OnnxBackend()
     forward.load(face)
     before = forward(PHOTO[None])
@@ -172,43 +171,40 @@ def test_an_onnx_file_of_others_says_what_to_do(face, tmp_path):
 
 
 @pytest.mark.parametrize("name, content, message", [
-    ("a.onnx", b"some text", "not an ONNX file"), ("a.onnx", b"PK\x03\x04", "not an ONNX file"),
-    ("a.ckpt", b"PK\x03\x04", "PyTorch file.*src.tools.convert"),
-    ("a.ckpt", b"some text", "not a MindSpore checkpoint"),
-    ("a.pth", b"\x80\x02", "PyTorch file.*src.tools.convert"), ("a.mindir", b"", "a.mindir.json"),
-    ("a.ckpt", b"", "the file is empty"), ("a.jpg", b"\xff\xd8\xff", "not a MindSpore checkpoint"),
+    ("a.onnx", b"some text", "a.onnx"), ("a.ckpt", b"PK\x03\x04", "src.tools.convert"),
+    ("a.ckpt", b"some text", "a.ckpt"), ("a.pth", b"\x80\x02", "src.tools.convert"),
+    ("a.mindir", b"", "a.mindir.json"), ("a.ckpt", b"", "empty"), ("a.jpg", b"\xff\xd8\xff", "a.jpg"),
 ])
 @pytest.mark.parametrize("backend", ["auto", "onnx"])
 def test_wrong_files_have_one_clear_line(tmp_path, name, content, message, backend):
     (tmp_path / name).write_bytes(content)
     if name == "a.mindir" and backend == "onnx":
-        message = "runs with backend mindspore only"
+        message = "backend mindspore"
     with pytest.raises(InputError, match=message) as caught:
         open_backend(tmp_path / name, backend, device_target="CPU")
     assert "\n" not in str(caught.value)
 
 
-def test_wrong_backends(face, tmp_path):
-    with pytest.raises(InputError, match="backend 'tensorrt' is not one of auto, mindspore, onnx"):
-        open_backend(face, "tensorrt")
-    with pytest.raises(InputError, match="runs with backend onnx only"):
-        open_backend(write_onnx(face, tmp_path / "a.onnx"), "mindspore")
-    with pytest.raises(InputError, match="no such"):
-        open_backend(tmp_path / "absent.onnx")
-
-
-def test_weights_that_do_not_fit_their_metadata(face, tmp_path):
+def drop_a_tensor(face, folder):
     read = checkpoint.load(face)
     read.tensors.pop("wh_head.bias")
-    checkpoint.save(tmp_path / "a.ckpt", read.tensors, read.metadata)
-    with pytest.raises(InputError, match="missing: wh_head.bias"):
-        open_backend(tmp_path / "a.ckpt", "onnx")
+    checkpoint.save(folder / "a.ckpt", read.tensors, read.metadata)
+    return folder / "a.ckpt"
 
 
-def test_an_unknown_model_or_other_input_in_the_metadata(face, tmp_path):
-    written = write_onnx(face, tmp_path / "a.onnx", lambda metadata: {**metadata, "model": "yolo"})
-    with pytest.raises(InputError, match="no model 'yolo'"):
-        open_backend(written)
+@pytest.mark.parametrize("make, backend, message", [
+    (lambda face, folder: face, "tensorrt", "tensorrt"),
+    (lambda face, folder: write_onnx(face, folder / "a.onnx"), "mindspore", "backend onnx"),
+    (lambda face, folder: folder / "absent.onnx", "auto", "absent.onnx"),
+    (drop_a_tensor, "onnx", "wh_head.bias"),
+    (lambda face, folder: write_onnx(face, folder / "a.onnx", lambda metadata: {**metadata, "model": "yolo"}), "auto",
+     "yolo"),
+    (lambda face, folder: write_onnx(face, folder / "a.onnx", lambda metadata: {**metadata, "export": {"decode_rows": 5}}),
+     "auto", "boxes, scores, landmarks"),
+])
+def test_files_and_backends_that_do_not_go_together(face, tmp_path, make, backend, message):
+    with pytest.raises(InputError, match=message):
+        open_backend(make(face, tmp_path), backend)
 
 
 def test_files_for_one_size_fit_images_into_it(face, tmp_path):
@@ -228,9 +224,11 @@ def test_files_for_one_size_fit_images_into_it(face, tmp_path):
         build_detector(forward, forward.metadata, test_scales=[1.0, 1.5])
 
 
-def test_centerface_says_which_sizes_it_takes(face):
-    with pytest.raises(InputError, match="50 x 33 pixels: this network takes multiples of 32"):
-        open_backend(face, "onnx")(np.zeros((1, 33, 50, 3), np.uint8))
+@pytest.mark.parametrize("shape, message", [((1, 33, 50, 3), "multiples of 32"), ((1, 32, 32, 4), "1, 32, 32, 4")])
+def test_images_that_the_network_does_not_take(face, shape, message):
+    with pytest.raises(InputError, match=message) as caught:
+        open_backend(face, "onnx")(np.zeros(shape, np.uint8))
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 7])
@@ -316,9 +314,9 @@ def test_a_file_of_another_format_leaves_the_metadata_alone(dimmed, tmp_path):
 
 
 @pytest.mark.parametrize("change, message", [
-    (lambda model: model.graph.output.pop(), "its outputs are .*, but its metadata promises heatmap, size"),
-    (lambda model: setattr(model.graph.output[0], "name", "size") or model.graph.output.pop(1), "its outputs are"),
-    (lambda model: model.graph.output.insert(0, model.graph.output.pop()), "its outputs are landmarks"),
+    (lambda model: model.graph.output.pop(), "heatmap, size"),
+    (lambda model: setattr(model.graph.output[0], "name", "size") or model.graph.output.pop(1), "heatmap, size"),
+    (lambda model: model.graph.output.insert(0, model.graph.output.pop()), "outputs are landmarks"),
 ])
 def test_other_outputs_than_the_metadata_promises(face, tmp_path, change, message):
     model = onnx.load(str(write_onnx(face, tmp_path / "a.onnx")))
@@ -326,12 +324,3 @@ def test_other_outputs_than_the_metadata_promises(face, tmp_path, change, messag
     (tmp_path / "a.onnx").write_bytes(model.SerializeToString())
     with pytest.raises(InputError, match=message):
         open_backend(tmp_path / "a.onnx")
-    with pytest.raises(InputError, match="metadata promises boxes, scores, landmarks"):
-        open_backend(write_onnx(face, tmp_path / "b.onnx", lambda metadata: {**metadata, "export": {"decode_rows": 5}}))
-
-
-def test_what_onnx_runtime_says_while_computing_is_one_line(face, tmp_path):
-    forward = open_backend(write_onnx(face, tmp_path / "a.onnx"))
-    with pytest.raises(InputError, match="cannot compute this graph for images .1, 32, 32, 4") as caught:
-        forward(np.zeros((1, 32, 32, 4), np.uint8))
-    assert "\n" not in str(caught.value)

@@ -77,7 +77,7 @@ def test_a_training_checkpoint_without_metadata_is_the_manuals_network(forward, 
     (lambda tensors, metadata: tensors.update(extra=np.zeros(3, np.float32)), "unexpected.*extra"),
     (lambda tensors, metadata: metadata["options"].update(head_conv=64), "wrong shape"),
     (lambda tensors, metadata: metadata.update(model="yolo"), "yolo"),
-    (lambda tensors, metadata: metadata["input"].update(channels="GBR"), "input.channels 'GBR': expected one of BGR, RGB"),
+    (lambda tensors, metadata: metadata["input"].update(channels="GBR"), "input.channels"),
 ], ids=["missing", "unexpected", "shape", "model", "channels"])
 def test_weights_that_do_not_fit_are_refused_by_name(forward, first, tmp_path, change, message):
     read = checkpoint.load(first)
@@ -90,7 +90,7 @@ def test_weights_that_do_not_fit_are_refused_by_name(forward, first, tmp_path, c
     assert forward(PHOTO)[0].shape == (1, 1, 24, 32)
 
 
-def test_the_cards_detector_options_are_defaults(forward, first):
+def test_the_metadatas_detector_options_are_defaults(forward, first):
     metadata = forward.load(first)
     detector = build_detector(forward, {**metadata, "detect": {"test_size": "original", "top_k": 5}}, top_k=3)
     assert detector.test_size == "original" and detector.top_k == 3

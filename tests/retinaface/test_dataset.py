@@ -249,7 +249,7 @@ def test_devices_share_the_images(widerface, ms, monkeypatch):
     assert sorted(shown) == [40, 40, 60, 80, 100, 120]
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_the_real_training_files(shared_data, ms):
     """The published label.txt with its one bad row, and the boxes-only one of the validation set."""
     label = shared_data / "wider" / "train" / "label.txt"

@@ -118,7 +118,7 @@ def test_a_resnet_without_metadata_is_recognised_by_its_names():
     assert spec.DEFAULT_METADATA["input"] == NETWORK_INPUT
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_the_published_predictions_are_reproduced(forward, shared_data, tmp_path):
     """The released MobileNet weights on 100 images of WIDER val, against the boxes that their authors' code wrote.
 

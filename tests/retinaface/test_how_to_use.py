@@ -31,7 +31,7 @@ def run(folder, **settings):
                           capture_output=True, text=True, timeout=500, check=False)
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_the_readme_trains_and_goes_on(tmp_path):
     write_small_faces(tmp_path, images=5)
     done = run(tmp_path)
@@ -44,7 +44,7 @@ def test_the_readme_trains_and_goes_on(tmp_path):
     assert again.returncode == 0, again.stderr[-3000:]
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_a_wrong_number_of_anchors_names_the_right_one(tmp_path):
     write_small_faces(tmp_path, images=2)
     done = run(tmp_path, num_anchor=29126, epoch=1)

@@ -12,7 +12,7 @@ from tests.retinaface.reference_network import NumpyOperators, TorchOperators, f
 from tests.retinaface.weights import pytorch, random_tensors
 
 SIZES = ((64, 64), (66, 50), (97, 131))
-BOTH = [pytest.param("resnet50", marks=pytest.mark.slow), "mobilenet025"]
+BOTH = [pytest.param("resnet50", marks=pytest.mark.soak), "mobilenet025"]
 
 
 def inference(ms, backbone, tensors, fed=NETWORK_INPUT):

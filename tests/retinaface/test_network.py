@@ -100,7 +100,7 @@ def test_the_options_set_the_pyramids_width_and_its_activation(ms, small):
     assert usual[0].weight.shape == (64, 64, 3, 3) and isinstance(usual[2], nn.LeakyReLU)
 
 
-@pytest.mark.parametrize("phase, is_logits", [("train", True), ("predict", False), ("test", False)])
+@pytest.mark.parametrize("phase, is_logits", [("train", True), ("predict", False)])
 def test_the_phase_decides_on_the_softmax_and_set_train_does_not(ms, small, phase, is_logits):
     network = small(phase)
     for mode in (False, True):

@@ -29,7 +29,7 @@ def data(tmp_path):
     return tmp_path
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_a_run_of_four_epochs_equals_two_and_two(data):
     options = ["--lr_type=standard_lr", "--epoch=4", "--decay1=2", "--decay2=3", "--ema_decay=0.9"]
     done = train(data, *options)
@@ -48,7 +48,7 @@ def test_a_run_of_four_epochs_equals_two_and_two(data):
     assert rest.metadata["model"] == "retinaface" and rest.metadata["options"]["backbone"] == "mobilenet025"
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_a_few_steps_of_resnet50_lower_its_loss(data):
     done = train(data, "--backbone=resnet50", "--epoch=4", "--optim=sgd", "--initial_lr=2e-3", "--flip=0",
                  "--color_distort=0", "--seed=2")

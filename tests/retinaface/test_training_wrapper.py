@@ -111,7 +111,7 @@ def test_the_shared_train_step_learns(ms):
     assert losses[-1] < 0.7 * losses[0]
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_one_step_of_the_detector_lowers_its_loss(ms):
     from mindspore import nn
 
