@@ -17,6 +17,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from dependency.centernet.src.lib.utils.image_file import find_images, read_photo
 from dependency.errors import InputError
 from src.centerface.layers import NETWORK_INPUT, change_input, layers
 from src.common.log import LOGGER
@@ -29,7 +30,6 @@ RELEASE_INPUT = {"channels": "RGB", "mean": [0.0, 0.0, 0.0], "std": [1.0, 1.0, 1
 # The authors' protocol on WIDER FACE: native size, greedy suppression at 0.3, no test for local maxima.
 RELEASE_DETECT = {"test_size": "original", "nms": "hard", "nms_iou": 0.3, "score_threshold": 0.05,
                   "peaks": False}
-_IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}
 _STEP = 32
 
 Weights = tuple[dict[str, np.ndarray], dict[str, Any]]
@@ -169,12 +169,13 @@ def _images(folder: Path, limit: int) -> Iterator[np.ndarray]:
     """Yield float32 [1, 3, H, W] RGB 0..255, at most 640 long, sides stretched to multiples of 32."""
     if not folder.is_dir():
         raise InputError(f"--unfold {folder}: no such folder; give a folder with photographs")
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _IMAGE_SUFFIXES)
+    paths = find_images(folder, recursive=True)
     chosen = [paths[number] for number in np.linspace(0, len(paths) - 1, min(limit, len(paths))).astype(int)]
     for path in chosen:
-        image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
-        if image is None:
-            LOGGER.warning("%s cannot be read as an image, left out", path)
+        try:
+            image = read_photo(path)
+        except InputError as error:
+            LOGGER.warning("%s; left out", error)
             continue
         scale = min(1.0, 640 / max(image.shape[:2]))
         height, width = (max(_STEP, round(side * scale / _STEP) * _STEP) for side in image.shape[:2])
