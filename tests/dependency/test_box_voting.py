@@ -51,8 +51,3 @@ def test_equals_the_literal_version(seed, count, overlap):
 def test_as_many_stay_with_the_same_scores_as_by_hard_suppression(seed, count):
     rows = random_rows(seed, count)
     np.testing.assert_array_equal(vote(rows, 0.37)[:, 4], rows[nms(rows, 0.37)][:, 4])
-
-
-def test_a_lone_row_stays_as_it_is():
-    rows = random_rows(0, 1)
-    np.testing.assert_allclose(vote(rows, 0.4), rows, rtol=1e-6)

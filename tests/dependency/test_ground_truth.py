@@ -47,12 +47,8 @@ def test_ground_truth_under_the_manual_name(folder):
 
 
 @pytest.mark.parametrize("file", ["wider_face_val.mat", "wider_hard_val.mat"])
-def test_ground_truth_errors_name_the_file_and_its_source(folder, file):
-    path = folder / file
-    path.write_bytes(path.read_bytes()[:200])
-    with pytest.raises(InputError, match=file):
-        load_ground_truth(folder)
-    path.unlink()
+def test_a_missing_file_is_named(folder, file):
+    (folder / file).unlink()
     with pytest.raises(InputError, match=file):
         load_ground_truth(folder)
 
@@ -60,12 +56,12 @@ def test_ground_truth_errors_name_the_file_and_its_source(folder, file):
 def test_ground_truth_files_of_different_sets_do_not_mix(folder):
     write_ground_truth(folder.parent / "other", [("0--A", [("x", np.zeros((1, 4)), [0], [0], [0])])])
     (folder.parent / "other" / "wider_easy_val.mat").replace(folder / "wider_easy_val.mat")
-    with pytest.raises(InputError, match="same images"):
+    with pytest.raises(InputError, match="wider_easy_val.mat"):
         load_ground_truth(folder)
 
 
-def test_written_index_outside_the_boxes(tmp_path):
-    with pytest.raises(InputError, match="0-based"):
+def test_an_index_outside_the_boxes_is_not_written(tmp_path):
+    with pytest.raises(InputError, match="e/x"):
         write_ground_truth(tmp_path, [("e", [("x", np.zeros((1, 4)), [1], [0], [0])])])
 
 
@@ -78,15 +74,12 @@ def test_real_ground_truth(shared_data):
 
 
 @pytest.mark.parametrize("change, text", [
-    ({"face_bbx_list": [[np.zeros((1, 5))] * 2, [np.zeros((1, 4))]]}, r"boxes of 0--A/a have shape \(1, 5\)"),
-    ({"face_bbx_list": [[np.zeros((1, 4)), np.full((1, 4), np.nan)], [np.zeros((1, 4))]]}, "not finite"),
-    ({"face_bbx_list": [[np.zeros((1, 4))] * 3, [np.zeros((1, 4))]]}, "same images"),
-    ({"file_list": [["a", "a"], ["c"]]}, "lists 0--A/a twice"),
-    ({"event_list": ["0--A"]}, "event_list and file_list differ in length"),
-    ({"event_list": [["0--A"], ["1--B"]]}, "event_list"),
-    ({"file_list": ["a", "c"]}, "file_list"),
-    ({"face_bbx_list": [["a", "b"], ["c"]]}, "face_bbx_list"),
-])
+    ({"face_bbx_list": [[np.zeros((1, 5))] * 2, [np.zeros((1, 4))]]}, "0--A/a"),
+    ({"face_bbx_list": [[np.zeros((1, 4)), np.full((1, 4), np.nan)], [np.zeros((1, 4))]]}, "0--A/b"),
+    ({"face_bbx_list": [[np.zeros((1, 4))] * 3, [np.zeros((1, 4))]]}, "wider_face_val.mat"),
+    ({"file_list": [["a", "a"], ["c"]]}, "0--A/a"), ({"event_list": ["0--A"]}, "event_list"),
+    ({"event_list": [["0--A"], ["1--B"]]}, "event_list"), ({"file_list": ["a", "c"]}, "file_list"),
+    ({"face_bbx_list": [["a", "b"], ["c"]]}, "face_bbx_list")])
 def test_what_a_ground_truth_must_hold(folder, change, text):
     content = {"event_list": ["0--A", "1--B"], "file_list": [["a", "b"], ["c"]],
                "face_bbx_list": [[np.zeros((1, 4))] * 2, [np.zeros((1, 4))]], **change}
@@ -111,5 +104,5 @@ def test_a_counted_box_must_exist(folder):
         for image, value in enumerate(values):
             lists[row, 0][image, 0] = np.uint16(value)
     savemat(folder / "wider_hard_val.mat", {"gt_list": lists})
-    with pytest.raises(InputError, match="wider_hard_val.mat: 0--A/b counts a box that is not among its 1"):
+    with pytest.raises(InputError, match="wider_hard_val.mat: 0--A/b"):
         load_ground_truth(folder)

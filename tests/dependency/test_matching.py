@@ -5,9 +5,9 @@ import pytest
 
 from benchmarks import literal_port
 from dependency.errors import InputError
-from dependency.evaluate import matching, overlaps
+from dependency.evaluate import matching
 from dependency.evaluate.ground_truth import SUBSETS, TruthImage
-from tests.dependency.test_wider_eval import literal_ap, random_set
+from tests.dependency.scored_sets import random_set
 
 
 def truth_of(images):
@@ -25,34 +25,13 @@ def ap_of(matches, images, subset, iou):
         matching.curve(matches, iou, matching.face_flags(truth_of(images), subset)))
 
 
-@pytest.mark.parametrize("way", ["compiled", "numpy"])
-@pytest.mark.parametrize("seed", range(3))
-def test_equals_the_literal_protocol(seed, way, monkeypatch):
-    if way == "numpy":
-        monkeypatch.setattr(overlaps, "kernels", lambda: None)
-    elif overlaps.kernels() is None:
-        pytest.skip("not built: python dependency/evaluate/setup.py install")
-    rng, compared = np.random.default_rng(seed), 0
-    for _ in range(40):
-        images, rows = random_set(rng)
-        matches, remark = matched(images, rows)
-        for subset in SUBSETS:
-            if remark or not sum(len(kept[subset]) for _, kept in images):
-                continue
-            for iou in (0.5, 0.4):
-                expected = literal_ap(images, rows, subset, iou)
-                assert ap_of(matches, images, subset, iou) == pytest.approx(expected, abs=1e-12)
-                compared += 1
-    assert compared > 150
-
-
-@pytest.mark.parametrize("seed", range(4))
-def test_equals_the_port_on_a_thousand_small_sets(seed, monkeypatch):
+@pytest.mark.parametrize("seed", range(2))
+def test_equals_the_literal_port(seed, monkeypatch):
     """The loops of the public ports (benchmarks/literal_port.py), with 40 thresholds of 1000 to be quick."""
     monkeypatch.setattr(literal_port, "STEPS", 40)
     monkeypatch.setattr(matching, "THRESHOLDS", 1 - (np.arange(40) + 1) / 40)
     rng, compared = np.random.default_rng(100 + seed), 0
-    for _ in range(1000):
+    for _ in range(300):
         images, rows = random_set(rng)
         matches, remark = matched(images, rows)
         subset, iou = SUBSETS[rng.integers(3)], float(rng.choice([0.3, 0.5, 0.7]))
@@ -75,7 +54,7 @@ def test_equals_the_port_on_a_thousand_small_sets(seed, monkeypatch):
             expected = literal_port.area(totals[:, 1] / faces, totals[:, 1] / totals[:, 0])
         assert ap_of(matches, images, subset, iou) == pytest.approx(expected, abs=1e-9)
         compared += 1
-    assert compared > 800
+    assert compared > 200
 
 
 def test_what_each_row_becomes():
@@ -99,21 +78,6 @@ def test_what_each_row_becomes():
     points = matching.curve(matches, 0.5, kept)
     assert points[0].tolist() == [0.5, 1.0] and points[99].tolist() == [0.5, 0.5]
     assert points[998].tolist() == [0.5, 1 / 3] and points[999].tolist() == [1.0, 0.5]
-
-
-def test_curve_is_the_sum_of_the_outcomes():
-    rng = np.random.default_rng(9)
-    for _ in range(100):
-        images, rows = random_set(rng)
-        matches, _ = matched(images, rows)
-        kept = matching.face_flags(truth_of(images), "easy")
-        proposal, hit = matching.outcomes(matches, 0.5, kept)
-        assert not (hit & ~proposal).any() and len(set(matches.face[hit])) == hit.sum()
-        assert (matches.overlap[hit] >= 0.5).all() and kept[matches.face[hit]].all()
-        recall, precision = matching.curve(matches, 0.5, kept).T
-        if kept.any():
-            assert recall[-1] == hit.sum() / kept.sum()
-        assert precision[-1] == (hit.sum() / proposal.sum() if proposal.any() else 1)
 
 
 @pytest.mark.parametrize("images", [[], [(np.empty((0, 4)), {subset: np.array([], int) for subset in SUBSETS})]])

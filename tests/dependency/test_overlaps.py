@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 """Box overlaps: known values, both implementations against each other, the best face against the matrix."""
-import logging
-import sys
 
 import numpy as np
 import pytest
@@ -99,49 +97,14 @@ def test_crowds_and_far_away_boxes(way):
         np.testing.assert_array_equal(best, matrix.max(axis=1))
 
 
-@pytest.mark.parametrize("first_box, first_query, text", [
-    ([0, 2], [0, 1, 1], "1 groups of boxes, 2 of"), ([0, 1], [0, 1], "groups of 2 boxes"), ([], [0, 1], "2 boxes"),
-    ([0, 3, 2], [0, 0, 1], "rising"), ([0, 2], [0, 2], "groups of 1 query boxes")])
-def test_groups_must_cover_the_boxes(first_box, first_query, text):
-    with pytest.raises(InputError, match=text):
+@pytest.mark.parametrize("first_box, first_query", [
+    ([0, 2], [0, 1, 1]), ([0, 1], [0, 1]), ([], [0, 1]), ([0, 3, 2], [0, 0, 1]), ([0, 2], [0, 2])])
+def test_groups_must_cover_the_boxes(first_box, first_query):
+    with pytest.raises(InputError):
         overlaps.best_overlaps_in_groups(np.zeros((2, 4)), first_box, np.zeros((1, 4)), first_query)
 
 
-def test_best_is_the_first_maximum_of_the_matrix(way, monkeypatch):
-    monkeypatch.setattr(overlaps, "BLOCK", 50)
-    rng = np.random.default_rng(3)
-    for _ in range(30):
-        boxes, query = random_boxes(rng, rng.integers(0, 60)), random_boxes(rng, rng.integers(1, 12))
-        query = np.concatenate([query, query])
-        matrix = way.box_overlaps(boxes, query)
-        index, best = way.best_overlaps(boxes, query)
-        np.testing.assert_array_equal(index, matrix.argmax(axis=1))
-        np.testing.assert_array_equal(best, matrix.max(axis=1))
-
-
-@pytest.mark.parametrize("boxes, query, text", [
-    (np.zeros((2, 5)), np.zeros((1, 4)), "boxes have shape"),
-    (np.zeros((2, 4)), np.zeros(4), "query have shape")])
-def test_wrong_shapes_are_named(boxes, query, text):
-    with pytest.raises(InputError, match=text):
-        overlaps.box_overlaps(boxes, query)
-    with pytest.raises(InputError, match=text):
-        overlaps.best_overlaps(boxes, query)
-
-
-def test_best_needs_a_query():
-    with pytest.raises(InputError, match="at least one"):
-        overlaps.best_overlaps(np.zeros((2, 4)), np.zeros((0, 4)))
-
-
-def test_fallback_is_said_once(monkeypatch, caplog):
-    monkeypatch.setitem(sys.modules, "dependency.evaluate.box_overlaps", None)
-    monkeypatch.setattr(logging.getLogger("facedet"), "propagate", True)
-    overlaps.kernels.cache_clear()
-    try:
-        with caplog.at_level(logging.WARNING, logger="facedet"):
-            for _ in range(2):
-                overlaps.box_overlaps(np.zeros((1, 4)), np.zeros((1, 4)))
-        assert len({id(record) for record in caplog.records}) == 1 and "setup.py install" in caplog.text
-    finally:
-        overlaps.kernels.cache_clear()
+@pytest.mark.parametrize("boxes, query", [((2, 5), (1, 4)), ((2, 4), (4,)), ((2, 4), (0, 4))])
+def test_wrong_shapes_are_refused(boxes, query):
+    with pytest.raises(InputError):
+        overlaps.best_overlaps(np.zeros(boxes), np.zeros(query))

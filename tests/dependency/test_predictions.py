@@ -6,17 +6,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from dependency.centernet.src.lib.detectors.faces import Faces
 from dependency.errors import InputError
-from dependency.evaluate.eval import evaluate, main
-from dependency.evaluate.ground_truth import SUBSETS, load_ground_truth, write_ground_truth
-from dependency.evaluate.prediction_io import read_predictions_json, rows_of, write_prediction, write_predictions_json
+from dependency.evaluate.eval import evaluate
+from dependency.evaluate.ground_truth import load_ground_truth, write_ground_truth
+from dependency.evaluate.prediction_io import read_predictions_json, write_prediction, write_predictions_json
 from dependency.evaluate.predictions import gather
 
 NAMES = ("0--A/a", "0--A/b", "1--B/c.d")
-LAYOUT = 'expected {"<event>": {"<image>": '
-
-
 @pytest.fixture
 def truth(tmp_path):
     """Three images in two events, two faces each."""
@@ -53,24 +49,19 @@ def test_tree_json_and_memory_give_the_same(truth, tmp_path):
         assert all(report.detections == 42 and not report.warnings and not report.missing for report in reports)
 
 
-def test_faces_of_the_detector_are_taken_as_they_are(truth):
-    faces = Faces(np.array([[10, 10, 30, 30], [60, 10, 90, 50]], np.float32), np.array([0.9, 0.5], np.float32),
-                  np.zeros((2, 5, 2), np.float32))
-    report = evaluate({name: faces for name in NAMES}, truth)
-    assert report.ap[0.5] == dict.fromkeys(SUBSETS, 1.0)
-    np.testing.assert_array_equal(rows_of(faces, "a")[1], [60, 10, 30, 40, 0.5])
-    # Rows with landmarks, as detectors pass them on.
-    np.testing.assert_array_equal(rows_of(faces.rows(), "a"), rows_of(faces, "a"))
-
-
-@pytest.mark.parametrize("faces, text", [
-    ([[1, 2, 3, 4]], r"shape \(1, 4\)"), ([1, 2, 3, 4, 5], "no rows"), ("faces", "no rows"), (None, "no rows"),
-    ([[1, 2, 3, 4, 5], [1]], "no rows"), ([[1, 2, np.inf, 4, 5]], "not finite"),
-    (SimpleNamespace(boxes=np.zeros((2, 4)), scores=np.zeros(3)), "no rows"),
-    (SimpleNamespace(boxes=np.zeros((1, 4)), scores=[np.nan]), "not finite")])
-def test_wrong_detections_in_memory_are_named(truth, faces, text):
-    with pytest.raises(InputError, match=f"the detections of 0--A/a .*{text}"):
+@pytest.mark.parametrize("faces", [
+    [[1, 2, 3, 4]], [1, 2, 3, 4, 5], "faces", None, [[1, 2, 3, 4, 5], [1]], [[1, 2, np.inf, 4, 5]],
+    SimpleNamespace(boxes=np.zeros((2, 4)), scores=np.zeros(3)),
+    SimpleNamespace(boxes=np.zeros((1, 4)), scores=[np.nan])])
+def test_wrong_detections_in_memory_are_named(truth, faces):
+    with pytest.raises(InputError, match="0--A/a"):
         gather({"0--A/a": faces}, truth.images)
+
+
+@pytest.mark.parametrize("source", [{}, {"a": [[1, 2, 3, 4, 0.5]]}, {"0--A/a.jpg": []}])
+def test_nothing_that_belongs_is_an_error(truth, source):
+    with pytest.raises(InputError, match="<event>/<image>"):
+        gather(source, truth.images)
 
 
 def test_an_empty_list_is_not_a_missing_image(truth, tmp_path):
@@ -80,7 +71,7 @@ def test_an_empty_list_is_not_a_missing_image(truth, tmp_path):
         assert gather(predictions, truth.images).missing == ["1--B/c.d"]
         write_predictions_json(tmp_path / "a.json", predictions)
         assert gather(tmp_path / "a.json", truth.images).missing == ["1--B/c.d"]
-        with pytest.raises(InputError, match="1 of 3 images have no prediction in .*a.json, first: 1--B/c.d"):
+        with pytest.raises(InputError, match="1--B/c.d"):
             evaluate(tmp_path / "a.json", truth)
         assert evaluate(tmp_path / "a.json", truth, allow_missing=True).faces["hard"] == 6
         assert evaluate(tmp_path / "a.json", truth, only_predicted=True).faces["hard"] == 4
@@ -92,17 +83,7 @@ def test_other_names_take_no_part_not_even_in_the_range_of_scores(truth):
     extra = {"0--A/z": [[1, 2, 3, 4, 700.0]], "9--Z/a": [[1, 2, 3, 4, -9.0]], "0--A/a.jpg": [[1, 2, 3, 4, 5]]}
     report = evaluate({**predictions, **extra}, truth)
     assert report.ap == evaluate(predictions, truth).ap and report.detections == 60
-    assert report.warnings == (("3 files, folders or entries belong to no image of the ground truth; they are "
-                               "ignored, first: 0--A/a.jpg, 0--A/z, 9--Z/a"),)
-
-
-@pytest.mark.parametrize("source", [{}, {"a": [[1, 2, 3, 4, 0.5]]}, {"0--A/a.jpg": []}])
-def test_nothing_that_belongs_is_an_error(truth, tmp_path, source):
-    with pytest.raises(InputError, match="predictions in memory holds no prediction: expected keys <event>/<image>"):
-        gather(source, truth.images)
-    (tmp_path / "a.json").write_text(json.dumps({"9--Z": {"a": {"bboxes": []}}} if source else {}))
-    with pytest.raises(InputError, match="a.json holds no prediction: expected {event: .* found (9--Z/a|nothing)"):
-        gather(tmp_path / "a.json", truth.images)
+    assert len(report.warnings) == 1 and all(name in report.warnings[0] for name in extra)
 
 
 def test_negative_sizes_are_said_and_find_nothing(truth):
@@ -110,25 +91,8 @@ def test_negative_sizes_are_said_and_find_nothing(truth):
     turned = [[30, 30, 10, 10, 1.0], [90, 10, 60, 50, 0.1]]
     good = evaluate({name: right for name in NAMES}, truth)
     report = evaluate({name: sorted(right + turned, key=lambda row: -row[4]) for name in NAMES}, truth)
-    assert report.warnings == (("3 images: a width or height is negative; from -1 down the row is a false alarm, "
-                               "first: 0--A/a, 0--A/b, 1--B/c.d"),)
+    assert len(report.warnings) == 1 and all(name in report.warnings[0] for name in NAMES)
     assert good.ap[0.5]["hard"] == 1.0 and report.ap[0.5]["hard"] == pytest.approx(2 / 3)
-
-
-def test_unsorted_rows_are_said_by_image(truth):
-    falling = [[10, 10, 30, 30, 0.9], [60, 10, 90, 50, 0.8]]
-    gathered = gather({NAMES[0]: falling, NAMES[1]: falling[::-1], NAMES[2]: falling}, truth.images)
-    assert gathered.remarks == [("1 images: the rows are not sorted by score; the protocol takes them in their order, "
-                                "first: 0--A/b")]
-    np.testing.assert_array_equal(gathered.rows[1][:, 4], [0.8, 0.9])
-
-
-def test_first_lines_need_not_name_the_image(truth, tmp_path):
-    tree = write_tree(tmp_path / "pred", {name: random_faces(np.random.default_rng(3), 9) for name in NAMES})
-    expected = evaluate(tree, truth)
-    for path in tree.rglob("*.txt"):
-        path.write_text("\n".join(["the_same_name.jpg", *path.read_text().splitlines()[1:]]) + "\n")
-    assert evaluate(tree, truth).ap == expected.ap and not evaluate(tree, truth).warnings
 
 
 def test_bytes_of_the_json(tmp_path):
@@ -143,9 +107,9 @@ def test_bytes_of_the_json(tmp_path):
     write_predictions_json(tmp_path / "a.json", {"e/a": [[1, 2, 3, 4, 0.123456]]}, score_digits=5)
     assert "0.12346" in (tmp_path / "a.json").read_text()
     for wrong in ("a", "/a", "e/"):
-        with pytest.raises(InputError, match=f"the image `{wrong}` has no event"):
+        with pytest.raises(InputError, match=wrong):
             write_predictions_json(tmp_path / "b.json", {wrong: []})
-    with pytest.raises(InputError, match="e/a are not finite"):
+    with pytest.raises(InputError, match="e/a"):
         write_predictions_json(tmp_path / "b.json", {"e/a": [[1, 2, 3, 4, np.nan]]})
     assert not (tmp_path / "b.json").exists()
 
@@ -160,43 +124,20 @@ def test_json_as_the_reference_writes_it(tmp_path):
     assert list(read_predictions_json(tmp_path / "b.json")) == list(rows)
 
 
-@pytest.mark.parametrize("content, text", [
-    ("", "cannot be read as JSON .*" + LAYOUT), ("{", "cannot be read as JSON .*line 1 column 2"),
-    ("[]", "the file holds no images"), ("3", "the file holds no images"), ('{"e": []}', "e holds no images"),
-    ('{"e": {"a": []}}', "e/a has no list `bboxes`"), ('{"e": {"a": {"img_path": "e/a.jpg"}}}', "e/a has no list"),
-    ('{"e": {"a": {"bboxes": {}}}}', "e/a has no list `bboxes`"), ('{"e": {}, "e": {}}', "`e` stands twice"),
-    ('{"e": {"a": {"bboxes": []}, "a": {"bboxes": []}}}', "`a` stands twice"),
-    ('{"e": {"a": {"bboxes": [[1, 2, 3, 4, 0.5], [1, 2, 3, 4]]}}}', r"e/a, row 2: \[1, 2, 3, 4\] is not a detection"),
-    ('{"e": {"a": {"bboxes": [[1, 2, 3, NaN, 0.5]]}}}', r"e/a, row 1: \[1, 2, 3, NaN"),
-    ('{"e": {"a": {"bboxes": [[1, 2, 3, 4, Infinity]]}}}', "e/a, row 1: "),
-    ('{"e": {"a": {"bboxes": [[1, 2, 3, 4, 1e999]]}}}', "e/a, row 1: "),
-    ('{"e": {"a": {"bboxes": [[1, 2, 3, 4, 1%s]]}}}' % ("0" * 400), "e/a, row 1: .*[.][.][.] is not a detection"),
-    ('{"e": {"a": {"bboxes": [["1", 2, 3, 4, 0.5]]}}}', "e/a, row 1: "),
-    ('{"e": {"a": {"bboxes": [[true, 2, 3, 4, 0.5]]}}}', "e/a, row 1: "),
-    ('{"e": {"a": {"bboxes": [[null, 2, 3, 4, 0.5]]}}}', "e/a, row 1: "),
-    ('{"e": {"a": {"bboxes": [7]}}}', "e/a, row 1: 7 is not"), ("[" * 100000, "cannot be read as JSON"),
-])
-def test_odd_json_is_named(tmp_path, content, text):
-    (tmp_path / "a.json").write_text(content)
-    with pytest.raises(InputError, match=f"a.json: .*{text}"):
+@pytest.mark.parametrize("content, place", [
+    ("", ""), ("{", "line 1"), ("[]", ""), ("3", ""), ("[" * 100000, ""), ("\udcff", ""), ('{"e": {}, "e": {}}', "e"),
+    ('{"e": []}', "e"), ('{"e": {"a": []}}', "e/a"), ('{"e": {"a": {"img_path": "e/a.jpg"}}}', "e/a"),
+    ('{"e": {"a": {"bboxes": {}}}}', "e/a"), ('{"e": {"a": {"bboxes": []}, "a": {"bboxes": []}}}', "a")])
+def test_odd_json_is_named(tmp_path, content, place):
+    (tmp_path / "a.json").write_text(content, errors="surrogateescape")
+    with pytest.raises(InputError, match=f"a.json: .*{place}"):
         read_predictions_json(tmp_path / "a.json")
 
 
-def test_json_of_another_encoding(tmp_path):
-    (tmp_path / "a.json").write_bytes(b'{"e": {"\xff": {}}}')
-    with pytest.raises(InputError, match="a.json: cannot be read as JSON"):
+@pytest.mark.parametrize("row", [
+    "[1, 2, 3, 4]", "[1, 2, 3, NaN, 0.5]", "[1, 2, 3, 4, Infinity]", "[1, 2, 3, 4, 1e999]", f"[1, 2, 3, 4, 1{'0' * 400}]",
+    '["1", 2, 3, 4, 0.5]', "[true, 2, 3, 4, 0.5]", "[null, 2, 3, 4, 0.5]", "7"])
+def test_an_odd_row_of_json_is_named(tmp_path, row):
+    (tmp_path / "a.json").write_text('{"e": {"a": {"bboxes": [[1, 2, 3, 4, 0.5], ROW]}}}'.replace("ROW", row))
+    with pytest.raises(InputError, match="a.json: e/a, row 2: "):
         read_predictions_json(tmp_path / "a.json")
-
-
-def test_a_folder_may_be_called_json(truth, tmp_path):
-    predictions = {name: random_faces(np.random.default_rng(4), 9) for name in NAMES}
-    tree = write_tree(tmp_path / "pred.json", predictions)
-    assert evaluate(tree, truth).detections == 27
-
-
-def test_command_line_takes_a_json_file(truth, tmp_path, capsys):
-    write_predictions_json(tmp_path / "p.json", {name: [[10, 10, 30, 30, 0.5]] for name in NAMES})
-    assert main([str(tmp_path / "p.json"), str(tmp_path / "gt")]) == 0
-    assert "3 of 3 images scored, 0 missing, 3 detections" in capsys.readouterr().out
-    with pytest.raises(OSError, match="absent.json"):
-        main([str(tmp_path / "absent.json"), str(tmp_path / "gt")])

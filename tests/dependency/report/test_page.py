@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 import pytest
 
 from dependency.errors import InputError
-from dependency.evaluate.report.page import breakable, number, plural, write_page
+from dependency.evaluate.report.page import write_page
 from tests.dependency.scored_sets import EVENTS, faulty_run, write_images
 
 HOSTILE = ["0--<img src=x onerror=alert(1)>", "1--\"><script>alert(1)</script>", "2--&lt;b&gt; 'quoted' <!--"]
@@ -156,32 +156,3 @@ def test_a_run_without_flags_faces_in_a_subset_or_detections(tmp_path):
     _, document = page(tmp_path, run)
     assert "Occlusion" not in document.text and len(document.named("path", "curve")) == 2
     assert len(document.named("figure")) == 3, "the three curves"
-
-
-def test_landmarks_have_a_table_where_they_are_scored(tmp_path):
-    run = faulty_run()
-    assert not any(attributes.get("id") == "landmarks" for attributes in page(tmp_path, run)[1].named("section"))
-    run["landmarks"] = {"nme": 0.0314, "faces": 4321, "per_point": [0.01, None, 0.03, 0.04, 0.0512],
-                        "normaliser": "sqrt(w*h)"}
-    _, document = page(tmp_path, run)
-    assert any(attributes.get("id") == "landmarks" for attributes in document.named("section"))
-    assert all(text in document.text for text in ("3.14 %", "5.12 %", "4,321", "sqrt(w*h)"))
-
-
-def test_the_worst_group_is_marked_where_it_stands_out(tmp_path):
-    run = faulty_run()
-    families = {"blur": (0.8, 0.7, 0.2), "pose": (0.5, 0.52), "occlusion": (0.6, 0.61, 0.1)}
-    run["groups"] = {"event": run["groups"]["event"]}
-    for family, recalls in families.items():
-        run["groups"][family] = [{"name": f"{family} {k}", "faces": 100, "share": 0.3, "ap": 0.5, "recall": recall,
-                                  "missed": round(100 * (1 - recall))} for k, recall in enumerate(recalls)]
-    run["groups"]["occlusion"][2].update(faces=2, share=0.002, missed=2)        # too rare to be worth a mark
-    content, document = page(tmp_path, run)
-    assert len(document.named("span", "worst")) == 1
-    assert re.search(r'blur 2\s*<span class="worst">', content)
-
-
-def test_numbers_and_names_are_formatted():
-    assert breakable("16--A_b/c<") == "16--<wbr>A_<wbr>b/<wbr>c&lt;"
-    assert [number(0.1234, ".1%"), number(None), number(31958)] == ["12.3\u00a0%", "–", "31,958"]
-    assert [plural(1, "face"), plural(2300, "face")] == ["1 face", "2,300 faces"]
