@@ -11,6 +11,7 @@ from benchmarks.evaluation import main, measure
 from dependency.evaluate import overlaps
 from dependency.evaluate.ground_truth import SUBSETS, write_ground_truth
 
+
 @pytest.fixture
 def small(tmp_path):
     """Two images, one found and one not."""

@@ -56,7 +56,7 @@ def test_a_missing_file_is_named(folder, file):
 def test_ground_truth_files_of_different_sets_do_not_mix(folder):
     write_ground_truth(folder.parent / "other", [("0--A", [("x", np.zeros((1, 4)), [0], [0], [0])])])
     (folder.parent / "other" / "wider_easy_val.mat").replace(folder / "wider_easy_val.mat")
-    with pytest.raises(InputError, match="wider_easy_val.mat"):
+    with pytest.raises(InputError, match=str(folder)):
         load_ground_truth(folder)
 
 
@@ -75,8 +75,8 @@ def test_real_ground_truth(shared_data):
 
 @pytest.mark.parametrize("change, text", [
     ({"face_bbx_list": [[np.zeros((1, 5))] * 2, [np.zeros((1, 4))]]}, "0--A/a"),
-    ({"face_bbx_list": [[np.zeros((1, 4)), np.full((1, 4), np.nan)], [np.zeros((1, 4))]]}, "0--A/b"),
-    ({"face_bbx_list": [[np.zeros((1, 4))] * 3, [np.zeros((1, 4))]]}, "wider_face_val.mat"),
+    ({"face_bbx_list": [[np.zeros((1, 4)), np.full((1, 4), np.nan)], [np.zeros((1, 4))]]}, "wider_face_val.mat"),
+    ({"face_bbx_list": [[np.zeros((1, 4))] * 3, [np.zeros((1, 4))]]}, "gt: "),
     ({"file_list": [["a", "a"], ["c"]]}, "0--A/a"), ({"event_list": ["0--A"]}, "event_list"),
     ({"event_list": [["0--A"], ["1--B"]]}, "event_list"), ({"file_list": ["a", "c"]}, "file_list"),
     ({"face_bbx_list": [["a", "b"], ["c"]]}, "face_bbx_list")])

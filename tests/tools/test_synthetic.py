@@ -22,7 +22,8 @@ from src.tools.synthetic.person import Person, Stage, draw_person
 from src.tools.synthetic.render import Light
 from src.tools.synthetic.scene import EVENTS, judge
 
-COUNTS = {"train": 3, "val": 12}
+COUNTS = {"train": 2, "val": 6}
+FRONTAL = Pose(0, 0, 0)
 FLAT = Light(np.array([0, -0.6, 0.8], np.float32), np.full(3, 0.6, np.float32), np.full(3, 0.6, np.float32))
 
 
@@ -37,7 +38,7 @@ def files_of(folder):
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def one_face(pose=Pose(0, 0, 0), scale=60.0, paint=None, **worn):
+def one_face(pose=FRONTAL, scale=60.0, paint=None, **worn):
     """A bare head in the middle of a grey 200 x 200 picture: (face, stage)."""
     rng = np.random.default_rng(3)
     look = replace(sample_look(rng), expression=Expression(0, 0, 0, 0))
@@ -128,11 +129,11 @@ def test_visible_landmarks_lie_in_their_box_and_eyes_above_mouths(drawn_set):
         seen += visible.sum()
         whole = record.landmarks[(record.visibility > 0).all(1)]
         upright += (whole[:, :2, 1].max(1) < whole[:, 3:, 1].min(1)).sum() - 0.8 * len(whole)
-    assert seen > 50 and upright > 0  # few heads roll that far
+    assert seen > 30 and upright > 0  # few heads roll that far
 
 
 def test_events_empty_pictures_and_sizes():
-    numbers = [draw("val", index, 9, 640)[1] for index in range(10)]
+    numbers = [draw("val", index, 9, 640)[1] for index in range(4)]
     assert {event_of(index).name for index in range(len(EVENTS))} == {event.name for event in EVENTS}
     empty = [drawn for drawn in numbers if drawn.record.path.startswith("3--Empty")]
     assert empty and all(len(drawn.record.boxes) == 0 for drawn in empty)
