@@ -101,7 +101,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pred", type=Path, required=True, help="Folder of predictions, <event>/<image>.txt.")
     parser.add_argument("--gt", type=Path, required=True, help="Folder of the four .mat files.")
-    parser.add_argument("--repeat", type=int, default=5, help="Number of runs of eval.py, of which the cheapest counts.")
+    parser.add_argument("--repeat", type=int, default=5, help="Number of runs of eval.py; the cheapest counts.")
     args = parser.parse_args(argv)
     if not overlaps.kernels():
         raise InputError("the compiled overlaps are what is measured: python dependency/evaluate/setup.py install")

@@ -134,10 +134,11 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("-g", "--gt", help="Folder of the ground truth: wider_face_val.mat (or val.mat), "
                                            "wider_easy_val.mat, wider_medium_val.mat, wider_hard_val.mat.")
     parser.add_argument("--iou_thresh", type=_iou_list, action="append", metavar="IOU[,IOU]",
-                        help="Overlap (IoU) from which a box matches a face; repeat or separate by commas (default: 0.5,0.4).")
+                        help="Overlap (IoU) from which a box matches a face, separated by commas (default: 0.5,0.4).")
     parser.add_argument("--allow_missing", action="store_true",
                         help="Count the faces of images without predictions as missed.")
-    parser.add_argument("--only_predicted", action="store_true", help="Leave out images without predictions, with their faces.")
+    parser.add_argument("--only_predicted", action="store_true", 
+                        help="Leave out images without predictions, with their faces.")
     parser.add_argument("--json", metavar="FILE", help="Also write the report as JSON.")
     args = parser.parse_args(argv)
     paths = list(args.paths)

@@ -83,7 +83,7 @@ def report_to_dict(report: Report, curves: bool = False, points: int | None = No
 
 
 def thin_curve(curve: np.ndarray, points: int) -> np.ndarray:
-    """Choose at most `points` of the [T, 2] points of a curve, evenly along its line, so that it looks the same when drawn."""
+    """Choose at most `points` of the [T, 2] points of a curve, evenly along its line: it looks the same when drawn."""
     along = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(curve, axis=0), axis=1))])
     return curve[np.unique(np.searchsorted(along, np.linspace(0, along[-1], points)))]
 

@@ -4,8 +4,8 @@
     ap = run(cfg, given)                  # {"easy": 0.9422, "medium": 0.9325, "hard": 0.89}; prints the same
 
 `cfg` holds the manual's options (src/retinaface/config.py) and those of `src.evaluation.options.DETECTOR`, which win
-over the manual's where the user set them. As in the manual's program boxes are cut to whole pixels before they are saved and
-scored: WIDER's own boxes are whole, and small faces count as found more often (hard AP + 0.003).
+over the manual's where the user set them. As in the manual's program boxes are cut to whole pixels before they are
+saved and scored: WIDER's own boxes are whole, and small faces count as found more often (hard AP + 0.003).
 """
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def run(cfg: Any, names: set[str], batch_size: int = 1) -> dict[str, float]:
 
 
 def find_images(cfg: Any, has_truth: bool) -> tuple[list[str], Path]:
-    """List ("<event>/<name>.jpg" of the ground truth or, without it, of label.txt) and give the folder of the events."""
+    """List the images of the ground truth (without it, of label.txt) as "<event>/<name>.jpg", and give their folder."""
     folder = Path(cfg.val_dataset_folder)
     data_dir = folder / "images" if (folder / "images").is_dir() else folder
     labels = folder / LABELS

@@ -147,7 +147,8 @@ def _plot_point(recall: float, precision: float) -> tuple[float, float]:
     return round(recall * PLOT_WIDTH, 1), round(-precision * PLOT_HEIGHT, 1)
 
 
-def _failures(entries: Sequence[dict[str, Any]], pictures: Pictures, kind: str = "", outline: str = "") -> dict[str, Any]:
+def _failures(entries: Sequence[dict[str, Any]], pictures: Pictures, kind: str = "",
+              outline: str = "") -> dict[str, Any]:
     """Collect the misses, false alarms or worst images of a run for the page.
 
     Args:
