@@ -33,7 +33,7 @@ NAMES = OptionNames("--resume", "--lr", "--per_batch_size", "--max_epoch", "--an
 
 
 def run_settings(cfg: Any, rank: int, world_size: int, start_time: str) -> RunSettings:
-    """The options in the names that the training program knows; each run has its own folder, named by `start_time`."""
+    """Translate the options for train.py; each run has its own folder, named by `start_time`."""
     scale = linear_scale(cfg.per_batch_size * world_size, config.LR_IMAGES) if cfg.scale_lr else 1.0
 
     def rates(steps_per_epoch: int) -> list[float]:

@@ -20,7 +20,7 @@ from src.retinaface.layers import NETWORK_INPUT
 CROP_TRIALS = 250
 # The reference's crops: this share of them smaller than the image's shorter side, down to this scale.
 REFERENCE_CROPPED, REFERENCE_SMALLEST = 0.8, 0.3
-# A face that the resized crop shows this large or smaller, in pixels, is nothing to learn from.
+# Faces of this size or smaller in the training input, in pixels, are ignored.
 SMALLEST_FACE = 1.0
 # Pixels may be 0..255, OpenCV's hue is 0..179.
 BRIGHTNESS, CONTRAST, SATURATION, HUE, HUES = 32, (0.5, 1.5), (0.5, 1.5), 18, 180
@@ -45,10 +45,10 @@ class Augmentation:
 
 def augment_sample(image: np.ndarray, record: Record, plan: Augmentation,
                    rng: np.random.Generator) -> tuple[np.ndarray, Record]:
-    """A random square of the image as the network's input, and the faces in it.
+    """Make a random square of the image the network's input, and keep the faces in it.
 
-    Faces that the square cuts through the middle, and faces of a pixel, are marked ignored; faces out of sight are
-    left out. Boxes are cut at the border, landmarks may lie behind it.
+    Faces whose centre is outside the square, and faces of a pixel, are marked ignored; faces outside are removed.
+    Boxes are clipped to the square, landmarks are not.
 
     Returns:
         uint8 BGR [S, S, 3], and the Record in its pixels.
@@ -69,13 +69,13 @@ def augment_sample(image: np.ndarray, record: Record, plan: Augmentation,
 
 def choose_crop(faces: np.ndarray, shape: tuple[int, int], crop_choice: tuple[float, ...] | None,
                 rng: np.random.Generator) -> Window:
-    """A random square that holds at least one face from end to end; of whole pixels, it may stick out of the image.
+    """Choose a random square that contains at least one whole face; it may be larger than the image.
 
-    The reference collects two such squares and tosses a coin, which is the same as taking the first. When none of
-    250 squares holds a face it is the whole image, at the square's top left.
+    The reference collects two such squares and chooses one at random, which is the same as taking the first. When none
+    of 250 squares contains a face it is the whole image, at the square's top left.
 
     Args:
-        faces: [N, 4] xyxy image pixels; what lies outside the image need not be seen.
+        faces: [N, 4] xyxy image pixels; parts outside the image do not count.
         shape: height and width of the image.
         crop_choice: see `Augmentation`.
     """
@@ -99,10 +99,10 @@ def choose_crop(faces: np.ndarray, shape: tuple[int, int], crop_choice: tuple[fl
 
 
 def distort_colours(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Brightness, contrast, saturation and hue, each with probability 1/2; contrast comes second or last.
+    """Change brightness, contrast, saturation and hue, each with probability 1/2; contrast comes second or last.
 
-    The photometric distortion of SSD (Liu et al. 2016) in the ranges of the PyTorch RetinaFace. All four map a
-    channel's value to another, so that each is one table of 256 entries.
+    The photometric distortion of SSD (Liu et al. 2016, arXiv 1512.02325) in the ranges of the PyTorch RetinaFace. All
+    four map a channel's value to another, so that each is one table of 256 entries.
     """
     contrast_last = rng.random() < 0.5
     used = rng.random(4) < 0.5
@@ -140,7 +140,7 @@ def _fill_square(part: np.ndarray, window: Window) -> np.ndarray:
 
 
 def _resample(image: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
-    """To [size, size, 3] by one of OpenCV's five interpolations, so that the network trusts none of their traces."""
+    """Resize to [size, size, 3] by a random one of OpenCV's five interpolations: the network must depend on none."""
     ways = (cv2.INTER_LINEAR, cv2.INTER_CUBIC, cv2.INTER_AREA, cv2.INTER_NEAREST, cv2.INTER_LANCZOS4)
     return cv2.resize(image, (size, size), interpolation=ways[rng.integers(len(ways))])
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Training samples of RetinaFace: `Record` -> augmented image and what every anchor has to say.
+"""Training samples of RetinaFace: `Record` -> augmented image and targets of every anchor.
 
     samples = RetinaFaceSamples(records, image_dir, SampleOptions(image_size=840))
     image, loc, conf, landm = samples(index, np.random.default_rng(0))
@@ -35,7 +35,7 @@ class SampleOptions(Augmentation):
     """How a Record becomes a sample; see `Augmentation` too.
 
     match_thresh, variance, ignore_tiny: see `match`. clip: see `prior_box`. matching: "own", or "reference" = `match`
-        with parity.
+        with as_reference.
     min_face: faces whose longer side is below this, in pixels of the input, are ignored; 0 = none.
 
     Raises:
@@ -90,7 +90,7 @@ class RetinaFaceSamples:
         return (image, *match(options.match_thresh, faces.boxes / options.image_size, priors, options.variance,
                               face_labels(faces, options.min_face),
                               faces.landmarks.reshape(-1, 10) / options.image_size, options.ignore_tiny,
-                              parity=options.matching == "reference"))
+                              as_reference=options.matching == "reference"))
 
 
 def face_labels(record: Record, min_face: float = 0.0) -> np.ndarray:
@@ -110,12 +110,12 @@ def create_dataset(data_dir: str | Path, cfg: Mapping[str, Any], batch_size: int
 
     Args:
         data_dir: path of label.txt; the images are in images/ beside it.
-        cfg: `cfg_res50` or a dictionary like it; a key that `SampleOptions` knows and `cfg` does not has its default.
-        batch_size: images per step; what fills no batch is left out.
+        cfg: `cfg_res50` or a dictionary like it; keys that are absent have the defaults of `SampleOptions`.
+        batch_size: images per step; an incomplete last batch is left out.
         shuffle: another order in each epoch; False: the order of the file.
         multiprocessing: worker processes instead of threads.
         num_worker: their number, at most one per core.
-        is_distribute: share the images out among the devices that `mindspore.communication.init` joined.
+        is_distribute: split the images among the devices that `mindspore.communication.init` joined.
 
     Returns:
         Columns image float32 [B, 3, S, S] BGR minus the mean, truths float32 [B, N, 4], conf int32 [B, N], landm
@@ -155,7 +155,7 @@ class _Source:
 
 
 def _epoch_sampler(per_epoch: int) -> Any:
-    """Positions of one epoch after the other: the only word that GeneratorDataset has of the epoch."""
+    """Positions of one epoch after the other: GeneratorDataset does not tell its source the epoch in another way."""
     import mindspore.dataset as ds
 
     class EpochSampler(ds.Sampler):

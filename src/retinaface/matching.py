@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which anchor has to find which face.
+"""Targets of RetinaFace: which anchor learns which face.
 
     loc, conf, landm = match(0.35, boxes, prior_box((840, 840)), (0.1, 0.2), labels, landms)
 
@@ -14,18 +14,14 @@ import numpy as np
 from src.retinaface.anchors import bbox_encode, landmark_encode
 
 BACKGROUND = 0
-# Neither face nor background: takes no part in any loss.
+# Neither face nor background: not part of any loss.
 IGNORED = -2
-# A face that overlaps no anchor by this much gets none.
+# A face whose best IoU with an anchor is lower gets no anchor.
 GATE = 0.2
 
 
 class _Overlaps:
-    """IoU of one face at a time with all anchors.
-
-    A row of 29126 float32 and its few scratch rows stay in the processor's cache; the matrix of 2000 faces would
-    take 233 MB.
-    """
+    """IoU of one face at a time with all anchors: the matrix of 2,000 faces and 29,126 anchors would take 233 MB."""
 
     def __init__(self, boxes: np.ndarray, priors: np.ndarray):
         centres, halves = priors[:, :2].T, priors[:, 2:].T / 2
@@ -45,9 +41,9 @@ class _Overlaps:
         return np.divide(self.intersection, self.scratch, out=self.iou)
 
     def ambiguous(self, best: float) -> np.ndarray:
-        """[N] bool: anchors that must not learn that this face is background; for the face of the last `row`.
+        """[N] bool: anchors that must not learn that the face of the last `row` is background.
 
-        They overlap it at least half as well as the best anchor does (GATE at most), or lie half inside it.
+        Their IoU is at least half that of the best anchor (GATE at most), or half of their area is inside the face.
         """
         near = self.iou >= max(min(GATE, best / 2), float(np.finfo(np.float32).tiny))
         return near | (self.intersection >= self.anchor_area / 2)
@@ -60,12 +56,12 @@ class _Overlaps:
 
 
 def match(threshold: float, boxes: np.ndarray, priors: np.ndarray, variances: Sequence[float], labels: np.ndarray,
-          landms: np.ndarray, ignore_tiny: bool = True, parity: bool = False) -> tuple[np.ndarray, ...]:
-    """Targets of one image.
+          landms: np.ndarray, ignore_tiny: bool = True, as_reference: bool = False) -> tuple[np.ndarray, ...]:
+    """Make the targets of one image.
 
-    An anchor belongs to the face that it overlaps most, if by `threshold`. Besides, every face gets the anchor that
-    overlaps it best, if by GATE; of two faces with the same best anchor the nearer one gets it, and the other its
-    next best.
+    An anchor belongs to the face that it overlaps most, if the IoU is at least `threshold` (Liu et al. 2016, SSD,
+    arXiv 1512.02325, section 2.2). Besides, every face gets the anchor that overlaps it best, if the IoU is at least
+    GATE; of two faces with the same best anchor the one with the higher IoU gets it, and the other its next best.
 
     Args:
         threshold: least IoU of anchor and face.
@@ -75,8 +71,8 @@ def match(threshold: float, boxes: np.ndarray, priors: np.ndarray, variances: Se
         labels: [G] 1, -1 or IGNORED; anchors on a face to ignore are no background.
         landms: [G, 10] x, y of five points, shares of the input; unused where the label is not 1.
         ignore_tiny: treat faces that are too small for any anchor like faces to ignore; else they are background.
-        parity: the reference's matching: faces in the order of the file rob each other of their best anchor, even
-            those too small for it, nothing is ignored (faces labelled IGNORED are background), and targets are
+        as_reference: the reference's matching: of several faces with the same best anchor the last one gets it, even
+            one that is too small for it; nothing is ignored (faces labelled IGNORED are background); targets are
             encoded for background anchors too.
 
     Returns:
@@ -84,7 +80,7 @@ def match(threshold: float, boxes: np.ndarray, priors: np.ndarray, variances: Se
     """
     boxes, labels, landms = (np.asarray(boxes, np.float32).reshape(-1, 4), np.asarray(labels, np.int32),
                              np.asarray(landms, np.float32).reshape(-1, 10))
-    if parity:
+    if as_reference:
         kept = labels != IGNORED
         boxes, labels, landms = boxes[kept], labels[kept], landms[kept]
     count = len(priors)
@@ -92,7 +88,7 @@ def match(threshold: float, boxes: np.ndarray, priors: np.ndarray, variances: Se
     if len(boxes) == 0:
         return loc, conf, landm
     overlaps = _Overlaps(boxes, priors)
-    if parity:
+    if as_reference:
         owner, conf = _assign_as_reference(overlaps, labels, threshold)
         encoded = np.arange(count) if conf.any() else np.array([], np.intp)
     else:

@@ -38,7 +38,7 @@ HOW_TO_CONVERT = {"resnet50": "resnet50-19c8e357.pth", "mobilenet025": "mobilene
 
 
 def run_settings(cfg: Any, rank: int, world_size: int, start_time: str) -> RunSettings:
-    """The options in the names that the training program knows; all runs share one folder."""
+    """Translate the options for train.py; all runs share one folder."""
     del start_time
     folder = Path(cfg.ckpt_path)
     scale = linear_scale(cfg.batch_size * world_size, LR_IMAGES) if cfg.scale_lr else 1.0

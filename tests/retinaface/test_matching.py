@@ -40,7 +40,7 @@ def owners(boxes, **options):
     return np.where(conf == 1, np.rint(decode_landm(landm, LARGE, VARIANCES)[:, 0]), -1).astype(int)
 
 
-@pytest.mark.parametrize("options", [{"parity": True}, {"ignore_tiny": False}, {}])
+@pytest.mark.parametrize("options", [{"as_reference": True}, {"ignore_tiny": False}, {}])
 def test_published_positives_and_codes(options):
     loc, conf, landm = sample_faces.targets(**options)
     assert list(np.flatnonzero(conf[0] == 1)) == [18, 20, 34, 36]
@@ -71,21 +71,21 @@ def as_the_reference(boxes, labels, threshold=0.35, gate=0.2):
 
 
 @pytest.mark.parametrize("seed, count", [(0, 1), (1, 5), (2, 60), (3, 400)])
-def test_parity_is_the_reference(seed, count):
+def test_as_reference_is_the_reference(seed, count):
     boxes = random_faces(seed, count)
     labels = np.random.default_rng(seed).choice([1, -1], count)
     owner, expected = as_the_reference(boxes, labels)
-    loc, conf, _ = matched(boxes, labels, parity=True)
+    loc, conf, _ = matched(boxes, labels, as_reference=True)
     np.testing.assert_array_equal(conf, expected)
     np.testing.assert_allclose(decode_bbox(loc, LARGE, VARIANCES)[conf != 0], boxes[owner[conf != 0]], atol=1e-5)
 
 
-def test_parity_without_a_face_over_the_gate_is_empty():
-    loc, conf, landm = matched(random_faces(0, 9, 3, 5), parity=True)
+def test_as_reference_without_a_face_over_the_gate_is_empty():
+    loc, conf, landm = matched(random_faces(0, 9, 3, 5), as_reference=True)
     assert not loc.any() and not conf.any() and not landm.any()
 
 
-@pytest.mark.parametrize("options", [{"parity": True}, {}])
+@pytest.mark.parametrize("options", [{"as_reference": True}, {}])
 @pytest.mark.parametrize("side, positives", [(6, 0), (9, 1), (64, 9.0), (128, 36)])
 def test_positives_of_isolated_faces(side, positives, options):
     """Means over random places; small faces are starved, large ones have many."""
@@ -113,8 +113,8 @@ def test_order_of_the_file_does_not_matter(seed):
     order = np.random.default_rng(seed).permutation(60)
     first, second = owners(boxes), owners(boxes[order])
     np.testing.assert_array_equal(first, np.where(second >= 0, order[second], -1))
-    for parity, changes in ((True, True), (False, False)):
-        loc = matched(boxes, parity=parity)[0], matched(boxes[order], parity=parity)[0]
+    for as_reference, changes in ((True, True), (False, False)):
+        loc = matched(boxes, as_reference=as_reference)[0], matched(boxes[order], as_reference=as_reference)[0]
         assert (abs(loc[0] - loc[1]).max() > 1e-4) == changes, "the reference robs faces by their order"
 
 
@@ -138,7 +138,7 @@ def test_two_faces_with_the_same_best_anchor():
     for order in ((0, 1), (1, 0)):
         owner = owners(boxes[list(order)])
         assert order[owner[best]] == 0 and order[owner[other]] == 1
-    assert set(owners(boxes, parity=True)) == {-1, 1}
+    assert set(owners(boxes, as_reference=True)) == {-1, 1}
 
 
 def test_a_tiny_face_robs_nobody():
@@ -148,7 +148,7 @@ def test_a_tiny_face_robs_nobody():
     boxes = np.array([face, tiny])
     best = overlaps(boxes, LARGE).argmax(axis=1)
     assert best[0] == best[1]
-    assert owners(boxes)[best[0]] == 0 and owners(boxes, parity=True)[best[0]] == 1
+    assert owners(boxes)[best[0]] == 0 and owners(boxes, as_reference=True)[best[0]] == 1
 
 
 def test_tiny_faces_are_ignored_not_background():
@@ -158,7 +158,7 @@ def test_tiny_faces_are_ignored_not_background():
     assert set(conf) == {0, IGNORED} and conf[table.argmax()] == IGNORED
     np.testing.assert_array_equal(conf == IGNORED, table >= table.max() / 2)
     assert (conf == IGNORED).sum() < 8, "large anchors around it stay background"
-    assert not matched(tiny, ignore_tiny=False)[1].any() and not matched(tiny, parity=True)[1].any()
+    assert not matched(tiny, ignore_tiny=False)[1].any() and not matched(tiny, as_reference=True)[1].any()
 
 
 def test_faces_to_ignore_are_neither_face_nor_background():
@@ -171,7 +171,7 @@ def test_faces_to_ignore_are_neither_face_nor_background():
     assert (conf[(centre + side / 2 < 32)] == IGNORED).all(), "small anchors inside it"
     assert (conf[centre - side / 2 > 32] == 0).all(), "anchors beside it"
     np.testing.assert_array_equal(matched(box, np.array([IGNORED]), ignore_tiny=False)[1], conf)
-    assert not matched(box, np.array([IGNORED]), parity=True)[1].any()
+    assert not matched(box, np.array([IGNORED]), as_reference=True)[1].any()
 
 
 def test_a_face_beside_an_ignored_one_keeps_its_anchors():
