@@ -202,14 +202,21 @@ def write_video(stem: Path, clock: Fraction, rate: Fraction, sound: Sequence[Any
         clock: seconds of a tick, in which frames tell their times.
         rate: frames a second, about.
         sound: streams of another file, whose packets are going to be added.
+
+    Raises:
+        InputError: FFmpeg cannot write these pictures or this sound, or PyAV is not installed.
+        OSError: the disk is full, or a file may not be written.
     """
+    av = _import_av()
     with atomic_write(f"{stem}.jsonl") as lines, atomic_write(f"{stem}.mp4", "wb") as file:
-        writer = VideoWriter(lines, file, clock, rate, sound)
         try:
-            yield writer
-            writer.flush()
-        finally:
-            writer.close()
+            with closing(VideoWriter(lines, file, clock, rate, sound)) as writer:
+                yield writer
+                writer.flush()
+        except av.FFmpegError as error:
+            if isinstance(error, OSError):
+                raise
+            raise InputError(f"{plain_text(stem)}.mp4: FFmpeg cannot write it ({error})") from error
 
 
 class VideoWriter:
@@ -249,7 +256,12 @@ class VideoWriter:
         """Write a packet of one of the streams of sound, encoded again where MP4 does not take it."""
         stream, is_copied = self._sound[packet.stream.index]
         if not is_copied:
-            for frame in packet.decode():
+            try:
+                frames = packet.decode()
+            except self._av.InvalidDataError:
+                LOGGER.warning("a damaged part of the sound is left out")
+                return
+            for frame in frames:
                 self._container.mux(stream.encode(frame))
         elif packet.dts is not None:            # the last packet that `demux` gives is empty
             packet.stream = stream
