@@ -137,7 +137,7 @@ def main(argv: list[str] | None = None) -> int:
                         help="Overlap (IoU) from which a box matches a face, separated by commas (default: 0.5,0.4).")
     parser.add_argument("--allow_missing", action="store_true",
                         help="Count the faces of images without predictions as missed.")
-    parser.add_argument("--only_predicted", action="store_true", 
+    parser.add_argument("--only_predicted", action="store_true",
                         help="Leave out images without predictions, with their faces.")
     parser.add_argument("--json", metavar="FILE", help="Also write the report as JSON.")
     args = parser.parse_args(argv)
