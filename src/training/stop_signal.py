@@ -5,7 +5,7 @@
         for batch in batches:
             stop.listen()
             ...
-            if stop.name: ...
+            if stop.is_requested: ...
 """
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from typing import Any
 
 @dataclass
 class StopRequest:
-    """name: of the first signal that came, or "".
+    """is_requested: a signal came.
 
     is_granted: set by the loop when it ends the run; the process then ignores SIGTERM until it has ended.
     """
-    name: str = ""
+    is_requested: bool = False
     is_granted: bool = False
 
     def listen(self) -> dict[signal.Signals, Any]:
@@ -36,10 +36,10 @@ class StopRequest:
         return {number: signal.signal(number, self._record) for number in (signal.SIGTERM, signal.SIGINT)}
 
     def _record(self, number: int, _: Any) -> None:
-        """Remember the first signal. A second Ctrl+C ends the program at once; batch systems repeat SIGTERM."""
-        if self.name and number == signal.SIGINT:
+        """Remember the request. A second Ctrl+C ends the program at once; batch systems repeat SIGTERM."""
+        if self.is_requested and number == signal.SIGINT:
             raise KeyboardInterrupt
-        self.name = self.name or signal.Signals(number).name
+        self.is_requested = True
 
 
 @contextmanager

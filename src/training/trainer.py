@@ -111,7 +111,7 @@ class Trainer:
                 meter.data_seconds += time.monotonic() - start
                 loss, terms, finite = self._run(batch)
                 # Asked for after the step, so that a signal during it ends the run with it.
-                counts = (stop.name != "", bad_images.record(batch[-1]))
+                counts = (stop.is_requested, bad_images.record(batch[-1]))
                 mean, means, (stopping, bad) = self._over_devices(loss, terms, counts)
                 if not math.isfinite(mean):
                     raise self._not_finite(batch, loss, terms, done)
@@ -126,8 +126,9 @@ class Trainer:
                 if stopping:
                     stop.is_granted = True
                 if stopping and done < total:
-                    LOGGER.warning("stopped by %s after step %d of %d; go on with %s %s", stop.name or "another device",
-                                   done, total, self.settings.names.resume, self._checkpoint(done))
+                    reason = "SIGTERM or Ctrl+C" if stop.is_requested else "another device"
+                    LOGGER.warning("stopped by %s after step %d of %d; go on with %s %s", reason, done, total,
+                                   self.settings.names.resume, self._checkpoint(done))
                     return
         LOGGER.info(log.END_TRAINING)
 
