@@ -45,3 +45,13 @@ def test_a_configuration_written_beside_checkpoints_is_read_back(tmp_path, name)
     model, argv = models.select([f"--config_path={path}"], "retinaface")
     again, _ = parse(models.options(model), argv, "")
     assert model == name and {**again, "config_path": ""} == cfg
+
+
+@pytest.mark.parametrize("name", models.MODELS)
+def test_a_spec_agrees_with_itself(name):
+    spec = models.spec(name)
+    metadata = spec.default_metadata
+    assert spec.name == metadata["model"] == name and set(spec.option_rules) >= set(metadata["options"])
+    shapes = spec.tensor_shapes(metadata)
+    assert spec.assumed_metadata(shapes) == metadata and callable(spec.decoder(metadata))
+    assert all(key.startswith("base.") for key in list(shapes)[:100])

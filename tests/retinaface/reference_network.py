@@ -49,40 +49,6 @@ class NumpyOperators:
         return x
 
 
-class TorchOperators:
-    """The operators of PyTorch, in float32."""
-
-    def __init__(self, torch):
-        self.torch, self.functional = torch, torch.nn.functional
-
-    def tensor(self, value):
-        return self.torch.from_numpy(np.ascontiguousarray(value, np.float32))
-
-    def conv(self, x, weight, bias, stride, padding, groups):
-        return self.functional.conv2d(x, weight, bias, stride, padding, 1, groups)
-
-    def norm(self, x, mean, variance, gamma, beta):
-        return self.functional.batch_norm(x, mean, variance, gamma, beta)
-
-    def leaky(self, x, slope):
-        return self.functional.leaky_relu(x, slope)
-
-    def pool(self, x):
-        return self.functional.max_pool2d(x, 3, 2, 1)
-
-    def resize(self, x, size):
-        return self.functional.interpolate(x, size=tuple(size), mode="nearest")
-
-    def concat(self, parts, axis):
-        return self.torch.cat(parts, axis)
-
-    def permute(self, x):
-        return x.permute(0, 2, 3, 1)
-
-    def array(self, x):
-        return x.numpy()
-
-
 class Reference:
     """The network's layers by their names in `tensors`."""
 

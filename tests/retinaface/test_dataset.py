@@ -1,5 +1,4 @@
 # SPDX-License-Identifier: Apache-2.0
-import logging
 
 import cv2
 import numpy as np
@@ -119,43 +118,28 @@ def test_options_come_from_any_configuration():
     assert SampleOptions.of({"crop_choice": [0.5, 2.0]}).crop_choice == (0.5, 2.0)
 
 
-def test_one_of_the_columns_of_a_label_file_suffices(widerface):
-    """A validation label.txt has boxes only."""
-    text = widerface.read_text().splitlines()
-    widerface.write_text("\n".join(line if line[0] == "#" else " ".join(line.split()[:4]) for line in text))
-    conf = samples_of(widerface)(1, np.random.default_rng(0))[2]
-    assert set(conf) == {0, -1}
-
-
-def test_empty_faces_are_left_out_and_told(widerface, caplog):
-    widerface.write_text(widerface.read_text() + "# a--b/0.png\n5 5 0 7\n5 5 -3 7\n5 5 30 30\n")
-    with caplog.at_level(logging.WARNING, logger="facedet"):
-        records = training_records(widerface, widerface.parent / "images")
+def test_what_is_trained_on(widerface):
+    """Boxes alone suffice; faces without area, images without faces and images that are absent are left out."""
+    text = [line if line[0] == "#" else " ".join(line.split()[:4]) for line in widerface.read_text().splitlines()]
+    widerface.write_text("\n".join([*text, "# a--b/0.png", "5 5 0 7", "5 5 -3 7", "5 5 30 30", "# a--b/1.png", ""]))
+    assert set(samples_of(widerface)(1, np.random.default_rng(0))[2]) == {0, -1}
+    records = training_records(widerface, widerface.parent / "images")
     assert len(records) == 6 and len(records[-1].boxes) == 1
-    assert "2 faces without area are left out, the first: " in caplog.text and "label.txt:12" in caplog.text
-
-
-def test_images_without_faces_are_left_out(widerface):
-    widerface.write_text(widerface.read_text() + "# a--b/0.png\n# a--b/1.png\n")
-    assert len(training_records(widerface, widerface.parent / "images")) == 5
+    (widerface.parent / "images/a--b/3.png").unlink()
+    records = training_records(widerface, widerface.parent / "images", only_existing=True)
+    assert [each.path for each in records] == [f"a--b/{number}.png" for number in (0, 1, 2, 4, 0)]
 
 
 @pytest.mark.parametrize("damage, message", [
-    (lambda label: label.unlink(), "no annotation file .*label.txt; to make one"),
-    (lambda label: (label.parent / "images").rename(label.parent / "pictures"), "--img_dir: .*images is not a folder"),
-    (lambda label: (label.parent / "images/a--b/3.png").unlink(), "1 of 5 annotated images are not in .*3.png"),
-    (lambda label: label.write_text(label.read_text() + "1 2 3\n"), "label.txt:11: .*3 columns; expected one of"),
+    (lambda label: label.unlink(), "label.txt"),
+    (lambda label: (label.parent / "images").rename(label.parent / "pictures"), "--img_dir"),
+    (lambda label: (label.parent / "images/a--b/3.png").unlink(), "3.png"),
+    (lambda label: label.write_text(label.read_text() + "1 2 3\n"), "label.txt:11"),
     (lambda label: label.write_text("# a--b/0.png\n"), "no image with a face")])
 def test_what_is_wrong_is_named(widerface, ms, damage, message):
     damage(widerface)
     with pytest.raises(InputError, match=message):
         create_dataset(widerface, CFG, 2)
-
-
-def test_only_existing_images(widerface):
-    (widerface.parent / "images/a--b/3.png").unlink()
-    records = training_records(widerface, widerface.parent / "images", only_existing=True)
-    assert [each.path for each in records] == [f"a--b/{number}.png" for number in (0, 1, 2, 4)]
 
 
 def test_an_unreadable_image_is_named(widerface):

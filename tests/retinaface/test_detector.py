@@ -5,7 +5,6 @@ import tarfile
 import numpy as np
 import pytest
 
-from dependency.centernet.src.lib.detectors.base_detector import mirror_rows
 from dependency.centernet.src.lib.utils.image_file import read_image
 from dependency.errors import InputError
 from dependency.evaluate.eval import evaluate
@@ -70,16 +69,6 @@ def test_a_batch_finds_what_its_images_find_alone(loaded, options):
         alone = found.run(image)
         assert len(alone) == len(faces)
         np.testing.assert_allclose(faces.rows(), alone.rows(), atol=2e-2)
-
-
-def test_a_mirrored_image_mirrors_the_faces_when_both_are_looked_at(loaded):
-    found = build_detector(*loaded, flip_test=True, score_threshold=0.4)
-    image, = photographs((64, 96))
-    seen, mirrored = found.run(image), found.run(image[:, ::-1].copy())
-    assert len(seen) == len(mirrored) > 0
-    swapped = mirror_rows(mirrored.rows(), 96)
-    for row in seen.rows():
-        assert np.abs(swapped - row).max(axis=1).min() < 0.05
 
 
 def test_options_without_meaning_are_refused(loaded):

@@ -80,11 +80,6 @@ def test_as_reference_is_the_reference(seed, count):
     np.testing.assert_allclose(decode_bbox(loc, LARGE, VARIANCES)[conf != 0], boxes[owner[conf != 0]], atol=1e-5)
 
 
-def test_as_reference_without_a_face_over_the_gate_is_empty():
-    loc, conf, landm = matched(random_faces(0, 9, 3, 5), as_reference=True)
-    assert not loc.any() and not conf.any() and not landm.any()
-
-
 @pytest.mark.parametrize("options", [{"as_reference": True}, {}])
 @pytest.mark.parametrize("side, positives", [(6, 0), (9, 1), (64, 9.0), (128, 36)])
 def test_positives_of_isolated_faces(side, positives, options):

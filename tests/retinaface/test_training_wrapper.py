@@ -92,25 +92,6 @@ def test_sens_and_the_loss_scale_of_the_optimiser_cancel(ms):
         np.testing.assert_array_equal(found[0][1][name], found[1][1][name])
 
 
-def test_the_shared_train_step_learns(ms):
-    from mindspore import nn
-
-    from src.retinaface.loss import MultiBoxLoss, RetinaFaceTerms
-    from src.training.train_step import TrainStep
-    from tests.retinaface.small_detector import ANCHORS, SmallDetector, batch
-    network = SmallDetector()
-    step = TrainStep(RetinaFaceTerms(network, MultiBoxLoss(2, ANCHORS, 7)),
-                     nn.Adam(network.trainable_params(), learning_rate=1e-4))
-    step.set_train(True)
-    data = [ms.Tensor(each) for each in batch(4)]
-    losses = []
-    for _ in range(20):
-        loss, terms, finite = step(*data)
-        assert bool(finite.asnumpy()) and len(terms) == 3
-        losses.append(float(loss.asnumpy()))
-    assert losses[-1] < 0.7 * losses[0]
-
-
 @pytest.mark.soak
 def test_one_step_of_the_detector_lowers_its_loss(ms):
     from mindspore import nn
