@@ -78,6 +78,7 @@ def test_one_graph_for_all_sizes_computes_what_numpy_computes(ms, backbone, tens
     assert len(cell.compile_cache) == 1
 
 
+@pytest.mark.soak
 def test_a_graph_a_size_computes_what_numpy_computes(ms, backbone, tensors, references, fed):
     cell = inference(ms, backbone, tensors, fed)
     for size in SIZES:

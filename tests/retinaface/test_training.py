@@ -59,11 +59,8 @@ def test_a_few_steps_of_resnet50_lower_its_loss(data):
 @pytest.mark.parametrize("options, message", [
     (["--training_dataset=nowhere.txt"], "nowhere.txt"),
     (["--num_anchor=29126"], "--num_anchor 168"),
-    (["--pretrain=1", "--pretrain_path=nowhere.ckpt"], "--pretrain_path: no file 'nowhere.ckpt'"),
-    (["--resume_net=nowhere.ckpt"], "nowhere.ckpt"),
-    (["--img_dir=nowhere"], "--img_dir"),
-    (["--batch_sice=2"], "did you mean --batch_size?"),
-    (["--per_batch_size=2"], "options of two models"),
+    (["--pretrain=1", "--pretrain_path=nowhere.ckpt"], "--pretrain_path"),
+    (["--per_batch_size=2"], "--model"),
 ])
 def test_bad_input_is_one_clear_error(data, options, message):
     done = train(data, *options, status=2)
