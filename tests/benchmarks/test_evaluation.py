@@ -1,15 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The benchmark of the evaluation: what it measures, and that a missed bar is told."""
-import json
-import sys
 
 import numpy as np
 import pytest
 
-from benchmarks import evaluation, literal_port
-from benchmarks.evaluation import main, measure
+from benchmarks.evaluation import main
 from dependency.evaluate import overlaps
-from dependency.evaluate.ground_truth import SUBSETS, write_ground_truth
+from dependency.evaluate.ground_truth import write_ground_truth
 
 
 @pytest.fixture
@@ -31,18 +28,3 @@ def test_whole_run(small, capsys):
     # On two images nothing is forty times faster, but all three agree.
     assert status == 1 and printed.count("0.500000, 0.500000, 0.500000") == 3 and "differs" not in printed
     assert "missed: eval.py, compiled: " in printed and "the bar is 40" in printed
-
-
-def test_the_twin_runs_without_compiled_modules(small):
-    code = evaluation.WITHOUT_COMPILED.replace("runpy.run_path", "try: runpy.run_path") + (
-        "except SystemExit as end: assert not end.code\n"
-        "from dependency.evaluate import overlaps\n"
-        "assert overlaps.kernels() is None\n")
-    cost = measure(["-c", code, "--pred", str(small / "pred"), "--gt", str(small / "gt")], small, 1)
-    assert cost.ap == dict.fromkeys(SUBSETS, 0.5)
-
-
-def test_literal_port_from_the_command_line(small, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["literal_port", "--pred", str(small / "pred"), "--gt", str(small / "gt")])
-    assert literal_port.main() == 0
-    assert json.loads(capsys.readouterr().out) == dict.fromkeys(SUBSETS, 0.5)

@@ -76,13 +76,6 @@ def test_a_program_refuses_with_one_line_before_mindspore_is_imported(command, t
     assert done.stderr.startswith(f"error: {name} ") and done.stderr.count("\n") == 1
 
 
-@pytest.mark.parametrize("name, text", [("crop_scales", "1,0.3"), ("crop_scales", "0,0"), ("crop_scales", "0.5"),
-                                        ("input_res", "100"), ("input_res", "-64"), ("lr", "0")])
-def test_values_that_make_no_sense(name, text):
-    with pytest.raises(InputError, match=f"^--{name} "):
-        convert(name, text, flat(models.options("centerface"))[name])
-
-
 @pytest.mark.parametrize("default, text, value", [
     (0.1, "4e-3", 0.004), (3, " 7 ", 7), (False, "True", True), (True, "off", False), ("x", "1", "1")])
 def test_the_type_is_the_defaults(default, text, value):

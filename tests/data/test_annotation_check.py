@@ -71,10 +71,6 @@ def test_doubtful_face_is_found_at_its_line_and_repaired(write, images, kind, ba
     assert not records_after[0].visibility.any()
 
 
-def test_landmarks_a_little_outside_are_no_problem(write):
-    assert validate(write(f"# e/one.jpg\n{row('12 24 6 10', SEEN.replace('12 25', '10.6 25'))}\n")) == []
-
-
 def test_duplicate_keeps_the_landmarks_of_the_first(write, images):
     path = write(f"# e/one.jpg\n{row('10 20 30 40', SEEN)}\n10 20 30 40\n")
     records_after, _ = repair(read_annotations(path), images)

@@ -39,31 +39,6 @@ def scored_set(images):
     return report, Scored(truth, table, scores, matches)
 
 
-def literal_iou(a, b):
-    """Overlap of two xywh boxes, corners x + w, every width + 1."""
-    w = min(a[0] + a[2], b[0] + b[2]) - max(a[0], b[0]) + 1
-    h = min(a[1] + a[3], b[1] + b[3]) - max(a[1], b[1]) + 1
-    if w <= 0 or h <= 0:
-        return 0.0
-    return w * h / ((a[2] + 1) * (a[3] + 1) + (b[2] + 1) * (b[3] + 1) - w * h)
-
-
-def random_set(rng):
-    """Ground truth and rows for a few images: jittered faces, false boxes, coarse unsorted scores."""
-    images, rows = [], []
-    for _ in range(rng.integers(1, 5)):
-        n = rng.integers(0, 6)
-        boxes = np.column_stack([rng.integers(0, 40, (n, 2)), rng.integers(0, 25, (n, 2))])
-        kept = {subset: np.flatnonzero(rng.random(n) < 0.7) for subset in SUBSETS}
-        source = boxes[rng.integers(n, size=rng.integers(0, 9))] if n else np.empty((0, 4))
-        guesses = np.concatenate([source + rng.integers(-3, 4, source.shape), rng.integers(0, 40, (2, 4))])
-        guesses[rng.random(guesses.shape) < 0.03] *= -1                 # sizes below 0 too
-        guesses = np.column_stack([guesses, rng.integers(0, 12, len(guesses)) / 11])
-        images.append((boxes, kept))
-        rows.append(guesses[rng.permutation(len(guesses))] + (rng.random() if rng.integers(2) else 0) * 0.01)
-    return images, rows
-
-
 def flags_for(scored, levels):
     """`levels`: per image the rows of six; ordinary faces where an image has none."""
     tables = {}
@@ -89,6 +64,13 @@ def random_images(rng):
         rows = np.column_stack([guesses, rng.integers(0, 15, len(guesses)) / 7])
         images.append((f"{rng.integers(3)}--E", boxes, np.flatnonzero(rng.random(n) < 0.7), rng.permutation(rows)))
     return images
+
+
+def random_set(rng):
+    """[(boxes, subset -> indices)] and rows of `random_images`, each subset with indices of its own."""
+    images = random_images(rng)
+    kept = [{subset: np.flatnonzero(rng.random(len(boxes)) < 0.7) for subset in SUBSETS} for _, boxes, _, _ in images]
+    return [(image[1], indices) for image, indices in zip(images, kept)], [image[3] for image in images]
 
 
 def crowd(missed_small, missed_large, occluded):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dependency.centernet.src.lib.detectors.base_detector import BaseDetector, fit, mirror_rows
+from dependency.centernet.src.lib.detectors.base_detector import BaseDetector, mirror_rows
 from dependency.centernet.src.lib.detectors.faces import Faces
 from dependency.centernet.src.lib.detectors.rules import parse_size
 from dependency.errors import InputError
@@ -126,13 +126,6 @@ def test_scales_are_relative_to_the_size_and_the_rest_is_filled():
     assert (centred[[0, -1]] == (104, 117, 123)).all()
 
 
-@pytest.mark.parametrize("shape, scale", [
-    ((768, 1024), 1600 / 768), ((683, 1024), 2176 / 1024), ((1024, 300), 2176 / 1024), ((2000, 2000), 0.8),
-    ((1600, 2176), 1.0), ((100, 136), 16.0)])
-def test_the_short_side_becomes_1600_unless_the_long_one_would_exceed_2176(shape, scale):
-    assert fit(shape, (1600, 2176)) == pytest.approx(scale)
-
-
 def test_boxes_are_clipped_to_the_image_and_strays_dropped():
     rows = np.zeros((3, 15), np.float32)
     rows[:, :5] = [[-5, -5, 20, 20, .9], [90, 40, 130, 80, .8], [110, 10, 120, 20, .7]]
@@ -156,20 +149,6 @@ def test_top_k_and_score_threshold_limit_the_result():
     assert unit.run(image).scores.tolist() == pytest.approx(np.linspace(0.9, 0.1, 100)[:7].tolist())
     unit = BaseDetector(lambda images: (images,), grid_decoder(100), "original", score_threshold=0.5)
     assert len(unit.run(image)) == 50
-
-
-@pytest.mark.parametrize("kind", ["soft", "hard"])
-def test_landmarks_stay_with_their_box_through_suppression(kind):
-    rng = np.random.default_rng(1)
-    rows = np.zeros((60, 15), np.float32)
-    rows[:, :2] = rng.uniform(0, 60, (60, 2))
-    rows[:, 2:4] = rows[:, :2] + rng.uniform(10, 40, (60, 2))
-    rows[:, 4] = rng.permutation(60) / 100 + 0.1
-    rows[:, 5:] = np.tile(rows[:, :2], 5) + 1
-    faces = BaseDetector(lambda images: (images,), lambda *_: rows, "original", nms=kind).run(
-        np.zeros((128, 128, 3), np.uint8))
-    assert 5 < len(faces) <= 60 and (np.diff(faces.scores) <= 0).all()
-    np.testing.assert_allclose(faces.landmarks[:, 4], faces.boxes[:, :2] + 1, atol=1e-4)
 
 
 def test_an_image_without_faces_gives_empty_arrays():
@@ -198,12 +177,6 @@ def test_wrong_options_are_named(name, values):
 def test_options_that_do_not_go_together(options):
     with pytest.raises(InputError, match="test_size"):
         detector(**options)
-
-
-def test_options_may_be_numbers_of_numpy():
-    made = detector(nms_iou=np.float32(0.5), top_k=np.int64(3), test_scales=np.array([0.5, 1]), flip_test=np.True_,
-                    fill=np.array([1.0, 2.0, 3.0]), peaks=1)
-    assert len(made.run(picture())) <= 3
 
 
 def test_sizes_are_read_from_text():

@@ -5,7 +5,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dependency.centernet.src.lib.detectors.box_voting import vote
-from dependency.centernet.src.lib.external.suppress import nms
 
 
 def random_rows(seed, count):
@@ -44,10 +43,3 @@ def test_equals_the_literal_version(seed, count, overlap):
     np.testing.assert_allclose(voted, literal(rows, overlap), rtol=1e-5, atol=1e-4)
     np.testing.assert_array_equal(rows, before)
     assert voted.dtype == np.float32 and voted.shape[1] == 15 and (np.diff(voted[:, 4]) <= 0).all()
-
-
-@given(seed=st.integers(0, 10**6), count=st.integers(1, 40))
-@settings(max_examples=30)
-def test_as_many_stay_with_the_same_scores_as_by_hard_suppression(seed, count):
-    rows = random_rows(seed, count)
-    np.testing.assert_array_equal(vote(rows, 0.37)[:, 4], rows[nms(rows, 0.37)][:, 4])

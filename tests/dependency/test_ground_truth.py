@@ -8,6 +8,7 @@ from scipy.io import savemat
 
 from dependency.errors import InputError
 from dependency.evaluate.ground_truth import SUBSETS, load_ground_truth, load_image_list, write_ground_truth
+from tests.dependency.mat_files import cells
 
 
 @pytest.fixture
@@ -84,25 +85,13 @@ def test_what_a_ground_truth_must_hold(folder, change, text):
     content = {"event_list": ["0--A", "1--B"], "file_list": [["a", "b"], ["c"]],
                "face_bbx_list": [[np.zeros((1, 4))] * 2, [np.zeros((1, 4))]], **change}
 
-    def cells(value):
-        if not isinstance(value, list):
-            return value
-        column = np.empty((len(value), 1), object)
-        for row, part in enumerate(value):
-            column[row, 0] = cells(part)
-        return column
-
     savemat(folder / "wider_face_val.mat", {key: cells(value) for key, value in content.items()})
     with pytest.raises(InputError, match=text):
         load_ground_truth(folder)
 
 
 def test_a_counted_box_must_exist(folder):
-    lists = np.empty((2, 1), object)
-    for row, values in enumerate(([[1], [2]], [[1]])):
-        lists[row, 0] = np.empty((len(values), 1), object)
-        for image, value in enumerate(values):
-            lists[row, 0][image, 0] = np.uint16(value)
-    savemat(folder / "wider_hard_val.mat", {"gt_list": lists})
+    first, second = np.uint16([1]), np.uint16([2])
+    savemat(folder / "wider_hard_val.mat", {"gt_list": cells([[first, second], [first]])})
     with pytest.raises(InputError, match="wider_hard_val.mat: 0--A/b"):
         load_ground_truth(folder)

@@ -9,7 +9,6 @@ from dependency.centernet.src.lib.utils.image import (
     letterbox,
     pad_to_multiple,
     pad_to_square,
-    resize,
 )
 
 
@@ -65,13 +64,3 @@ def test_a_square_holds_the_scaled_image_at_its_upper_left(height, width, side, 
     assert canvas.shape == (max(side, rows, columns),) * 2 + (3,) and placement == (scale, 0, 0)
     assert (canvas[:rows, :columns] == 255).all()
     assert (canvas[rows:] == fill).all() and (canvas[:, columns:] == fill).all()
-
-
-@pytest.mark.parametrize("scale", [0.3, 0.75, 1.0, 2.1])
-def test_resizing_samples_at_pixel_centres(scale):
-    ramp = np.repeat(np.linspace(0, 250, 100, dtype=np.float32)[None, :, None], 60, axis=0).repeat(3, axis=2)
-    resized = resize(ramp, scale)
-    source = (np.arange(resized.shape[1]) + 0.5) / scale - 0.5
-    inside = (source > 2) & (source < 97)
-    np.testing.assert_allclose(resized[5, inside, 0], source[inside] * 250 / 99, atol=0.3)
-    assert scale != 1.0 or resized is ramp

@@ -8,20 +8,13 @@ from scipy.io import savemat
 
 from dependency.errors import InputError
 from dependency.evaluate.mat_file import read_mat
-
-
-def cells(values):
-    """A column of MATLAB cells."""
-    column = np.empty((len(values), 1), object)
-    for row, value in enumerate(values):
-        column[row, 0] = value
-    return column
+from tests.dependency.mat_files import cells
 
 
 @pytest.fixture(params=[False, True], ids=["-v6", "-v7"])
 def path(request, tmp_path):
-    content = {"events": cells(["0--Parade", "人 é"]), "files": cells([cells(["a", "b"]), cells([])]),
-               "boxes": cells([cells([np.arange(8).reshape(2, 4), np.uint8([[1]])]), cells([np.empty((0, 4))])]),
+    content = {"events": cells(["0--Parade", "人 é"]), "files": cells([["a", "b"], []]),
+               "boxes": cells([[np.arange(8).reshape(2, 4), np.uint8([[1]])], [np.empty((0, 4))]]),
                "other": np.arange(6.0)}
     savemat(tmp_path / "a.mat", content, do_compression=request.param)
     return tmp_path / "a.mat"
@@ -47,7 +40,7 @@ def test_a_file_that_is_cut_off(path):
 
 def test_a_compressed_file_with_a_changed_byte(tmp_path):
     path, rng = tmp_path / "a.mat", np.random.default_rng(0)
-    savemat(path, {"boxes": cells([cells([rng.integers(0, 99, (30, 4))])])}, do_compression=True)
+    savemat(path, {"boxes": cells([[rng.integers(0, 99, (30, 4))]])}, do_compression=True)
     whole = path.read_bytes()
     for position in range(150, len(whole), 5):
         path.write_bytes(whole[:position] + bytes([whole[position] ^ 0x55]) + whole[position + 1:])

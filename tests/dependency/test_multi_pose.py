@@ -87,8 +87,3 @@ def test_unlabelled_outside_and_tiny_landmarks_do_not_count():
 def test_boxes_at_and_beyond_the_border(box):
     found = targets_of([box])
     assert np.isfinite(found.values).all() and (found.cells < GRID * GRID).all() and (found.cells >= 0).all()
-
-
-def test_no_faces():
-    found = targets_of([])
-    assert (found.heatmap == 0).all() and (found.weights == 0).all()

@@ -127,13 +127,6 @@ def test_golden_nms(kernel):
     assert kernel.nms(touching, 0.5001) == [0, 1]
 
 
-@pytest.mark.parametrize("part", range(1, 10))
-def test_compiled_nms_compares_the_threshold_in_double(part):
-    rows = np.array([[0, 0, 9, 9, .9], [0, 0, 9, part - 1, .8]], np.float32)    # overlap float32(part / 10)
-    thresh = part / 10
-    assert compiled().nms(rows, thresh) == ([0] if float(np.float32(thresh)) >= thresh else [0, 1])
-
-
 @settings(max_examples=150, deadline=None)
 @given(rows=ROWS, method=st.sampled_from([0, 1, 2]), sigma=st.sampled_from([0.1, 0.5, 3.0]),
        nt=st.sampled_from([-0.5, 0.0, 0.3, 0.7]), threshold=st.sampled_from([-1.0, 0.0, 0.001, 0.3]))
@@ -196,5 +189,3 @@ def test_the_compiled_module_is_preferred_and_the_twin_stands_in(monkeypatch):
         assert suppress.kernels() is nms_numpy and suppress.nms(GOLDEN, 0.5).tolist() == [0, 2]
     finally:
         suppress.kernels.cache_clear()
-
-

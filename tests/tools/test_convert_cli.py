@@ -13,7 +13,7 @@ from dependency.errors import InputError
 from src import convert_weight, convert_weight_mobilenetv2
 from src.centerface.convert import expand_depthwise, read_backbone
 from src.centerface.layers import tensor_shapes
-from src.centerface.torch_names import key_shapes, name_map, torch_name
+from src.centerface.torch_names import key_shapes, torch_name
 from src.cli.program import run
 from src.tools import convert, make_mobilenet_v2_key
 from src.weights import checkpoint
@@ -56,6 +56,8 @@ def test_convert_writes_checkpoint_and_metadata(tmp_path, pth, capsys):
     read = checkpoint.load(out)
     assert json.loads((tmp_path / "new" / "mobilenet_v2.metadata.json").read_text()) == read.metadata
     assert {name: value.shape for name, value in read.tensors.items()} == tensor_shapes(part="backbone")
+    assert convert_weight_mobilenetv2.main([f"--pt_fn={pth}"]) == 0             # without the key file
+    assert len(checkpoint.load(pth.with_suffix(".ckpt")).tensors) == 262
 
 
 def test_convert_released(tmp_path, capsys):
@@ -98,35 +100,6 @@ def test_a_checkpoint_of_either_model_goes_back(tmp_path, torch, capsys):
     assert not (tmp_path / "c.pt").exists()
 
 
-def test_going_back_leaves_nothing_after_an_error(tmp_path, monkeypatch):
-    checkpoint.save(tmp_path / "a.ckpt", random_tensors("mobilenet025"))
-
-    def save(content, file):
-        file.write(b"PK")
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(from_numpy=lambda value: value, save=save))
-    with pytest.raises(OSError, match="No space left"):
-        convert.main([str(tmp_path / "a.ckpt"), str(tmp_path / "a.pth")])
-    monkeypatch.setitem(sys.modules, "torch", None)                # as where PyTorch is not installed
-    with pytest.raises(InputError, match="pip install torch"):
-        convert.main([str(tmp_path / "a.ckpt"), str(tmp_path / "a.pth")])
-    assert [path.name for path in tmp_path.iterdir()] == ["a.ckpt"]
-
-
-def test_pytorch_reads_what_goes_back(tmp_path):
-    """With the real PyTorch: its safe reader takes the file, as a state dict that fills its layers."""
-    torch = pytest.importorskip("torch")
-    tensors = random_tensors("mobilenet025")
-    checkpoint.save(tmp_path / "a.ckpt", tensors)
-    assert convert.main([str(tmp_path / "a.ckpt"), str(tmp_path / "a.pth")]) == 0
-    state = torch.load(tmp_path / "a.pth", weights_only=True)
-    layers = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3, bias=False), torch.nn.BatchNorm2d(8))
-    prefix = "body.stage1.0."
-    layers.load_state_dict({name[len(prefix):]: value for name, value in state.items() if name.startswith(prefix)})
-    np.testing.assert_array_equal(layers[1].running_var.numpy(), tensors["base.stage1.0.1.moving_variance"])
-
-
 def test_convert_recognises_the_model(tmp_path, pth):
     """One command for both models; an option that only one has is refused for the other."""
     tensors = random_tensors("mobilenet025")
@@ -165,20 +138,6 @@ def test_manual_command(tmp_path, pth, script, cwd, prefix):
     assert len(read_backbone(tmp_path / "mobilenet_v2.ckpt").tensors) == 255
 
 
-def test_manual_command_without_key_file(tmp_path, pth, capsys):
-    assert convert_weight_mobilenetv2.main([f"--pt_fn={pth}"]) == 0
-    assert len(checkpoint.load(pth.with_suffix(".ckpt")).tensors) == 262
-    assert run(lambda: convert_weight_mobilenetv2.main([f"--pt_fn={tmp_path}/none.pth"])) == 2
-    assert "none.pth" in capsys.readouterr().err
-
-
-def test_the_key_file_is_all_zero(tmp_path):
-    make_mobilenet_v2_key.main([str(tmp_path / "key.ckpt")])
-    found = checkpoint.load(tmp_path / "key.ckpt").tensors
-    assert len(found) == 262 and not any(value.any() for value in found.values())
-    assert found["network.head.fc.weight"].shape == (1000, 1280)
-
-
 def test_convert_weight_both_ways(tmp_path, torch, monkeypatch, capsys):
     rng = np.random.default_rng(0)
     shapes = tensor_shapes(64)
@@ -200,8 +159,3 @@ def test_convert_weight_both_ways(tmp_path, torch, monkeypatch, capsys):
         convert_weight.main([f"--out_fn={tmp_path}/back.pth", "--pt2ckpt=0"])
     with pytest.raises(InputError, match="--pt_fn"):
         convert_weight.main([f"--out_fn={tmp_path}/back.ckpt"])
-
-
-def test_name_map_is_public():
-    assert convert_weight.name_map is name_map
-    assert name_map(["network.head.fc.bias"]) == {"classifier.1.bias": "network.head.fc.bias"}

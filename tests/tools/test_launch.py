@@ -6,16 +6,13 @@ A rank table starts the workers most often, because it needs neither MindSpore n
 import shlex
 import shutil
 import signal
-import subprocess
-import sys
 import time
 
 import pytest
 
 from dependency.errors import InputError
-from src.tools.launch import main, parse
-from tests.conftest import ROOT
-from tests.tools.launching import LAUNCH, WORKER, Launch, launch, write_table
+from src.tools.launch import main
+from tests.tools.launching import WORKER, Launch, launch, write_table
 
 FOREVER = "sleep:all:120"
 needs_mpirun = pytest.mark.skipif(not shutil.which("mpirun"), reason="no mpirun here: apt-get install openmpi-bin")
@@ -60,12 +57,6 @@ def test_a_restart_goes_on_from_the_checkpoint(tmp_path, table):
     assert logs(tmp_path, attempt=2)[0] == "/c/7.ckpt\n"
 
 
-def test_another_launch_starts_anew_and_overwrites_nothing(tmp_path, table):
-    for number in (1, 2):
-        launch(tmp_path, table, "--", "newest:0", f"record:0:/c/{number}.ckpt", "newest:0")
-    assert [logs(tmp_path, number)[0] for number in (1, 2)] == ["\n/c/1.ckpt\n", "\n/c/2.ckpt\n"]
-
-
 @pytest.mark.parametrize("status, attempts", [(3, 3), (2, 1)])
 def test_restarts_end_and_bad_input_is_not_tried_again(tmp_path, table, status, attempts):
     found, _, _ = launch(tmp_path, table, "--max_restarts=2", "--", f"exit:1:{status}", FOREVER)
@@ -106,13 +97,6 @@ def test_ctrl_c_again_kills(tmp_path, table):
     run.until(lambda: run.alive == [], seconds=2)
 
 
-def test_a_signal_waits_for_a_worker_that_does_not_train_yet(tmp_path, table):
-    run = Launch(tmp_path, table, "--", "print:all:ready", "sleep:all:1.5", "catch:all:saved", FOREVER)
-    all_ready(run)
-    run.process.send_signal(signal.SIGTERM)
-    assert run.wait()[0] == 0 and logs(tmp_path) == ["ready\nsaved\n"] * 3
-
-
 @pytest.mark.parametrize("words", [
     [], ["--devices=2", "--", "absent.py"], ["--devices=0", "--", WORKER], ["--max_restarts=-1", "--", WORKER],
     ["--launcher=rank_table", "--", WORKER], ["--launcher=msrun", "--rank_table=t", "--", WORKER],
@@ -125,27 +109,11 @@ def test_bad_options(words):
         main(words)
 
 
-def test_the_launcher_is_chosen():
-    assert parse(["--", WORKER])[0].launcher == "msrun"
-    args, program = parse(["--rank_table=t", "--devices=3", "--", WORKER, "--devices", "--"])
-    assert (args.launcher, args.devices, program) == ("rank_table", 3, [WORKER, "--devices", "--"])
-
-
 def test_a_dry_run_leaves_nothing(tmp_path, table):
     status, text, _ = launch(tmp_path, table, "--dry_run", "--", "print:all:a b")
     lines = [shlex.split(line) for line in text.splitlines()]
     assert status == 0 and [line[-1] for line in lines] == ["print:all:a b"] * 3
     assert not (tmp_path / "logs").exists()
-
-
-def test_help_needs_no_mindspore():
-    code = ("import runpy, sys; sys.argv = ['launch.py', '--help']\n"
-            f"try: runpy.run_path({LAUNCH!r}, run_name='__main__')\n"
-            "except SystemExit as end: assert not end.code\n"
-            "assert 'mindspore' not in sys.modules")
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60,
-                          check=False)
-    assert done.returncode == 0 and "--max_restarts" in done.stdout, done.stderr
 
 
 class TestMsrun:

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The converter's command line: what it writes, counts, prints, refuses, and the tree it lays out."""
 import json
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -10,8 +9,7 @@ import pytest
 from dependency.centernet.src.lib.datasets.dataset.coco_hp import read_coco
 from dependency.errors import InputError
 from src.cli.program import run
-from src.data.annotations import read_annotations
-from src.tools.prepare_wider import filter_faces, main, summary
+from src.tools.prepare_wider import main
 from src.tools.wider_layout import GROUND_TRUTH, make_layout
 
 SEEN = "12 25 0.0 18 25 0.0 15 30 0.0 13 34 0.0 17 34 1.0 0.9"
@@ -60,53 +58,31 @@ def test_label_to_train_json(work, capsys):
     assert records[0].boxes.tolist() == [[10, 20, 40, 50], [1, 2, 7, 7]]
     assert records[0].visibility.tolist() == [[2, 2, 2, 2, 1], [0] * 5]
     assert records[1].boxes.tolist() == [[70, 10, 80, 30]], "clipped to the image"
-    out = capsys.readouterr().out
-    assert "2 of 3 images are under" in out
-    assert f"{work / 'label.txt'}:4: 0--Parade/one.jpg: box of width -4, height 5" in out
-    assert "images    2, of these 2 with faces" in out and "faces     3: 1 with landmarks, 0 ignored" in out
-    assert "repaired  2: 1 size dropped, 1 outside clipped" in out and "dropped   0" in out
+    assert f"{work / 'label.txt'}:4: 0--Parade/one.jpg: " in capsys.readouterr().out
 
 
-def test_label_to_label_needs_no_images(work):
-    assert call(work, "--annotation", "@label.txt", "--out", "@clean.txt") == 0
-    records = read_annotations(work / "clean.txt")
-    assert [len(record.boxes) for record in records] == [2, 1, 1]
-
-
-def test_two_files_become_one(work, capsys):
+def test_two_files_become_one(work):
     call(work, "--annotation", "@label.txt", "@flags.txt", "--image_dir", "@images", "--only_existing",
          "--out", "@train.json")
     one = read_coco(work / "train.json")[0]
     assert one.ignore.tolist() == [False, True] and one.visibility.any(axis=1).tolist() == [True, False]
-    assert "1 with landmarks, 1 ignored" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("options, boxes, ignored, dropped", [
-    ([], 2, 1, "dropped   0"),
-    (["--drop_invalid"], 1, 0, "dropped   1: 1 invalid"),
-    (["--min_size", "5.5"], 1, 0, "dropped   1: 1 below --min_size"),
-    (["--min_size", "5"], 2, 1, "dropped   0"),
-    (["--ignore_small", "31"], 2, 2, "dropped   0"),
-    (["--ignore_small", "31", "--drop_invalid"], 1, 1, "dropped   1: 1 invalid"),
-    (["--drop_invalid", "--min_size", "31"], 0, 0, "dropped   2: 1 invalid, 1 below --min_size"),
-])
-def test_filters(work, capsys, options, boxes, ignored, dropped):
+@pytest.mark.parametrize("options, boxes, ignored", [
+    ([], 2, 1), (["--drop_invalid"], 1, 0), (["--min_size", "5.5"], 1, 0), (["--min_size", "5"], 2, 1),
+    (["--ignore_small", "31"], 2, 2), (["--ignore_small", "31", "--drop_invalid"], 1, 1),
+    (["--drop_invalid", "--min_size", "31"], 0, 0)])
+def test_filters(work, options, boxes, ignored):
     call(work, "--annotation", "@flags.txt", "--image_dir", "@images", "--out", "@train.json", *options)
     one, two = read_coco(work / "train.json")
     assert (len(one.boxes), int(one.ignore.sum()), len(two.boxes)) == (boxes, ignored, 0)
-    assert dropped in capsys.readouterr().out
 
 
-def test_validate_lists_and_counts(work, capsys):
+def test_validate_lists_every_problem_by_line(work, capsys):
     assert call(work, "--annotation", "@label.txt", "--image_dir", "@images", "--validate") == 1
-    lines = capsys.readouterr().out.splitlines()
-    places = [line.split(": ")[0] for line in lines[:-1]]
+    places = [line.split(": ")[0] for line in capsys.readouterr().out.splitlines()[:-1]]
     assert places == [f"{work / 'label.txt'}:{number}" for number in (4, 6, 7)]
-    assert lines[-1] == "3 problems: 1 size, 1 outside, 1 image_missing"
-    assert call(work, "--annotation", "@label.txt", "--validate") == 1
-    assert "images not checked" in capsys.readouterr().out
     assert call(work, "--annotation", "@flags.txt", "--image_dir", "@images", "--validate") == 0
-    assert capsys.readouterr().out == "0 problems\n"
 
 
 def test_repair_tells_what_it_did_and_leaves_nothing_to_validate(work, capsys):
@@ -122,55 +98,31 @@ def test_repair_tells_what_it_did_and_leaves_nothing_to_validate(work, capsys):
     assert [record.path for record in read_coco(work / "fixed.json")][-1] == "0--Parade/cut.jpg"
 
 
-def test_long_lists_are_cut_for_conversions_only(work, capsys):
-    (work / "label.txt").write_text("# 0--Parade/one.jpg\n1 2 30 40\n" + "1 2 0 4\n" * 25)
-    call(work, "--annotation", "@label.txt", "--out", "@clean.txt")
-    out = capsys.readouterr().out
-    assert out.count("-> dropped") == 10 and "... and 15 more" in out
-    assert "repaired  25: 25 size dropped" in out
-    call(work, "--annotation", "@label.txt", "--repair", "@clean.txt")
-    assert capsys.readouterr().out.count("-> dropped") == 25
-
-
 @pytest.mark.parametrize("words, text", [
     ([], "--out"),
     (["--annotation", "@label.txt"], "--out"),
     (["--out", "@t.json"], "--annotation"),
     (["--layout", "@tree"], "--wider"),
     (["--annotation", "@label.txt", "--validate", "--wider", "@"], "--wider"),
-    (["--annotation", "@label.txt", "--out", "@t.txt", "--only_existing"],
-     "--image_dir"),
+    (["--annotation", "@label.txt", "--out", "@t.txt", "--only_existing"], "--image_dir"),
     (["--annotation", "@label.txt", "--out", "@t.xml"], ".json"),
     (["--annotation", "@flags.txt", "--out", "@t.txt"], "0--Parade/one.jpg"),
     (["--annotation", "@label.txt", "--image_dir", "@empty", "--repair", "@t.json"], "3 of 3 images"),
-    (["--annotation", "@label.txt", "--image_dir", "@empty", "--only_existing", "--out", "@t.json"],
-     "--image_dir"),
+    (["--annotation", "@label.txt", "--image_dir", "@empty", "--only_existing", "--out", "@t.json"], "--image_dir"),
     (["--annotation", "@label.txt", "--image_dir", "@images", "--out", "@t.json"], "1--Handshaking/gone.jpg"),
     (["--annotation", "@label.txt", "--out", "@t.json"], "--image_dir"),
 ])
 def test_refusals_say_what_to_type(work, capsys, words, text):
-    words = [str(work / word[1:]) if word.startswith("@") else word for word in words]
-    assert run(lambda: main(words)) == 2
+    assert run(lambda: call(work, *words)) == 2
     assert text in capsys.readouterr().err
     assert not list(work.glob("t.*"))
 
 
-def test_wider_train_is_compared(shared_data):
-    records = read_annotations(shared_data / "wider/annotations/wider_face_train.mat", on_problem="collect")
-    text = summary(Path("train.json"), records, [], filter_faces([])[1])
-    assert "images    12,880, of these 12,876 with faces" in text
-    assert text.endswith("12,671 with faces: here +0 and +205")
-    assert "12,671" not in summary(Path("val.json"), records[:3226], [], filter_faces([])[1])
-
-
-def test_real_train_part(shared_data, tmp_path, capsys):
+def test_real_train_part(shared_data, tmp_path):
     wider = shared_data / "wider"
     files = [str(wider / name) for name in ("train/label.txt", "annotations/wider_face_train.mat")]
     assert main(["--annotation", *files, "--image_dir", str(wider / "train/images"), "--only_existing",
                  "--out", str(tmp_path / "train.json")]) == 0
-    out = capsys.readouterr().out
-    assert "353 of 12,880 images" in out and "images    353, of these 353 with faces" in out
-    assert "faces     2,378: 55 with landmarks, 12 ignored" in out
     faces = json.loads((tmp_path / "train.json").read_text())["annotations"]
     assert len(faces) == 2378 and sum(face["num_keypoints"] > 0 for face in faces) == 55
 
@@ -223,10 +175,8 @@ def test_layout_names_missing_parts(work, download):
     assert not (work / "other").exists()
 
 
-def test_layout_with_real_ground_truth_writes_both_json(work, download, shared_data, capsys):
+def test_layout_with_real_ground_truth_writes_both_json(work, download, shared_data):
     gt = shared_data / "wider/ground_truth"
-    for name in GROUND_TRUTH:
-        (download / "eval_tools/ground_truth" / name).unlink()
     (work / "label.txt").write_text("# 0--Parade/one.jpg\n1 2 30 40\n")
     (download / "WIDER_val/images/0--Parade/one.jpg").rename(
         download / "WIDER_val/images/0--Parade/0_Parade_marchingband_1_465.jpg")
@@ -236,9 +186,3 @@ def test_layout_with_real_ground_truth_writes_both_json(work, download, shared_d
     (val,) = read_coco(work / "tree/annotations/val.json")
     assert (train.path, train.height, len(train.boxes)) == ("0--Parade/one.jpg", 60, 1)
     assert val.path == "0--Parade/0_Parade_marchingband_1_465.jpg"
-    assert "1 of 3,226 images" in capsys.readouterr().out
-    (work / "tree/annotations/train.json").unlink()
-    assert call(work, *words) == 0
-    assert "train.json is not made: add --annotation" in capsys.readouterr().out
-
-

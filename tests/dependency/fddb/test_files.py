@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from dependency.errors import InputError
-from dependency.evaluate.fddb.files import fold_lists, load_fddb, read_detections, write_fold_files
+from dependency.evaluate.fddb.files import load_fddb, read_detections, write_fold_files
 from dependency.evaluate.fddb.protocol import evaluate_fddb
 from tests.dependency.fddb.example_set import write_small_set
 
@@ -20,12 +20,6 @@ def test_folds_are_found(small, where):
     assert [image.name[-5:] for image in images][:2] == ["img_0", "img_2"] and images[0].size == (90, 120)
     assert images[0].fold == 1 and images[0].ellipses.tolist() == [[30, 20, np.pi / 2, 60, 45]]
     assert len(images) == (2 if where.endswith("txt") else 3)
-
-
-def test_folds_are_sorted_by_number(tmp_path):
-    for fold in (10, 9, 1):
-        (tmp_path / f"FDDB-fold-{fold:02d}-ellipseList.txt").write_text(f"a{fold}\n1\n9 8 0 5 5 1\n")
-    assert [image.fold for image in load_fddb(tmp_path)] == [1, 9, 10] and fold_lists(tmp_path / "absent") == []
 
 
 def test_sizes_are_optional_unless_the_folder_is_named(small):

@@ -39,10 +39,3 @@ def test_overlaps_equal_masks_of_the_whole_image(seed):
                                           [literal_overlap(other, ellipse, size) for other in others])
         touched += np.count_nonzero(got) + np.count_nonzero(got_ellipses)
     assert touched > 100
-
-
-def test_without_a_size_nothing_is_clipped():
-    ellipse, box = np.array([[30, 20, 0.3, -5.0, 10.0]]), np.array([[-40, -20, 60, 60.0]])
-    shifted = ellipse + [0, 0, 0, 100, 100], box + [100, 100, 0, 0]
-    assert box_overlaps_ellipses(box, ellipse)[0, 0] == literal_overlap(shifted[1][0], shifted[0][0], (300, 300))
-    assert box_overlaps_ellipses(box, ellipse, (100, 100))[0, 0] != box_overlaps_ellipses(box, ellipse)[0, 0]

@@ -118,12 +118,6 @@ def test_no_detection_at_all(small):
     fddb.plot_fddb([report], small / "plot.png")
 
 
-def test_unknown_sizes_are_reported(small):
-    (small / "originalPics" / "2002/08/01/big/img_1.jpg").unlink()
-    report = fddb.evaluate_fddb(small / "pred", small)
-    assert not report.protocol["clipped"] and "2002/08/01/big/img_1" in report.warnings[0]
-
-
 def test_detected_ellipses_are_scored_as_ellipses(small):
     rows = {"2002/08/00/big/img_0.jpg": "30 20 1.570796 60 45 0.9", "2002/08/02/big/img_2": "30 20 0 60 45 .8"}
     (small / "fold-01-out.txt").write_text("".join(f"{name}\n1\n{row}\n" for name, row in rows.items()))

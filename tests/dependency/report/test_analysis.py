@@ -7,9 +7,9 @@ import pytest
 
 from dependency.errors import InputError
 from dependency.evaluate.eval import score_set
-from dependency.evaluate.report.analysis import CURVE_POINTS, analyse, merge, write_analysis
+from dependency.evaluate.report.analysis import analyse, merge, write_analysis
 from dependency.evaluate.report.flags import LEVELS, find_flags
-from dependency.evaluate.results import report_to_dict, thin_curve
+from dependency.evaluate.results import thin_curve
 from tests.dependency.scored_sets import ANCHOR, flags_for, random_images, run_of, scored_set
 
 
@@ -52,14 +52,6 @@ def test_curves_are_thinned_and_look_the_same():
     # A plot of 500 pixels: nowhere more than a pixel beside the line.
     assert np.abs(np.interp(recall, thin[:, 0], thin[:, 1]) - precision).max() < 1 / 500
     assert thin_curve(np.ones((1000, 2)), 200).tolist() == [[1, 1]]
-
-
-def test_report_keeps_all_points_unless_told():
-    report, _ = scored_set(random_images(np.random.default_rng(2)))
-    full = report_to_dict(report, curves=True)["curves"]["0.5"]["hard"]
-    thin = report_to_dict(report, curves=True, points=CURVE_POINTS)["curves"]["0.5"]["hard"]
-    assert len(full["recall"]) == 1000 and len(thin["recall"]) == len(thin["precision"]) <= 200
-    assert "curves" not in report_to_dict(report)
 
 
 def test_published_predictions(published, tmp_path):

@@ -49,15 +49,3 @@ def test_misses_are_ranked_by_height_and_clearness():
     assert [miss["height"] for miss in run["misses"]] == [30, 100, 20, 200]
     assert run["misses"][3]["flags"] == {"blur": "heavy blur", "occlusion": "heavy occlusion", "pose": "atypical pose"}
     assert run["misses"][0]["flags"] == {}
-
-
-def test_worst_images():
-    boxes = [[0, 0, 40, 40], [100, 0, 40, 40], [200, 0, 40, 40]]
-    wrong = [[300, 0, 40.25, 40, 0.999]]
-    run = run_of([("1--E", boxes, [0, 1], [[0, 0, 40, 40, 0.99]] + wrong), ANCHOR, ("2--E", boxes[:1], [0], []),
-                  ("3--E", [], [], wrong)])
-    assert [(image["image"], image["faces"], image["missed"], image["false_alarms"])
-            for image in run["worst_images"]] == [("1--E/0", 2, 1, 1), ("2--E/2", 1, 1, 0)]
-    assert run["worst_images"][0]["boxes"] == {
-        "found": [[0, 0, 40, 40]], "missed": [[100, 0, 40, 40]], "ignored": [[200, 0, 40, 40]],
-        "false": [[300, 0, 40.2, 40, 0.999]]}

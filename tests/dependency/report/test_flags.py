@@ -8,6 +8,7 @@ from scipy.io import loadmat, savemat
 from dependency.errors import InputError
 from dependency.evaluate.ground_truth import TruthImage, load_ground_truth, write_ground_truth
 from dependency.evaluate.report.flags import FLAGS, LEVELS, align_flags, find_flags, load_flags
+from tests.dependency.mat_files import cells
 
 TEXT = """0--A/a_1.jpg
 2
@@ -48,12 +49,8 @@ def mat_file(tmp_path, change=None):
     rows = iter(LEVEL_ROWS)
     levels = [np.array([next(rows) for _ in image.boxes], np.uint8).reshape(-1, 6) for image in images]
     for column, name in enumerate(FLAGS):
-        events = np.empty((2, 1), object)
-        for event, members in enumerate((levels[:2], levels[2:])):
-            events[event, 0] = np.empty((len(members), 1), object)
-            for number, table in enumerate(members):
-                events[event, 0][number, 0] = table[:, column:column + 1]
-        content[f"{name}_label_list"] = events
+        content[f"{name}_label_list"] = cells([[table[:, column:column + 1] for table in members]
+                                               for members in (levels[:2], levels[2:])])
     if change:
         change(content)
     savemat(path, content)

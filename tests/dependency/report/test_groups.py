@@ -3,45 +3,33 @@
 import numpy as np
 import pytest
 
+from benchmarks import literal_port
 from dependency.evaluate.report.flags import FLAGS, LEVELS
 from dependency.evaluate.report.groups import HEIGHTS, align_groups, group_faces, height_name
 from dependency.evaluate.report.outcomes import find_outcomes
-from tests.dependency.scored_sets import flags_for, literal_iou, random_images, scored_set
+from tests.dependency.scored_sets import flags_for, random_images, scored_set
 
 
 def literal_group(images, scores, members, answers, iou):
-    """(AP, faces) of a group, one threshold and one row at a time.
+    """(AP, faces) of a group by the loops of the public ports (benchmarks/literal_port.py).
 
     members(image, face) says who is in the group, answers(image, row) for which false alarms the group does.
     """
-    totals = np.zeros((1000, 2))
-    faces = sum(members(i, face) for i, (_, _, kept, _) in enumerate(images) for face in kept)
+    totals, faces = np.zeros((1000, 2)), 0
     for i, (_, boxes, kept, rows) in enumerate(images):
-        if not len(boxes):
-            continue
-        outcome, found = [], set()
-        for number, row in enumerate(rows):
-            overlaps = [literal_iou(row, box) for box in boxes]
-            face = int(np.argmax(overlaps))
-            counts = face in kept and members(i, face)
-            if overlaps[face] >= iou and counts and face not in found:
-                found.add(face)
-                outcome.append("hit")
-            elif overlaps[face] >= iou and not counts:
-                outcome.append("neutral")
-            else:
-                outcome.append("wrong" if answers(i, number) else "neutral")
-        for t in range(1000):
-            reached = np.flatnonzero(scores[i] >= 1 - (t + 1) / 1000)
-            taken = outcome[:reached[-1] + 1] if len(reached) else []
-            totals[t] += taken.count("hit") + taken.count("wrong"), taken.count("hit")
+        counts = np.array([face in kept and members(i, face) for face in range(len(boxes))], int)
+        faces += counts.sum()
+        if len(boxes):
+            scaled = np.column_stack([rows[:, :4], scores[i]])
+            found, proposals = literal_port.match_rows(scaled, boxes.astype(float), counts, iou)
+            hits = np.diff(found, prepend=0) > 0
+            neutral = [not hits[row] and not answers(i, row) for row in range(len(rows))]
+            proposals[neutral] = -1
+            totals += literal_port.count_image(scaled, found, proposals)
     if not faces:
         return None, 0
-    recall = [0.0, *(totals[:, 1] / faces), 1.0]
-    precision = [0.0, *(hits / max(1, rows) for rows, hits in totals), 0.0]
-    for k in range(len(precision) - 2, -1, -1):
-        precision[k] = max(precision[k], precision[k + 1])
-    return sum((recall[k + 1] - recall[k]) * precision[k + 1] for k in range(len(recall) - 1)), faces
+    with np.errstate(invalid="ignore"):
+        return literal_port.area(totals[:, 1] / faces, totals[:, 1] / totals[:, 0]), faces
 
 
 def group_rules(images, levels):

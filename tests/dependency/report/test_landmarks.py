@@ -41,11 +41,6 @@ def test_error_is_the_distance_over_the_size_of_the_box():
     json.dumps(result, allow_nan=False)
 
 
-def test_rows_are_as_good_as_faces():
-    moved = faces(shift=(1, 0))
-    assert landmark_nme({"e/a": moved.rows()[::-1]}, [record()]) == landmark_nme({"e/a": moved}, [record()])
-
-
 def test_points_without_label_do_not_count():
     visibility = np.full((3, 5), 2, np.uint8)
     visibility[0, 1:], visibility[1:, 0], visibility[2, 1] = 0, 0, 1
