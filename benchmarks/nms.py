@@ -177,7 +177,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.nms", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, nargs="+", default=SIZES, metavar="N", help="Numbers of rows in an image.")
-    parser.add_argument("--budget", type=float, default=0.5, help="Seconds of alternating runs per line (default: 0.5).")
+    parser.add_argument("--budget", type=float, default=0.5, help="Seconds of runs in turns per line (default: 0.5).")
     parser.add_argument("--seed", type=int, default=0, help="Seed of the random rows (default: 0).")
     args = parser.parse_args(argv)
     if min(args.rows) < 1:

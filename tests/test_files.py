@@ -47,9 +47,9 @@ def test_files_and_packages_are_of_readable_size():
 
 @pytest.mark.parametrize("program", sorted(path.name for path in ROOT.glob("*.py")))
 def test_help_needs_no_mindspore(program):
-    code = ("import runpy, sys; sys.modules['mindspore'] = None; sys.argv = [%r, '--help']\n"
-            "try: runpy.run_path(%r, run_name='__main__')\n"
-            "except SystemExit as end: assert not end.code, end.code\n") % (program, str(ROOT / program))
+    code = (f"import runpy, sys; sys.modules['mindspore'] = None; sys.argv = [{program!r}, '--help']\n"
+            f"try: runpy.run_path({str(ROOT / program)!r}, run_name='__main__')\n"
+            "except SystemExit as end: assert not end.code, end.code\n")
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120,
                           check=False)
     assert done.returncode == 0 and len(done.stdout) > 300, done.stderr

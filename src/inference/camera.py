@@ -85,7 +85,7 @@ def _open_camera(index: int, stack: ExitStack) -> cv2.VideoCapture:
     camera = cv2.VideoCapture(index)
     stack.callback(camera.release)
     if not camera.isOpened():
-        raise InputError(f"camera {index}: OpenCV cannot open it; expected the number of a camera that no other program "
+        raise InputError(f"camera {index}: OpenCV cannot open it; expected the number of a camera that no program "
                          "uses")
     return camera
 

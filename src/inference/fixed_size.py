@@ -17,7 +17,7 @@ Forward = Callable[[np.ndarray], tuple[np.ndarray, ...]]
 
 
 class FixedSizeDetector(BaseDetector):
-    """A detector whose network takes one size: images are fitted into it at the top left, proportions kept, the rest filled.
+    """A detector whose network takes one size: images are fitted into it at the top left, proportions kept.
 
     Args:
         size: (height, width) of the network's input.
@@ -39,7 +39,7 @@ class FixedSizeDetector(BaseDetector):
 
 
 def fill_batch(forward: Forward, batch: int) -> Forward:
-    """Turn a network for `batch` images at a time into one for any number: the last image is repeated where some lack."""
+    """Turn a network for `batch` images into one for any number; the last image fills an incomplete batch."""
     def filled(images: np.ndarray) -> tuple[np.ndarray, ...]:
         count = len(images)
         images = np.concatenate([images, np.repeat(images[-1:], -count % batch, axis=0)])
