@@ -155,12 +155,6 @@ def test_real_labels_round_trip(shared_data, tmp_path):
     same(read_coco(tmp_path / "t.json"), records)
     write_label_txt(tmp_path / "t.txt", records)
     same(read_annotations(tmp_path / "t.txt"), records, sizes=False)
-    wanted = (shared_data / "wider/train/label.txt").read_text().splitlines()
-    del wanted[1090 - 1]
-
-    def columns(lines):
-        return [[float(word) for word in line.split()[:-1]] for line in lines if line[0] != "#"]
-    assert columns((tmp_path / "t.txt").read_text().splitlines()) == columns(wanted), "all but the quality"
 
 
 def test_faces_that_the_format_cannot_hold_are_not_written(write, tmp_path):

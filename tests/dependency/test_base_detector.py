@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
-from dependency.centernet.src.lib.detectors.base_detector import BaseDetector, mirror_rows
+from dependency.centernet.src.lib.detectors.base_detector import BaseDetector
 from dependency.centernet.src.lib.detectors.faces import Faces
-from dependency.centernet.src.lib.detectors.rules import parse_size
 from dependency.errors import InputError
 
 
@@ -65,14 +64,6 @@ def test_results_are_in_the_pixels_of_the_image(options, tolerance):
     np.testing.assert_allclose(faces.landmarks[0, 3:], EXPECTED_EYES, atol=tolerance + 1e-3)
     if options.get("nms") in ("hard", "vote"):
         assert len(faces) == 1
-
-
-@pytest.mark.parametrize("size", ["original", 416])
-def test_a_mirrored_image_gives_mirrored_faces(size):
-    image = picture()
-    seen = detector(test_size=size).run(image)
-    mirrored = detector(test_size=size).run(image[:, ::-1].copy())
-    np.testing.assert_allclose(mirror_rows(mirrored.rows(), image.shape[1]), seen.rows(), atol=1)
 
 
 @pytest.mark.parametrize("options", [
@@ -177,8 +168,3 @@ def test_wrong_options_are_named(name, values):
 def test_options_that_do_not_go_together(options):
     with pytest.raises(InputError, match="test_size"):
         detector(**options)
-
-
-def test_sizes_are_read_from_text():
-    assert parse_size("original") == "original" and parse_size("832") == 832 == parse_size(832)
-    assert parse_size("1600/2176") == (1600, 2176) == parse_size((1600, 2176)) and parse_size("vga") == (640, 640)

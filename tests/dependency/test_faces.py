@@ -118,13 +118,3 @@ def test_text_and_json_of_the_same_faces(tmp_path):
     assert list(json.loads((tmp_path / "b.JSON").read_text())) == ["image", "faces"]
     with pytest.raises(InputError, match=".txt or .json"):
         faces.save(tmp_path / "a.xml")
-
-
-def test_names_with_line_breaks_stay_one_line(tmp_path):
-    make([]).save(tmp_path / "a.txt", "two\nlines\udc80.jpg")
-    assert (tmp_path / "a.txt").read_text().splitlines() == ["two\\nlines\\udc80.jpg", "0"]
-
-
-def test_drawing_leaves_the_image_alone():
-    image = np.zeros((40, 40), np.uint8)
-    assert make([[5, 5, 30, 30]]).draw(image).any() and not image.any()

@@ -28,16 +28,6 @@ def test_cells_become_lists(path):
     np.testing.assert_array_equal(content["boxes"][0][0], np.arange(8).reshape(2, 4))
 
 
-def test_a_file_that_is_cut_off(path):
-    whole = path.read_bytes()
-    for size in range(0, len(whole) - 1, 7):
-        path.write_bytes(whole[:size])
-        try:
-            assert len(read_mat(path, ["events", "files", "boxes"])) < 3     # cut between two variables
-        except InputError as error:
-            assert str(path) in str(error) and "\n" not in str(error)
-
-
 def test_a_compressed_file_with_a_changed_byte(tmp_path):
     path, rng = tmp_path / "a.mat", np.random.default_rng(0)
     savemat(path, {"boxes": cells([[rng.integers(0, 99, (30, 4))]])}, do_compression=True)

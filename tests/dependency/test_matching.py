@@ -80,13 +80,6 @@ def test_what_each_row_becomes():
     assert points[998].tolist() == [0.5, 1 / 3] and points[999].tolist() == [1.0, 0.5]
 
 
-@pytest.mark.parametrize("images", [[], [(np.empty((0, 4)), {subset: np.array([], int) for subset in SUBSETS})]])
-def test_nothing_at_all(images):
-    matches, remark = matched(images, [np.empty((0, 5)) for _ in images])
-    assert remark == "there is no detection in any file" and len(matches.row) == 0
-    assert np.isnan(ap_of(matches, images, "hard", 0.5))
-
-
 def test_scores_are_scaled_by_their_true_ends():
     scaled, remark = matching.scale_scores([np.array([3.0, 2.0]), np.empty(0), np.array([5.0])])
     assert [part.tolist() for part in scaled] == [[1 / 3, 0.0], [], [1.0]] and remark is None

@@ -3,7 +3,6 @@
 
 A rank table starts the workers most often, because it needs neither MindSpore nor Open MPI.
 """
-import shlex
 import shutil
 import signal
 import time
@@ -107,13 +106,6 @@ def test_ctrl_c_again_kills(tmp_path, table):
 def test_bad_options(words):
     with pytest.raises(InputError):
         main(words)
-
-
-def test_a_dry_run_leaves_nothing(tmp_path, table):
-    status, text, _ = launch(tmp_path, table, "--dry_run", "--", "print:all:a b")
-    lines = [shlex.split(line) for line in text.splitlines()]
-    assert status == 0 and [line[-1] for line in lines] == ["print:all:a b"] * 3
-    assert not (tmp_path / "logs").exists()
 
 
 class TestMsrun:

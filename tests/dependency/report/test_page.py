@@ -126,14 +126,3 @@ def test_two_runs_stand_side_by_side(tmp_path):
     assert [len(document.named("circle", f"run{index}")) for index in range(2)] == [1, 1]
     for group in second["groups"]["height"]:
         assert f"{100 * group['recall']:.1f} %" in document.text
-
-
-def test_a_run_without_flags_faces_in_a_subset_or_detections(tmp_path):
-    run = faulty_run(flags=False)
-    run["report"]["ap"]["0.5"]["easy"] = None
-    del run["report"]["curves"]["0.5"]["easy"]
-    run["misses"], run["false_alarms"], run["worst_images"] = [], [], []
-    run["operating_point"]["score"] = None
-    _, document = page(tmp_path, run)
-    assert "Occlusion" not in document.text and len(document.named("path", "curve")) == 2
-    assert len(document.named("figure")) == 3, "the three curves"
