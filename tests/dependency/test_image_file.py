@@ -13,6 +13,7 @@ from PIL import Image, ImageFile
 from dependency.centernet.src.lib.utils.image_file import (
     as_bgr,
     find_images,
+    plain_text,
     read_header,
     read_image,
     read_photo,
@@ -112,6 +113,18 @@ def test_photographs_of_phones(picture, kind):
     assert near(read_photo(encode(picture, kind, quality=90)), picture)
     turned_photo = read_photo(encode(picture, kind, quality=90, exif=turned().tobytes()))
     assert near(turned_photo, picture.transpose(1, 0, 2)[:, ::-1])
+
+
+def test_the_smallest_image():
+    assert read_photo(encode(np.full((1, 1, 3), 200, np.uint8), "PNG")).tolist() == [[[200] * 3]]
+
+
+def test_a_message_is_one_line_whatever_the_name(tmp_path):
+    (tmp_path / "two\nlines.jpg").write_bytes(b"")
+    with pytest.raises(InputError, match=r"two\\nlines.jpg") as error:
+        read_photo(tmp_path / "two\nlines.jpg")
+    assert "\n" not in str(error.value)
+    assert plain_text(os.fsdecode(b"\xff.jpg")) == "\\udcff.jpg"
 
 
 @pytest.mark.parametrize("content", [

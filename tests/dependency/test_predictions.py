@@ -47,6 +47,9 @@ def test_tree_json_and_memory_give_the_same(truth, tmp_path):
         assert len({json.dumps(report.ap) for report in reports}) == 1 and 0 < reports[0].ap[0.5]["hard"] < 1
         assert [report.pred for report in reports] == [str(tree)] * 2 + [str(file)] * 2 + ["predictions in memory"] * 2
         assert all(report.detections == 42 and not report.warnings and not report.missing for report in reports)
+        for path in tree.rglob("*.txt"):                                # the path says which image it is
+            path.write_text("\n".join(["the_same_name.jpg", *path.read_text().splitlines()[1:]]) + "\n")
+        assert evaluate(tree, truth).ap == reports[0].ap
 
 
 @pytest.mark.parametrize("faces", [
