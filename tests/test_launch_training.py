@@ -73,37 +73,22 @@ def test_a_killed_worker_is_named_and_the_restart_ends_as_if_nothing_had_happene
         np.testing.assert_array_equal(found[name], value, err_msg=name)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_to_the_launcher_saves_a_checkpoint(data, tmp_path, number):  # noqa: F811
+@pytest.mark.parametrize("number, to_all", [(signal.SIGTERM, False), (signal.SIGINT, False), (signal.SIGTERM, True)])
+def test_a_signal_saves_a_checkpoint(data, tmp_path, number, to_all):  # noqa: F811
+    """Sent to the launcher; or as batch systems do to every process, and again until all have ended."""
     run = start(data, tmp_path, "--max_restarts=1")
     run.until(lambda: "epoch:2, iter:0" in run.text, seconds=240)
     run.process.send_signal(number)
+    until = time.monotonic() + 20
+    while to_all and run.process.poll() is None and time.monotonic() < until:
+        for pid in (run.process.pid, *run.alive):
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
+        time.sleep(0.02)
     status, text, _ = run.wait(60)
     assert status == 0 and f"stopped by {number.name}" in text and "end training" not in text, text
     assert checkpoint.load(last(tmp_path)).bookkeeping["step"] >= 1
     run.until(lambda: run.alive == [], seconds=5)
-
-
-def test_sigterm_to_every_process_saves_a_checkpoint(data, tmp_path):  # noqa: F811
-    """As batch systems send it, and again until all have ended: launcher, scheduler, workers and their data workers."""
-    run = start(data, tmp_path)
-    run.until(lambda: "epoch:2, iter:0" in run.text, seconds=240)
-    until = time.monotonic() + 20
-    while run.process.poll() is None and time.monotonic() < until:
-        for pid in (run.process.pid, *run.alive):
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGTERM)
-        time.sleep(0.02)
-    status, text, _ = run.wait(60)
-    assert status == 0 and "stopped by SIGTERM" in text and run.alive == [], text
-    assert checkpoint.load(last(tmp_path)).bookkeeping["step"] >= 1
-
-
-def test_bad_input_is_not_tried_again(data, tmp_path):  # noqa: F811
-    run = Launch(tmp_path, "--devices=2", "--max_restarts=3", "--", "--annot_path=absent.json",
-                 f"--img_dir={data}/images", *FAST, program=(TRAIN,))
-    status, text, _ = run.wait(60)
-    assert status == 2 and "absent.json" in text and "attempt 2" not in text and run.alive == []
 
 
 ADDRESSES = ("10.77.0.1", "10.77.0.2")

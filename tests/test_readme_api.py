@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The README's Python runs as written: each block that uses `FaceDetector`, in a folder with the files that it names."""
+"""The README's Python runs as written: each block with `FaceDetector`, in a folder with the files that it names."""
 import importlib.util
 import re
 import runpy

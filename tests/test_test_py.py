@@ -60,43 +60,28 @@ def test_a_sweep_writes_a_tree_for_each_epoch_and_names_the_best(entry, split, c
     assert "best by sum   : 0-2_396.ckpt" in printed and "Hard   Val AP: 1.0" in printed
 
 
-def test_the_manuals_arithmetic_skips_what_is_not_there(entry, split, capsys):
-    checkpoints(split, 3, 5)
-    arguments = ["--device_num", "2", "--steps_per_epoch", "198", "--start", "1", "--end", "5", "--rank", "0"]
-    assert entry.main(split.arguments + arguments) == 0      # epochs 3, 5, 7, 9
-    assert sorted(path.name for path in split.save.iterdir()) == ["3", "5"]
-    assert "0-7_1386.ckpt not set/exists" in capsys.readouterr().out
-    with pytest.raises(InputError, match="none of 4 checkpoints"):
-        entry.main([*split.arguments, "--device_num=2", "--steps_per_epoch=100", "--start=1", "--end=5"])
-
-
 def test_one_checkpoint_goes_straight_into_the_save_folder(entry, split, capsys):
     checkpoints(split, 1, 2)
     assert entry.main([*split.arguments, "--ckpt_name", "0-2_396.ckpt", "--is_distributed", "--verbose"]) == 0
     assert (split.save / IMAGES[0]).with_suffix(".txt").is_file()
     printed = capsys.readouterr().out
     assert "==========start eval===============" in printed and "==========end testing===============" in printed
-    assert "event:1, num:3" in printed and "============num 3 time " in printed and f"img_path={split.images}" in printed
+    assert "event:1, num:3" in printed and "============num 3 time " in printed
+    assert f"img_path={split.images}" in printed
 
 
 def test_only_existing_tests_and_scores_what_is_there(entry, split, capsys):
     checkpoints(split, 2)
+    for options, named in ((["--test_sise", "832"], "test_size"),
+                           (["--ground_truth_path", "nowhere", "--eval", "1"], "nowhere")):
+        with pytest.raises(InputError, match=named):
+            entry.main(split.arguments + options)
     (split.images / IMAGES[0]).unlink()
-    with pytest.raises(InputError, match="1 of 3 images"):
+    with pytest.raises(InputError, match=IMAGES[0]):
         entry.main(split.arguments)
     assert entry.main([*split.arguments, "--only_existing", "--eval", "1"]) == 0
     printed = capsys.readouterr().out
     assert "tests 2 of 3 images" in printed and "2 of 3 images scored" in printed
-
-
-@pytest.mark.parametrize("arguments, message", [
-    (["--test_sise", "832"], "did you mean (--)?test_size"),
-    (["--ground_truth_path", "nowhere", "--eval", "1"], "nowhere"),
-])
-def test_wrong_options_are_named(entry, split, arguments, message):
-    checkpoints(split, 2)
-    with pytest.raises(InputError, match=message):
-        entry.main(split.arguments + arguments)
 
 
 def test_a_real_network_from_two_checkpoints_to_a_score(split):
@@ -110,7 +95,7 @@ def test_a_real_network_from_two_checkpoints_to_a_score(split):
                           check=False, capture_output=True, text=True, timeout=300)
     assert done.returncode == 1, done.stdout + done.stderr    # two of four could not be used
     assert "best by hard" in done.stdout and "NaN" in done.stdout and "0-4_36.ckpt" in done.stdout
-    assert sorted(path.name for path in split.save.iterdir() if path.is_dir() and any(path.rglob("*.txt"))) == ["1", "2"]
+    assert {path.relative_to(split.save).parts[0] for path in split.save.rglob("*/*.txt")} == {"1", "2"}
 
 
 def test_a_sweep_in_onnx_runtime_finds_the_same(entry, split):
@@ -124,7 +109,8 @@ def test_a_sweep_in_onnx_runtime_finds_the_same(entry, split):
     for backend, program in (("mindspore", ["test.py"]), ("onnx", ["-c", block])):
         save = split.save / backend
         done = subprocess.run([sys.executable, *program, *split.arguments, *options, f"--backend={backend}",
-                               f"--save_dir={save}"], cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+                               f"--save_dir={save}"], cwd=ROOT, capture_output=True, text=True, timeout=300,
+                              check=False)
         assert done.returncode == 0, done.stdout + done.stderr
     trees = sorted(path.relative_to(split.save / "onnx") for path in (split.save / "onnx").rglob("*.txt"))
     assert len(trees) == 2 * len(IMAGES)

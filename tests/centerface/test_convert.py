@@ -103,18 +103,6 @@ def test_backbone_of_centerface_checkpoints(tmp_path):
                  change_input(backbone, TORCHVISION_INPUT, NETWORK_INPUT))
 
 
-def test_a_wrong_backbone_is_refused(tmp_path):
-    checkpoint.save(tmp_path / "other.ckpt", {"conv1.weight": np.ones((64, 3, 7, 7))})
-    with pytest.raises(InputError, match="conv1.weight"):
-        read_backbone(tmp_path / "other.ckpt")
-    tensors = random_tensors(tensor_shapes(part="backbone"))
-    del tensors["base.need_fp2.1.conv.2.weight"]
-    tensors["base.need_fp1.0.features.1.beta"] = np.ones(16, np.float32)
-    checkpoint.save(tmp_path / "part.ckpt", tensors)
-    with pytest.raises(InputError, match="(?s)need_fp2.1.conv.2.weight.*features.1.beta .expected .32."):
-        read_backbone(tmp_path / "part.ckpt")
-
-
 def pytorch_face_file(path, heads_in_sequence, prefix=""):
     """A checkpoint of CenterFace.pytorch with random values; returns what our network must get."""
     tensors = random_tensors(tensor_shapes(64))
@@ -149,46 +137,12 @@ def test_pytorch_centerface_there_and_back(tmp_path, heads_in_sequence, prefix):
     assert_equal(face_from_torch(tmp_path / "back.pth").tensors, tensors)
 
 
-def test_what_does_not_go_back(tmp_path):
-    """Only whole checkpoints that are fed, activated and decoded as CenterFace.pytorch does it, channel by channel."""
-    pytorch_face_file(tmp_path / "f.pth", True)
-    converted = convert(tmp_path / "f.pth")
-    path = tmp_path / "f.ckpt"
-    for change, word in (({"input": {**NETWORK_INPUT, "channels": "RGB"}}, "input"),
-                         ({"decoder": "centerface_release"}, "decoder"),
-                         ({"options": {"activation": "relu"}}, "activation")):
-        checkpoint.save(path, converted.tensors, {**converted.metadata, **change})
-        with pytest.raises(InputError, match=word):
-            to_torch(path)
-    checkpoint.save(path, random_tensors(tensor_shapes(64)))
-    with pytest.raises(InputError, match="dla_up.up1.up.0.weight"):
-        to_torch(path)
-    checkpoint.save(path, *only_backbone(converted.tensors, {}))
-    for file, word in ((path, "dla_up.conv.0.weight"), (tmp_path / "f.pth", "f.pth"),
-                       (tmp_path / "none.ckpt", "none.ckpt")):
-        with pytest.raises(InputError, match=word):
-            to_torch(file)
-
-
 def test_expand_depthwise_is_the_same_layer():
     """out[o] = sum over i of in[i] weight[i, o]: with the diagonal each channel meets its own weight only."""
     weight = np.random.default_rng(0).random((5, 1, 2, 2))
     full = expand_depthwise(weight)
     image = np.random.default_rng(1).random(5)
     np.testing.assert_allclose(np.einsum("i,iokl->okl", image, full), image[:, None, None] * weight[:, 0])
-
-
-def test_incomplete_or_foreign_files_are_named(tmp_path):
-    pytorch_face_file(tmp_path / "f.pth", True)
-    torch = {torch_name(name): value for name, value in random_tensors(tensor_shapes(64)).items()}
-    del torch["wh.bias"]
-    write_zip(tmp_path / "less.pth", torch)
-    write_zip(tmp_path / "other.pth", {"conv1.weight": np.ones((2, 2), np.float32)})
-    for file, word in (("less.pth", "wh_head.bias"), ("other.pth", "conv1.weight"), ("none.pth", "none.pth")):
-        with pytest.raises(InputError, match=word):
-            convert(tmp_path / file)
-    with pytest.raises(InputError, match="--unfold"):
-        convert(tmp_path / "f.pth", unfold_folder=tmp_path)
 
 
 def test_a_model_zoo_checkpoint(tmp_path):
@@ -203,3 +157,36 @@ def test_a_model_zoo_checkpoint(tmp_path):
     assert len(backbone.tensors) == 255 and backbone.metadata["part"] == "backbone"
     checkpoint.save(tmp_path / "more.ckpt", {**stored, "extra.weight": np.ones(3)})
     assert convert(tmp_path / "more.ckpt").report.unexpected == ("extra.weight",)
+
+
+def test_files_that_do_not_fit_are_refused(tmp_path):
+    pytorch_face_file(tmp_path / "f.pth", True)
+    face = {torch_name(name): value for name, value in random_tensors(tensor_shapes(64)).items()}
+    del face["wh.bias"]
+    write_zip(tmp_path / "less.pth", face)
+    write_zip(tmp_path / "other.pth", {"conv1.weight": np.ones((2, 2), np.float32)})
+    checkpoint.save(tmp_path / "resnet.ckpt", {"conv1.weight": np.ones((64, 3, 7, 7))})
+    tensors = random_tensors(tensor_shapes(part="backbone"))
+    del tensors["base.need_fp2.1.conv.2.weight"]
+    tensors["base.need_fp1.0.features.1.beta"] = np.ones(16, np.float32)
+    checkpoint.save(tmp_path / "part.ckpt", tensors)
+    # Back to PyTorch go whole checkpoints that are fed, activated and decoded as CenterFace.pytorch does it.
+    whole = convert(tmp_path / "f.pth")
+    for name, change in (("input", {"input": {**NETWORK_INPUT, "channels": "RGB"}}), ("backbone", {}),
+                         ("decoder", {"decoder": "centerface_release"}),
+                         ("activation", {"options": {"activation": "relu"}})):
+        checkpoint.save(tmp_path / f"{name}.ckpt", whole.tensors, {**whole.metadata, **change})
+    checkpoint.save(tmp_path / "backbone.ckpt", *only_backbone(whole.tensors, {}))
+    checkpoint.save(tmp_path / "dense.ckpt", random_tensors(tensor_shapes(64)))
+    for function, file, named in (
+            (convert, "less.pth", "wh_head.bias"), (convert, "other.pth", "conv1.weight"),
+            (convert, "none.pth", "none.pth"),
+            (lambda path: convert(path, unfold_folder=tmp_path), "f.pth", "--unfold"),
+            (read_backbone, "resnet.ckpt", "conv1.weight"), (read_backbone, "part.ckpt", "need_fp2.1.conv.2.weight"),
+            (read_backbone, "part.ckpt", "need_fp1.0.features.1.beta"), (to_torch, "f.pth", "f.pth"),
+            (to_torch, "none.ckpt", "none.ckpt"), (to_torch, "input.ckpt", "input"),
+            (to_torch, "decoder.ckpt", "decoder"),
+            (to_torch, "activation.ckpt", "activation"), (to_torch, "dense.ckpt", "dla_up.up1.up.0.weight"),
+            (to_torch, "backbone.ckpt", "dla_up.conv.0.weight")):
+        with pytest.raises(InputError, match=named):
+            function(tmp_path / file)

@@ -12,7 +12,8 @@ def row(name, easy, medium, hard, epoch=None):
     return ApRow(name, epoch, {0.5: values, 0.4: {kind: min(1.0, value + 0.01) for kind, value in values.items()}})
 
 
-ROWS = [row("1", .90, .80, .30, 1), row("2", .80, .85, .50, 2), row("10", .80, .82, .60, 10), row("11", .80, .82, .60, 11)]
+ROWS = [row("1", .90, .80, .30, 1), row("2", .80, .85, .50, 2), row("10", .80, .82, .60, 10),
+        row("11", .80, .82, .60, 11)]
 
 
 def test_the_best_of_each_kind_and_the_later_one_of_equals():
@@ -26,12 +27,6 @@ def test_filters_exclude_rows():
     assert set(find_best(ROWS, {"sum": 2.9}).values()) == {None}
     assert "none passes" in format_best(ROWS, {"sum": 2.9})
     assert subset_floors(0.5, 0, 0, 1.2) == {"easy": 0.5, "sum": 1.2} and subset_floors(0, 0, 0, 0) is None
-
-
-def test_a_subset_without_faces_does_not_decide():
-    best = find_best([row("a", .5, NAN, .2), row("b", .4, NAN, .5)])
-    assert best["easy"].name == "a" and best["sum"].name == "b"
-    assert "nan" in format_table([row("a", .5, NAN, .2)])
 
 
 def test_the_table_has_both_thresholds_side_by_side():

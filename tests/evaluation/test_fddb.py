@@ -45,18 +45,6 @@ def test_ellipses_are_read_as_the_boxes_that_hold_them(folder):
     assert len(read_annotations(path, "fddb")) == 2
 
 
-def test_bad_rows_are_named_by_line(folder, tmp_path):
-    path = folder / "FDDB-folds" / "FDDB-fold-01-ellipseList.txt"
-    path.write_text(f"{NAMES[1][0]}\n2\n30 20 0 60 45 1\n30 0 0 60 45 1\n")
-    with pytest.raises(InputError, match="ellipseList.txt:4:"):
-        read_annotations(path)
-    records = read_annotations(path, on_problem="collect")
-    assert len(records[0].boxes) == 1 and [problem.line for problem in records.problems] == [4]
-    (tmp_path / "other.txt").write_text("img\n1\n30 20 0 60\n")
-    with pytest.raises(InputError, match="other.txt:"):
-        read_annotations(tmp_path / "other.txt")
-
-
 def test_the_images_of_the_folds(folder):
     pictures = folder / "originalPics"
     assert list_images(folder / "FDDB-folds", pictures) == IMAGES == list_images(folder, pictures)

@@ -6,7 +6,7 @@ import pytest
 
 from dependency.errors import InputError
 from src.inference import camera
-from src.inference.camera import no_window, watch_camera
+from src.inference.camera import watch_camera
 from tests.inference.test_prediction import Finder
 from tests.inference.test_video import Stopped, lines, read
 
@@ -46,15 +46,10 @@ def test_a_camera_is_recorded_where_there_is_no_window(headless, tmp_path, capsy
     assert pictures[2].shape == (48, 64, 3)
 
 
-def test_a_camera_that_gives_no_more_pictures(headless, tmp_path, caplog, monkeypatch):
-    monkeypatch.setattr(camera.LOGGER, "propagate", True)
-    assert watch_camera(Finder(), 0, tmp_path / "camera") == 0
-    assert len(lines(tmp_path / "camera.jsonl")) == Camera.pictures and "no more pictures" in caplog.text
-
-
-def test_ctrl_c_ends_a_camera_well(headless, tmp_path):
-    assert watch_camera(Stopped(), 0, tmp_path / "camera") == 0
-    assert len(lines(tmp_path / "camera.jsonl")) == len(read(tmp_path / "camera.mp4")[0]) == 4
+def test_a_camera_ends_by_ctrl_c_or_without_more_pictures(headless, tmp_path):
+    for finder, count in ((Stopped(), 4), (Finder(), Camera.pictures)):
+        assert watch_camera(finder, 0, tmp_path / "camera") == 0
+        assert len(lines(tmp_path / "camera.jsonl")) == len(read(tmp_path / "camera.mp4")[0]) == count
 
 
 def test_without_window_and_record_the_error_says_what_to_type(headless, tmp_path):
@@ -74,13 +69,3 @@ def test_a_window_ends_by_its_keys_and_its_button(monkeypatch, key, visible, sho
                            ("getWindowProperty", lambda *_: visible), ("destroyAllWindows", lambda: None)):
         monkeypatch.setattr(cv2, name, function)
     assert watch_camera(Finder(), 0) == 0 and len(pictures) == shown
-
-
-@pytest.mark.parametrize("gui, display, problem", [("NONE", ":0", "opencv-python-headless"), ("QT5", "", "DISPLAY"),
-                                                   ("QT5", ":0", ""), ("GTK3", ":0", "")])
-def test_why_there_is_no_window(monkeypatch, gui, display, problem):
-    monkeypatch.setattr(cv2, "getBuildInformation", lambda: f"General\n  GUI:                           {gui}\n")
-    monkeypatch.setattr(camera.sys, "platform", "linux")
-    monkeypatch.setenv("DISPLAY", display)
-    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
-    assert problem in no_window() and bool(problem) == bool(no_window())

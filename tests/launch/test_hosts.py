@@ -33,11 +33,8 @@ def test_hosts_that_are_refused(own, arguments):
         find_hosts(*arguments)
 
 
-def test_own_addresses():
+def test_addresses_and_ports_of_this_host():
     assert is_own("127.0.0.1") and is_own("localhost")
     assert not is_own("198.51.100.1") and not is_own("no.such.host.invalid")
-
-
-def test_a_free_port_can_be_used():
     with socket.create_server(("127.0.0.1", free_port())):
         pass

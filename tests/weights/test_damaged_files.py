@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Damaged and hostile files of weights end in a result or in an InputError, soon; no code in them runs."""
+"""Damaged files of weights end in a result or in an InputError, soon; test_torch_file.py has those with programs."""
 import json
-import pickle
 import zlib
 
 import numpy as np
@@ -54,8 +53,11 @@ def write_onnx(path):
     return lambda file: open_backend(file, threads=1)(np.zeros((1, 32, 32, 3), np.uint8))
 
 
-def examine(path, write, count):
+@pytest.mark.parametrize("count", [50, pytest.param(2000, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("write", [write_checkpoint, write_zipped, write_stream, write_onnx])
+def test_damaged_files(tmp_path, write, count):
     """Both outcomes must occur among the damaged copies of a file."""
+    path = tmp_path / "x.bin"
     reader = write(path)
     content = path.read_bytes()
     assert outcome(reader, path) == "read"
@@ -64,20 +66,6 @@ def examine(path, write, count):
         path.write_bytes(damaged)
         seen.add(outcome(reader, path, one_line=True))
     assert "refused" in seen
-
-
-WRITERS = pytest.mark.parametrize("write", [write_checkpoint, write_zipped, write_stream, write_onnx])
-
-
-@WRITERS
-def test_damaged_files(tmp_path, write):
-    examine(tmp_path / "x.bin", write, 50)
-
-
-@pytest.mark.soak
-@WRITERS
-def test_many_damaged_files(tmp_path, write):
-    examine(tmp_path / "x.bin", write, 2000)
 
 
 @pytest.mark.parametrize("count", [100, pytest.param(2000, marks=pytest.mark.soak)])
@@ -104,23 +92,3 @@ def test_cuts_and_changed_bytes(tmp_path, write, step):
     for position in range(0, len(content), step):
         path.write_bytes(content[:position] + bytes([content[position] ^ 0xFF]) + content[position + 1:])
         assert outcome(reader, path) == "refused" or write is not write_checkpoint, position
-
-
-class Mark:
-    """Unpickled, it makes a folder."""
-
-    def __init__(self, path):
-        self.path = str(path)
-
-    def __reduce__(self):
-        import os
-        return os.mkdir, (self.path,)
-
-
-@pytest.mark.parametrize("protocol", [0, 2, 4, 5])
-@pytest.mark.parametrize("reader", [checkpoint.load, read_tensors])
-def test_a_pickle_is_never_run(tmp_path, protocol, reader):
-    path, mark = tmp_path / "x.pth", Mark(tmp_path / "made")
-    for parts in ([{"weight": mark}], [0x1950a86a20f9469cfc6c, 1001, {}, mark]):
-        path.write_bytes(b"".join(pickle.dumps(each, protocol) for each in parts))
-        assert outcome(reader, path) == "refused" and not (tmp_path / "made").exists()

@@ -47,27 +47,22 @@ def test_a_file_of_another_project_has_no_metadata(good, tmp_path):
     assert metadata_of(read_model(path), path) is None
 
 
-@pytest.mark.parametrize("content", [b"", b"\n", b"hello, this is text\n", b"<html>404</html>", b"PK\x03\x04junk",
-                                     bytes(100), b"\x80\x02}q\x00.", b"\x08\x08"])
-def test_files_that_are_not_onnx(tmp_path, content):
+@pytest.mark.parametrize("content", [b"", b"hello, this is text\n", b"PK\x03\x04junk", bytes(100), b"\x08\x08"])
+def test_files_that_are_not_onnx(good, tmp_path, content):
     (tmp_path / "a.onnx").write_bytes(content)
     refused(tmp_path / "a.onnx")
-
-
-def test_absent_files_folders_and_files_too_large_for_the_format(tmp_path):
     refused(tmp_path / "absent.onnx")
     refused(tmp_path)
-    with open(tmp_path / "a.onnx", "wb") as file:
-        file.truncate(1 << 31)          # holes: no disk is needed
-    refused(tmp_path / "a.onnx", "2,147,483,648 bytes")
 
 
-def test_a_file_cut_off_anywhere_is_refused(good, tmp_path):
+def test_files_that_are_cut_off_or_too_large_for_the_format(good, tmp_path):
     content = good.read_bytes()
-    rng = np.random.default_rng(0)
-    for length in [1, 2, 50, len(content) - 1, len(content) // 2, *rng.integers(3, len(content), 9)]:
+    for length in (1, 2, 50, len(content) // 2, len(content) - 1):
         (tmp_path / "cut.onnx").write_bytes(content[:length])
         refused(tmp_path / "cut.onnx")
+    with open(tmp_path / "a.onnx", "wb") as file:
+        file.truncate(1 << 31)          # holes: no disk is needed
+    refused(tmp_path / "a.onnx")
 
 
 def outside_tensor(name):
