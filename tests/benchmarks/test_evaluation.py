@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The benchmark of the evaluation: what it measures, and that a missed bar is told."""
+"""The benchmark of the evaluation: all that it compares agree, and a missed bar is printed."""
 
 import numpy as np
 import pytest

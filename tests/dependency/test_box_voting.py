@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Box voting against hard suppression and against a literal version."""
+"""Box voting against a literal version."""
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What people do with detected faces: choose, crop, turn upright, draw, write."""
+"""What people do with detected faces: choose, crop, turn upright, write."""
 import json
 
 import cv2

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The protocol on arrays: against two literal readings of it, and what each row becomes."""
+"""The protocol on arrays: against the loops of the public ports, and what each row becomes."""
 import numpy as np
 import pytest
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The report page in a real browser: no complaint, no overflow on a phone, readable colours, controls that work."""
+"""The report page in a real browser: no complaint, no overflow on a phone, controls that work."""
 import os
 import shutil
 
@@ -73,7 +73,7 @@ def visible(page, selector):
 
 @pytest.mark.parametrize("name", ["one", "two", "hostile", "bare"])
 @pytest.mark.parametrize("width, scheme", [(1280, "light"), (390, "dark")])
-def test_fits_and_can_be_read(open_page, pages, name, width, scheme):
+def test_fits_the_window(open_page, pages, name, width, scheme):
     page = open_page(pages[name], width, color_scheme=scheme)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == (
