@@ -42,11 +42,6 @@ def test_metadata_is_read_under_the_key_of_today_and_of_older_files(good, tmp_pa
     assert metadata["model"] == "centerface" and metadata["input"]["mean"] == [100.0] * 3
 
 
-def test_a_file_of_another_project_has_no_metadata(good, tmp_path):
-    path = changed(good, tmp_path / "a.onnx", lambda model: model.ClearField("metadata_props"))
-    assert metadata_of(read_model(path), path) is None
-
-
 @pytest.mark.parametrize("content", [b"", b"hello, this is text\n", b"PK\x03\x04junk", bytes(100), b"\x08\x08"])
 def test_files_that_are_not_onnx(good, tmp_path, content):
     (tmp_path / "a.onnx").write_bytes(content)
