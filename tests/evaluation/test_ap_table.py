@@ -29,6 +29,11 @@ def test_filters_exclude_rows():
     assert subset_floors(0.5, 0, 0, 1.2) == {"easy": 0.5, "sum": 1.2} and subset_floors(0, 0, 0, 0) is None
 
 
+def test_a_subset_without_faces_does_not_decide():
+    best = find_best([row("a", .5, NAN, .2), row("b", .4, NAN, .5)])
+    assert best["easy"].name == "a" and best["sum"].name == "b"
+
+
 def test_the_table_has_both_thresholds_side_by_side():
     lines = format_table(ROWS).splitlines()
     assert lines[0].split() == ["IoU", "0.5", "IoU", "0.4"]

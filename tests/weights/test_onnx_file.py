@@ -43,14 +43,14 @@ def test_metadata_is_read_under_the_key_of_today_and_of_older_files(good, tmp_pa
 
 
 @pytest.mark.parametrize("content", [b"", b"hello, this is text\n", b"PK\x03\x04junk", bytes(100), b"\x08\x08"])
-def test_files_that_are_not_onnx(good, tmp_path, content):
+def test_files_that_are_not_onnx(tmp_path, content):
     (tmp_path / "a.onnx").write_bytes(content)
     refused(tmp_path / "a.onnx")
+
+
+def test_files_that_are_absent_cut_off_or_too_large_for_the_format(good, tmp_path):
     refused(tmp_path / "absent.onnx")
     refused(tmp_path)
-
-
-def test_files_that_are_cut_off_or_too_large_for_the_format(good, tmp_path):
     content = good.read_bytes()
     for length in (1, 2, 50, len(content) // 2, len(content) - 1):
         (tmp_path / "cut.onnx").write_bytes(content[:length])
