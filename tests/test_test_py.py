@@ -85,7 +85,7 @@ def test_only_existing_tests_and_scores_what_is_there(entry, split, capsys):
 
 
 def test_a_real_network_scores_the_same_in_either_runtime(split):
-    """The whole way in a process of its own, by ONNX Runtime without MindSpore; two of four checkpoints are unusable."""
+    """The whole way in a process of its own, by ONNX Runtime without MindSpore; two of four checkpoints are bad."""
     pytest.importorskip("onnxruntime")
     for seed in (1, 2):
         make_checkpoint(split.model / f"0-{seed}_{seed * 9}.ckpt", seed)

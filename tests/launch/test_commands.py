@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The commands of msrun, mpirun and a rank table, held against what these tools document."""
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -45,10 +46,20 @@ def test_the_words_of_mpirun(tmp_path):
     assert not {"-H", "-x"} & set(alone.words)
 
 
+needs_mpirun = pytest.mark.skipif(not shutil.which("mpirun"), reason="no mpirun here: apt-get install openmpi-bin")
+
+
+@needs_mpirun
+def test_mpirun_itself_documents_the_options():
+    text = subprocess.run(["mpirun", "--allow-run-as-root", "--help", "full"], stdout=subprocess.PIPE, text=True,
+                          check=False).stdout
+    for option in ("--allow-run-as-root", "-n", "--bind-to", "-H", "-x"):
+        assert re.search(rf"(^|[\s|]){option}([\s|]|$)", text, re.MULTILINE), option
+
+
+@needs_mpirun
 @pytest.mark.parametrize("cores", [0, 1])
 def test_processes_of_mpirun_log_and_know_their_device(tmp_path, cores):
-    if not shutil.which("mpirun"):
-        pytest.skip("no mpirun here: apt-get install openmpi-bin")
     program = tmp_path / "my program.py"
     program.write_text("import os, sys\nprint(os.environ['DEVICE_ID'], len(os.sched_getaffinity(0)), sys.argv[1])\n")
     command, = mpirun(Job([str(program), "a b"], 2, tmp_path / "my logs", cores=cores))
