@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What both `setup.py` files share: compile one Cython file beside its source, with the flags that keep it
+"""What both `setup.py` files share: compile Cython files beside their sources, with flags that keep results
 bit-exact.
 
     python dependency/evaluate/setup.py install                    # from any directory
@@ -52,20 +52,20 @@ class Install(Command):
         self.run_command("build_ext")
 
 
-def build(folder: Path, module: str) -> None:
-    """Run the setuptools command line for `<folder>/<module>.pyx`.
+def build(folder: Path, *modules: str) -> None:
+    """Run the setuptools command line for `<folder>/<module>.pyx` of every module.
 
     Args:
-        folder: where the source is and the compiled module goes; it becomes the working directory.
-        module: the module's name without suffix.
+        folder: where the sources are and the compiled modules go; it becomes the working directory.
+        modules: their names without suffix.
     """
     os.chdir(folder)
-    extension = Extension(module, [f"{module}.pyx"])
+    extensions = [Extension(module, [f"{module}.pyx"]) for module in modules]
     setup(
-        name=f"facedet-{module.replace('_', '-')}",
+        name=f"facedet-{modules[0].replace('_', '-')}",
         version="0.1.0",
         packages=[],
         py_modules=[],
-        ext_modules=cythonize([extension], language_level=3),
+        ext_modules=cythonize(extensions, language_level=3),
         cmdclass={"build_ext": BuildExt, "install": Install},
     )

@@ -16,11 +16,14 @@
 """
 from __future__ import annotations
 
+import importlib
 import json
 import logging
 import math
 from collections.abc import Iterable, Mapping
+from functools import cache
 from pathlib import Path, PurePosixPath
+from types import ModuleType
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -35,8 +38,6 @@ ROW = "a row is `x y w h score` in pixels, five finite numbers or more"
 LANDMARK_ROW = ("a row with landmarks is `x y w h score` and ten coordinates in pixels: write the predictions with "
                 "test.py --save_landmarks 1")
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-POWERS_OF_TEN = 10.0 ** np.arange(23)                # those that float64 holds exactly
-LARGEST_EXACT = 2 ** 53
 
 
 class Detections(Protocol):
@@ -205,46 +206,21 @@ def parse_prediction(content: bytes, path: str | Path, columns: int = BOX_COLUMN
     """
     name, _, content_after_name = content.partition(b"\n")
     count, _, body = content_after_name.partition(b"\n")
-    if len(name.split()) == 1 and count.strip().isdigit():
-        rows = _parse_decimals(body, columns)
+    compiled = _compiled_parser()
+    if compiled is not None and len(name.split()) == 1 and count.strip().isdigit():
+        rows = compiled.parse_decimal_rows(body, columns)
         if rows is not None:
             return Prediction(rows, int(count))
     return _parse_lines(content, path, columns)
 
 
-def _parse_decimals(body: bytes, columns: int) -> np.ndarray | None:
-    """Parse lines of plain decimal numbers such as `-12.5`, equally many a line, all of them at once.
-
-    Without the decimal points the text is a list of integers, which NumPy parses three times as fast as floats; an
-    integer below 2^53 divided by a power of ten up to 10^22 is rounded once, so the result has the bits of `float`.
-
-    Returns:
-        [N, columns] float64; None when the text holds anything else, which `_parse_lines` reads or refuses.
-    """
-    if not body.strip():
-        return np.empty((0, columns))
-    text = b"\n" + body.replace(b"\r\n", b"\n") + b"\n"
-    if text.translate(None, b"0123456789.- \t\n"):
+@cache
+def _compiled_parser() -> ModuleType | None:
+    """Import the compiled parser of rows; None where it is not built: reading then takes some ten times as long."""
+    try:
+        return importlib.import_module("dependency.evaluate.decimal_rows")
+    except ImportError:
         return None
-    characters = np.frombuffer(text, np.uint8)
-    is_digit = characters >= ord("0")
-    is_blank = characters <= ord(" ")
-    number_ends = np.flatnonzero(is_blank[1:] & ~is_blank[:-1]) + 1
-    numbers_before_line_end = np.searchsorted(number_ends, np.flatnonzero(characters == ord("\n")), side="right")
-    line_widths = set(np.diff(numbers_before_line_end).tolist()) - {0}
-    minuses = np.flatnonzero(characters == ord("-"))
-    points = np.flatnonzero(characters == ord("."))
-    number_of_point = np.searchsorted(number_ends, points)
-    if (len(line_widths) > 1 or min(line_widths) < columns
-            or not (is_blank[minuses - 1] & is_digit[minuses + 1]).all()
-            or not is_digit[points - 1].all() or not np.diff(number_of_point).all()):
-        return None
-    integers = np.fromstring(text.translate(None, b"."), np.int64, sep=" ")
-    decimals = np.zeros(len(number_ends), np.int64)
-    decimals[number_of_point] = number_ends[number_of_point] - points - 1
-    if not -LARGEST_EXACT < integers.min() <= integers.max() < LARGEST_EXACT or decimals.max() >= len(POWERS_OF_TEN):
-        return None
-    return (integers / POWERS_OF_TEN[decimals]).reshape(-1, line_widths.pop())[:, :columns]
 
 
 def _parse_lines(content: bytes, path: str | Path, columns: int) -> Prediction:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Compile `box_overlaps.pyx` beside its source: `python setup.py install`, or `build_ext --inplace`."""
+"""Compile `box_overlaps.pyx` and `decimal_rows.pyx` beside their sources: `python setup.py install`, or `build_ext --inplace`."""
 import sys
 from pathlib import Path
 
@@ -8,4 +8,4 @@ FOLDER = Path(__file__).resolve().parent
 if __name__ == "__main__":
     sys.path.insert(0, str(FOLDER.parents[1]))
     from dependency.build_extension import build
-    build(FOLDER, "box_overlaps")
+    build(FOLDER, "box_overlaps", "decimal_rows")
