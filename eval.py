@@ -27,7 +27,7 @@ from typing import Any
 
 from easydict import EasyDict
 
-from dependency.centernet.src.lib.detectors.rules import IOU, numbers
+from dependency.centernet.src.lib.detectors.option_rules import IOU, numbers
 from dependency.errors import InputError
 from dependency.evaluate.eval import IOU_THRESHOLDS
 from dependency.evaluate.ground_truth import load_ground_truth

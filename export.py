@@ -20,7 +20,7 @@ from dataclasses import replace
 
 from easydict import EasyDict
 
-from dependency.centernet.src.lib.detectors.rules import LARGEST_SIDE, SIZE, whole
+from dependency.centernet.src.lib.detectors.option_rules import LARGEST_SIDE, SIZE, whole
 from dependency.errors import InputError
 from src.cli.arguments import Parser, refuse_idle
 from src.cli.options import Option, Table, convert

@@ -20,7 +20,7 @@ import signal
 import sys
 from pathlib import Path
 
-from dependency.centernet.src.lib.detectors.rules import DETECTOR, FLAG, INFERENCE, SIZE, number, whole
+from dependency.centernet.src.lib.detectors.option_rules import DETECTOR, FLAG, INFERENCE, SIZE, number, whole
 from dependency.errors import InputError
 from src.cli.arguments import Parser, refuse_idle
 from src.cli.options import Option, Table

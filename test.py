@@ -30,7 +30,7 @@ def main(argv: list[str] | None = None) -> int:
     from src.evaluation.predict import detector_loader, predict_checkpoints
     from src.evaluation.processes import predict_shards, split_work
     from src.evaluation.scoring import CheckpointScores
-    from src.evaluation.split import check_folder, list_images
+    from src.evaluation.split_images import check_folder, list_images
     save_dir = Path(cfg.save_dir)
     candidates = keep_existing(find_checkpoints(cfg, names))
     images = list_images(cfg.ground_truth_mat, cfg.data_dir, cfg.only_existing)

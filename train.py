@@ -28,7 +28,7 @@ from src.cli.arguments import parse
 from src.cli.program import run
 from src.common import device, log
 from src.common.log import LOGGER
-from src.training import run_file
+from src.training import restart_file
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -60,9 +60,9 @@ def train(name: str, cfg: Any, ranks: Any) -> None:
     rank, world_size = ranks.rank, ranks.world_size
     settings = model.run_settings(cfg, rank, world_size, ranks.share(time.strftime("%Y-%m-%d_time_%H_%M_%S")))
     # Under a launcher every process has its own console file, and the end of a failed one's is shown.
-    log.setup(0 if run_file.is_launched() else rank, keep=True)
+    log.setup(0 if restart_file.is_launched() else rank, keep=True)
     LOGGER.info("training %s on %s", name, device.describe(world_size))
-    restarted = ranks.share(run_file.newest_checkpoint())
+    restarted = ranks.share(restart_file.newest_checkpoint())
     if restarted:
         LOGGER.info("started again: goes on from %s", restarted)
         settings = replace(settings, resume=restarted)

@@ -4,7 +4,7 @@
     python -m benchmarks.evaluation --pred output/centerface/999 --gt dataset/centerface/ground_truth
 
 Three programs score one tree: eval.py with the compiled overlaps, eval.py with their NumPy twin, and
-benchmarks/literal_port.py, the loops of the public Python ports.  eval.py reports two IoU thresholds, the port
+benchmarks/reference_evaluation.py, the loops of the public Python ports.  eval.py reports two IoU thresholds, the port
 one.  CPU seconds are user and system time of the process from its start to its end, the least of a few runs
 (the port runs once, for up to a minute); one thread each, since nothing here uses more and idle threads of
 a linear algebra library would be counted.  Exits with 1 when a bar is missed or an average precision differs.
@@ -55,7 +55,7 @@ def measure(command: list[str], folder: Path, repeat: int) -> Cost:
 def _run_once(command: list[str], folder: Path) -> Cost:
     report = folder / "report.json"
     report.unlink(missing_ok=True)
-    if "benchmarks.literal_port" not in command:
+    if "benchmarks.reference_evaluation" not in command:
         command = [*command, "--json", str(report)]
     start = os.times().elapsed
     with open(folder / "output.txt", "w+", encoding="utf-8") as output:
@@ -111,7 +111,7 @@ def main(argv: list[str] | None = None) -> int:
         costs = {program: measure([*command, *places], Path(folder), repeat) for program, command, repeat in (
             ("eval.py, compiled", ["eval.py"], args.repeat),
             ("eval.py, Python", ["-c", WITHOUT_COMPILED], args.repeat),
-            ("literal port", ["-m", "benchmarks.literal_port"], 1))}
+            ("literal port", ["-m", "benchmarks.reference_evaluation"], 1))}
     lines, missed = compare(costs)
     print("\n".join([*lines, *(f"missed: {line}" for line in missed)]))
     return 1 if missed else 0

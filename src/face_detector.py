@@ -22,7 +22,7 @@ import numpy as np
 
 from dependency.centernet.src.lib.detectors.base_detector import BaseDetector
 from dependency.centernet.src.lib.detectors.faces import Face, Faces
-from dependency.centernet.src.lib.detectors.rules import INFERENCE, ORIGINAL, Size
+from dependency.centernet.src.lib.detectors.option_rules import INFERENCE, ORIGINAL, Size
 from dependency.centernet.src.lib.utils.image import shrink
 from dependency.centernet.src.lib.utils.image_file import MAX_PIXELS, as_bgr, find_images, read_photo
 from dependency.errors import InputError

@@ -16,7 +16,7 @@ from typing import Any, Callable, Protocol
 
 import numpy as np
 
-from dependency.centernet.src.lib.detectors.rules import Rule
+from dependency.centernet.src.lib.detectors.option_rules import Rule
 from dependency.errors import InputError
 from src.cli.arguments import Parser, read_yaml
 from src.cli.options import Presets, Table, flat, suggest

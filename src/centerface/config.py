@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The training options of CenterFace: names and defaults of the manual's train.py and config.py, and a few more."""
-from dependency.centernet.src.lib.detectors.rules import numbers, whole, wholes
+from dependency.centernet.src.lib.detectors.option_rules import numbers, whole, wholes
 from src.cli.options import Option, Presets, Table
 from src.common.device import TARGETS
 from src.training.lr_schedule import SCHEDULES

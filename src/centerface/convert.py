@@ -21,7 +21,7 @@ import numpy as np
 
 from dependency.errors import InputError
 from src.centerface.layers import BACKBONE, NETWORK_INPUT, change_input, tensor_shapes
-from src.centerface.release import read_release, unfold
+from src.centerface.released_weights import read_release, unfold
 from src.centerface.torch_names import key_name, key_shapes, name_map, torch_name
 from src.common.log import LOGGER
 from src.weights.checkpoint import load_report

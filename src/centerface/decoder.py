@@ -13,7 +13,7 @@ from typing import Callable
 import cv2
 import numpy as np
 
-from src.inference.rows import MAX_LOG_SIZE, require_finite
+from src.inference.detection_rows import MAX_LOG_SIZE, require_finite
 
 CELL = 4
 LANDMARKS = 5

@@ -15,7 +15,7 @@ import numpy as np
 from mindspore import Tensor, nn
 
 from src.centerface.layers import BACKBONE, HEADS, layers
-from src.inference.cells import cells_of, convolution, set_normal, set_uniform
+from src.inference.layer_cells import cells_of, convolution, set_normal, set_uniform
 from src.training.batch_norm import freeze_statistics
 from src.weights.layers import Layer
 

@@ -13,8 +13,8 @@ import numpy as np
 
 from src.centerface.decoder import CELL, LANDMARKS
 from src.centerface.layers import HEADS, LAST, layers
+from src.inference.detection_rows import MAX_LOG_SIZE
 from src.inference.onnx_builder import Dims, GraphBuilder, row_outputs
-from src.inference.rows import MAX_LOG_SIZE
 from src.weights.layers import Layer
 
 

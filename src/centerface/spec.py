@@ -57,7 +57,7 @@ def onnx_graph(metadata: Metadata, tensors: Tensors, **options: int) -> Any:
 
 def read_foreign_onnx(path: Path) -> tuple[Tensors, Metadata]:
     """(tensors, metadata) of the authors' centerface.onnx; InputError for any other file."""
-    from src.centerface.release import read_release
+    from src.centerface.released_weights import read_release
     return read_release(path)
 
 

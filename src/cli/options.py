@@ -18,7 +18,7 @@ from typing import Any
 
 from easydict import EasyDict
 
-from dependency.centernet.src.lib.detectors.rules import FLAG, LARGEST, LARGEST_WHOLE, TEXT, Rule
+from dependency.centernet.src.lib.detectors.option_rules import FLAG, LARGEST, LARGEST_WHOLE, TEXT, Rule
 from dependency.errors import InputError
 
 BOOLEANS = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}

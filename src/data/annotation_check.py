@@ -17,8 +17,8 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
+from dependency.centernet.src.lib.datasets.dataset.annotation_problems import Problem, face_faults
 from dependency.centernet.src.lib.datasets.dataset.coco_hp import Record
-from dependency.centernet.src.lib.datasets.dataset.faults import Problem, face_faults
 from dependency.centernet.src.lib.utils.image_file import UPRIGHT, read_header, read_image
 from dependency.errors import InputError
 from src.data.annotation_formats import Annotations, parse

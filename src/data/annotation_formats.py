@@ -15,8 +15,8 @@ from typing import Callable, NamedTuple
 
 import numpy as np
 
+from dependency.centernet.src.lib.datasets.dataset.annotation_problems import Problem, image_name
 from dependency.centernet.src.lib.datasets.dataset.coco_hp import Record, make_record, read_coco
-from dependency.centernet.src.lib.datasets.dataset.faults import Problem, image_name
 from dependency.centernet.src.lib.utils.image_file import IMAGE_SUFFIXES
 from dependency.errors import InputError
 from dependency.evaluate.fddb.files import SUFFIX, parse_ellipse, read_entries

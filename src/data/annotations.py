@@ -15,14 +15,14 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from dependency.centernet.src.lib.datasets.dataset.coco_hp import Record, write_coco
-from dependency.centernet.src.lib.datasets.dataset.faults import (
+from dependency.centernet.src.lib.datasets.dataset.annotation_problems import (
     face_faults,
     raise_problems,
     repair_hint,
     short_number,
     xywh_numbers,
 )
+from dependency.centernet.src.lib.datasets.dataset.coco_hp import Record, write_coco
 from dependency.centernet.src.lib.utils.image_file import read_header
 from dependency.errors import InputError
 from dependency.files import atomic_write

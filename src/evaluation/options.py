@@ -6,7 +6,7 @@
 """
 from typing import Any
 
-from dependency.centernet.src.lib.detectors import rules
+from dependency.centernet.src.lib.detectors import option_rules
 from src.cli.options import Option, Table
 from src.common.device import RUNTIMES, TARGETS
 from src.models import MODELS
@@ -15,25 +15,25 @@ from src.models import MODELS
 DETECTOR: dict[str, Option] = {
     "test_size": Option(None, "Size of the images: 'original'; the longer side in pixels, as 832; shorter side / "
                               "maximum of the longer one, as 1600/2176; or 'vga' (longer side 640) (default: the "
-                              "metadata's, else 832 as in the manual).", rule=rules.SIZE, metavar="SIZE"),
+                              "metadata's, else 832 as in the manual).", rule=option_rules.SIZE, metavar="SIZE"),
     "pad": Option(None, "Padding of the image: none; 32 = right and below up to multiples of 32; square = right and "
                         "below up to a square; centre = all around up to a square (default: the metadata's, else "
-                        "centre where --test_size is a number and 32 elsewhere).", rule=rules.PAD),
+                        "centre where --test_size is a number and 32 elsewhere).", rule=option_rules.PAD),
     "test_scales": Option([1.0], "Multi-scale testing: scale factors relative to --test_size, as 0.5,1,1.5; "
                                  "0.3125,0.5,0.6875,0.875,1.0625 of 1600/2176 are RetinaFace's usual five.",
-                          rule=rules.DETECTOR["test_scales"]),
+                          rule=option_rules.DETECTOR["test_scales"]),
     "flip_test": Option(False, "Also test the mirrored image and merge the detections."),
     "nms": Option(None, "Suppression of duplicates; vote = hard, and each box becomes the mean of those it removes "
-                        "(default: the metadata's, else soft).", rule=rules.DETECTOR["nms"]),
+                        "(default: the metadata's, else soft).", rule=option_rules.DETECTOR["nms"]),
     "nms_iou": Option(None, "Overlap above which hard and vote remove the weaker box; soft NMS is the manual's "
                             "Gaussian, which has none (default: the metadata's, else 0.5).",
-                      rule=rules.DETECTOR["nms_iou"]),
+                      rule=option_rules.DETECTOR["nms_iou"]),
     "top_k": Option(None, "Maximum number of detections per image; the manual's 200 loses 5 % of WIDER's hard faces "
-                          "(default: the metadata's, else 1000).", rule=rules.DETECTOR["top_k"]),
+                          "(default: the metadata's, else 1000).", rule=option_rules.DETECTOR["top_k"]),
     "score_threshold": Option(None, "Minimum score of a detection (default: the metadata's, else 0.005).",
-                              rule=rules.DETECTOR["score_threshold"]),
+                              rule=option_rules.DETECTOR["score_threshold"]),
     "peaks": Option(None, "CenterFace: 1 = only local maxima of the heatmap, 0 = every cell above the threshold "
-                          "(default: the metadata's, else 1).", rule=rules.FLAG),
+                          "(default: the metadata's, else 1).", rule=option_rules.FLAG),
 }
 
 OPTIONS: Table = {
@@ -80,7 +80,7 @@ OPTIONS: Table = {
                                        "on a CPU, with the same AP.", choices=RUNTIMES),
         "device_target": Option("auto", "Device to run on; auto = Ascend if there is one, else CPU.", choices=TARGETS),
         "batch_size": Option(1, "Images of one size per forward pass; gains nothing on a CPU.",
-                             rule=rules.INFERENCE["batch_size"]),
+                             rule=option_rules.INFERENCE["batch_size"]),
         "processes": Option(1, "Split the checkpoints across N processes, or the images where there are fewer "
                                "checkpoints; each has its own device (DEVICE_ID 0, 1, ..., on a CPU its part of the "
                                "cores).", low=1, high=1024),

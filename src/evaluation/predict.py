@@ -25,7 +25,7 @@ from dependency.evaluate.prediction_io import write_prediction
 from src.common.log import END_TEST, LOGGER, START_TEST, progress_bar
 from src.evaluation.checkpoints import Candidate, nothing_tested
 from src.evaluation.options import detector_options
-from src.evaluation.split import prediction_name
+from src.evaluation.split_images import prediction_name
 
 DECODED_AHEAD = 4
 # Images read ahead for each place of a batch, to find some of equal size.

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, Callable, NamedTuple
 
 from dependency.errors import InputError
-from src.cli.process_end import describe_exit
+from src.cli.exit_status import describe_exit
 from src.common import device, log
 from src.common.log import LOGGER, progress_bar
 from src.evaluation.checkpoints import Candidate, nothing_tested

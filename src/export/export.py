@@ -35,11 +35,11 @@ from src.export.verification import (
 )
 from src.inference.backend_base import BackendBase
 from src.inference.backends import open_backend
+from src.inference.detection_rows import ROW_OUTPUTS
 from src.inference.onnx_builder import INPUT, IR_VERSION, OPSET
-from src.inference.rows import ROW_OUTPUTS
 from src.models import Metadata
 from src.weights.checkpoint import set_parameters
-from src.weights.known_files import sha256_of
+from src.weights.file_hashes import sha256_of
 from src.weights.metadata import metadata_path
 from src.weights.network import Network, read_network
 

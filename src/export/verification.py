@@ -24,8 +24,8 @@ from dependency.evaluate.overlaps import box_overlaps
 from src.common.log import progress_bar
 from src.export.images import ImageSet
 from src.inference.backend_base import BackendBase
-from src.inference.fixed_size import FixedSizeDetector, fill_batch
-from src.inference.rows import ROW_OUTPUTS, join_rows
+from src.inference.detection_rows import ROW_OUTPUTS, join_rows
+from src.inference.fixed_size_detector import FixedSizeDetector, fill_batch
 from src.models import Metadata
 
 Sizes = tuple[int, int, int]

@@ -18,7 +18,7 @@ from dependency.errors import InputError
 from src.common.device import RUNTIMES
 from src.common.log import LOGGER
 from src.inference.backend_base import BackendBase
-from src.inference.fixed_size import FixedSizeDetector, fill_batch
+from src.inference.fixed_size_detector import FixedSizeDetector, fill_batch
 from src.models import Metadata
 from src.weights.onnx_file import is_onnx
 

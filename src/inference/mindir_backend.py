@@ -18,7 +18,7 @@ from dependency.errors import InputError
 from src.common import device
 from src.common.log import LOGGER
 from src.inference.backend_base import BackendBase, first_line
-from src.weights.known_files import sha256_of
+from src.weights.file_hashes import sha256_of
 from src.weights.metadata import REQUIRED, metadata_path, parse_metadata, spec_of
 
 

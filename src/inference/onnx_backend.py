@@ -18,8 +18,8 @@ from dependency.errors import InputError
 from src import models
 from src.common.log import LOGGER
 from src.inference.backend_base import BackendBase, first_line
+from src.inference.detection_rows import ROW_OUTPUTS, join_rows
 from src.inference.onnx_builder import INPUT
-from src.inference.rows import ROW_OUTPUTS, join_rows
 from src.models import Metadata, ModelSpec
 from src.weights.metadata import spec_of
 from src.weights.network import read_network

@@ -16,7 +16,7 @@ from typing import Any, Union
 
 import numpy as np
 
-from src.inference.rows import ROW_OUTPUTS
+from src.inference.detection_rows import ROW_OUTPUTS
 from src.weights.conversion import NORM_SUFFIXES
 from src.weights.layers import Layer
 from src.weights.metadata import METADATA_KEY

@@ -24,7 +24,7 @@ from typing import IO
 
 import psutil
 
-from src.cli.process_end import describe_exit
+from src.cli.exit_status import describe_exit
 from src.launch.commands import Command
 
 POLL = 0.1                  # seconds

@@ -8,7 +8,7 @@ the table, as in the manual.
 """
 from easydict import EasyDict
 
-from dependency.centernet.src.lib.detectors.rules import DETECTOR, INFERENCE, IOU, LARGEST_SIDE, numbers
+from dependency.centernet.src.lib.detectors.option_rules import DETECTOR, INFERENCE, IOU, LARGEST_SIDE, numbers
 from src.cli.options import Option, Presets, Table, defaults_of
 from src.common.device import RUNTIMES, TARGETS
 from src.retinaface.anchors import VARIANCE

@@ -41,7 +41,7 @@ from src.weights.conversion import (
     read_source,
     require_same_use,
 )
-from src.weights.known_files import sha256_of
+from src.weights.file_hashes import sha256_of
 
 OPTIONS = ("fold_input_norm",)
 PROJECT = "Pytorch_Retinaface"

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from dependency.errors import InputError
-from src.inference.rows import MAX_LOG_SIZE, require_finite
+from src.inference.detection_rows import MAX_LOG_SIZE, require_finite
 from src.retinaface.anchors import VARIANCE, decode_bbox, decode_landm, prior_box
 
 Output = Sequence[np.ndarray]

@@ -26,7 +26,7 @@ from dependency.evaluate.results import Report
 from src.common.log import LOGGER
 from src.evaluation.options import detector_options
 from src.evaluation.predict import detect_images
-from src.evaluation.split import MATS, list_images, prediction_name
+from src.evaluation.split_images import MATS, list_images, prediction_name
 from src.retinaface.spec import backbone_name
 from src.weights.checkpoint import list_checkpoints
 

@@ -17,7 +17,7 @@ import numpy as np
 from mindspore import Tensor, nn, ops
 
 from dependency.errors import InputError
-from src.inference.cells import cells_of, convolution, set_normal, set_uniform
+from src.inference.layer_cells import cells_of, convolution, set_normal, set_uniform
 from src.retinaface.layers import ANCHORS_PER_CELL, BACKBONES, HEADS, LEVELS, backbone_layers, detector_layers
 from src.training.batch_norm import freeze_statistics
 from src.weights.layers import Layer

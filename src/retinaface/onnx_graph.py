@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from src.inference.detection_rows import MAX_LOG_SIZE
 from src.inference.onnx_builder import INPUT, GraphBuilder, row_outputs
-from src.inference.rows import MAX_LOG_SIZE
 from src.retinaface.anchors import MIN_SIZES, POINTS, STEPS, VARIANCE
 from src.retinaface.layers import ANCHORS_PER_CELL, BACKBONES, HEADS, backbone_layers, detector_layers
 from src.weights.layers import Layer

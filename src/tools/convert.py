@@ -31,13 +31,13 @@ from typing import Any
 
 from easydict import EasyDict
 
-from dependency.centernet.src.lib.detectors.rules import FLAG
+from dependency.centernet.src.lib.detectors.option_rules import FLAG
 from dependency.errors import InputError
 from dependency.files import atomic_write
 from src.cli.arguments import Parser
 from src.cli.options import Option, Table
 from src.cli.program import run
-from src.weights import checkpoint, known_files
+from src.weights import checkpoint, file_hashes
 from src.weights.conversion import TORCH_SUFFIXES, read_source, save_torch
 
 # Each offers recognises(names), convert(source, part, **options), OPTIONS (the names of those options), to_torch(path).
@@ -77,7 +77,7 @@ def main(argv: list[str] | None = None) -> int:
     if args.out.suffix.lower() in TORCH_SUFFIXES:
         _to_torch(args, source, converter, options)
         return 0
-    description = known_files.describe(source)
+    description = file_hashes.describe(source)
     converted = converter.convert(source, args.part, **options)
     checkpoint.save(args.out, converted.tensors, converted.metadata)
     metadata_file = args.out.with_name(f"{args.out.stem}.metadata.json")

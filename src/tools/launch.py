@@ -23,7 +23,7 @@ from pathlib import Path
 
 from easydict import EasyDict
 
-from dependency.centernet.src.lib.detectors.rules import whole
+from dependency.centernet.src.lib.detectors.option_rules import whole
 from dependency.errors import InputError
 from src.cli.arguments import Parser
 from src.cli.options import Option, Table
@@ -32,7 +32,7 @@ from src.launch.commands import Command, Job, mpirun, msrun, rank_table
 from src.launch.hosts import find_hosts, free_port
 from src.launch.watch import Attempt, StopSignal, say
 from src.tools.hccl_tools import table_servers
-from src.training import run_file
+from src.training import restart_file
 
 LAUNCHERS = ("auto", "msrun", "mpirun", "rank_table")
 BAD_INPUT = 2               # the status of a program whose input is wrong: it would fail again
@@ -147,11 +147,11 @@ def run_attempts(args: EasyDict, job: Job, servers: Servers) -> int:
         if attempt == 0:
             checkpoint_file = folder / "checkpoint.txt"
         else:
-            checkpoint = run_file.newest_checkpoint(str(checkpoint_file))
+            checkpoint = restart_file.newest_checkpoint(str(checkpoint_file))
             say(f"attempt {attempt + 1} of {args.max_restarts + 1}, " + (
                 f"goes on from {checkpoint}" if checkpoint else "from the start: there is no checkpoint yet"))
         port = job.port if args.master_port or job.hosts.count > 1 else free_port()
-        environment = {**job.environment, run_file.VARIABLE: str(checkpoint_file)}
+        environment = {**job.environment, restart_file.VARIABLE: str(checkpoint_file)}
         commands = build_commands(args, replace(job, log_dir=folder, port=port, environment=environment), servers)
         say(f"starting {job.local_size} processes by {args.launcher}; logs: {folder}")
         if job.hosts.rank:

@@ -24,7 +24,7 @@ import numpy as np
 from easydict import EasyDict
 
 from dependency.centernet.src.lib.datasets.dataset.coco_hp import Record
-from dependency.centernet.src.lib.detectors.rules import LARGEST_SIDE, one_of
+from dependency.centernet.src.lib.detectors.option_rules import LARGEST_SIDE, one_of
 from dependency.errors import InputError
 from src.cli.arguments import Parser
 from src.cli.options import Option, Table

@@ -28,7 +28,7 @@ from src.common.log import LOGGER
 from src.data.loader import Batch, DataError
 from src.data.sampler import SamplePlan
 from src.data.training_set import BadImages
-from src.training import run_file
+from src.training import restart_file
 from src.training.distributed import ALONE, Ranks
 from src.training.resume import save_state
 from src.training.settings import RunFiles, RunSettings
@@ -142,7 +142,7 @@ class Trainer:
                    {"epoch": self._epoch(done), "step": done, "steps_per_epoch": self.plan.steps_per_epoch,
                     "batch": self.plan.batch, "group": self.plan.world_size, "seed": self.plan.seed,
                     "images": self.plan.count})
-        run_file.record(path)
+        restart_file.record(path)
         self.saved.append(path)
         while 0 < self.settings.keep < len(self.saved):
             self.saved.pop(0).unlink(missing_ok=True)

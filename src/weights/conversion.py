@@ -17,7 +17,7 @@ from dependency.files import atomic_write
 from src.common.log import LOGGER
 from src.weights import checkpoint
 from src.weights.checkpoint import LoadReport
-from src.weights.known_files import require_hash_in_name
+from src.weights.file_hashes import require_hash_in_name
 from src.weights.onnx_file import is_onnx
 from src.weights.torch_file import is_torch_file, read_tensors
 

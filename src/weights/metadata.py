@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from dependency.centernet.src.lib.detectors.rules import (
+from dependency.centernet.src.lib.detectors.option_rules import (
     DETECTOR,
     PAD,
     SIZES,

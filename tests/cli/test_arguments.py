@@ -2,7 +2,7 @@
 """Command lines and YAML files: spellings, precedence, and what is wrong named in one line."""
 import pytest
 
-from dependency.centernet.src.lib.detectors.rules import number, whole, wholes
+from dependency.centernet.src.lib.detectors.option_rules import number, whole, wholes
 from dependency.errors import InputError
 from src.cli.arguments import Parser, parse, refuse_idle
 from src.cli.options import Option, flat

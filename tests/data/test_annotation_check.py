@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from dependency.centernet.src.lib.datasets.dataset.annotation_problems import KINDS
 from dependency.centernet.src.lib.datasets.dataset.coco_hp import Record
-from dependency.centernet.src.lib.datasets.dataset.faults import KINDS
 from dependency.errors import InputError
 from src.data.annotations import merge, read_annotations, repair, validate
 from tests.data.annotation_files import SEEN, row, same

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from dependency.centernet.src.lib.datasets.dataset.annotation_problems import short_number, xywh_numbers
 from dependency.centernet.src.lib.datasets.dataset.coco_hp import Record, make_record, read_coco, write_coco
-from dependency.centernet.src.lib.datasets.dataset.faults import short_number, xywh_numbers
 from dependency.errors import InputError
 from tests.data.annotation_files import same
 

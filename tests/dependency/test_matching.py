@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from benchmarks import literal_port
+from benchmarks import reference_evaluation
 from dependency.errors import InputError
 from dependency.evaluate import matching
 from dependency.evaluate.ground_truth import SUBSETS, TruthImage
@@ -27,8 +27,8 @@ def ap_of(matches, images, subset, iou):
 
 @pytest.mark.parametrize("seed", range(2))
 def test_equals_the_literal_port(seed, monkeypatch):
-    """The loops of the public ports (benchmarks/literal_port.py), with 40 thresholds of 1000 to be quick."""
-    monkeypatch.setattr(literal_port, "STEPS", 40)
+    """The loops of the public ports (benchmarks/reference_evaluation.py), with 40 thresholds of 1000 to be quick."""
+    monkeypatch.setattr(reference_evaluation, "STEPS", 40)
     monkeypatch.setattr(matching, "THRESHOLDS", 1 - (np.arange(40) + 1) / 40)
     rng, compared = np.random.default_rng(100 + seed), 0
     for _ in range(300):
@@ -42,16 +42,16 @@ def test_equals_the_literal_port(seed, monkeypatch):
         # The port begins its search for the ends at 1 and 0: scores must reach below and above.
         tree["e"]["ends"] = np.array([[0, 0, 0, 0, min(of_image[:, 4].min() for of_image in rows)],
                                       [0, 0, 0, 0, max(of_image[:, 4].max() for of_image in rows)]])
-        literal_port.scale(tree)
+        reference_evaluation.scale(tree)
         totals = np.zeros((40, 2))
         for number, (boxes, kept) in enumerate(images):
             counts = np.isin(np.arange(len(boxes)), kept[subset]).astype(int)
             of_image = tree["e"][str(number)]
             if len(boxes):
-                totals += literal_port.count_image(
-                    of_image, *literal_port.match_rows(of_image, boxes.astype(float), counts, iou))
+                totals += reference_evaluation.count_image(
+                    of_image, *reference_evaluation.match_rows(of_image, boxes.astype(float), counts, iou))
         with np.errstate(invalid="ignore"):
-            expected = literal_port.area(totals[:, 1] / faces, totals[:, 1] / totals[:, 0])
+            expected = reference_evaluation.area(totals[:, 1] / faces, totals[:, 1] / totals[:, 0])
         assert ap_of(matches, images, subset, iou) == pytest.approx(expected, abs=1e-9)
         compared += 1
     assert compared > 200

@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from benchmarks import literal_port
+from benchmarks import reference_evaluation
 from dependency.errors import InputError
 from dependency.evaluate import eval as wider
 from dependency.evaluate.ground_truth import SUBSETS, load_ground_truth, write_ground_truth
@@ -55,7 +55,7 @@ def test_equals_the_literal_port(tmp_path):
         report = wider.evaluate(pred, gt, (0.5, 0.3))
         json.dumps(report_to_dict(report, curves=True), allow_nan=False)
         for iou in (0.5, 0.3):
-            expected = literal_port.evaluate(pred, gt, iou)
+            expected = reference_evaluation.evaluate(pred, gt, iou)
             for subset in SUBSETS:
                 if report.faces[subset]:
                     assert report.ap[iou][subset] == pytest.approx(expected[subset], abs=1e-9)
@@ -173,4 +173,4 @@ def test_published_result(published):
 @pytest.mark.soak
 def test_published_result_equals_the_literal_port(published):
     report = wider.evaluate(*published, iou_thresholds=(0.5,))
-    assert report.ap[0.5] == pytest.approx(literal_port.evaluate(*published), abs=1e-9)
+    assert report.ap[0.5] == pytest.approx(reference_evaluation.evaluate(*published), abs=1e-9)

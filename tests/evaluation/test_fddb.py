@@ -8,7 +8,7 @@ from dependency.errors import InputError
 from dependency.evaluate.fddb.protocol import evaluate_fddb
 from src.data.annotations import read_annotations, validate
 from src.evaluation.predict import predict_images
-from src.evaluation.split import check_folder, list_images, split_files
+from src.evaluation.split_images import check_folder, list_images, split_files
 from tests.small_wider import BOX, SquareDetector
 
 NAMES = {1: ["2002/08/11/big/img_591", "2002/08/26/big/img_265"], 2: ["2003/01/02/big/img_7"]}

@@ -11,7 +11,7 @@ from src.cli.options import defaults_of
 from src.evaluation.checkpoints import Candidate, find_checkpoints, keep_existing
 from src.evaluation.options import OPTIONS
 from src.evaluation.predict import detect_images, predict_checkpoints, predict_images
-from src.evaluation.split import check_folder, list_images, prediction_name
+from src.evaluation.split_images import check_folder, list_images, prediction_name
 from tests.small_wider import BOX, IMAGES, SquareDetector, make_split
 
 

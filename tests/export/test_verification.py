@@ -10,7 +10,7 @@ from dependency.evaluate.ground_truth import load_ground_truth
 from src.centerface import spec
 from src.export.images import Image, ImageSet
 from src.export.verification import EXACT, INT8, average_precision, compare, format_report, judge
-from src.inference.rows import ROW_OUTPUTS, join_rows
+from src.inference.detection_rows import ROW_OUTPUTS, join_rows
 from tests.small_wider import make_split
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from dependency.errors import InputError
 from src.inference.backends import build_detector, new_backend, open_backend
-from src.inference.fixed_size import FixedSizeDetector, fill_batch
+from src.inference.fixed_size_detector import FixedSizeDetector, fill_batch
 from src.inference.onnx_backend import OnnxBackend
 from src.retinaface.spec import DEFAULT_METADATA
 from src.weights import checkpoint

@@ -12,7 +12,7 @@ from src.retinaface.convert import convert, read_backbone, recognises, to_torch
 from src.retinaface.layers import BACKBONES, NETWORK_INPUT, from_torch, our_name, tensor_shapes
 from src.weights import checkpoint
 from src.weights.conversion import TORCHVISION_INPUT, read_source
-from src.weights.known_files import sha256_of
+from src.weights.file_hashes import sha256_of
 from src.weights.torch_file import read_tensors
 from tests.retinaface.reference_network import NumpyOperators
 from tests.retinaface.weights import assert_equal, mindface, pytorch, random_tensors

@@ -18,7 +18,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from src.training import run_file
+from src.training import restart_file
 
 
 def catch(seconds, text):
@@ -50,9 +50,9 @@ def main() -> int:
         elif action == "child":
             subprocess.Popen([sys.executable, "-c", f"import time; time.sleep({text})"])
         elif action == "record":
-            run_file.record(Path(text))
+            restart_file.record(Path(text))
         elif action == "newest":
-            print(run_file.newest_checkpoint(), flush=True)
+            print(restart_file.newest_checkpoint(), flush=True)
         elif action == "until":
             while not Path(text).exists():
                 time.sleep(0.02)

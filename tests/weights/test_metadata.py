@@ -8,7 +8,7 @@ import pytest
 
 from dependency.errors import InputError
 from src import models
-from src.centerface.release import RELEASE_INPUT
+from src.centerface.released_weights import RELEASE_INPUT
 from src.inference.backends import build_detector
 from src.retinaface.layers import BACKBONES
 from src.weights import checkpoint

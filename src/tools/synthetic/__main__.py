@@ -15,7 +15,7 @@ from pathlib import Path
 
 from easydict import EasyDict
 
-from dependency.centernet.src.lib.detectors.rules import whole
+from dependency.centernet.src.lib.detectors.option_rules import whole
 from dependency.errors import InputError
 from src.cli.arguments import Parser
 from src.cli.options import Option, Table

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from benchmarks import literal_port
+from benchmarks import reference_evaluation
 from dependency.evaluate.report.flags import FLAGS, LEVELS
 from dependency.evaluate.report.groups import HEIGHTS, align_groups, group_faces, height_name
 from dependency.evaluate.report.outcomes import find_outcomes
@@ -11,7 +11,7 @@ from tests.dependency.scored_sets import flags_for, random_images, scored_set
 
 
 def literal_group(images, scores, members, answers, iou):
-    """(AP, faces) of a group by the loops of the public ports (benchmarks/literal_port.py).
+    """(AP, faces) of a group by the loops of the public ports (benchmarks/reference_evaluation.py).
 
     members(image, face) says who is in the group, answers(image, row) for which false alarms the group does.
     """
@@ -21,15 +21,15 @@ def literal_group(images, scores, members, answers, iou):
         faces += counts.sum()
         if len(boxes):
             scaled = np.column_stack([rows[:, :4], scores[i]])
-            found, proposals = literal_port.match_rows(scaled, boxes.astype(float), counts, iou)
+            found, proposals = reference_evaluation.match_rows(scaled, boxes.astype(float), counts, iou)
             hits = np.diff(found, prepend=0) > 0
             neutral = [not hits[row] and not answers(i, row) for row in range(len(rows))]
             proposals[neutral] = -1
-            totals += literal_port.count_image(scaled, found, proposals)
+            totals += reference_evaluation.count_image(scaled, found, proposals)
     if not faces:
         return None, 0
     with np.errstate(invalid="ignore"):
-        return literal_port.area(totals[:, 1] / faces, totals[:, 1] / totals[:, 0]), faces
+        return reference_evaluation.area(totals[:, 1] / faces, totals[:, 1] / totals[:, 0]), faces
 
 
 def group_rules(images, levels):

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dependency.centernet.src.lib.datasets.dataset.faults import (
+from dependency.centernet.src.lib.datasets.dataset.annotation_problems import (
     Problem,
     face_faults,
     image_name,

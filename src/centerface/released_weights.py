@@ -22,7 +22,7 @@ from dependency.errors import InputError
 from src.centerface.layers import NETWORK_INPUT, change_input, layers
 from src.common.log import LOGGER
 from src.weights.conversion import NORM_SUFFIXES
-from src.weights.known_files import CENTERFACE_ONNX, sha256_of
+from src.weights.file_hashes import CENTERFACE_ONNX, sha256_of
 from src.weights.onnx_file import read_model
 
 HEAD_CONV = 24

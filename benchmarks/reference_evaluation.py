@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The WIDER FACE evaluation as the public Python ports compute it, row by row and threshold by threshold.
 
-    python -m benchmarks.literal_port --pred output/centerface/999 --gt dataset/centerface/ground_truth
+    python -m benchmarks.reference_evaluation --pred output/centerface/999 --gt dataset/centerface/ground_truth
 
 What benchmarks/evaluation.py compares with, and nothing else: our own writing of the published procedure, loops
 included (3 subsets x every image x 1000 thresholds), with the compiled overlap matrix where it is built.  It

@@ -5,7 +5,7 @@ import hashlib
 import pytest
 
 from dependency.errors import InputError
-from src.weights.known_files import describe, require_hash_in_name
+from src.weights.file_hashes import describe, require_hash_in_name
 
 CONTENT = b"x" * 3_000_001
 DIGEST = hashlib.sha256(CONTENT).hexdigest()

