@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Compile `box_overlaps.pyx` and `decimal_rows.pyx` beside their sources: `python setup.py install`, or `build_ext --inplace`."""
+"""Compile `box_overlaps.pyx` and `decimal_rows.pyx` beside their sources: `python setup.py install`."""
 import sys
 from pathlib import Path
 

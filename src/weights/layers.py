@@ -4,7 +4,7 @@
     Layer("base.conv1", "base.bn1", (64, 3, 7, 7), stride=2, activation="relu").kernel     ->   7
     tensor_shapes(layers)["base.bn1.gamma"]                                                ->   (64,)
 
-The MindSpore cells (src/inference/layer_cells.py) and the ONNX graph (src/inference/onnx_builder.py) are built from them.
+`src/inference/layer_cells.py` makes the MindSpore cells of them, `src/inference/onnx_builder.py` the ONNX graph.
 """
 from __future__ import annotations
 
