@@ -30,7 +30,8 @@ def _disc(size: int, tone: np.ndarray, rng: Rng, pattern: float = 0.0) -> tuple[
 
 
 def _ball(image: np.ndarray, rng: Rng, x: float, y: float, size: float) -> None:
-    picture, alpha = _disc(max(4, int(size)), colour(rng, 0.3, 0.9, 0.8), rng, rng.choice([0.0, 3.0, 5.0]))
+    picture, alpha = _disc(max(4, int(size)), colour(rng, 0.3, 0.9, 0.8), rng,
+                           float(rng.choice([0.0, 3.0, 5.0])))
     paste(image, picture, alpha, int(x - size / 2), int(y - size / 2))
 
 

@@ -83,7 +83,7 @@ class BaseDetector:
         self.test_scales, self.fill = tuple(test_scales), tuple(fill)
         self.test_size = parse_size(test_size)
         self.pad = choose_pad(pad, self.test_size)
-        if self.test_size != ORIGINAL and np.max(self.test_size) * max(test_scales) > LARGEST_SIDE:
+        if longest_side(self.test_size) * max(test_scales) > LARGEST_SIDE:
             raise InputError(f"test_scales {list(test_scales)} of test_size {test_size}: larger than {LARGEST_SIDE} "
                              "pixels; give smaller ones")
 
@@ -114,7 +114,7 @@ class BaseDetector:
         """Make the network's input uint8 [H, W, 3]; returns it with the place of the image on it."""
         factor = scale * fit(image.shape[:2], self.test_size)
         if self.pad in ("square", "centre"):
-            largest = max(image.shape[:2]) if self.test_size == ORIGINAL else np.max(self.test_size)
+            largest = longest_side(self.test_size) or max(image.shape[:2])
             side = round_up(largest * scale, STRIDE)
             if self.pad == "centre":
                 return letterbox(image, side, self.fill)
@@ -170,6 +170,13 @@ def choose_pad(pad: str | None, test_size: Size) -> str:
     if pad == "centre" and not isinstance(test_size, int):
         raise InputError("pad 'centre' fits the image into a square: it needs --test_size with one side, as 832")
     return pad
+
+
+def longest_side(test_size: Size) -> int:
+    """Return the longest side that a (parsed) size allows, 0 for "original"."""
+    if isinstance(test_size, str):
+        return 0
+    return max(test_size) if isinstance(test_size, tuple) else test_size
 
 
 def fit(shape: tuple[int, int], test_size: Size) -> float:
