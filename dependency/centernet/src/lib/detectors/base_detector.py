@@ -16,7 +16,7 @@ import numpy as np
 
 from dependency.centernet.src.lib.detectors.box_voting import vote
 from dependency.centernet.src.lib.detectors.faces import Faces
-from dependency.centernet.src.lib.detectors.option_rules import DETECTOR, LARGEST_SIDE, ORIGINAL, PAD, Size, parse_size
+from dependency.centernet.src.lib.detectors.option_rules import DETECTOR, LARGEST_SIDE, PAD, Size, parse_size
 from dependency.centernet.src.lib.external.suppress import nms, soft_nms
 from dependency.centernet.src.lib.utils.image import (
     BLACK,
