@@ -118,7 +118,9 @@ class _Source:
     def __init__(self, path: Path, name: str):
         self._av = av = _import_av()
         try:
-            self._container = av.open(str(path), metadata_errors="ignore")
+            # For titles that are not UTF-8; PyAV 19 has no such argument and reads them anyway.
+            lenient = {"metadata_errors": "ignore"} if int(av.__version__.split(".")[0]) < 19 else {}
+            self._container = av.open(str(path), **lenient)
         except (av.FFmpegError, OSError) as error:
             raise InputError(f"{name}: not a video that FFmpeg can read ({error.strerror or error})") from error
         stream = self._container.streams.best("video")
