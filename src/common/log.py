@@ -28,6 +28,7 @@ END_EPOCH = "==========end epoch==============="
 END_TRAINING = "==========end training==============="
 START_TEST = "==========start eval==============="
 END_TEST = "==========end testing==============="
+SECONDS_BETWEEN_LINES = 10.0
 
 
 class _WarnsOnce:
@@ -89,12 +90,29 @@ def write_to(path: Path) -> None:
     LOGGER.addHandler(file)
 
 
-def progress_bar(total: int | None, unit: str, title: str, shown: bool = True) -> tqdm:
-    """A bar with the remaining time on a terminal; nothing where standard error is a file, or if not `shown`.
+class ProgressBar(tqdm):
+    """A bar on a terminal; where standard error is a file, log lines."""
+
+    def display(self, msg: str | None = None, pos: int | None = None) -> bool:
+        """Show the state; tqdm calls it every `mininterval` seconds."""
+        if sys.stderr.isatty():
+            return super().display(msg, pos)
+        if self.n and msg is None:
+            LOGGER.info("%s", self)
+        return True
+
+
+def progress_bar(total: int | None, unit: str, title: str, shown: bool = True) -> ProgressBar:
+    """Make a bar with the remaining time; where standard error is a file, a log line every ten seconds instead.
 
     Args:
         total: number of them; None or 0: unknown, which shows count and speed only.
         unit: what is counted, plural.
+        shown: False shows neither.
     """
-    return tqdm(total=total or None, desc=title, unit=f" {unit}", mininterval=0.5, leave=False,
-                disable=None if shown else True)
+    if sys.stderr.isatty():
+        seconds, line = 0.5, None
+    else:
+        seconds, line = SECONDS_BETWEEN_LINES, "{desc}: {n_fmt} of {total_fmt}, {rate_fmt}, {remaining} left"
+    return ProgressBar(total=total or None, desc=title, unit=f" {unit}", leave=False, disable=not shown,
+                       mininterval=seconds, bar_format=line)

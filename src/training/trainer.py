@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 import time
 from collections.abc import Generator, Sequence
 from contextlib import closing
@@ -99,7 +100,9 @@ class Trainer:
         bad_images = BadImages(self.describe)
         meter = EpochMeter(len(self.terms))
         total = self.plan.total_steps
-        bar = log.progress_bar(total - first_step, "steps", "training", shown=self.settings.log_every > 1)
+        # In a file the log lines of the steps say enough.
+        shown = self.settings.log_every > 1 and sys.stderr.isatty()
+        bar = log.progress_bar(total - first_step, "steps", "training", shown)
         with catch_stop_signals() as stop, bar, closing(batches):
             for done in range(first_step + 1, total + 1):
                 stop.listen()
