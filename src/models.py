@@ -82,10 +82,10 @@ class Samples(Protocol):
         """Number of images."""
 
     def __call__(self, index: int, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
-        """One sample; BadImageError where an image cannot be read."""
+        """Make one sample; raise BadImageError where an image cannot be read."""
 
     def describe(self, index: int) -> str:
-        """The image's name, for messages."""
+        """Return the image's name, for messages."""
 
 
 @dataclass(frozen=True)
@@ -113,12 +113,12 @@ class TrainingSpec:
 
 
 def spec(name: str) -> ModelSpec:
-    """The spec of a model; InputError for an unknown name."""
+    """Return the spec of a model; raise InputError for an unknown name."""
     return import_module(f"src.{_known(name)}.spec").SPEC
 
 
 def options(name: str) -> Table:
-    """The model's table of training options."""
+    """Return the model's table of training options."""
     return import_module(f"src.{_known(name)}.config").OPTIONS
 
 
@@ -128,7 +128,7 @@ def presets(name: str) -> Presets:
 
 
 def training(name: str) -> TrainingSpec:
-    """What training the model takes; imports MindSpore."""
+    """Return the `TrainingSpec` of a model: what training needs of it; this imports MindSpore."""
     return import_module(f"src.{_known(name)}.training").TRAINING
 
 

@@ -248,11 +248,11 @@ def _only(tensors: dict[str, np.ndarray], shapes: dict[str, tuple[int, ...]]) ->
 
 
 def _head_conv(tensors: dict[str, np.ndarray]) -> int:
-    """The number of channels of the pyramid; 64 where there is none."""
+    """Return the number of channels of the pyramid; 64 where the file has no pyramid."""
     return tensors[_WIDTH].shape[0] if _WIDTH in tensors else 64
 
 
 def _face_metadata(head_conv: int, source: str) -> dict[str, Any]:
-    """The metadata of a checkpoint that brings none: the manual's network."""
+    """Return the metadata for a checkpoint that has none of its own: those of the manual's network."""
     return {"model": "centerface", "options": {"head_conv": head_conv, "activation": "relu6"},
             "input": dict(NETWORK_INPUT), "decoder": "centerface", "source": source}

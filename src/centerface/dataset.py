@@ -63,11 +63,11 @@ class CenterFaceSamples:
         return len(self.records)
 
     def describe(self, index: int) -> str:
-        """The image's name."""
+        """Return the image's name."""
         return self.records[index].path
 
     def __call__(self, index: int, rng: np.random.Generator) -> tuple:
-        """One training sample: uint8 BGR image [S, S, 3] and its `CentreTargets`.
+        """Make one training sample: uint8 BGR image [S, S, 3] and its `CentreTargets`.
 
         Raises:
             BadImageError: an image in it cannot be read, of four if need be.
@@ -95,7 +95,7 @@ class CenterFaceSamples:
                     np.concatenate([view.ignore for view in views]))
 
     def _view(self, index: int, size: int, rng: np.random.Generator) -> View:
-        """A window of an image scaled to [size, size], mirrored or not; faces cut in half by its border are ignored."""
+        """Scale a window of an image to [size, size], perhaps mirrored; ignore faces whose centre is outside it."""
         record = self.records[index]
         image = read_training_image(self.image_dir, record.path, index)
         window = self._window(record, image.shape[:2], size, rng)
@@ -122,6 +122,9 @@ class CenterFaceSamples:
 
 
 def _centre_inside(boxes: np.ndarray, size: int) -> np.ndarray:
-    """[N] bool: a face cut by the window so far that its centre is outside is neither face nor background."""
+    """Check which boxes have their centre inside the window, [N] bool.
+
+    A face that the window cuts so far that its centre is outside is neither face nor background.
+    """
     centre = (boxes[:, :2] + boxes[:, 2:]) / 2
     return ((centre >= 0) & (centre < size)).all(axis=1)

@@ -76,7 +76,7 @@ DECODERS: dict[str, Callable[..., np.ndarray]] = {
 
 
 def _select(maps: Maps, top_k: int, score_threshold: float, peaks: bool) -> tuple[np.ndarray, ...]:
-    """(row [M], column [M], score [M], wh [M, 2], off [M, 2], kps [M, 10]) of the best cells, best first.
+    """Select the best cells, best first: row [M], column [M], score [M], wh [M, 2], off [M, 2], kps [M, 10].
 
     Equal scores come in order of the cell: the result does not depend on the sorting algorithm.
     """

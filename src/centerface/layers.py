@@ -33,7 +33,7 @@ _STEM_CHANNELS = 32
 
 
 def layers(head_conv: int = 64, activation: str = "relu6") -> list[Layer]:
-    """All 63 layers in the order in which the network computes them.
+    """List all 63 layers in the order in which the network computes them.
 
     Args:
         head_conv: channels of the pyramid.
@@ -67,12 +67,12 @@ def tensor_shapes(head_conv: int = 64, part: str = "all") -> Shapes:
 
 
 def change_input(tensors: Tensors, old: dict[str, Any], new: dict[str, Any]) -> Tensors:
-    """`conversion.change_input` for CenterFace's first layer; `tensors` have the names of `tensor_shapes`."""
+    """Apply `conversion.change_input` to CenterFace's first layer; `tensors` have the names of `tensor_shapes`."""
     return conversion.change_input(tensors, STEM, STEM_NORM, old, new)
 
 
 def _backbone(activation: str) -> tuple[list[Layer], list[tuple[str, ...]]]:
-    """The layers of MobileNetV2, and the names of the layers that are added up to the output of each stage."""
+    """List the layers of MobileNetV2, and for each stage the names of the layers whose sum is its output."""
     table = [Layer(STEM, STEM_NORM, (_STEM_CHANNELS, 3, 3, 3), 2, activation)]
     current: tuple[str, ...] = (STEM,)
     channels, stage_ends = _STEM_CHANNELS, []
@@ -91,7 +91,7 @@ def _backbone(activation: str) -> tuple[list[Layer], list[tuple[str, ...]]]:
 
 def _block(name: str, channels: int, out_channels: int, expansion: int, stride: int, activation: str,
            inputs: tuple[str, ...]) -> list[Layer]:
-    """An inverted residual: expand (unless expansion is 1), depthwise, project."""
+    """List the layers of an inverted residual: expand (unless expansion is 1), depthwise, project."""
     hidden, table, item = channels * expansion, [], 0
     if expansion != 1:
         expand = f"{name}.0.features"

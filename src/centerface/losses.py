@@ -78,7 +78,7 @@ def _smooth_l1(prediction: Tensor, target: Tensor) -> Tensor:
 
 
 def _gather(maps: Tensor, cells: Tensor) -> Tensor:
-    """[N, C, h, w] at cells [N, M] -> [N, M, C]."""
+    """Read maps [N, C, h, w] at the cells [N, M]; return the values [N, M, C]."""
     n, channels, height, width = maps.shape
     index = ops.broadcast_to(cells.expand_dims(1), (n, channels, cells.shape[1]))
     return ops.gather_elements(maps.reshape(n, channels, height * width), 2, index).transpose(0, 2, 1)

@@ -140,6 +140,6 @@ class CenterfaceMobilev2(nn.Cell):
 
 
 def _stage(rows: Iterable[Layer]) -> nn.SequentialCell:
-    """The blocks of a stage; a layer alone is the network's first convolution."""
+    """Build the blocks of a stage; a block of one layer is the network's first convolution."""
     blocks = [list(block) for _, block in groupby(rows, key=lambda layer: layer.name.split(".")[2])]
     return nn.SequentialCell([InvertedResidual(block) if len(block) > 1 else ConvBNReLU(*block) for block in blocks])

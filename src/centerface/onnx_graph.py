@@ -20,7 +20,7 @@ from src.weights.layers import Layer
 
 def build(metadata: dict[str, Any], tensors: dict[str, np.ndarray], names: Sequence[str], decode_rows: int = 0,
           **sizes: int) -> Any:
-    """The graph as an `onnx.ModelProto`.
+    """Build the graph as an `onnx.ModelProto`.
 
     Args:
         metadata: of the checkpoint.
@@ -43,7 +43,10 @@ def build(metadata: dict[str, Any], tensors: dict[str, np.ndarray], names: Seque
 
 
 def _network(graph: GraphBuilder, table: Sequence[Layer]) -> str:
-    """The four heads side by side, [batch, 15, rows, columns], before the sigmoid."""
+    """Add the network to the graph; return its four heads, before the sigmoid, side by side.
+
+    The result is [batch, 15, rows, columns].
+    """
     outputs: dict[tuple[str, ...], str] = {(): graph.images()}
     for layer in table:
         if layer.name not in HEADS:
@@ -52,7 +55,7 @@ def _network(graph: GraphBuilder, table: Sequence[Layer]) -> str:
 
 
 def _sum(graph: GraphBuilder, outputs: dict[tuple[str, ...], str], names: tuple[str, ...]) -> str:
-    """The sum of these layers' outputs; that of all but the last is the output of the block before."""
+    """Add up these layers' outputs; the sum of all but the last is the output of the block before."""
     if names not in outputs:
         outputs[names] = graph.op("Add", _sum(graph, outputs, names[:-1]), outputs[names[-1:]])
     return outputs[names]

@@ -161,7 +161,7 @@ def _read_model(path: str | Path) -> Any:
 
 
 def _convolutions(model: Any) -> list[Any]:
-    """The 63 convolutions, which stand in the order of our `layers`."""
+    """List the graph's 63 convolutions, which stand in the order of our `layers`."""
     return [node for node in model.graph.node if node.op_type in ("Conv", "ConvTranspose")]
 
 

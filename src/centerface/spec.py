@@ -26,7 +26,7 @@ DEFAULT_METADATA: Metadata = {
 
 
 def assumed_metadata(names: Iterable[str]) -> Metadata:
-    """The metadata of a file that has none: `DEFAULT_METADATA`, whatever its tensors' names."""
+    """Return the metadata for a file that has none: `DEFAULT_METADATA`, whatever its tensors' names."""
     del names
     return DEFAULT_METADATA
 
@@ -43,26 +43,26 @@ def tensor_shapes(metadata: Metadata) -> Shapes:
 
 
 def inference_cell(metadata: Metadata) -> Any:
-    """The MindSpore cell uint8 BGR [B, H, W, 3] -> hm, wh, off, kps."""
+    """Build the MindSpore cell: uint8 BGR [B, H, W, 3] -> hm, wh, off, kps."""
     from src.centerface.network import CenterfaceMobilev2
     from src.common.normalise import NormalisedNetwork
     return NormalisedNetwork(CenterfaceMobilev2(**network_options(metadata)), metadata["input"])
 
 
 def onnx_graph(metadata: Metadata, tensors: Tensors, **options: int) -> Any:
-    """The same network as an `onnx.ModelProto`; see `src.centerface.onnx_graph.build`."""
+    """Build the same network as an `onnx.ModelProto`; see `src.centerface.onnx_graph.build`."""
     from src.centerface.onnx_graph import build
     return build(metadata, tensors, OUTPUTS, **options)
 
 
 def read_foreign_onnx(path: Path) -> tuple[Tensors, Metadata]:
-    """(tensors, metadata) of the authors' centerface.onnx; InputError for any other file."""
+    """Read (tensors, metadata) from the authors' centerface.onnx; raise InputError for any other file."""
     from src.centerface.released_weights import read_release
     return read_release(path)
 
 
 def decoder(metadata: Metadata) -> Callable[..., np.ndarray]:
-    """The decoder that metadata names."""
+    """Return the decoder that the metadata names."""
     name = metadata["decoder"]
     if name not in DECODERS:
         raise InputError(f"the checkpoint's metadata names decoder '{name}': expected one of {', '.join(DECODERS)}")

@@ -25,7 +25,7 @@ _FACE_REPLACEMENTS = (("need_fp1", "feature_1"), ("need_fp2", "feature_2"), ("ne
 
 
 def torch_name(name: str) -> str:
-    """The PyTorch name of a tensor of a MindSpore MobileNetV2 or CenterFace."""
+    """Return the PyTorch name of a tensor of a MindSpore MobileNetV2 or CenterFace."""
     name = _CLASSIFIER.sub("classifier.1.", _KEY_PREFIXES.sub("", name))
     for old, new in ((".features", ""), *_FACE_REPLACEMENTS):
         name = name.replace(old, new)
@@ -34,12 +34,12 @@ def torch_name(name: str) -> str:
 
 
 def name_map(names: Iterable[str]) -> dict[str, str]:
-    """{PyTorch name: MindSpore name}; change `torch_name` where your PyTorch model has other names."""
+    """Return {PyTorch name: MindSpore name}; change `torch_name` where your PyTorch model has other names."""
     return {torch_name(name): name for name in names}
 
 
 def key_name(name: str) -> str:
-    """`base.need_fp2.0.conv.2.weight` -> `features.4.conv.2.weight`, the name in a MobileNetV2 checkpoint."""
+    """Name a tensor as a MobileNetV2 checkpoint does: `base.need_fp2.0.conv.2.weight` -> `features.4.conv.2.weight`."""
     _, stage, item, rest = name.split(".", 3)
     return f"features.{_STAGE_STARTS[stage] + int(item)}.{rest}"
 

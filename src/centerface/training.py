@@ -51,7 +51,7 @@ def run_settings(cfg: Any, rank: int, world_size: int, start_time: str) -> RunSe
 
 
 def build_samples(cfg: Any) -> CenterFaceSamples:
-    """The training samples that the options name; images without a usable face are left out.
+    """Read the training samples that the options name; leave out images without a usable face.
 
     Raises:
         InputError: a path does not exist, an annotation is bad, an annotated image is missing.
@@ -67,7 +67,7 @@ def build_samples(cfg: Any) -> CenterFaceSamples:
 
 
 def build_network(cfg: Any) -> CenterfaceMobilev2:
-    """The network with its initial weights, and the pretrained backbone where one is named."""
+    """Build the network with its initial weights; load the pretrained backbone where the options name one."""
     network = CenterfaceMobilev2(cfg.head_conv, cfg.activation, cfg.hm_bias, seed=cfg.seed)
     if cfg.backbone_bn == "frozen":
         network.base.freeze_statistics()
@@ -99,7 +99,7 @@ def build_loss_cell(cfg: Any, network: CenterfaceMobilev2, world_size: int = 1) 
 
 
 def build_picture(cfg: Any) -> Callable[[Sequence[np.ndarray], Path], None]:
-    """The function that draws a batch, `draw_batch`; it needs no options."""
+    """Return `draw_batch`, the function that draws a batch; it needs no options."""
     del cfg
     return draw_batch
 
@@ -118,7 +118,7 @@ def draw_batch(batch: Sequence[np.ndarray], path: Path) -> None:
 
 
 def target_faces(cells: np.ndarray, values: np.ndarray, weights: np.ndarray, grid: int) -> Faces:
-    """The faces that a sample's targets describe, in input pixels; landmarks without weight are zeros.
+    """Compute the faces that a sample's targets describe, in input pixels; landmarks without weight are zeros.
 
     Args:
         cells [M], values [M, 14], weights [M, 14]: see `CentreTargets`. grid: cells in a row.
@@ -146,7 +146,7 @@ def build_metadata(cfg: Any) -> Metadata:
 
 
 def _inside(name: str, path: str, data_dir: str) -> Path:
-    """The path as given, else inside data_dir."""
+    """Find a path: inside `data_dir`, else as it is given."""
     candidates = [Path(data_dir) / path] + ([Path(path)] if data_dir else [])
     for candidate in candidates:
         if candidate.exists():
@@ -156,7 +156,7 @@ def _inside(name: str, path: str, data_dir: str) -> Path:
 
 
 def _overlay(image: np.ndarray, heatmap: np.ndarray) -> np.ndarray:
-    """The image under its heatmap in red, ignored cells dark."""
+    """Blend the image with its heatmap in red, and darken ignored cells."""
     large = cv2.resize(heatmap, image.shape[1::-1], interpolation=cv2.INTER_NEAREST)[..., None]
     strength = 0.6 * large.clip(0, 1)
     blend = image * (1 - strength) + np.array([0, 0, 255], np.float32) * strength

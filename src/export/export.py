@@ -155,7 +155,7 @@ class Export:
         return text
 
     def _describe(self, network: Network, path: Path) -> dict[str, Any]:
-        """What the file's metadata says of the file itself."""
+        """Return the part of the metadata that describes the exported file itself."""
         network_input = network.metadata["input"]
         order = "turns BGR into RGB, " if network_input["channels"] == "RGB" else ""
         return {
@@ -202,7 +202,7 @@ class Export:
             yield np.repeat(detector.pre_process(image.pixels)[0][None], self.sizes[0] or 1, axis=0)
 
     def _report(self, metadata: Metadata) -> dict[str, Any]:
-        """The report of a file that is not compared; "why" says why it will not be."""
+        """Start the report: "not compared" so far; "why" gives the reason where the file will not be compared."""
         report = {"verdict": "not compared", **{key: metadata[key] for key in ("model", "options", "decoder")},
                   **metadata["export"]}
         if self.file_format == "ONNX":

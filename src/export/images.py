@@ -41,7 +41,7 @@ class ImageSet:
 
 
 def read_images(folder: str | Path, read: Callable[[Path], np.ndarray] = read_photo) -> ImageSet:
-    """The images of a folder and of those below it, by name; other files are ignored.
+    """Find the images of a folder and of its subfolders, sorted by name; ignore other files.
 
     Args:
         folder: the folder.

@@ -84,6 +84,6 @@ class _Reader:
         self._images = images
 
     def get_next(self) -> dict[str, Any] | None:
-        """The next input, None after the last."""
+        """Return the next input, None after the last."""
         image = next(self._images, None)
         return None if image is None else {INPUT: image}

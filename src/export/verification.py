@@ -158,7 +158,7 @@ def compare_speed(plain: BackendBase, int8: BackendBase, images: np.ndarray, rou
 
 def fitted_detector(network: Any, decode: Any, metadata: Metadata, sizes: Sizes, test_size: str, side_multiple: int,
                     score_threshold: float = STRONG, flip_test: bool = False) -> BaseDetector:
-    """The metadata's detector at one scale, for the size that a file takes, or at `test_size` where it takes any.
+    """Build the metadata's detector at one scale, for the file's own size, or for `test_size` if it takes any size.
 
     Args:
         network, decode, metadata: as `BaseDetector` and `build_detector` take them.
@@ -171,7 +171,7 @@ def fitted_detector(network: Any, decode: Any, metadata: Metadata, sizes: Sizes,
 
 
 def format_report(file_name: str, report: dict[str, Any]) -> str:
-    """A report (see `Export.run`) as text: what was written, how to feed it, how near it is to the checkpoint."""
+    """Format a report (see `Export.run`) as text: what was written, how to feed it, how near the checkpoint it is."""
     network_input, dims = report["input"], ("batch", "height", "width", "")
     kind = [report["format"], *(f"{name} {report[name]}" for name in ("opset", "ir_version") if name in report)]
     content = "faces, best first, in pixels of the input" if report["decode_rows"] else f"raw, for {report['decoder']}"
@@ -218,7 +218,7 @@ class _Recorder:
 
 
 def _differences(ours: _Recorder, theirs: _Recorder) -> list[tuple[str, float]]:
-    """(output, largest difference) of what both networks gave last; InputError for other shapes."""
+    """List (output, largest difference) of what both networks gave last; raise InputError if the shapes differ."""
     if theirs.decode is join_rows:
         return _row_differences(ours, theirs)
     shapes = [each.shape for each in ours.outputs], [each.shape for each in theirs.outputs]
@@ -229,7 +229,7 @@ def _differences(ours: _Recorder, theirs: _Recorder) -> list[tuple[str, float]]:
 
 
 def _row_differences(ours: _Recorder, theirs: _Recorder) -> list[tuple[str, float]]:
-    """The same of a graph that decodes itself: all scores in their order, boxes and landmarks of strong rows.
+    """Compare a graph that decodes itself: all scores in their order, boxes and landmarks of strong rows.
 
     Rows of almost equal score may change places: a strong row is compared with that of the nearest box.
     """
@@ -264,7 +264,7 @@ def _count_faces(counts: dict[str, Any], image: str, ours: Faces, theirs: Faces,
 
 
 def _detector(network: Any, decode: Any, metadata: Metadata, sizes: Sizes, options: dict[str, Any]) -> BaseDetector:
-    """The metadata's detector with these options, for the size that a file takes, if it takes one only."""
+    """Build the metadata's detector with these options, for the file's own size if it takes only one."""
     _, height, width = sizes
     arguments = {**metadata.get("detect", {}), **options}
     if height and width:

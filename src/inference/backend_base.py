@@ -61,5 +61,5 @@ def require_size(shape: tuple[int, ...], sizes: tuple[int, int, int], multiple: 
 
 
 def first_line(error: Exception) -> str:
-    """The first line of a runtime's error message."""
+    """Return the first line of a runtime's error message, at most 200 characters."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

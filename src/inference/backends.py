@@ -27,7 +27,7 @@ BACKENDS = ("auto", *RUNTIMES)
 
 def new_backend(kind: str, model: str = "centerface", device_target: str = "auto", device_id: int | None = None,
                 threads: int | None = None) -> BackendBase:
-    """A backend for checkpoints that has loaded none yet.
+    """Make a backend for checkpoints; it has loaded none yet.
 
     Args:
         kind: one of BACKENDS; "auto" is "mindspore".
@@ -46,7 +46,7 @@ def new_backend(kind: str, model: str = "centerface", device_target: str = "auto
 
 def open_backend(path: str | Path, backend: str = "auto", model: str = "centerface", device_target: str = "auto",
                  device_id: int | None = None, threads: int | None = None) -> BackendBase:
-    """The backend that runs a file, with the file loaded; arguments as `new_backend`.
+    """Load a file into the backend that runs it; arguments as `new_backend`.
 
     Raises:
         InputError: no such file, another format, damaged, or not to be run by this backend.
@@ -69,7 +69,7 @@ def open_backend(path: str | Path, backend: str = "auto", model: str = "centerfa
 
 
 def build_detector(backend: BackendBase, metadata: Metadata, **options: Any) -> BaseDetector:
-    """The detector that metadata describes.
+    """Build the detector that the metadata describes.
 
     Args:
         backend: the network, loaded from a file with this metadata.

@@ -20,7 +20,7 @@ SLOPE = 0.1
 
 
 def convolution(layer: Layer) -> nn.Cell:
-    """The convolution alone."""
+    """Build the layer's convolution alone."""
     if layer.transposed:
         return nn.Conv2dTranspose(layer.in_channels, layer.channels, layer.kernel, layer.stride, pad_mode="pad",
                                   padding=0)
@@ -29,7 +29,7 @@ def convolution(layer: Layer) -> nn.Cell:
 
 
 def cells_of(layer: Layer) -> list[nn.Cell]:
-    """The convolution, its normalisation and its activation; what the layer lacks is left out."""
+    """Build the layer's convolution, normalisation and activation; leave out what the layer does not have."""
     cells = [convolution(layer)]
     if layer.norm is not None:
         cells.append(nn.BatchNorm2d(layer.channels, eps=layer.eps, momentum=0.9))
@@ -39,7 +39,7 @@ def cells_of(layer: Layer) -> list[nn.Cell]:
 
 
 def activation(name: str) -> nn.Cell:
-    """The activation of a `Layer`."""
+    """Build the activation of a `Layer` from its name."""
     if name == "leaky":
         return nn.LeakyReLU(SLOPE)
     return {"relu": nn.ReLU, "relu6": nn.ReLU6, "sigmoid": nn.Sigmoid}[name]()

@@ -91,7 +91,7 @@ class OnnxBackend(BackendBase):
                              f"({first_line(error)}); export the checkpoint again, or give smaller images") from error
 
     def _read(self, path: Path) -> tuple[ModelSpec, Metadata, Any]:
-        """(spec, metadata, `onnx.ModelProto`) of a file of any of the three kinds."""
+        """Read (spec, metadata, `onnx.ModelProto`) from a file of any of the three kinds."""
         if not is_onnx(path):
             spec, metadata, tensors = read_network(path, self._model)
             return spec, metadata, spec.onnx_graph(metadata, tensors)

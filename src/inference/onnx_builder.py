@@ -52,7 +52,7 @@ class GraphBuilder:
         self._first = True
 
     def images(self) -> str:
-        """The input as float32 [batch, 3, height, width] BGR, the mean subtracted.
+        """Turn the input into float32 [batch, 3, height, width] BGR and subtract the mean.
 
         The order of channels and the division by std go into the first convolution. The mean cannot: that convolution
         pads with zeros, which stand for the mean colour.
@@ -94,7 +94,10 @@ class GraphBuilder:
         return self.activate(x, layer.activation)
 
     def heads(self, x: str, layers: Sequence[str], order: Sequence[int] | None = None) -> str:
-        """The 1x1 convolutions `layers` as one; `order` rearranges their output channels, counted through."""
+        """Add the 1x1 convolutions `layers` as one convolution.
+
+        `order` lists output channels, numbered through all the layers, in the order in which they come out.
+        """
         name = f"{HEADS}.{layers[0]}"
         weight = np.concatenate([self._tensors[f"{layer}.weight"] for layer in layers])
         bias = np.concatenate([self._tensors[f"{layer}.bias"] for layer in layers])
@@ -102,12 +105,15 @@ class GraphBuilder:
         return self._conv(x, name, weight[chosen], bias[chosen])
 
     def best(self, scores: str, rows: int) -> tuple[str, str]:
-        """(values, positions) of the highest of [batch, M], best first, of equal ones the first; at most `rows`."""
+        """Select the highest of scores [batch, M], at most `rows` of them: (values, positions).
+
+        The best comes first; of equal scores, the one at the lower position.
+        """
         count = self.op("Min", self.op("Shape", scores, start=1), self.constant(np.array([rows])))
         return tuple(self.op("TopK", scores, count, outputs=2, axis=1))
 
     def rows_of(self, table: str, positions: str) -> str:
-        """Rows [batch, N, C] of a table [batch, M, C] at positions [batch, N]."""
+        """Select the rows [batch, N, C] of a table [batch, M, C] at positions [batch, N]."""
         return self.op("GatherND", table, self.op("Unsqueeze", positions, self.constant(np.array([2]))), batch_dims=1)
 
     def points(self, x: str, y: str) -> str:
@@ -117,11 +123,11 @@ class GraphBuilder:
         return self.floats(pair)
 
     def floats(self, x: str) -> str:
-        """The values as float32."""
+        """Cast the values to float32."""
         return self.op("Cast", x, to=self._onnx.TensorProto.FLOAT)
 
     def boxes(self, centres: str, sizes: str) -> tuple[str, str]:
-        """(boxes xyxy [batch, N, 4], their corners at the top left) of centres and sizes [batch, N, 2]."""
+        """Compute (boxes xyxy [batch, N, 4], their top left corners) from centres and sizes [batch, N, 2]."""
         halves = self.op("Mul", sizes, self.constant(np.float32(0.5)))
         top_left = self.op("Sub", centres, halves)
         return self.op("Concat", top_left, self.op("Add", centres, halves), axis=2), top_left
@@ -198,6 +204,6 @@ class GraphBuilder:
 
 
 def row_outputs(values: Sequence[str]) -> dict[str, tuple[str, Dims]]:
-    """The outputs of a graph that decodes itself, for `finish`: boxes, scores and landmarks are its `values`."""
+    """Name the outputs of a graph that decodes itself, for `finish`; `values` are its boxes, scores and landmarks."""
     dims: tuple[Dims, ...] = ["batch", "faces", 4], ["batch", "faces"], ["batch", "faces", 5, 2]
     return dict(zip(ROW_OUTPUTS, zip(values, dims)))

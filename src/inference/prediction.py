@@ -128,7 +128,7 @@ def predict_photos(detector: Any, items: Sequence[Item], out: Path, sheet: str |
 
 
 def describe(faces: Faces) -> str:
-    """How many faces, and the best score."""
+    """Say how many faces there are, and the best score."""
     best = f", best score {faces.scores[0]:.3f}" if len(faces) else ""
     return f"{len(faces)} face{'' if len(faces) == 1 else 's'}{best}"
 

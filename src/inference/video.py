@@ -43,7 +43,7 @@ class Frame(NamedTuple):
 
 
 def is_video(path: Path) -> bool:
-    """Whether this is a file that is named as a video."""
+    """Check whether this is an existing file with the suffix of a video."""
     return path.suffix.lower() in VIDEO_SUFFIXES and path.is_file()
 
 
@@ -141,7 +141,7 @@ class _Source:
         self._container.close()
 
     def __iter__(self) -> Iterator[Any]:
-        """A `Frame`, or a packet of sound with its time from the first frame on; the first is a frame."""
+        """Yield `Frame`s, and packets of sound with their time counted from the first frame; a frame comes first."""
         waiting: list[Any] = []
         for packet in self._packets():
             if packet.stream == self._stream:
@@ -185,7 +185,7 @@ class _Source:
         return packet
 
     def _declared_end(self) -> float:
-        """In seconds; 0 where the file does not say when its pictures end."""
+        """Return the time in seconds at which the pictures end; 0 where the file does not say."""
         if self._stream.duration or self._stream.frames:
             return float(max((self._stream.duration or 0) * self.clock, self._stream.frames / self.rate))
         text = self._stream.metadata.get("DURATION", "")           # Matroska's, hours:minutes:seconds
@@ -280,14 +280,14 @@ class VideoWriter:
         self._container.close()
 
     def _add_stream(self, width: int, height: int) -> Any:
-        """A stream of H.264, whose sides are even."""
+        """Add a stream of H.264; its sides are made even."""
         stream = self._container.add_stream("h264", rate=self._rate, options=ENCODER)
         stream.width, stream.height, stream.pix_fmt = width + width % 2, height + height % 2, "yuv420p"
         stream.codec_context.time_base = self._clock
         return stream
 
     def _add_sound_stream(self, source: Any) -> tuple[Any, bool]:
-        """A stream of sound, and whether packets are copied into it."""
+        """Add a stream of sound; return it, and whether packets are copied into it (else they are encoded again)."""
         name = source.codec_context.codec.canonical_name
         if name in self._container.supported_codecs and not name.startswith("pcm_"):    # which few players play in MP4
             return self._container.add_stream_from_template(source), True

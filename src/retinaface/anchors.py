@@ -58,7 +58,7 @@ def anchor_count(image_size: int | Sequence[int]) -> int:
 
 
 def square_side(count: int) -> int | None:
-    """The side of the largest square input with `count` anchors; None when no square up to 4096 has so many."""
+    """Find the side of the largest square input with `count` anchors; None when no square up to 4096 has so many."""
     sides = range(STEPS[0], LARGEST_SIDE + 1, STEPS[0])
     return next((side for side in sides if anchor_count(side) == count), None)
 

@@ -127,13 +127,16 @@ def _table(values: np.ndarray) -> np.ndarray:
 
 
 def _cut_out(image: np.ndarray, window: Window) -> np.ndarray:
-    """The part of the image that the window shows."""
+    """Cut out the part of the image that the window shows."""
     x, y, side = window
     return image[max(0, y):y + side, max(0, x):x + side]
 
 
 def _fill_square(part: np.ndarray, window: Window) -> np.ndarray:
-    """The window's square, the mean colour where there is no image; after the colours so that it stays the mean."""
+    """Extend the part to the window's square with the mean colour.
+
+    Do this after the changes of colour, so that the border stays the mean colour.
+    """
     left, top = max(0, int(-window.x)), max(0, int(-window.y))
     bottom, right = int(window.side) - top - part.shape[0], int(window.side) - left - part.shape[1]
     return cv2.copyMakeBorder(part, top, bottom, left, right, cv2.BORDER_CONSTANT, value=NETWORK_INPUT["mean"])
@@ -146,7 +149,7 @@ def _resample(image: np.ndarray, size: int, rng: np.random.Generator) -> np.ndar
 
 
 def _seen(record: Record, window: Window, size: int) -> Record:
-    """The faces in the window, in pixels of the input."""
+    """Return the faces that the window shows, in pixels of the input."""
     boxes = to_window(record.boxes.reshape(-1, 2, 2), window, size).reshape(-1, 4)
     centres = (boxes[:, :2] + boxes[:, 2:]) / 2
     centred = ((centres >= 0) & (centres < size)).all(axis=1)

@@ -57,7 +57,7 @@ class SampleOptions(Augmentation):
 
     @classmethod
     def of(cls, cfg: Mapping[str, Any]) -> SampleOptions:
-        """The options that `cfg` names, with the defaults here for what it leaves out, as the manual's config does."""
+        """Read the options from `cfg`; use the defaults here for what it leaves out, as the manual's config does."""
         found = {name: cfg[name] for name in cls.__dataclass_fields__ if name in cfg}
         found["crop_choice"] = tuple(cfg.get("crop_choice") or ()) or None
         if "variance" in found:
@@ -75,11 +75,11 @@ class RetinaFaceSamples:
         return len(self.records)
 
     def describe(self, index: int) -> str:
-        """The image's name."""
+        """Return the image's name."""
         return self.records[index].path
 
     def __call__(self, index: int, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
-        """One sample: uint8 BGR image [S, S, 3]; loc [N, 4], conf [N], landm [N, 10] as `match` gives them.
+        """Make one sample: uint8 BGR image [S, S, 3]; loc [N, 4], conf [N], landm [N, 10] as `match` gives them.
 
         Raises:
             BadImageError: the image cannot be read.
@@ -94,7 +94,7 @@ class RetinaFaceSamples:
 
 
 def face_labels(record: Record, min_face: float = 0.0) -> np.ndarray:
-    """[N] int32: 1 = all five landmarks are known, -1 = not, IGNORED = neither face nor background."""
+    """Label each face, [N] int32: 1 = all five landmarks known, -1 = not all, IGNORED = neither face nor background."""
     longer = (record.boxes[:, 2:] - record.boxes[:, :2]).max(axis=1, initial=0)
     labels = np.where((record.visibility > 0).all(axis=1), 1, -1)
     return np.where(record.ignore | (longer < min_face), IGNORED, labels).astype(np.int32)
@@ -103,7 +103,7 @@ def face_labels(record: Record, min_face: float = 0.0) -> np.ndarray:
 def create_dataset(data_dir: str | Path, cfg: Mapping[str, Any], batch_size: int = 32, repeat_num: int = 1,
                    shuffle: bool = True, multiprocessing: bool = True, num_worker: int = 4,
                    is_distribute: bool = False) -> Any:
-    """A `mindspore.dataset` of one epoch, repeated, as the manual's "How to use" builds it.
+    """Create a `mindspore.dataset` of one epoch, repeated, as the manual's "How to use" builds it.
 
     A sample depends on cfg['seed'], the epoch and the image alone, not on the number of workers. Every iterator over
     the dataset starts with the first epoch's samples; give it `num_epochs`, as `Model.train` does, to go on.

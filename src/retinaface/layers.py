@@ -74,7 +74,7 @@ _NORM_NAMES = {torch: ours for ours, torch in TORCH_NORM_NAMES.items()}
 
 
 def backbone_of(names: Iterable[str]) -> str | None:
-    """Which backbone the tensors of these names belong to; None where they hold the first layer of neither."""
+    """Find the backbone whose first layer is among these tensor names; None unless it is exactly one."""
     names = set(names)
     matching = [name for name, backbone in BACKBONES.items() if f"{backbone.stem}.weight" in names]
     return matching[0] if len(matching) == 1 else None
@@ -92,12 +92,12 @@ def tensor_shapes(backbone: str = "resnet50", part: str = "all") -> Shapes:
 
 
 def backbone_layers(backbone: str) -> list[Layer]:
-    """The layers of a backbone, block by block."""
+    """List the layers of a backbone, block by block."""
     return _resnet50() if backbone == "resnet50" else _mobilenet025()
 
 
 def detector_layers(channels: tuple[int, int, int], width: int) -> list[Layer]:
-    """The layers of pyramid, context modules and heads.
+    """List the layers of pyramid, context modules and heads.
 
     Args:
         channels: of the backbone's C3, C4 and C5.
@@ -133,7 +133,7 @@ def our_name(name: str) -> str:
 
 
 def torch_name(name: str) -> str:
-    """The name of one of our tensors in Pytorch_Retinaface."""
+    """Return the name in Pytorch_Retinaface of one of our tensors."""
     layer, _, word = name.rpartition(".")
     if layer.startswith(BACKBONE):
         layer = f"body.{layer[len(BACKBONE):]}"
@@ -142,7 +142,7 @@ def torch_name(name: str) -> str:
 
 
 def own_names(tensors: Tensors) -> Tensors:
-    """The same tensors under our names, without the backbone's classifier.
+    """Rename tensors to our names, and leave out the backbone's classifier.
 
     Raises:
         InputError: two of the names are the same tensor's.
@@ -171,7 +171,7 @@ def from_torch(tensors: Tensors) -> Tensors:
 
 
 def to_torch(tensors: Tensors) -> Tensors:
-    """A whole RetinaFace as the state dict of Pytorch_Retinaface, in its order; the reverse of `from_torch`."""
+    """Turn a whole RetinaFace into the state dict of Pytorch_Retinaface, in its order; the reverse of `from_torch`."""
     return with_counters({torch_name(name): value for name, value in tensors.items()})
 
 
@@ -209,5 +209,5 @@ def _mobilenet025() -> list[Layer]:
 
 def _layer(name: str, out_channels: int, channels: int, kernel: int, activation: str = "none",
            stride: int = 1) -> Layer:
-    """A layer whose convolution and normalisation are the items 0 and 1 of one cell."""
+    """Make a layer whose convolution and normalisation are the items 0 and 1 of one cell."""
     return Layer(f"{name}.0", f"{name}.1", (out_channels, channels, kernel, kernel), stride, activation)

@@ -177,12 +177,15 @@ def _weighted(terms: tuple, weights: tuple) -> Tensor:
 
 
 def _smooth_l1(prediction: Tensor, target: Tensor) -> Tensor:
-    """[B, N, C] twice -> [B, N], summed over C (Girshick 2015, arXiv 1504.08083, equation 3)."""
+    """Compute the smooth L1 loss of [B, N, C], summed over C: [B, N] (Girshick 2015, arXiv 1504.08083, equation 3)."""
     return ops.smooth_l1_loss(prediction.astype("float32"), target, beta=1.0, reduction="none").sum(axis=-1)
 
 
 def _log_sum_exp(logits: Tensor) -> Tensor:
-    """[B, N, C] -> log of the sum of exponentials [B, N]; the largest is subtracted first, so that none overflows."""
+    """Compute the log of the sum of exponentials over C: [B, N, C] -> [B, N].
+
+    The largest is subtracted first, so that no exponential overflows.
+    """
     largest = ops.stop_gradient(logits.max(axis=-1, keepdims=True))
     return ops.log(ops.exp(logits - largest).sum(axis=-1)) + largest.squeeze(-1)
 

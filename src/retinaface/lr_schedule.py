@@ -19,7 +19,7 @@ DYNAMIC_START = 1 / 3
 
 def adjust_learning_rate(initial_lr: float, gamma: float, stepvalues: Sequence[int], steps_pre_epoch: int,
                          total_epochs: int, warmup_epoch: int = 5, lr_type: str | None = None) -> list[float]:
-    """The learning rate of each of the total_epochs * steps_pre_epoch steps.
+    """Compute the learning rate of each of the total_epochs * steps_pre_epoch steps.
 
     Args:
         initial_lr: the highest rate.

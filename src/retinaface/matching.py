@@ -32,7 +32,7 @@ class _Overlaps:
         self.intersection, self.side, self.scratch, self.iou = np.empty((4, len(priors)), np.float32)
 
     def row(self, face: int) -> np.ndarray:
-        """[N] IoU; overwritten by the next call."""
+        """Compute the IoU of the face of this number with all anchors, [N]; the next call overwrites the array."""
         self._extent(face, 0, self.intersection)
         self._extent(face, 1, self.side)
         self.intersection *= self.side
@@ -41,7 +41,7 @@ class _Overlaps:
         return np.divide(self.intersection, self.scratch, out=self.iou)
 
     def ambiguous(self, best: float) -> np.ndarray:
-        """[N] bool: anchors that must not learn that the face of the last `row` is background.
+        """Find the anchors that must not learn that the face of the last `row` is background, [N] bool.
 
         Their IoU is at least half that of the best anchor (GATE at most), or half of their area is inside the face.
         """

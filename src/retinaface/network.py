@@ -216,7 +216,7 @@ class RetinaFace(nn.Cell):
 
 
 def build_backbone(name: str, seed: int = 1) -> nn.Cell:
-    """The backbone of this name with initial weights, without classifier; InputError for an unknown name."""
+    """Build the named backbone with initial weights, without classifier; raise InputError for an unknown name."""
     if name not in BACKBONES:
         raise InputError(f"no backbone '{name}': expected one of {', '.join(BACKBONES)}")
     return resnet50(None, seed) if name == "resnet50" else mobilenet025(None, seed)
@@ -228,7 +228,7 @@ def resize_to(x: Tensor, like: Tensor) -> Tensor:
 
 
 def _stages(table: list[Layer]) -> list[list[list[Layer]]]:
-    """The layers of each block of each stage; a name begins with `base.<stage>.<block>.`."""
+    """Group layers by stage, then by block; their names begin with `base.<stage>.<block>.`."""
     return [[list(block) for _, block in groupby(stage, key=lambda layer: layer.name.split(".")[2])]
             for _, stage in groupby(table, key=lambda layer: layer.name.split(".")[1])]
 

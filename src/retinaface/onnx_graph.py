@@ -25,7 +25,7 @@ _NUMBERS = tuple(HEADS[name] for name in _HEAD_NAMES)
 
 def build(metadata: dict[str, Any], tensors: dict[str, np.ndarray], names: Sequence[str], decode_rows: int = 0,
           **sizes: int) -> Any:
-    """The graph as an `onnx.ModelProto`; arguments as CenterFace's `build`."""
+    """Build the graph as an `onnx.ModelProto`; arguments as CenterFace's `build`."""
     graph = GraphBuilder(tensors, metadata["input"])
     name = metadata.get("options", {}).get("backbone", "resnet50")
     taps = (_resnet50 if name == "resnet50" else _mobilenet025)(graph, backbone_layers(name))
@@ -72,7 +72,7 @@ def _mobilenet025(graph: GraphBuilder, table: Sequence[Layer]) -> list[str]:
 
 
 def _pyramid(graph: GraphBuilder, taps: Sequence[str], table: Sequence[Layer]) -> list[str]:
-    """The heads of the three levels, [batch, 2 x 16, rows, columns] each."""
+    """Add pyramid, context modules and heads; return the heads of each level, [batch, 2 x 16, rows, columns]."""
     layers = {layer.name: layer for layer in table}
     p3, p4, p5 = (graph.conv(each, layers[f"fpn.output{number}.0"]) for number, each in enumerate(taps, start=1))
     p4 = graph.conv(graph.op("Add", p4, _resize_to(graph, p5, p4)), layers["fpn.merge2.0"])
@@ -98,7 +98,7 @@ def _context(graph: GraphBuilder, x: str, name: str, layers: dict[str, Layer]) -
 
 
 def _head(graph: GraphBuilder, x: str, level: int) -> str:
-    """The three heads of a level as one convolution; an anchor's 16 numbers stand together."""
+    """Add the three heads of a level as one convolution; the 16 numbers of an anchor stand together."""
     starts = np.cumsum([0, *(ANCHORS_PER_CELL * numbers for numbers in _NUMBERS)])
     order = [start + anchor * numbers + number for anchor in range(ANCHORS_PER_CELL)
              for start, numbers in zip(starts, _NUMBERS) for number in range(numbers)]
@@ -134,7 +134,7 @@ def _decode(graph: GraphBuilder, anchors: str, maps: Sequence[str], metadata: di
 
 
 def _anchors(graph: GraphBuilder, chosen: str, maps: Sequence[str]) -> tuple[str, str]:
-    """(centres, sides), each [batch, N, 2] in pixels, of the anchors at these positions."""
+    """Compute (centres, sides) of the anchors at these positions, each [batch, N, 2] in pixels."""
     per_cell, zero = graph.constant(np.int64(ANCHORS_PER_CELL)), graph.constant(np.int64(0))
     axis, last = graph.constant(np.array([0])), graph.constant(np.array([2]))
     starts, level = [zero], zero

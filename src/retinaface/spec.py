@@ -36,13 +36,13 @@ DEFAULT_METADATA: Metadata = {
 
 
 def assumed_metadata(names: Iterable[str]) -> Metadata:
-    """The metadata of a file that has none: `DEFAULT_METADATA` with the backbone that these tensor names belong to."""
+    """Return the metadata for a file that has none: `DEFAULT_METADATA` with the backbone of these tensor names."""
     backbone = layers.backbone_of(names) or DEFAULT_METADATA["options"]["backbone"]
     return {**DEFAULT_METADATA, "options": {"backbone": backbone}}
 
 
 def backbone_name(metadata: Metadata) -> str:
-    """The backbone that metadata describes."""
+    """Return the name of the backbone that the metadata describes."""
     return {**DEFAULT_METADATA["options"], **metadata.get("options", {})}["backbone"]
 
 
@@ -52,20 +52,20 @@ def tensor_shapes(metadata: Metadata) -> Shapes:
 
 
 def inference_cell(metadata: Metadata) -> Any:
-    """The MindSpore cell uint8 BGR [B, H, W, 3] -> bbox, conf (softmax), landm."""
+    """Build the MindSpore cell: uint8 BGR [B, H, W, 3] -> bbox, conf (softmax), landm."""
     from src.common.normalise import NormalisedNetwork
     from src.retinaface.network import RetinaFace, build_backbone
     return NormalisedNetwork(RetinaFace("predict", build_backbone(backbone_name(metadata))), metadata["input"])
 
 
 def onnx_graph(metadata: Metadata, tensors: Tensors, **options: int) -> Any:
-    """The same network as an `onnx.ModelProto`; see `src.retinaface.onnx_graph.build`."""
+    """Build the same network as an `onnx.ModelProto`; see `src.retinaface.onnx_graph.build`."""
     from src.retinaface.onnx_graph import build
     return build(metadata, tensors, OUTPUTS, **options)
 
 
 def decoder(metadata: Metadata) -> Callable[..., np.ndarray]:
-    """The decoder, with the `variance` and `clip` that the network was trained with (metadata's options)."""
+    """Return the decoder, with the `variance` and `clip` that the network was trained with (metadata's options)."""
     if metadata["decoder"] != DECODER:
         raise InputError(f"the checkpoint's metadata names decoder '{metadata['decoder']}': expected {DECODER}")
     options = metadata.get("options", {})

@@ -60,7 +60,7 @@ def run_settings(cfg: Any, rank: int, world_size: int, start_time: str) -> RunSe
 
 
 def build_samples(cfg: Any) -> RetinaFaceSamples:
-    """The training samples that the options name; images without a usable face are left out.
+    """Read the training samples that the options name; leave out images without a usable face.
 
     Raises:
         InputError: a path does not exist, an annotation is bad, an annotated image is missing.
@@ -71,7 +71,7 @@ def build_samples(cfg: Any) -> RetinaFaceSamples:
 
 
 def build_network(cfg: Any) -> RetinaFace:
-    """The network with its initial weights, and the pretrained backbone unless --pretrain 0 or --resume_net.
+    """Build the network with its initial weights; load the backbone unless --pretrain 0 or --resume_net is given.
 
     Raises:
         InputError: the backbone's checkpoint is absent, damaged, or of another network.
@@ -107,7 +107,7 @@ def build_loss_cell(cfg: Any, network: RetinaFace, world_size: int = 1) -> Retin
 
 
 def build_picture(cfg: Any) -> Callable[[Sequence[np.ndarray], Path], None]:
-    """The function that draws a batch: `draw_batch` with the anchors and offsets that the options name."""
+    """Return the function that draws a batch: `draw_batch` with the anchors and offsets that the options name."""
     return partial(draw_batch, variance=cfg.variance, clip=cfg.clip)
 
 
@@ -128,7 +128,7 @@ def draw_batch(batch: Sequence[np.ndarray], path: Path, variance: Sequence[float
 
 def target_faces(loc: np.ndarray, conf: np.ndarray, landm: np.ndarray, size: int,
                  variance: Sequence[float] = VARIANCE, clip: bool = False) -> Faces:
-    """The different faces that a sample's targets describe, in pixels of the input of side `size`.
+    """Compute the different faces that a sample's targets describe, in pixels of the input of side `size`.
 
     Args:
         loc [N, 4], conf [N], landm [N, 10]: see `match`. Landmarks of faces without any are zeros.
@@ -149,7 +149,7 @@ def build_metadata(cfg: Any) -> Metadata:
 
 
 def _darken(image: np.ndarray, conf: np.ndarray) -> np.ndarray:
-    """The image with the squares of ignored anchors at 40 % brightness."""
+    """Darken the squares of ignored anchors to 40 % brightness, in a copy of the image."""
     size = image.shape[0]
     dark = image.copy()
     for x, y, width, height in prior_box((size, size))[conf == IGNORED] * size:

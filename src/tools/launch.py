@@ -74,7 +74,7 @@ OPTIONS: Table = {
 
 
 def parse(argv: list[str]) -> tuple[EasyDict, list[str]]:
-    """The options, and the program with its arguments, which stand behind --.
+    """Read the options, and the program with its arguments, which stand behind --.
 
     Raises:
         InputError: a number out of range, no program.

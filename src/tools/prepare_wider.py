@@ -134,7 +134,7 @@ def _convert(args: EasyDict, out: Path, thorough: bool) -> None:
 
 
 def only_existing(annotations: Annotations, image_dir: Path | None) -> Annotations:
-    """The Records whose image is under `image_dir`, with their lines and problems; prints how many.
+    """Keep the Records whose image is under `image_dir`, with their lines and problems; print how many.
 
     Raises:
         InputError: no `image_dir`.
@@ -187,7 +187,10 @@ def filter_faces(records: Sequence[Record], min_size: float = 0, ignore_small: f
 
 
 def summary(out: Path, records: Sequence[Record], repairs: Sequence[Repair], dropped: Counter) -> str:
-    """The counts of a conversion, and how they compare where the images look like the WIDER train split."""
+    """Format the counts of a conversion as text.
+
+    Where the images look like the WIDER train split, compare the counts with those that it should have.
+    """
     faces = sum(len(record.boxes) for record in records)
     with_faces = sum(len(record.boxes) > 0 for record in records)
     landmarks = sum(int(record.visibility.any(axis=1).sum()) for record in records)

@@ -174,7 +174,7 @@ _PLACES = dict(zip(KINDS, (_street, _park, _room, _hall, _stands, _studio)))
 
 
 def draw_backdrop(rng: Rng, kind: str, height: int, width: int) -> np.ndarray:
-    """A place without people, sometimes out of focus."""
+    """Draw a place without people, sometimes out of focus."""
     image = np.clip(_PLACES[kind](rng, height, width), 0, 1).astype(np.float32)
     if rng.random() < 0.5:
         image = cv2.GaussianBlur(image, (0, 0), float(rng.uniform(0.6, 4)))

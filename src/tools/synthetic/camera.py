@@ -54,7 +54,7 @@ def expose(image: np.ndarray, rng: Rng, night: bool = False, motion: float = 0.0
 
 
 def to_jpeg(picture: np.ndarray, rng: Rng) -> bytes:
-    """The picture as a JPEG file of a quality between 35 and 95."""
+    """Encode the picture as a JPEG file of a random quality between 35 and 95."""
     quality = int(rng.integers(35, 96))
     done, data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])
     if not done:

@@ -38,7 +38,7 @@ def fractal(rng: Rng, height: int, width: int, coarse: int = 4, octaves: int = 4
 
 
 def colour(rng: Rng, low: float = 0.05, high: float = 0.9, saturation: float = 0.6) -> np.ndarray:
-    """A random BGR colour [3]: a grey of `low`..`high` pushed up to `saturation` towards a hue."""
+    """Choose a random BGR colour [3]: a grey of `low`..`high` pushed up to `saturation` towards a hue."""
     grey = rng.uniform(low, high)
     hue = rng.uniform(-1, 1, 3)
     return np.clip(grey * (1 + saturation * rng.random() * hue), 0.01, 0.98).astype(np.float32)

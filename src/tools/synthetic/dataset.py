@@ -47,12 +47,12 @@ class _Task(NamedTuple):
 
 
 def event_of(index: int) -> Event:
-    """The event of a split's image number `index`: a fixed turn, so that every event appears early."""
+    """Return the event of a split's image number `index`: a fixed order, in which every event appears early."""
     return _ORDER[index % len(_ORDER)]
 
 
 def to_record(path: str, faces: list[Face], height: int, width: int) -> SyntheticImage:
-    """Faces of an image as a Record.
+    """Turn the faces of an image into a Record.
 
     A hidden landmark is occluded (1); one far outside its box is not labelled (0).
     """
@@ -115,7 +115,7 @@ def write_bbx_gt(path: Path, images: Iterable[SyntheticImage]) -> None:
 
 
 def write_annotations(folder: Path, split: str, images: list[SyntheticImage]) -> None:
-    """The split's json, label.txt (without the faces to ignore, which it cannot express) and bbx_gt.txt."""
+    """Write the split's json, label.txt (without the faces to ignore, which it cannot express) and bbx_gt.txt."""
     records = [image.record for image in images]
     write_coco(folder / f"{split}.json", records)
     write_label_txt(folder / f"{split}_label.txt", [_counted(record) for record in records])
@@ -129,7 +129,7 @@ def _counted(record: Record) -> Record:
 
 
 def write_mat(folder: Path, images: list[SyntheticImage]) -> None:
-    """The evaluation's ground truth of all images, by event."""
+    """Write the evaluation's ground truth of all images, by event."""
     events: dict[str, list] = {event.name: [] for event in EVENTS}
     for image in images:
         event, name = image.record.path.split("/")

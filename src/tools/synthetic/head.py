@@ -46,12 +46,12 @@ def _sample(image: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def _occlusion(height: np.ndarray) -> np.ndarray:
-    """How much light reaches the hollows of the relief, about 0.6..1.05."""
+    """Compute how much light reaches the hollows of the relief, about 0.6..1.05."""
     return np.clip(1 - 3.2 * (cv2.GaussianBlur(height, (0, 0), 5) - height), 0.5, 1.06)
 
 
 def landmarks(look: Look, height: np.ndarray) -> np.ndarray:
-    """The five points [5, 3]: left eye, right eye, nose tip, left and right mouth corner (left = smaller x).
+    """Compute the five points [5, 3]: left eye, right eye, nose tip, left and right mouth corner (left = smaller x).
 
     height: the head's `relief` map.
     """

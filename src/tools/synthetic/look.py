@@ -87,7 +87,7 @@ def sample_expression(rng: Rng) -> Expression:
 
 
 def sample_look(rng: Rng) -> Look:
-    """One person's head."""
+    """Choose the shape and colours of one person's head at random."""
     skin = _skin(rng)
     hair = HAIR_RGB[rng.choice(len(HAIR_RGB), p=HAIR_SHARE)]
     lips = skin * rng.uniform(0.62, 0.85) * np.array([0.85, 0.75, 1.12], np.float32)
@@ -102,7 +102,7 @@ def sample_look(rng: Rng) -> Look:
 
 
 def sample_wear(rng: Rng, hats: float = 0.15, helmets: float = 0.1, masks: float = 0.04) -> Wear:
-    """What a person wears.
+    """Choose at random what a person wears.
 
     Args:
         rng: the generator.

@@ -130,7 +130,7 @@ def _project(points: np.ndarray, turn: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
 
 def _bounds(offsets: np.ndarray) -> np.ndarray:
-    """x1, y1, x2, y2 of points [N, 2] (column by column: much faster than min over the rows)."""
+    """Return x1, y1, x2, y2 of points [N, 2] (column by column: much faster than min over the rows)."""
     x, y = np.ascontiguousarray(offsets[:, 0]), np.ascontiguousarray(offsets[:, 1])
     return np.array([x.min(), y.min(), x.max(), y.max()])
 

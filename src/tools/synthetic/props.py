@@ -15,7 +15,7 @@ OCCLUDERS = ("hand", "pole", "sheet", "ball", "microphone", "leaves")
 
 
 def _disc(size: int, tone: np.ndarray, rng: Rng, pattern: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
-    """A shaded ball of `size` pixels: (picture, alpha)."""
+    """Draw a shaded ball of `size` pixels: (picture, alpha)."""
     line = np.linspace(-1, 1, size, dtype=np.float32)
     x, y = line[None], line[:, None]
     radius = np.sqrt(x * x + y * y)
@@ -122,7 +122,7 @@ def draw_distractor(image: np.ndarray, rng: Rng, x: float, y: float, size: float
 
 
 def _hand(stage: Stage, rng: Rng, face: Face, light: Light, width: float, at: np.ndarray) -> None:
-    """A palm and four fingers: the union of capsules, shaded by the distance to their axes."""
+    """Draw a palm and four fingers: the union of capsules, shaded by the distance to their axes."""
     size = max(6, int(0.95 * width))
     line = np.linspace(-1, 1, size, dtype=np.float32)
     x, y = np.meshgrid(line, line)
@@ -144,7 +144,7 @@ def _hand(stage: Stage, rng: Rng, face: Face, light: Light, width: float, at: np
 
 
 def _shape(stage: Stage, points: np.ndarray, tone: np.ndarray) -> None:
-    """A flat polygon in front of everything."""
+    """Draw a flat polygon in front of everything."""
     low, high = np.floor(points.min(0)).astype(int) - 1, np.ceil(points.max(0)).astype(int) + 2
     low, high = np.maximum(low, -4), np.minimum(high, np.array(stage.owner.shape[::-1]) + 4)
     if (high - low < 2).any():

@@ -44,8 +44,9 @@ def rotation(yaw: float, pitch: float, roll: float) -> np.ndarray:
 
 
 def sample_light(rng: Rng, harsh: float = 0.3, dark: bool = False) -> Light:
-    """A lamp mostly above and in front; `harsh` is the chance of strong light from the side or behind, `dark`
-    a night.
+    """Choose a lamp at random, mostly above and in front.
+
+    `harsh` is the chance of strong light from the side or behind; `dark` makes it night.
     """
     side = rng.random() < harsh
     azimuth = rng.uniform(0.7, 2.4) * rng.choice([-1, 1]) if side else rng.normal(0, 0.4)
@@ -76,7 +77,7 @@ def shade(surface: Surface, turn: np.ndarray, light: Light) -> np.ndarray:
 
 
 def splat(screen: np.ndarray, depth: np.ndarray, width: int, height: int) -> np.ndarray:
-    """Which point is seen at every pixel.
+    """Find which point is seen at every pixel.
 
     Args:
         screen: [N, 2] pixels; every point covers the 2 x 2 pixels round it.

@@ -82,7 +82,7 @@ def _spots(event: Event, rng: Rng, height: int, width: int) -> list[tuple[float,
 
 def _rows(count: int, low: float, high: float, rng: Rng, height: int,
           width: int) -> list[tuple[float, float, float]]:
-    """Rows of heads that grow towards the viewer."""
+    """Place rows of heads that become larger towards the viewer; return (x, y, size) of each."""
     far = np.exp(rng.uniform(np.log(low), np.log(0.6 * high)))
     near = far * rng.uniform(1.2, 2.6)
     y, last = rng.uniform(0.1, 0.35) * height, height * rng.uniform(0.75, 0.95)
@@ -160,7 +160,7 @@ def judge(face: Face, owner: np.ndarray, light: Light, camera_blur: float) -> bo
 
 
 def draw_scene(event: Event, rng: Rng, size: int = 640) -> tuple[np.ndarray, list[Face]]:
-    """One picture of the event.
+    """Draw one picture of the event.
 
     Args:
         event: one of `EVENTS`.

@@ -20,7 +20,7 @@ def axis(size: int) -> np.ndarray:
 
 
 def mouth_corner(look: Look) -> tuple[float, float]:
-    """(x > 0, y) of the right mouth corner: a smile pulls it out and up, an opening mouth in and down."""
+    """Compute (x > 0, y) of the right mouth corner: a smile pulls it out and up, an opening mouth in and down."""
     face = look.expression
     return (look.mouth_w * (1 + 0.18 * face.smile - 0.15 * face.mouth_open),
             look.mouth_y - 0.05 * face.smile + 0.03 * face.mouth_open)
@@ -189,8 +189,9 @@ def _surgical_mask(image: np.ndarray, look: Look, wear: Wear) -> None:
 
 
 def paint(look: Look, wear: Wear, rng: Rng, size: int, blank: bool = False) -> np.ndarray:
-    """The frontal colour map float32 [size, size, 3] BGR 0..1; `blank` leaves out every feature (a
-    mannequin).
+    """Paint the frontal colour map, float32 [size, size, 3] BGR 0..1.
+
+    `blank` leaves out every feature (a mannequin).
     """
     image = np.round(_complexion(look, wear, rng, size) * 255).astype(np.uint8)
     gaze = (float(rng.normal(0, 0.4)), float(rng.normal(0, 0.3)))

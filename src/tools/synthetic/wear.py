@@ -40,7 +40,7 @@ def hair_thickness(look: Look, wear: Wear, y: np.ndarray, lon: np.ndarray, rng: 
 
 
 def hat_shell(wear: Wear, y: np.ndarray, lon: np.ndarray, rng: Rng) -> Cover:
-    """The part of a hat, helmet or scarf that lies on the head."""
+    """Compute the part of a hat, helmet or scarf that lies on the head."""
     rows, columns = y.shape
     colour = wear.colours[0]
     tone = np.clip(colour * (1 + 0.06 * fractal(rng, rows, columns, 6, 4)[..., None]), 0, 1)
