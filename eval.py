@@ -85,7 +85,7 @@ def build_parser() -> Parser:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Exit status 0; 1 where a tree of several could not be scored."""
+    """Run the program; return exit status 0, or 1 if one of several prediction trees could not be scored."""
     argv = sys.argv[1:] if argv is None else argv
     parser = build_parser()
     if is_detection(argv, parser):
@@ -157,14 +157,14 @@ def score_fddb(args: EasyDict, predictions: list[Path], gt: str) -> int:
 
 
 def is_detection(argv: Sequence[str], parser: Parser) -> bool:
-    """Whether a command line means RetinaFace's evaluation: it names no predictions and no option of scoring."""
+    """Check whether a command line means RetinaFace's evaluation: it names no predictions and no scoring option."""
     if any(word.split("=")[0] == "--model" for word in argv):
         return True
     return (not argv or argv[0].startswith("--")) and not any(map(parser.knows, argv))
 
 
 def detect_and_score(argv: Sequence[str]) -> int:
-    """The manual's `python eval.py`: find the faces of the val images with a checkpoint and score them."""
+    """Find the faces of the val images with a checkpoint and score them: the manual's `python eval.py`."""
     from src import models
     from src.evaluation.options import DETECTOR
     name, argv = models.select(argv, default="retinaface")

@@ -84,7 +84,7 @@ def build_parser() -> Parser:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Exit status 0; 1 where the exported network does not compute what the checkpoint does."""
+    """Run the program; return exit status 0, or 1 if the exported network does not compute what the checkpoint does."""
     parser = build_parser()
     args = parser.read(argv)
     batch, path = checkpoint_and_batch(args)
@@ -115,7 +115,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def checkpoint_and_batch(args: EasyDict) -> tuple[int, str]:
-    """(batch size, checkpoint file) of either spelling."""
+    """Return (batch size, checkpoint file), given as positional arguments or as options."""
     usage = "python export.py BATCH_SIZE CHECKPOINT, or --batch_size N --ckpt_file CHECKPOINT"
     batch, path = args.batch_size, args.ckpt_file
     if args.positional:
@@ -135,7 +135,7 @@ def checkpoint_and_batch(args: EasyDict) -> tuple[int, str]:
 
 
 def synthetic_images() -> ImageSet:
-    """Synthetic pictures of people, always the same."""
+    """Draw synthetic pictures of people, always the same ones."""
     import numpy as np
 
     from src.tools.synthetic.scene import EVENTS, draw_scene

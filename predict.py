@@ -75,7 +75,7 @@ OPTIONS: Table = {
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Exit status 0; 1 where an image or a video could not be read to its end."""
+    """Run the program; return exit status 0, or 1 if an image or a video could not be read to its end."""
     parser = Parser(OPTIONS, __doc__, files_follow=True, usage="predict.py [options] FILE ...")
     parser.add_argument("images", nargs="*", metavar="FILE", default=[], help="Images, videos, or folders of images.")
     args = parser.read(argv)

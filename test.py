@@ -23,7 +23,7 @@ from src.evaluation.options import OPTIONS
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Exit status 0; 1 where one of several checkpoints could not be used or a process failed."""
+    """Run the program; return exit status 0, or 1 if a checkpoint could not be used or a process failed."""
     cfg, names = parse(OPTIONS, argv, __doc__)
     log.setup().setLevel("DEBUG" if cfg.verbose else "INFO")
     from src.evaluation.checkpoints import find_checkpoints, keep_existing  # --help stays quick

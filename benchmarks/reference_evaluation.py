@@ -22,7 +22,7 @@ STEPS = 1000
 
 
 def read_tree(pred: Path) -> dict[str, dict[str, np.ndarray]]:
-    """event -> image -> [N, 5] float64 x y w h score in file order."""
+    """Read a prediction tree: event -> image -> [N, 5] float64 x y w h score, in the order of the file."""
     tree = {}
     for event in sorted(pred.iterdir()):
         tree[event.name] = {}
@@ -45,7 +45,11 @@ def scale(tree: dict[str, dict[str, np.ndarray]]) -> None:
 
 
 def match_rows(rows: np.ndarray, boxes: np.ndarray, counts: np.ndarray, iou: float) -> tuple[np.ndarray, np.ndarray]:
-    """Faces found up to each row [N], and 1 where the row is a proposal, -1 where it lies on an ignored face."""
+    """Match the rows of an image with its faces.
+
+    Returns:
+        the number of faces found up to each row [N]; and [N]: 1 for a proposal, -1 for a row on an ignored face.
+    """
     found, proposals, state = np.zeros(len(rows)), np.ones(len(rows)), np.zeros(len(boxes))
     corners, faces = rows[:, :4].copy(), boxes.copy()
     corners[:, 2:] += corners[:, :2]
@@ -64,7 +68,7 @@ def match_rows(rows: np.ndarray, boxes: np.ndarray, counts: np.ndarray, iou: flo
 
 
 def count_image(rows: np.ndarray, found: np.ndarray, proposals: np.ndarray) -> np.ndarray:
-    """[1000, 2] proposals and found faces of one image at every score threshold."""
+    """Count the proposals and the found faces of one image at every score threshold, as [1000, 2]."""
     counts = np.zeros((STEPS, 2))
     for step in range(STEPS):
         reached = np.where(rows[:, 4] >= 1 - (step + 1) / STEPS)[0]
@@ -76,7 +80,7 @@ def count_image(rows: np.ndarray, found: np.ndarray, proposals: np.ndarray) -> n
 
 
 def area(recall: np.ndarray, precision: np.ndarray) -> float:
-    """Average precision of PASCAL VOC."""
+    """Compute the average precision as PASCAL VOC does."""
     recall = np.concatenate(([0.0], recall, [1.0]))
     precision = np.concatenate(([0.0], precision, [0.0]))
     for step in range(len(precision) - 1, 0, -1):
@@ -86,7 +90,7 @@ def area(recall: np.ndarray, precision: np.ndarray) -> float:
 
 
 def evaluate(pred: Path, gt: Path, iou: float = 0.5) -> dict[str, float]:
-    """Average precision of the three subsets."""
+    """Compute the average precision of the three subsets."""
     tree = read_tree(pred)
     scale(tree)
     whole = loadmat(gt / "wider_face_val.mat")

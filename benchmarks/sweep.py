@@ -40,7 +40,7 @@ class Sweep(NamedTuple):
 
 
 def measure(backend: str, checkpoints: Path, out: Path, options: list[str]) -> Sweep:
-    """One run of test.py.
+    """Run test.py once and measure its time.
 
     Raises:
         InputError: it fails.
@@ -58,7 +58,7 @@ def measure(backend: str, checkpoints: Path, out: Path, options: list[str]) -> S
 
 
 def table(runs: dict[str, list[Sweep]]) -> tuple[list[str], list[str]]:
-    """Lines to print, and what misses its bar; the runs of the backends were made in turns."""
+    """Return the lines to print, and what misses its bar; the runs of the backends were made in turns."""
     slow, fast = (runs[name] for name in BACKENDS)
     lines = [f"{'':<12}{'ms an image':>12}   AP at IoU 0.5: {', '.join(slow[0].ap[0])}"]
     lines += [f"{name:<12}{1e3 * statistics.median(each.seconds for each in sweeps):>12.1f}   "
@@ -77,7 +77,7 @@ def table(runs: dict[str, list[Sweep]]) -> tuple[list[str], list[str]]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Measure, print; 1 when a bar is missed."""
+    """Measure and print; return 1 if a bar is missed."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.sweep", description=__doc__, allow_abbrev=False,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint", type=Path, help="of either model")

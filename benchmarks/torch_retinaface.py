@@ -19,7 +19,7 @@ _TAPS = (64, 128, 256)
 
 
 def build(torch: Any, path: str) -> Any:
-    """The network with the weights of a .pth file, for inference; every tensor of it must fit."""
+    """Build the network for inference with the weights of a .pth file; every tensor of the file must fit."""
     network = _network(torch)
     tensors = checkpoint.strip_prefix(read_tensors(path))
     named = {name: torch.from_numpy(value.copy()) for name, value in tensors.items()}

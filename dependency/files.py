@@ -100,7 +100,11 @@ def remove_partial(folder: str | Path) -> list[Path]:
 
 
 def _remove_if_abandoned(path: Path) -> bool:
-    """A writer holds a lock on its file, which ends with the writer, however that ends."""
+    """Remove a half-written file unless its writer may still be at work; return whether it was removed.
+
+    A writer holds a lock on its file; the lock ends when the process ends, even if it is killed. Where there are no
+    locks, a file that has not changed for `_ABANDONED` seconds counts as abandoned.
+    """
     with path.open("r+b") as file:
         try:
             if fcntl is None:
@@ -116,7 +120,7 @@ def _remove_if_abandoned(path: Path) -> bool:
 
 
 def _locked_temporary(path: Path) -> tuple[int, str]:
-    """A new file beside `path`, open and locked, and its name."""
+    """Create a file beside `path`, open and locked; return its descriptor and its name."""
     import tempfile  # here, because its import takes longer than many programs that write nothing want to spend
     while True:
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:50]}.", suffix=".part")
@@ -130,7 +134,7 @@ def _locked_temporary(path: Path) -> tuple[int, str]:
 
 @contextmanager
 def _named(path: Path) -> Iterator[None]:
-    """An OSError that names no file gets the file's name."""
+    """Add the name of the file to an OSError that names none."""
     try:
         yield
     except OSError as error:

@@ -169,7 +169,7 @@ def _split(values: np.ndarray, sizes: Sequence[int]) -> list[np.ndarray]:
 
 
 def _has_layout(key: str, values: list) -> bool:
-    """Whether a variable holds what `LAYOUTS` says."""
+    """Check whether a variable holds what `LAYOUTS` says."""
     if key == "event_list":
         return all(map(_is_text, values))
     is_valid = _is_text if key == "file_list" else _is_matrix

@@ -61,7 +61,7 @@ class Parser(argparse.ArgumentParser):
         return EasyDict({**defaults_of({"": self.options}), **values})
 
     def read_texts(self, argv: Sequence[str] | None = None) -> dict[str, Any]:
-        """The arguments of a command line by name, those of options as text; raises as `read`."""
+        """Read the arguments of a command line by name, those of options as text; raise the same errors as `read`."""
         found, unknown = self.parse_known_args(self._join(sys.argv[1:] if argv is None else argv))
         if unknown:
             names = [word.lstrip("-") for word in self._option_string_actions]
@@ -69,7 +69,7 @@ class Parser(argparse.ArgumentParser):
         return vars(found)
 
     def knows(self, word: str) -> bool:
-        """Whether a word of a command line is one of the options, with or without a value behind "="."""
+        """Check whether a word of a command line is one of the options, with or without a value after "="."""
         return word.split("=")[0] in self._option_string_actions
 
     def error(self, message: str) -> NoReturn:
@@ -77,7 +77,7 @@ class Parser(argparse.ArgumentParser):
         raise InputError(f"{message.removeprefix('argument ')}; see --help")
 
     def _join(self, argv: Sequence[str]) -> list[str]:
-        """Each option and its value as one word, so that `-1e-3` is a value and `--crop photo.jpg` are two things."""
+        """Join each option to its value as one word: `-1e-3` is then a value, `--crop photo.jpg` are two things."""
         words = list(argv)
         joined: list[str] = []
         while words:
@@ -94,7 +94,7 @@ class Parser(argparse.ArgumentParser):
         return joined
 
     def _takes(self, option: Option, word: str) -> bool:
-        """Whether the word behind an option is its value, not a positional argument."""
+        """Check whether the word after an option is its value, not a positional argument."""
         if word.startswith("--") or self.knows(word):
             return False
         if option.alone is None or option.rule.kind is bool:
@@ -133,7 +133,7 @@ def parse(table: Table, argv: Sequence[str] | None, description: str, prog: str 
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:
-    """The names and values of a YAML file, scalars as text; InputError for a missing or malformed file."""
+    """Read the names and values of a YAML file, scalars as text; raise InputError for a missing or malformed file."""
     path = Path(path)
     if not path.is_file():
         raise InputError(f"--config_path: no file {path}")
@@ -169,7 +169,7 @@ def _metavar(option: Option) -> str:
 
 
 def _help(option: Option) -> str:
-    """The phrase of an option, then its range and default in brackets."""
+    """Build the help text of an option: its phrase, then its range and default in brackets."""
     shown = option.default
     if isinstance(shown, (list, tuple)):
         shown = ",".join(map(str, shown))

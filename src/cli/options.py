@@ -72,12 +72,12 @@ Presets = dict[str, dict[Any, dict[str, Any]]]
 
 
 def flat(table: Table) -> dict[str, Option]:
-    """All options of a table by name, without its groups."""
+    """Return all options of a table by name, without its groups."""
     return {name: option for group in table.values() for name, option in group.items()}
 
 
 def defaults_of(table: Table) -> EasyDict:
-    """The options at their defaults, for use from Python."""
+    """Return the default values of the options, for use from Python."""
     return EasyDict({name: option.default for name, option in flat(table).items()})
 
 
@@ -119,6 +119,6 @@ def _one_from_text(value: Any, kind: type) -> Any:
 
 
 def suggest(word: str, names: Iterable[str], prefix: str = "") -> str:
-    """The end of a message that suggests the nearest of these names; "" where none is near."""
+    """Return the end of a message that suggests the most similar of these names; "" if none is similar."""
     near = difflib.get_close_matches(word, list(names), n=1, cutoff=0.6)
     return f"; did you mean {prefix}{near[0]}?" if near else ""

@@ -46,7 +46,7 @@ def share_protobuf() -> None:
 
 
 def choose_target(target: str) -> str:
-    """"auto" is Ascend where the driver shows an NPU, else CPU; GPU must be asked for."""
+    """Return the device target to use: "auto" becomes Ascend if the driver shows an NPU, else CPU, never GPU."""
     if target not in TARGETS:
         raise InputError(f"--device_target: '{target}' is not one of {', '.join(TARGETS)}")
     if target != "auto":
@@ -106,7 +106,7 @@ def setup_seed(seed: int) -> None:
 
 
 def gradient_reducer(parameters: Any, world_size: int) -> Any:
-    """The cell that averages gradients over `world_size` devices; None for one device."""
+    """Make the cell that averages gradients over `world_size` devices; return None for one device."""
     if world_size == 1:
         return None
     from mindspore import nn
@@ -114,25 +114,25 @@ def gradient_reducer(parameters: Any, world_size: int) -> Any:
 
 
 def describe(world_size: int = 1) -> str:
-    """The current device, for the log."""
+    """Describe the current device for the log, such as "8 x Ascend"."""
     import mindspore as ms
     target = ms.get_context("device_target")
     return f"{world_size} x {target}" if world_size > 1 else target
 
 
 def is_cpu() -> bool:
-    """Whether the current device is the CPU, where dynamic shapes cost nothing."""
+    """Check whether the current device is the CPU, where dynamic shapes cost nothing."""
     import mindspore as ms
     return ms.get_context("device_target") == "CPU"
 
 
 def dynamic_images(ms: ModuleType) -> Any:
-    """An input placeholder for uint8 images [B, H, W, 3] of any size: one graph for all sizes."""
+    """Make an input placeholder for uint8 images [B, H, W, 3] of any size: one graph for all sizes."""
     return ms.Tensor(shape=[None, None, None, 3], dtype=ms.uint8)
 
 
 def versions() -> dict[str, str]:
-    """Versions that a result depends on, for metadata and reports."""
+    """Return the versions that a result depends on, for metadata and reports."""
     import platform
 
     import cv2

@@ -48,7 +48,7 @@ class Fault(NamedTuple):
 
 def validate(source: str | Path | Sequence[Record], image_dir: str | Path | None = None,
              check_images: bool = True, fmt: str | None = None) -> list[Problem]:
-    """Every problem of an annotation file or of Records, in the order of the file.
+    """List every problem of an annotation file or of Records, in the order of the file.
 
     Args:
         source: a file of a known format, or Records (`Annotations` keep their file and lines).
@@ -65,7 +65,7 @@ def validate(source: str | Path | Sequence[Record], image_dir: str | Path | None
 
 def repair(records: Sequence[Record], image_dir: str | Path | None = None,
            check_images: bool = False) -> tuple[Annotations, list[Repair]]:
-    """Records without the problems that `validate` finds, and what was done to each.
+    """Remove the problems that `validate` finds; return the Records, and what was done about each problem.
 
     Faces that cannot be read, have no area, lie outside the image or are there twice are dropped; boxes over
     the border are clipped; landmarks far outside their box are cleared, all five; images without usable files
@@ -92,7 +92,7 @@ def repair(records: Sequence[Record], image_dir: str | Path | None = None,
 
 
 def merge(sources: Iterable[Sequence[Record]]) -> Annotations:
-    """Records of several files; an image of more than one becomes one Record.
+    """Merge the Records of several files; an image that is in more than one becomes one Record.
 
     Faces with the same box become one face, with the landmarks of the first that has them, ignored if any is:
     so label.txt brings the landmarks and wider_face_train.mat the invalid flags. Other faces are all kept.
@@ -119,7 +119,7 @@ def _problem(annotations: Annotations, index: int, fault: Fault) -> Problem:
 
 def _examine(annotations: Annotations, image_dir: str | Path | None,
              decode: bool) -> Iterator[tuple[int, Record, list[Fault]]]:
-    """Each Record, with its file's height and width, and its faults."""
+    """Yield the index of each Record, the Record with the height and width of its image file, and its faults."""
     seen: dict[str, int] = {}
     for index, record in enumerate(tqdm(annotations, desc="checking", unit="image", disable=None)):
         faults = []
@@ -179,13 +179,17 @@ def _check_faces(record: Record) -> list[Fault]:
 
 
 def _far_landmarks(box: np.ndarray, points: np.ndarray, visibility: np.ndarray) -> np.ndarray:
-    """[5] bool: labelled, and further outside the box than `LANDMARK_MARGIN` of its size."""
+    """Mark the landmarks that are labelled and further outside the box than `LANDMARK_MARGIN` of its size: [5] bool."""
     margin = LANDMARK_MARGIN * (box[2:] - box[:2])
     return (visibility > 0) & ((points < box[:2] - margin) | (points > box[2:] + margin)).any(axis=1)
 
 
 def _repair_record(record: Record, faults: Sequence[Fault]) -> tuple[Record | None, list[str]]:
-    """The Record without its faults, None where no image is left; and one action for each fault."""
+    """Remove the faults of a Record.
+
+    Returns:
+        the Record, None if its image cannot be used; and one action, in words, for each fault.
+    """
     boxes, landmarks, visibility = record.boxes.copy(), record.landmarks.copy(), record.visibility.copy()
     keep = np.ones(len(boxes), bool)
     actions, usable = [], True
@@ -210,7 +214,7 @@ def _repair_record(record: Record, faults: Sequence[Fault]) -> tuple[Record | No
 
 
 def _unite(first: Record, second: Record) -> Record:
-    """One Record with the faces of both; equal boxes become one face."""
+    """Join two Records into one with the faces of both; equal boxes become one face."""
     landmarks, visibility, ignore = first.landmarks.copy(), first.visibility.copy(), first.ignore.copy()
     by_box = {box.tobytes(): face for face, box in enumerate(first.boxes)}
     extra = []

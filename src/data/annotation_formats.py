@@ -78,7 +78,7 @@ class _Reader:
         self.problems.append(Problem(self.file, line, image, kind, text))
 
     def finish(self) -> Annotations:
-        """Records of all that is usable, in the order of the file."""
+        """Make Records of all that is usable, in the order of the file."""
         records, lines = [], []
         for image in self.images:
             if not image.path:
@@ -117,7 +117,7 @@ def parse(path: str | Path, fmt: str | None = None) -> Annotations:
 
 
 def sniff(path: Path) -> str:
-    """The format of an annotation file, from its first bytes.
+    """Detect the format of an annotation file from its first bytes.
 
     Raises:
         InputError: none of `FORMATS`.
@@ -140,7 +140,7 @@ def sniff(path: Path) -> str:
 
 
 def _text_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """(number from 1, stripped text) of each line that is not blank."""
+    """Yield (number counted from 1, stripped text) of each line that is not blank."""
     data = path.read_bytes()
     encoding = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
     try:
@@ -163,7 +163,7 @@ def _numbers(line: str) -> list[float]:
 
 
 def _sized_header(line: str) -> tuple[str, int, int] | None:
-    """(path, width, height) of label_v2's "# <path> <width> <height>"; None for anything else."""
+    """Read (path, width, height) from a line "# <path> <width> <height>" of label_v2; return None for another line."""
     match = re.fullmatch(r"#\s*(.+?)\s+(\d{1,6})\s+(\d{1,6})", line)
     if match is None or not match[1].lower().endswith(IMAGE_SUFFIXES):
         return None
@@ -171,7 +171,7 @@ def _sized_header(line: str) -> tuple[str, int, int] | None:
 
 
 def _points(numbers: list[float]) -> list[float]:
-    """label.txt's 5 x (x, y, flag) with COCO's visibility for the flag."""
+    """Convert 5 x (x, y, flag) of label.txt to 5 x (x, y, visibility) of COCO."""
     points: list[float] = []
     for x, y, flag in zip(numbers[0::3], numbers[1::3], numbers[2::3]):
         if flag not in VISIBILITY:
@@ -181,12 +181,12 @@ def _points(numbers: list[float]) -> list[float]:
 
 
 def _parse_label(path: Path) -> Annotations:
-    """RetinaFace's label.txt: "# <image>", then rows of 4, 5 or 20 columns."""
+    """Read RetinaFace's label.txt: "# <image>", then rows of 4, 5 or 20 columns."""
     return _parse_headed(path, (4, 5, 20), sized=False)
 
 
 def _parse_label_v2(path: Path) -> Annotations:
-    """SCRFD's labelv2.txt: "# <image> <width> <height>", then rows of 4 or 19 columns with xyxy boxes."""
+    """Read SCRFD's labelv2.txt: "# <image> <width> <height>", then rows of 4 or 19 columns with xyxy boxes."""
     return _parse_headed(path, (4, 19), sized=True)
 
 
@@ -222,7 +222,7 @@ def _header(line: str, number: int, sized: bool) -> _Image:
 
 
 def _parse_bbx_gt(path: Path) -> Annotations:
-    """wider_face_*_bbx_gt.txt: image, count, rows of 10 columns (or 4), the 8th the invalid flag."""
+    """Read wider_face_*_bbx_gt.txt: image, count, rows of 10 columns (or 4), of which the 8th is the invalid flag."""
     reader = _Reader(path)
     stated: int | None = None
     for number, line in _text_lines(path):
@@ -262,7 +262,7 @@ def _check_count(reader: _Reader, stated: int | None) -> None:
 
 
 def _parse_fddb(path: Path) -> Annotations:
-    """FDDB's ellipse list: image without .jpg, count, an ellipse a row; its box is the one that just holds it."""
+    """Read FDDB's ellipse list: image without .jpg, count, one ellipse a row; its box is the smallest that holds it."""
     reader = _Reader(path)
     for entry in read_entries(path):
         reader.images.append(_Image(entry.line, image_name(entry.name + SUFFIX, "image line")))
@@ -276,7 +276,7 @@ def _parse_fddb(path: Path) -> Annotations:
 
 
 def _parse_mat(path: Path) -> Annotations:
-    """wider_face_{train,val}.mat: event_list, file_list, face_bbx_list, and invalid_label_list if present."""
+    """Read wider_face_{train,val}.mat: event_list, file_list, face_bbx_list, and invalid_label_list if present."""
     from scipy.io import loadmat
     try:
         content = loadmat(path)
@@ -302,7 +302,7 @@ def _parse_mat(path: Path) -> Annotations:
 
 
 def _parse_coco(path: Path) -> Annotations:
-    """COCO-keypoints json; its problems name annotation ids instead of lines."""
+    """Read COCO-keypoints json; its problems name annotation ids instead of lines."""
     problems: list[Problem] = []
     records = read_coco(path, problems)
     return Annotations(records, str(path), problems=problems)

@@ -55,7 +55,7 @@ def read_annotations(path: str | Path, fmt: str | None = None,
 
 
 def fill_sizes(records: Sequence[Record], image_dir: str | Path) -> Annotations:
-    """The same records with unknown heights and widths read from the headers of the images.
+    """Return the same records, with unknown heights and widths filled in from the headers of the images.
 
     Raises:
         InputError: an image that is missing or no image.

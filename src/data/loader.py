@@ -84,7 +84,7 @@ def batches(sample: Sample, plan: SamplePlan, first_step: int = 0, workers: int 
 
 
 def _start_pool(workers: int, maker: _Maker) -> tuple[Executor, Callable[[int], tuple]]:
-    """The workers, and the function that they call."""
+    """Start the workers: threads, or processes if there are many; return them with the function that they call."""
     if workers <= MOST_THREADS:
         return ThreadPoolExecutor(workers, "data worker"), maker
     return ProcessPoolExecutor(workers, _WorkerContext(), _start_worker, (maker,)), _make_in_worker

@@ -55,7 +55,7 @@ class SamplePlan:
         return self.max_epoch * self.steps_per_epoch
 
     def image(self, position: int, offset: int = 0) -> tuple[int, int]:
-        """(epoch counted from 0, image index) of this device's sample at `position`, counted over all epochs.
+        """Return (epoch counted from 0, image index) of this device's sample at `position`, counted over all epochs.
 
         Args:
             offset: added to the position in the order of the epoch that all devices share.
@@ -65,7 +65,7 @@ class SamplePlan:
         return epoch, int(_permutation(self.count, self.seed, epoch)[position]) if self.shuffle else position
 
     def candidates(self, position: int) -> Iterator[tuple[int, np.random.Generator]]:
-        """The image of `position` and its generator, then those to take instead where it cannot be read."""
+        """Yield the image of `position` and its random generator, then those to take instead if it cannot be read."""
         for offset in range(MOST_IN_A_ROW + 1):
             epoch, index = self.image(position, offset)
             # A replacement looks different from the same image at its own position.
@@ -79,7 +79,7 @@ def _permutation(count: int, seed: int, epoch: int) -> np.ndarray:
 
 def first_readable(sample: Sample, candidates: Iterable[tuple[int, np.random.Generator]],
                    skips: bool) -> tuple[tuple, int, int]:
-    """The first candidate's sample; with `skips` the first one whose images can all be read.
+    """Return the sample of the first candidate; with `skips`, of the first one whose images can all be read.
 
     Returns:
         the columns, the image's index, and the index of the first image that could not be read (NONE_BAD: all could).

@@ -30,7 +30,7 @@ class BadImageError(InputError):
 
 
 def training_records(path: str | Path, image_dir: Path, only_existing: bool = False) -> list[Record]:
-    """The records of an annotation file whose image exists and shows at least one face that is not ignored.
+    """Read the records of an annotation file whose image exists and shows at least one face that is not ignored.
 
     Faces without area, of which the published label files have some, are left out and counted in the log.
 
@@ -65,7 +65,7 @@ def training_records(path: str | Path, image_dir: Path, only_existing: bool = Fa
 
 
 def _without_empty_faces(path: str | Path) -> list[Record]:
-    """The records; where a row is wrong in another way than having no area, `read_annotations` raises."""
+    """Read the records, and leave out faces without area; any other fault of a row raises as in `read_annotations`."""
     records = read_annotations(path, on_problem="collect")
     if any(problem.kind not in DROPPED_KINDS for problem in records.problems):
         return read_annotations(path)

@@ -27,7 +27,7 @@ class ApRow(NamedTuple):
     ap: dict[float, dict[str, float]]
 
     def values(self, iou: float) -> dict[str, float]:
-        """AP by "easy", "medium", "hard", and their "sum"; a subset without faces (NaN) counts as 0."""
+        """Return the AP by "easy", "medium", "hard", and their "sum"; a subset without faces (NaN) counts as 0."""
         values = {subset: 0.0 if np.isnan(self.ap[iou][subset]) else self.ap[iou][subset] for subset in SUBSETS}
         return {**values, "sum": sum(values.values())}
 

@@ -93,5 +93,5 @@ OPTIONS: Table = {
 
 
 def detector_options(cfg: dict[str, Any], explicit: set[str]) -> dict[str, Any]:
-    """The arguments of `BaseDetector` that the user set; the others come from the checkpoint's metadata."""
+    """Return the arguments of `BaseDetector` that the user set; the others come from the checkpoint's metadata."""
     return {name: cfg[name] for name in DETECTOR if name in explicit and cfg[name] is not None}

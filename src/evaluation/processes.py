@@ -245,7 +245,7 @@ def log_failure(ended: RunningShard) -> None:
 
 @contextmanager
 def exit_on_sigterm() -> Iterator[None]:
-    """Within the block SIGTERM ends this program as an exception does, so that it can clean up; status 143."""
+    """End this program on SIGTERM within the block as an exception does, so that it can clean up; status 143."""
     def handle(number: int, _: object) -> None:
         raise SystemExit(128 + number)
 
@@ -258,7 +258,7 @@ def exit_on_sigterm() -> Iterator[None]:
 
 @contextmanager
 def cores_of(shard: Shard, on_cpu: bool) -> Iterator[None]:
-    """On a CPU, give a process that is started within the block cores of its own.
+    """Give its own cores to a process that is started within the block, if it runs on the CPU.
 
     Two processes whose thread pools each fill the machine slow each other down. The pools of OpenMP, MindSpore and
     OpenCV all count the cores that the process may use; an OMP_NUM_THREADS that the user set is left alone.

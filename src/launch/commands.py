@@ -49,7 +49,7 @@ class Job:
         return self.log_dir / f"worker_{rank}.log"
 
     def core_range(self, local_rank: int) -> str:
-        """The cores of a process of this host, as in "3-5"."""
+        """Return the cores of a process of this host, such as "3-5"."""
         return f"{local_rank * self.cores}-{(local_rank + 1) * self.cores - 1}"
 
 
@@ -61,7 +61,7 @@ class Command(NamedTuple):
     rank: int | None = None
 
     def __str__(self) -> str:
-        """The command as it can be pasted into a shell."""
+        """Return the command as text that can be pasted into a shell."""
         variables = [f"{name}={value}" for name, value in self.environment.items()]
         return shlex.join((["env", *variables] if variables else []) + self.words)
 

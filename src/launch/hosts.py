@@ -54,7 +54,7 @@ def _own_rank(addresses: tuple[str, ...]) -> int:
 
 
 def is_own(address: str) -> bool:
-    """Whether a program on this host can listen at the address."""
+    """Check whether a program on this host can listen at the address."""
     try:
         with socket.create_server((address, 0), family=socket.AF_INET6 if ":" in address else socket.AF_INET):
             return True

@@ -68,5 +68,5 @@ class SyncBatchNorm(nn.Cell):
 
 
 def _spread(values: Tensor) -> Tensor:
-    """[C] -> [1, C, 1, 1]"""
+    """Reshape [C] to [1, C, 1, 1]."""
     return values.reshape(1, -1, 1, 1)

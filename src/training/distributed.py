@@ -48,13 +48,16 @@ class Ranks:
     world_size: int = 1
 
     def mean(self, values: Sequence[float]) -> list[float]:
-        """The means over all processes, as float32; alone the values as they are."""
+        """Compute the means over all processes, as float32; a single process gets the values unchanged."""
         if self.world_size == 1:
             return list(values)
         return (self._sum(np.array(values, np.float32)) / self.world_size).tolist()
 
     def share(self, value: Any) -> Any:
-        """The value of rank 0, anything that JSON can hold, arrays as lists; the others' values are ignored."""
+        """Return the value of rank 0 in all processes, and ignore the values of the others.
+
+        It is anything that JSON can hold; arrays become lists. A single process gets its value unchanged.
+        """
         if self.world_size == 1:
             return value
         text = json.dumps(value, default=lambda array: array.tolist()) if self.rank == 0 else ""
@@ -90,12 +93,12 @@ ALONE = Ranks()
 
 @lru_cache(maxsize=1)
 def _total(devices: int) -> Total:
-    """One cell, so that its graphs are compiled once."""
+    """Return the cell that sums over the devices, always the same one, so that its graphs are compiled once."""
     return Total(devices)
 
 
 def connect(is_distributed: bool) -> Ranks:
-    """The `Ranks` of this run. Joins the others when told to, or when a launcher started several processes.
+    """Return the `Ranks` of this run; join the other processes when told to, or when a launcher started several.
 
     Raises:
         InputError: told to, but no launcher started this process.

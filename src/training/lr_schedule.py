@@ -16,7 +16,7 @@ SKIPPED_EPOCHS = range(60, 180, 2)
 def schedule(name: str, *, lr: float, steps_per_epoch: int, max_epoch: int, warmup_epochs: float = 0.0,
              lr_epochs: Sequence[int] = (), lr_gamma: float = 0.1, eta_min: float = 0.0,
              t_max: int = 0) -> list[float]:
-    """The learning rate of each of the max_epoch * steps_per_epoch steps.
+    """Compute the learning rate of each of the max_epoch * steps_per_epoch steps.
 
     Args:
         name: one of SCHEDULES. `multistep` and `exponential` multiply by lr_gamma at the first step of each epoch in
@@ -42,7 +42,9 @@ def schedule(name: str, *, lr: float, steps_per_epoch: int, max_epoch: int, warm
 
 
 def linear_scale(images: int, reference: int) -> float:
-    """The factor on a learning rate that was chosen for `reference` images a step (Goyal et al. 2017, section 2.1).
+    """Compute the factor for a learning rate that was chosen for `reference` images a step.
+
+    The factor grows in proportion to the images of a step (Goyal et al. 2017, section 2.1).
 
     Args:
         images: of one step, over all devices.
@@ -51,7 +53,7 @@ def linear_scale(images: int, reference: int) -> float:
 
 
 def _cosine(lr: float, eta_min: float, position: float, period: float) -> float:
-    """Loshchilov and Hutter 2017, equation 5."""
+    """Compute the rate at `position` of a cosine (Loshchilov and Hutter 2017, equation 5)."""
     return eta_min + (lr - eta_min) * (1 + math.cos(math.pi * max(position, 0) / period)) / 2
 
 
@@ -60,7 +62,7 @@ def _annealing(lr: float, eta_min: float, max_epoch: int, t_max: int) -> list[fl
 
 
 def _annealing_v2(lr: float, eta_min: float, max_epoch: int, t_max: int) -> list[float]:
-    """Two thirds of a cosine, then a second cosine of max_epoch / 3 epochs from the rate reached."""
+    """Compute two thirds of a cosine, then a second cosine of max_epoch / 3 epochs from the rate reached."""
     first = math.ceil(max_epoch * 2 / 3)
     rates = _annealing(lr, eta_min, first, t_max)
     rest = max(1, max_epoch // 3)
@@ -68,7 +70,7 @@ def _annealing_v2(lr: float, eta_min: float, max_epoch: int, t_max: int) -> list
 
 
 def _annealing_sample(lr: float, eta_min: float, max_epoch: int, t_max: int) -> list[float]:
-    """A cosine over max_epoch + 60 epochs with 60 of them, every second from the 60th, left out."""
+    """Compute a cosine over max_epoch + 60 epochs and leave out 60 of them: every second one from the 60th."""
     period = max_epoch + len(SKIPPED_EPOCHS)
     kept = [epoch for epoch in range(period) if epoch not in SKIPPED_EPOCHS]
     return [_cosine(lr, eta_min, epoch, period) for epoch in kept[:max_epoch]]

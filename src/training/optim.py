@@ -9,7 +9,7 @@ WITHOUT_DECAY = (".bias", ".gamma", ".beta")
 
 def build_optimizer(name: str, params: Sequence, rates: Sequence[float], weight_decay: float = 0.0,
                     momentum: float = 0.9, slow_prefix: str = "", slow_factor: float = 1.0) -> nn.Optimizer:
-    """Adam (0.9, 0.999, 1e-8), SGD or Momentum; biases and BatchNorm's gamma and beta are not decayed.
+    """Build Adam (0.9, 0.999, 1e-8), SGD or Momentum; biases and BatchNorm's gamma and beta are not decayed.
 
     Args:
         name: "adam", "sgd" or "momentum".
@@ -27,7 +27,7 @@ def build_optimizer(name: str, params: Sequence, rates: Sequence[float], weight_
 
 def param_groups(params: Sequence, rates: Sequence[float], weight_decay: float = 0.0, slow_prefix: str = "",
                  slow_factor: float = 1.0) -> list[dict]:
-    """Groups by (slow or not, decayed or not), empty ones left out; updates keep the order of `params`."""
+    """Group by (slow or not, decayed or not), without empty groups; updates keep the order of `params`."""
     groups: dict[tuple[float, float], list] = {}
     for param in params:
         factor = slow_factor if slow_prefix and param.name.startswith(slow_prefix) else 1.0

@@ -13,7 +13,7 @@ VARIABLE = "FACEDET_RUN_FILE"
 
 
 def is_launched() -> bool:
-    """Whether a launcher watches over this process."""
+    """Check whether a launcher watches over this process."""
     return VARIABLE in os.environ
 
 

@@ -90,7 +90,7 @@ def load_state(path: Path, step: TrainStep, network: nn.Cell, own_names: Renamin
 
 
 def first_step(plan: SamplePlan, position: dict[str, Any] | None, names: OptionNames) -> int:
-    """The step at which a checkpoint's run continues (0 without one).
+    """Return the step at which the run of a checkpoint continues (0 without a checkpoint).
 
     The number of devices may differ as long as they use the same number of images a step and of steps an epoch.
 
@@ -117,7 +117,7 @@ def first_step(plan: SamplePlan, position: dict[str, Any] | None, names: OptionN
 
 
 def optimizer_state(step: TrainStep) -> dict[str, Any]:
-    """The optimiser's own parameters by name, without the network's and without the table of learning rates."""
+    """Return the optimiser's own parameters by name, without the network's and without the table of learning rates."""
     trained = {id(parameter) for parameter in step.optimizer.parameters}
     return {parameter.name: parameter for _, parameter in step.optimizer.parameters_and_names()
             if id(parameter) not in trained and not parameter.name.startswith("learning_rate")}

@@ -38,12 +38,12 @@ class RunFiles:
     prefix: str = ""
 
     def checkpoint(self, epoch: int, done: int) -> Path:
-        """The checkpoint after `done` steps, in epoch `epoch` (from 1)."""
+        """Return the path of the checkpoint after `done` steps, in epoch `epoch` (counted from 1)."""
         step = done - (epoch - 1) * self.steps_per_epoch if self.steps_per_epoch else done
         return self.run_dir / checkpoint_name(self.checkpoint_prefix, epoch, step)
 
     def path(self, name: str) -> Path:
-        """Any other file."""
+        """Return the path of any other file of the run."""
         return self.run_dir / f"{self.prefix}{name}"
 
 
@@ -93,14 +93,17 @@ class RunSettings:
     log_every: int = 1
 
     def resumed(self) -> RunSettings:
-        """The settings of a run that continues from `resume`: in that run's folder, if it is a sibling of this one."""
+        """Return the settings of a run that continues from `resume`.
+
+        It writes into the folder of that earlier run, if the two folders have the same parent.
+        """
         former = Path(self.resume).resolve().parent
         if self.unique_run_dir and former.parent == self.run_dir.resolve().parent:
             return replace(self, run_dir=former)
         return self
 
     def files(self, steps_per_epoch: int, is_resumed: bool) -> RunFiles:
-        """This run's files; in a shared folder the prefix of an earlier run is not used again.
+        """Choose this run's files; in a shared folder the prefix of an earlier run is not used again.
 
         Args:
             steps_per_epoch: of the run.

@@ -70,7 +70,7 @@ class TrainStep(nn.Cell):
         ops.HyperMap()(ops.partial(_blend, keep), self.ema, self.averaged)
 
     def ema_parameters(self) -> dict[str, ms.Parameter]:
-        """The averaged weights under their own names; empty without a moving average."""
+        """Return the averaged weights under the names of the weights themselves; empty without a moving average."""
         if not self.has_ema:
             return {}
         return {own.name: average for own, average in zip(self.averaged, self.ema)}

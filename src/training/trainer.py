@@ -157,7 +157,7 @@ class Trainer:
 
     def _over_devices(self, loss: float, terms: Sequence[float],
                       counts: Sequence[int]) -> tuple[float, list[float], list[int]]:
-        """Means of loss and terms, sums of counts, over all devices."""
+        """Compute the means of loss and terms, and the sums of counts, over all devices."""
         mean, *means = self.ranks.mean([loss, *terms, *map(float, counts)])
         sums = [round(value * self.ranks.world_size) for value in means[len(terms):]]
         return mean, means[:len(terms)], sums
@@ -232,7 +232,7 @@ class Trainer:
             file.writelines(line for line in lines if _step_of(line) <= step)
 
     def _checkpoints_until(self, step: int) -> list[Path]:
-        """This run's own checkpoints up to `step`, the oldest first.
+        """List this run's own checkpoints up to `step`, the oldest first.
 
         None of them if there are more than `keep`: an earlier part of the run had a larger limit, and they stay.
         """
@@ -245,7 +245,7 @@ class Trainer:
         return self.settings.checkpoint_every or self.plan.steps_per_epoch
 
     def _epoch(self, done: int) -> int:
-        """The epoch, counted from 1, of step number `done`, counted from 1."""
+        """Return the epoch, counted from 1, of step number `done`, counted from 1."""
         return -(-done // self.plan.steps_per_epoch)
 
     def _checkpoint(self, done: int) -> Path:
@@ -253,7 +253,7 @@ class Trainer:
 
 
 def _step_of(line: str) -> float:
-    """The step of a line of the metrics; infinity for a line that a crash cut off."""
+    """Read the step from a line of the metrics; return infinity for a line that a crash cut off."""
     try:
         return json.loads(line)["step"]
     except ValueError:

@@ -53,7 +53,7 @@ class Layer:
 
 
 def tensor_shapes(layers: Iterable[Layer]) -> Shapes:
-    """Shape of every tensor by name, in the order of the layers."""
+    """Return the shape of every tensor by name, in the order of the layers."""
     shapes: Shapes = {}
     for layer in layers:
         shapes[f"{layer.name}.weight"] = layer.shape

@@ -114,7 +114,10 @@ def list_worst_images(outcomes: Outcomes, limit: int = MAX_IMAGES) -> list[dict[
 
 
 def _best_rows(outcomes: Outcomes) -> np.ndarray:
-    """[F] int64: of the rows that overlap a face more than any other, the one that overlaps it most; -1 if none."""
+    """Find the best row of each face, as [F] int64; -1 if there is none.
+
+    It is the row with the largest overlap, among the rows that overlap this face more than any other face.
+    """
     best = np.full(len(outcomes.boxes), -1)
     # The last one assigned stays: the largest overlap, of equal ones the first in the file.
     order = np.argsort(-outcomes.matches.overlap, kind="stable")[::-1]

@@ -25,14 +25,14 @@ class Window(NamedTuple):
 
 
 def sampling_ratio(face_side: float, rng: np.random.Generator) -> float:
-    """The factor by which data-anchor sampling scales an image whose chosen face has this side (pixels)."""
+    """Draw the factor by which data-anchor sampling scales an image whose chosen face has this side (pixels)."""
     nearest = int(np.argmin(np.abs(np.array(ANCHORS) - face_side)))
     target = ANCHORS[rng.integers(min(nearest + 1, LARGEST_TARGET))]
     return target / face_side * 2 ** rng.uniform(-1, 1)
 
 
 def anchor_window(boxes: np.ndarray, height: int, width: int, input_size: int, rng: np.random.Generator) -> Window:
-    """Data-anchor sampling as a true crop: a random square that contains the chosen face at its new size.
+    """Draw the window of data-anchor sampling, as a true crop: a square that contains a random face at its new size.
 
     Args:
         boxes: [N, 4] xyxy image pixels, N > 0, the faces to choose among.
@@ -47,7 +47,10 @@ def anchor_window(boxes: np.ndarray, height: int, width: int, input_size: int, r
 
 def square_window(boxes: np.ndarray, height: int, width: int, scales: tuple[float, float],
                   rng: np.random.Generator) -> Window:
-    """A random square whose side is a uniform share of the longer image side, around a random face if there is one."""
+    """Draw a random square around a random face, or anywhere if there are no faces.
+
+    Its side is a uniform share of the longer side of the image, or the longer side of the face if that is larger.
+    """
     side = max(height, width) * rng.uniform(*scales)
     if len(boxes) == 0:
         return Window(_inside(width, side, rng), _inside(height, side, rng), side)
@@ -57,13 +60,13 @@ def square_window(boxes: np.ndarray, height: int, width: int, scales: tuple[floa
 
 
 def whole_window(height: int, width: int) -> Window:
-    """The smallest square around the whole image, centred, as the test's letterbox shows it."""
+    """Return the smallest square around the whole image, centred, as the letterbox of the test shows it."""
     side = float(max(height, width))
     return Window((width - side) / 2, (height - side) / 2, side)
 
 
 def reference_window(height: int, width: int, rng: np.random.Generator) -> Window:
-    """The crop of the CenterFace reference: side max(h, w) * (0.60, 0.65 .. 0.95), centre away from the borders.
+    """Draw the crop of the CenterFace reference: side max(h, w) * (0.60, 0.65 .. 0.95), centre away from the borders.
 
     Scaling the image before this crop has no effect on the faces' size, since the side follows the scaled image:
     the reference's data-anchor sampling only blurs. Kept for parity (`--data_anchor reference`).
@@ -79,7 +82,10 @@ def reference_window(height: int, width: int, rng: np.random.Generator) -> Windo
 
 
 def _around(low: float, high: float, extent: int, side: float, rng: np.random.Generator) -> float:
-    """A start so that [start, start + side] holds [low, high] (its middle, if it is longer), little of it outside."""
+    """Draw a start so that [start, start + side] holds [low, high], and as little as possible lies outside the image.
+
+    If [low, high] is longer than `side`, the window holds its middle.
+    """
     if high - low >= side:
         low = high = (low + high) / 2
     first, last = high - side, low

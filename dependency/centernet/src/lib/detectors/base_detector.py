@@ -129,7 +129,7 @@ class BaseDetector:
                 for index in range(len(images))]
 
     def _process_flips(self, canvases: np.ndarray) -> list[np.ndarray]:
-        """As `process`; with `flip_test` the rows of its mirror image follow those of each input."""
+        """Call `process`; with `flip_test`, add to the rows of each input those found in its mirror image."""
         if not self.flip_test:
             return self.process(canvases)
         rows = self.process(np.concatenate([canvases, canvases[:, :, ::-1]]))

@@ -58,7 +58,7 @@ class Faces:
     def __getitem__(self, index: slice | list | np.ndarray) -> Faces: ...
 
     def __getitem__(self, index: Any) -> Face | Faces:
-        """One `Face` for a number, `Faces` for a slice, a mask or a list of numbers."""
+        """Return one `Face` for a number, and `Faces` for a slice, a mask or a list of numbers."""
         if isinstance(index, (int, np.integer)):
             return Face(self.boxes[index], float(self.scores[index]), self.landmarks[index])
         return Faces(self.boxes[index], self.scores[index], self.landmarks[index])
@@ -67,19 +67,19 @@ class Faces:
         return (self[index] for index in range(len(self)))
 
     def rows(self) -> np.ndarray:
-        """[N, 15] float32: box xyxy, score, landmarks x0 y0 .. x4 y4."""
+        """Return all faces as [N, 15] float32: box xyxy, score, landmarks x0 y0 .. x4 y4."""
         parts = self.boxes, self.scores[:, None], self.landmarks.reshape(-1, 10)
         return np.concatenate(parts, axis=1, dtype=np.float32)
 
     @classmethod
     def from_rows(cls, rows: np.ndarray) -> Faces:
-        """Faces from rows [N, 15] (see `rows`), put in order of score; equal scores keep their order."""
+        """Make Faces from rows [N, 15] (see `rows`), highest score first; equal scores keep their order."""
         rows = np.asarray(rows, np.float32).reshape(-1, COLUMNS)
         rows = rows[np.argsort(-rows[:, 4], kind="stable")]
         return cls(rows[:, :4], rows[:, 4], rows[:, 5:].reshape(-1, 5, 2))
 
     def scaled(self, factor: float) -> Faces:
-        """The same faces in an image `factor` times as large."""
+        """Return the same faces as they lie in an image `factor` times as large."""
         return Faces(self.boxes * np.float32(factor), self.scores, self.landmarks * np.float32(factor))
 
     def filter(self, score: float = 0.0, size: float = 0.0) -> Faces:
@@ -109,7 +109,10 @@ class Faces:
         return draw_faces(as_bgr(image), self, scores)
 
     def to_dict(self) -> dict[str, Any]:
-        """{"faces": [{"score", "box_xyxy" [4], "landmarks" [5][2]}, ...]}, pixels to a tenth: what the JSON holds."""
+        """Return what the JSON file holds, with pixels rounded to a tenth.
+
+        It is {"faces": [{"score", "box_xyxy" [4], "landmarks" [5][2]}, ...]}.
+        """
         return {"faces": [{"score": round(score, 4), "box_xyxy": _tenths(box), "landmarks": _tenths(landmarks)}
                           for box, score, landmarks in self]}
 

@@ -63,7 +63,7 @@ class Rule:
             raise InputError(f"{name} {reprlib.repr(value)}: expected {self.expected}")
 
     def holds(self, value: Any) -> bool:
-        """Whether the value is allowed."""
+        """Check whether the value is allowed."""
         if self.length is None:
             return self._holds_one(value)
         if not isinstance(value, (list, tuple, np.ndarray)) or not getattr(value, "ndim", 1):
@@ -117,27 +117,27 @@ class Rule:
 
 
 def one_of(*values: str) -> Rule:
-    """One of these texts."""
+    """Make the rule that a value is one of these texts."""
     return Rule(str, values)
 
 
 def number(low: float = -LARGEST, high: float = LARGEST) -> Rule:
-    """A number in a range."""
+    """Make the rule that a value is a number in a range."""
     return Rule(float, low=low, high=high)
 
 
 def numbers(fewest: int, most: int, low: float = -LARGEST, high: float = LARGEST, ascending: bool = False) -> Rule:
-    """A list of numbers in a range."""
+    """Make the rule that a value is a list of numbers in a range."""
     return Rule(float, low=low, high=high, length=(fewest, most), ascending=ascending)
 
 
 def whole(low: int, high: int = LARGEST_WHOLE, multiple: int = 1) -> Rule:
-    """A whole number in a range."""
+    """Make the rule that a value is a whole number in a range."""
     return Rule(int, low=low, high=high, multiple=multiple)
 
 
 def wholes(fewest: int, most: int, low: int, high: int = LARGEST_WHOLE) -> Rule:
-    """A list of whole numbers in a range."""
+    """Make the rule that a value is a list of whole numbers in a range."""
     return Rule(int, low=low, high=high, length=(fewest, most))
 
 
@@ -162,7 +162,7 @@ def parse_size(value: Size) -> Size:
 
 
 def is_size(text: str) -> bool:
-    """Whether `parse_size` takes it."""
+    """Check whether `parse_size` accepts the text."""
     try:
         parse_size(text)
     except InputError:

@@ -6,7 +6,7 @@ import numpy as np
 
 
 def gaussian_radius(height: float, width: float, min_overlap: float = 0.7) -> float:
-    """The radius within which a shifted corner still gives a box of IoU `min_overlap` with the true one.
+    """Compute the radius in which a corner may move so that the box keeps an IoU of `min_overlap` with the true one.
 
     Keeps CornerNet's published arithmetic, whose roots are divided by 2 instead of 2a, because all centre-point
     detectors were trained with it: (10, 10) -> 2.733, (32, 24) -> 7.509.

@@ -28,11 +28,11 @@ class Placement(NamedTuple):
     dy: float
 
     def to_image(self, points: np.ndarray) -> np.ndarray:
-        """Canvas points [..., 2] (x, y) in the image's pixels."""
+        """Convert points [..., 2] (x, y) from canvas pixels to image pixels."""
         return (points - np.array((self.dx, self.dy), np.float32)) / np.float32(self.scale)
 
     def to_canvas(self, points: np.ndarray) -> np.ndarray:
-        """Image points [..., 2] (x, y) in the canvas' pixels."""
+        """Convert points [..., 2] (x, y) from image pixels to canvas pixels."""
         return points * np.float32(self.scale) + np.array((self.dx, self.dy), np.float32)
 
 

@@ -54,7 +54,7 @@ class Header(NamedTuple):
 
 
 def read_header(path: str | Path) -> Header:
-    """Size and orientation of an image file, from its first bytes.
+    """Read the size and the orientation of an image file from its first bytes.
 
     Raises:
         InputError: as `read_image`.
@@ -94,7 +94,7 @@ def read_photo(source: Source, max_pixels: int = MAX_PIXELS) -> np.ndarray:
 
 
 def find_images(folder: str | Path, recursive: bool = False) -> list[Path]:
-    """Files of a folder with one of the `IMAGE_SUFFIXES`, by name; how many others there are is logged.
+    """List the files of a folder with one of the `IMAGE_SUFFIXES`, by name; log how many other files there are.
 
     Args:
         folder: where they are.
@@ -122,7 +122,7 @@ def find_images(folder: str | Path, recursive: bool = False) -> list[Path]:
 
 
 def as_bgr(array: np.ndarray) -> np.ndarray:
-    """The array as uint8 [H, W, 3] BGR: itself where it is that.
+    """Convert an array to uint8 [H, W, 3] BGR; return it unchanged if it has this form already.
 
     Grey is repeated, a fourth channel (alpha) left out, uint16 divided by 256, as `read_photo` does with files.
 
@@ -146,14 +146,14 @@ def as_bgr(array: np.ndarray) -> np.ndarray:
 
 
 def plain_text(path: str | Path) -> str:
-    """A file's name for one line of text: line breaks and bytes that are no text are written as escapes."""
+    """Return a file's name as one line of text: line breaks and bytes that are no text become escapes."""
     text = str(path).encode("utf-8", "backslashreplace").decode("utf-8")
     return "".join(each if each.isprintable() else each.encode("unicode_escape").decode("ascii") for each in text)
 
 
 @contextmanager
 def _opened(source: Source, max_pixels: int) -> Iterator[Image.Image]:
-    """An image file whose header Pillow has read; whatever fails within becomes an InputError."""
+    """Open an image file and let Pillow read its header; an error inside the block becomes an InputError."""
     name = f"image of {len(source)} bytes" if isinstance(source, (bytes, bytearray, memoryview)) else plain_text(source)
     with _file(source, name) as file:
         start = file.read(_START)
@@ -190,7 +190,10 @@ def _file(source: Source, name: str) -> IO[bytes]:
 
 
 def _open_unlimited(file: IO[bytes], kinds: tuple[str, ...]) -> Image.Image:
-    """`Image.open` without Pillow's own limit of pixels: that is one for the process, the caller's one for the call."""
+    """Call `Image.open` without Pillow's own limit of pixels.
+
+    Pillow's limit holds for the whole process; the limit of this module's callers holds for one call.
+    """
     with _LOCK:
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
@@ -200,7 +203,7 @@ def _open_unlimited(file: IO[bytes], kinds: tuple[str, ...]) -> Image.Image:
 
 
 def _kinds(start: bytes) -> tuple[str, ...]:
-    """Pillow's names of the formats that a file with this start may have."""
+    """Return Pillow's names of the formats that a file with these first bytes may have."""
     if start[4:8] != b"ftyp":
         return KINDS
     Image.init()
@@ -211,7 +214,7 @@ def _kinds(start: bytes) -> tuple[str, ...]:
 
 
 def _folders(top: Path) -> Iterator[Path]:
-    """A folder and all below, each once, however links lead back."""
+    """Yield a folder and all folders below it, each once, even if links lead back to a folder above."""
     entered = set()
     for folder, below, _ in os.walk(top, followlinks=True):
         real = os.path.realpath(folder)
@@ -244,7 +247,7 @@ def _decode(image: Image.Image) -> np.ndarray:
 
 
 def _hint(start: bytes) -> str:
-    """What a file is that people take for an image."""
+    """Say what a file is that users often take for an image, as " (...)"; return "" if the kind is not known."""
     if start[4:8] == b"ftyp":
         brand = start[8:12].decode("ascii", "replace")
         if brand in ("heic", "heix", "hevc", "mif1", "msf1", "avif", "avis"):

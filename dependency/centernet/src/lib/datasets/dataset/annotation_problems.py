@@ -60,12 +60,12 @@ def raise_problems(problems: Sequence[Problem], remedy: str) -> None:
 
 
 def repair_hint(path: str | Path) -> str:
-    """What to type when an annotation file has unusable rows."""
+    """Return the text that tells the user what to type when an annotation file has unusable rows."""
     return f"Repair with: python -m src.tools.prepare_wider --annotation {path} --repair fixed.json"
 
 
 def face_faults(boxes: np.ndarray, landmarks: np.ndarray) -> list[tuple[int, str, str]]:
-    """(face, kind, text) of every face that cannot be trained on: numbers not finite, or a box without area.
+    """List (face, kind, text) of every face that cannot be trained on: numbers not finite, or a box without area.
 
     boxes: [N, 4] xyxy pixels; landmarks: [N, 5, 2] pixels.
     """
@@ -86,7 +86,7 @@ def face_faults(boxes: np.ndarray, landmarks: np.ndarray) -> list[tuple[int, str
 
 
 def image_name(text: str, place: str) -> str:
-    """An image's path as Records hold it: forward slashes, no leading "./".
+    """Convert an image's path to the form that Records hold: forward slashes, no leading "./".
 
     Args:
         text: the path as written.
@@ -104,7 +104,7 @@ def image_name(text: str, place: str) -> str:
 
 
 def xywh_numbers(box: np.ndarray) -> list[float]:
-    """x, y, width, height of one float32 xyxy box as short decimals that read back as the same corners."""
+    """Convert one float32 xyxy box to x, y, width, height: short decimals that give the same corners when read back."""
     corners = [short_number(value) for value in box]
     sizes = []
     for low, high, exact in zip(corners[:2], corners[2:], box[2:]):
@@ -115,6 +115,6 @@ def xywh_numbers(box: np.ndarray) -> list[float]:
 
 
 def short_number(value: float) -> float:
-    """The number with the fewest digits that is the same float32; an int where it is whole."""
+    """Return the number with the fewest digits that is the same float32; an int if it is whole."""
     number = float(str(np.float32(value)))
     return int(number) if number.is_integer() else number

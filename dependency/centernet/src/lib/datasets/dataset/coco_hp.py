@@ -118,7 +118,7 @@ def _annotation(identity: int, image_id: int, record: Record, face: int) -> dict
 
 
 def _load(path: Path) -> dict:
-    """The file's content, its outline checked so that pycocotools cannot stumble."""
+    """Read the file, and check its structure so far that pycocotools cannot fail on it."""
     try:
         data = json.loads(path.read_text(encoding="utf-8-sig"))
     except (ValueError, RecursionError) as error:
@@ -144,7 +144,7 @@ def _load(path: Path) -> dict:
 
 
 def _index(path: Path, data: dict, problems: list[Problem]) -> Iterator[tuple[dict, list[dict]]]:
-    """Each image with its face annotations; annotations that belong nowhere go to `problems`."""
+    """Yield each image with its face annotations; add annotations that belong to no image to `problems`."""
     from pycocotools.coco import COCO
     face_id = _face_category(path, data["categories"])
     images = {image["id"]: image for image in data["images"]}
@@ -170,7 +170,7 @@ def _index(path: Path, data: dict, problems: list[Problem]) -> Iterator[tuple[di
 
 
 def _face_category(path: Path, categories: list[dict]) -> int | str | None:
-    """The id of the faces; None when the file has one kind of object only."""
+    """Return the id of the category of faces; None if the file has no more than one category."""
     if len(categories) < 2:
         return None
     for category in categories:
@@ -199,7 +199,7 @@ def _record(file: str, image: dict, annotations: list[dict], problems: list[Prob
 
 
 def _row(annotation: dict) -> list[float]:
-    """xywh and 5 x (x, y, v) of one annotation."""
+    """Read x, y, w, h and 5 x (x, y, v) of one annotation."""
     row: list[float] = []
     for key, length in (("bbox", 4), ("keypoints", 15)):
         values = annotation.get(key)
@@ -219,7 +219,7 @@ def _row(annotation: dict) -> list[float]:
 
 def make_record(path: str, rows: np.ndarray, ignore: Sequence[bool], height: int = 0,
                 width: int = 0) -> tuple[Record, list[tuple[int, str, str]]]:
-    """A Record of the usable faces among `rows`, and the `face_faults` of the others.
+    """Make a Record of the usable faces among `rows`; return it with the `face_faults` of the others.
 
     Args:
         path: the image.

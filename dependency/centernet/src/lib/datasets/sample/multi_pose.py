@@ -39,7 +39,7 @@ class CentreTargets(NamedTuple):
 
 def centre_targets(boxes: np.ndarray, landmarks: np.ndarray, visibility: np.ndarray, ignore: np.ndarray, grid: int,
                    max_objs: int = 256, min_face: float = 6.0, area_weights: str = "reference") -> CentreTargets:
-    """Targets of one image.
+    """Compute the targets of one image.
 
     Args:
         boxes: [N, 4] xyxy in input pixels; may stick out of the input.
