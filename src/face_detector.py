@@ -202,7 +202,7 @@ def _open(path: Path, backend: str, model: str, device_target: str, threads: int
 
 
 def _best_backend(device_target: str) -> str:
-    """ONNX Runtime on a CPU that has it, else MindSpore."""
+    """Choose ONNX Runtime on a CPU that has it, else MindSpore."""
     has_runtime = all(map(importlib.util.find_spec, ("onnx", "onnxruntime")))
     if has_runtime and device.choose_target(device_target) == "CPU":
         return "onnx"
@@ -212,7 +212,7 @@ def _best_backend(device_target: str) -> str:
 
 
 def _check(options: dict[str, Any]) -> None:
-    """InputError for a name that is no option."""
+    """Refuse with InputError a name that is no option."""
     own = [name for where in (FaceDetector, BaseDetector) for name, each in inspect.signature(where).parameters.items()
            if each.kind is not each.VAR_KEYWORD and name not in ("forward", "decode")]
     for name in options:

@@ -79,7 +79,7 @@ class Samples(Protocol):
     """Training samples: `samples(index, rng)` gives one as a tuple of arrays."""
 
     def __len__(self) -> int:
-        """Number of images."""
+        """Return the number of images."""
 
     def __call__(self, index: int, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
         """Make one sample; raise BadImageError where an image cannot be read."""
@@ -123,7 +123,7 @@ def options(name: str) -> Table:
 
 
 def presets(name: str) -> Presets:
-    """Defaults of the model's training options that go together."""
+    """Return the defaults of the model's training options that go together."""
     return import_module(f"src.{_known(name)}.config").PRESETS
 
 

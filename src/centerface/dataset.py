@@ -82,7 +82,7 @@ class CenterFaceSamples:
         return (np.ascontiguousarray(image), *targets)
 
     def _mosaic(self, index: int, rng: np.random.Generator) -> View:
-        """This image and three random others, each seen through its own window in a quarter of the input."""
+        """Join this image and three random others, each seen through its own window in a quarter of the input."""
         half = self.augmentation.input_size // 2
         others = rng.integers(len(self.records), size=3)
         views = [self._view(int(each), half, rng) for each in (index, *others)]

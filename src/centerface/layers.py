@@ -61,7 +61,7 @@ def layers(head_conv: int = 64, activation: str = "relu6") -> list[Layer]:
 
 
 def tensor_shapes(head_conv: int = 64, part: str = "all") -> Shapes:
-    """Shape of every tensor by name: 303, or with part "backbone" the 255 of `base.`."""
+    """Return the shape of every tensor by name: 303, or with part "backbone" the 255 of `base.`."""
     table = layers(head_conv)
     return common.tensor_shapes(layer for layer in table if part == "all" or layer.name.startswith(BACKBONE))
 

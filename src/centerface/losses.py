@@ -73,7 +73,7 @@ class CenterFaceLoss(nn.Cell):
 
 
 def _smooth_l1(prediction: Tensor, target: Tensor) -> Tensor:
-    """Elementwise smooth L1 with its knee at 1 (Girshick 2015, arXiv 1504.08083, equation 3)."""
+    """Compute the elementwise smooth L1 with its knee at 1 (Girshick 2015, arXiv 1504.08083, equation 3)."""
     return ops.smooth_l1_loss(prediction, target, beta=1.0, reduction="none")
 
 

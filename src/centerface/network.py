@@ -124,7 +124,7 @@ class CenterfaceMobilev2(nn.Cell):
         self._initialise(hm_bias, seed)
 
     def _initialise(self, hm_bias: float, seed: int) -> None:
-        """Heads N(0, 0.001), transposed convolutions uniform, the others He et al. 2015; gamma 1, beta 0."""
+        """Initialise heads N(0, 0.001), transposed convolutions uniform, the others He et al. 2015; gamma 1, beta 0."""
         rng = np.random.default_rng(seed)
         for name, cell in self.cells_and_names():
             if isinstance(cell, nn.Conv2dTranspose):

@@ -62,10 +62,11 @@ def _sum(graph: GraphBuilder, outputs: dict[tuple[str, ...], str], names: tuple[
 
 
 def _decode(graph: GraphBuilder, heads: str, metadata: dict[str, Any], rows: int) -> Sequence[str]:
-    """Boxes [batch, N, 4] xyxy, scores [batch, N] and landmarks [batch, N, 5, 2] in the input's pixels, best first.
+    """Decode the network's maps to faces in the input's pixels, best first.
 
-    The formulas are those of `decoder.decode_centerface` and `decode_release`. Where the metadata's detector takes only
-    peaks, the score of all other cells is 0. N is the smaller one of `rows` and the number of cells.
+    These are boxes [batch, N, 4] xyxy, scores [batch, N] and landmarks [batch, N, 5, 2]; N is the smaller one of `rows`
+    and the number of cells. The formulas are those of `decoder.decode_centerface` and `decode_release`. Where the
+    metadata's detector takes only peaks, the score of all other cells is 0.
     """
     released = metadata["decoder"] == "centerface_release"
     width = graph.op("Shape", heads, start=3)

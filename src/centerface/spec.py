@@ -32,13 +32,13 @@ def assumed_metadata(names: Iterable[str]) -> Metadata:
 
 
 def network_options(metadata: Metadata) -> dict[str, Any]:
-    """Pyramid channels and backbone activation of the network that metadata describes."""
+    """Return pyramid channels and backbone activation of the network that metadata describes."""
     options = {**DEFAULT_METADATA["options"], **metadata.get("options", {})}
     return {name: options[name] for name in DEFAULT_METADATA["options"]}
 
 
 def tensor_shapes(metadata: Metadata) -> Shapes:
-    """Shape of every tensor by name."""
+    """Return the shape of every tensor by name."""
     return layers.tensor_shapes(network_options(metadata)["head_conv"])
 
 
@@ -70,7 +70,7 @@ def decoder(metadata: Metadata) -> Callable[..., np.ndarray]:
 
 
 def check_options(options: dict[str, Any]) -> None:
-    """InputError for --pad none: the network's sides must be multiples of 32."""
+    """Refuse --pad none with InputError: the network's sides must be multiples of 32."""
     if options.get("pad") == "none":
         raise InputError("--pad none: CenterFace's maps meet only where both sides are multiples of 32; "
                          "give --pad 32 or leave it out")

@@ -45,7 +45,7 @@ def key_name(name: str) -> str:
 
 
 def key_shapes() -> dict[str, tuple[int, ...]]:
-    """Shapes by name of mobilenet_v2_key.ckpt: a whole MobileNetV2 for 1,000 classes, 262 tensors."""
+    """Return the shapes by name of mobilenet_v2_key.ckpt: a whole MobileNetV2 for 1,000 classes, 262 tensors."""
     shapes = {KEY_PREFIX + key_name(name): shape for name, shape in tensor_shapes(part="backbone").items()}
     last = f"{KEY_PREFIX}features.18.features."
     shapes[f"{last}0.weight"] = (1280, 320, 1, 1)

@@ -93,7 +93,7 @@ class CenterFaceWithLoss(nn.Cell):
 
 
 def build_loss_cell(cfg: Any, network: CenterfaceMobilev2, world_size: int = 1) -> CenterFaceWithLoss:
-    """Network and loss in one cell."""
+    """Put network and loss into one cell."""
     return CenterFaceWithLoss(network, CenterFaceLoss(cfg.hm_weight, cfg.wh_weight, cfg.off_weight, cfg.lm_weight,
                                                       world_size))
 
@@ -134,7 +134,7 @@ def target_faces(cells: np.ndarray, values: np.ndarray, weights: np.ndarray, gri
 
 
 def build_metadata(cfg: Any) -> Metadata:
-    """Metadata of this run's checkpoints."""
+    """Build the metadata of this run's checkpoints."""
     return {
         "model": "centerface",
         "options": {"head_conv": cfg.head_conv, "activation": cfg.activation},

@@ -195,7 +195,7 @@ class Export:
                               f"{sorted(each.name for each in written.parent.iterdir())}")
 
     def _batches(self, images: ImageSet, metadata: Metadata) -> Iterator[np.ndarray]:
-        """Each image as a quantised network gets it, uint8 [B, H, W, 3]."""
+        """Yield each image as a quantised network gets it, uint8 [B, H, W, 3]."""
         multiple = metadata["export"]["input"]["side_multiple"]
         detector = fitted_detector(None, None, metadata, self.sizes, str(CALIBRATION_SIZE), multiple)
         for image in images:

@@ -68,7 +68,7 @@ def quantise(source: Path, target: Path, images: Iterable[np.ndarray]) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without the advice to prepare the graph first, which ours does not need."""
+    """Silence warnings in the log: they advise to prepare the graph first, which ours does not need."""
     before = logging.root.manager.disable
     logging.disable(max(before, logging.WARNING))
     try:

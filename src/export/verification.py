@@ -128,7 +128,9 @@ def judge(sizes: Sequence[dict[str, Any]], tolerance: Tolerance, decoded: bool =
 
 
 def average_precision(backend: BackendBase, images: ImageSet, truth: GroundTruth, sizes: Sizes) -> dict[str, float]:
-    """AP by subset at IoU 0.5 on those images of a ground truth, named "event/name.jpg", with the metadata's detector.
+    """Compute AP by subset at IoU 0.5 on these images of a ground truth, with the metadata's detector.
+
+    The images are named "event/name.jpg".
 
     Args:
         sizes: batch, height and width of the exported file, 0 = any; images are fitted into them, whichever network.
@@ -145,7 +147,7 @@ def average_precision(backend: BackendBase, images: ImageSet, truth: GroundTruth
 
 
 def compare_speed(plain: BackendBase, int8: BackendBase, images: np.ndarray, rounds: int = 15) -> dict[str, float]:
-    """Median seconds of two backends on a batch, in turns, and the median of their ratios; the first round is cut."""
+    """Time two backends on a batch in turns: median seconds, and the median of their ratios; the first round is cut."""
     seconds = np.empty((rounds, 2))
     for row in seconds:
         for index, backend in enumerate((plain, int8)):

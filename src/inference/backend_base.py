@@ -51,7 +51,7 @@ class BackendBase(ABC):
 
 
 def require_size(shape: tuple[int, ...], sizes: tuple[int, int, int], multiple: int = 1) -> None:
-    """InputError where images of this shape cannot go into a network for these sizes (0: any)."""
+    """Raise InputError where images of this shape cannot go into a network for these sizes (0: any)."""
     if any(size and size != side for size, side in zip(sizes, shape)):
         expected = " x ".join(str(size or "any") for size in sizes)
         raise InputError(f"{' x '.join(map(str, shape[:3]))} images (batch x height x width) for a file that was "

@@ -72,7 +72,7 @@ def watch_camera(detector: Any, index: int, record: Path | None = None, frames: 
 
 
 def no_window() -> str:
-    """Why this process cannot show a window; empty where it can. (OpenCV's Qt ends the process without a display.)"""
+    """Say why this process can show no window; empty where it can. (OpenCV's Qt ends the process without a display.)"""
     line = next((each for each in cv2.getBuildInformation().splitlines() if each.strip().startswith("GUI:")), "")
     if line.split(":")[-1].strip().upper() in ("", "NONE"):
         return "this OpenCV was built without windows: pip install opencv-python instead of opencv-python-headless"
@@ -91,7 +91,7 @@ def _open_camera(index: int, stack: ExitStack) -> cv2.VideoCapture:
 
 
 def _frames(camera: cv2.VideoCapture, index: int) -> Iterator[Frame]:
-    """Its pictures, with milliseconds since the first one."""
+    """Yield the camera's pictures, with milliseconds since the first one."""
     number, ticks, start = 0, -1, time.monotonic()
     while True:
         is_read, pixels = camera.read()

@@ -113,6 +113,6 @@ class OnnxBackend(BackendBase):
 
 
 def _threads_of_environment() -> int:
-    """OMP_NUM_THREADS, as MindSpore and NumPy read it; 0 leaves the number to onnxruntime."""
+    """Read OMP_NUM_THREADS, as MindSpore and NumPy do; 0 leaves the number to onnxruntime."""
     value = os.environ.get("OMP_NUM_THREADS", "")
     return int(value) if value.isdigit() else 0

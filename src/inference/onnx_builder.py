@@ -117,7 +117,7 @@ class GraphBuilder:
         return self.op("GatherND", table, self.op("Unsqueeze", positions, self.constant(np.array([2]))), batch_dims=1)
 
     def points(self, x: str, y: str) -> str:
-        """Whole numbers x and y, each [batch, N], as float32 [batch, N, 2]."""
+        """Join whole numbers x and y, each [batch, N], to float32 [batch, N, 2]."""
         last = self.constant(np.array([2]))
         pair = self.op("Concat", self.op("Unsqueeze", x, last), self.op("Unsqueeze", y, last), axis=2)
         return self.floats(pair)
@@ -133,7 +133,7 @@ class GraphBuilder:
         return self.op("Concat", top_left, self.op("Add", centres, halves), axis=2), top_left
 
     def landmarks(self, origins: str, offsets: str, sizes: str) -> str:
-        """Points [batch, N, 5, 2]: offsets [batch, N, 5, 2] times sizes, from origins, each [batch, N, 2]."""
+        """Compute points [batch, N, 5, 2]: offsets [batch, N, 5, 2] times sizes, from origins, each [batch, N, 2]."""
         axis = self.constant(np.array([2]))
         return self.op("Add", self.op("Unsqueeze", origins, axis),
                        self.op("Mul", offsets, self.op("Unsqueeze", sizes, axis)))
@@ -191,7 +191,7 @@ class GraphBuilder:
                        strides=[stride] * 2, pads=[kernel // 2] * 4, group=groups)
 
     def _folded(self, layer: Layer, axis: int) -> tuple[np.ndarray, np.ndarray]:
-        """Weight and bias in float64 with the normalisation inside; `axis` is that of the output channels."""
+        """Return weight and bias in float64 with the normalisation inside; `axis` is that of the output channels."""
         weight = self._tensors[f"{layer.name}.weight"].astype(np.float64)
         if layer.norm is None:
             return weight, self._tensors[f"{layer.name}.bias"]

@@ -34,7 +34,7 @@ class Item(NamedTuple):
 
 
 def list_items(sources: Sequence[str | Path], recursive: bool = False, out: Path | None = None) -> list[Item]:
-    """Image files: those named, and those in named folders.
+    """List image files: those named, and those in named folders.
 
     Args:
         sources: files (whatever their suffix) and folders.
@@ -58,7 +58,7 @@ def list_items(sources: Sequence[str | Path], recursive: bool = False, out: Path
 
 
 def name_results(stems: dict[Path, Path]) -> list[Item]:
-    """Items of paths and their names below the output folder; where two have one stem the later gets a number."""
+    """Build items of paths and their names below the output folder; where two have one stem the later gets a number."""
     items: list[Item] = []
     used: set[Path] = set()
     for path, below in stems.items():
@@ -134,7 +134,7 @@ def describe(faces: Faces) -> str:
 
 
 def _detect(detector: Any, items: Sequence[Item]) -> Iterator[tuple[Item, np.ndarray, Faces]]:
-    """Items that can be read, with their image and its faces; the others are logged."""
+    """Yield the items that can be read, with their image and its faces; log the others."""
     for start in range(0, len(items), detector.batch_size):
         images: dict[Item, np.ndarray] = {}
         for item in items[start:start + detector.batch_size]:

@@ -34,7 +34,7 @@ SMALLEST_RATIO = 1e-12
 
 def prior_box(image_sizes: Sequence[int], min_sizes: Sequence[Sequence[int]] = MIN_SIZES,
               steps: Sequence[int] = STEPS, clip: bool = False) -> np.ndarray:
-    """Anchors of an input of this size (Deng et al. 2019, arXiv 1905.00641, section 4.2; one aspect ratio).
+    """Return the anchors of an input of this size (Deng et al. 2019, arXiv 1905.00641, section 4.2; one aspect ratio).
 
     A map has ceil(side / step) cells, so that centres of the last row and column may lie outside the input.
 
@@ -52,7 +52,7 @@ def prior_box(image_sizes: Sequence[int], min_sizes: Sequence[Sequence[int]] = M
 
 
 def anchor_count(image_size: int | Sequence[int]) -> int:
-    """Number of anchors of a square input of this side, or of (height, width), in pixels."""
+    """Count the anchors of a square input of this side, or of (height, width), in pixels."""
     height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
     return sum(-(-height // step) * -(-width // step) * len(sizes) for step, sizes in zip(STEPS, MIN_SIZES))
 
@@ -64,7 +64,7 @@ def square_side(count: int) -> int | None:
 
 
 def bbox_encode(matched: np.ndarray, priors: np.ndarray, variances: Sequence[float]) -> np.ndarray:
-    """Boxes [N, 4] xyxy as offsets [N, 4] float32 from their priors [N, 4]."""
+    """Encode boxes [N, 4] xyxy as offsets [N, 4] float32 from their priors [N, 4]."""
     centres = (matched[:, :2] + matched[:, 2:]) / 2
     ratios = (matched[:, 2:] - matched[:, :2]) / priors[:, 2:]
     offsets = (centres - priors[:, :2]) / (variances[0] * priors[:, 2:])
@@ -73,21 +73,21 @@ def bbox_encode(matched: np.ndarray, priors: np.ndarray, variances: Sequence[flo
 
 
 def landmark_encode(matched: np.ndarray, priors: np.ndarray, variances: Sequence[float]) -> np.ndarray:
-    """Landmarks [N, 10] (x, y of five points) as offsets [N, 10] float32 from their priors [N, 4]."""
+    """Encode landmarks [N, 10] (x, y of five points) as offsets [N, 10] float32 from their priors [N, 4]."""
     points = matched.reshape(-1, POINTS, 2)
     offsets = (points - priors[:, None, :2]) / (variances[0] * priors[:, None, 2:])
     return offsets.reshape(-1, 2 * POINTS).astype(np.float32)
 
 
 def decode_bbox(bbox: np.ndarray, priors: np.ndarray, variance: Sequence[float]) -> np.ndarray:
-    """Offsets [..., N, 4] to boxes [..., N, 4] xyxy, as shares of the input."""
+    """Decode offsets [..., N, 4] to boxes [..., N, 4] xyxy, as shares of the input."""
     centres = priors[:, :2] + bbox[..., :2] * (priors[:, 2:] * np.float32(variance[0]))
     halves = priors[:, 2:] * np.exp(bbox[..., 2:] * np.float32(variance[1])) / 2
     return np.concatenate([centres - halves, centres + halves], axis=-1)
 
 
 def decode_landm(landm: np.ndarray, priors: np.ndarray, variance: Sequence[float]) -> np.ndarray:
-    """Offsets [..., N, 10] to landmarks [..., N, 10] (x, y of five points), as shares of the input."""
+    """Decode offsets [..., N, 10] to landmarks [..., N, 10] (x, y of five points), as shares of the input."""
     points = landm.reshape(*landm.shape[:-1], POINTS, 2)
     decoded = priors[:, None, :2] + points * (priors[:, None, 2:] * np.float32(variance[0]))
     return decoded.reshape(landm.shape)

@@ -155,7 +155,7 @@ class _Source:
 
 
 def _epoch_sampler(per_epoch: int) -> Any:
-    """Positions of one epoch after the other: GeneratorDataset does not tell its source the epoch in another way."""
+    """Build a sampler of the epochs' positions in turn: GeneratorDataset tells its source the epoch in no other way."""
     import mindspore.dataset as ds
 
     class EpochSampler(ds.Sampler):

@@ -81,7 +81,7 @@ def backbone_of(names: Iterable[str]) -> str | None:
 
 
 def tensor_shapes(backbone: str = "resnet50", part: str = "all") -> Shapes:
-    """Shape of every tensor by name; with part "backbone" only those of `base.`.
+    """Return the shape of every tensor by name; with part "backbone" only those of `base.`.
 
     "resnet50" has 383 tensors, 265 of them the backbone's; "mobilenet025" 253 and 135.
     """
@@ -121,7 +121,7 @@ def detector_layers(channels: tuple[int, int, int], width: int) -> list[Layer]:
 
 
 def our_name(name: str) -> str:
-    """Our name of a tensor of another project, but for the last word: its words of BatchNorm stay.
+    """Return our name of a tensor of another project, but for the last word: its words of BatchNorm stay.
 
     Known are the PyTorch original (biubug6/Pytorch_Retinaface), torchvision's resnet50, mindcv, the model zoo and
     mindface.
@@ -158,7 +158,7 @@ def own_names(tensors: Tensors) -> Tensors:
 
 
 def from_torch(tensors: Tensors) -> Tensors:
-    """PyTorch's tensors under our names, in float32; counters and the backbone's classifier are left out.
+    """Return PyTorch's tensors under our names, in float32; leave out counters and the backbone's classifier.
 
     A layer that has a `running_mean` is a BatchNorm.
     """

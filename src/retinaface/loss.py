@@ -70,7 +70,7 @@ class MultiBoxLoss(nn.Cell):
         return loss_loc, loss_conf, loss_landm
 
     def _mine(self, entropy: Tensor, is_background: Tensor, faces: Tensor) -> Tensor:
-        """Weights [B, N] of the mined background anchors: 1 or 0; anchors exactly at the threshold share the remainder.
+        """Weigh the mined background anchors, [B, N]: 1 or 0; anchors exactly at the threshold share the remainder.
 
         Padding gives thousands of anchors the very same entropy, so that a bare threshold would take them all.
         """
@@ -191,7 +191,7 @@ def _log_sum_exp(logits: Tensor) -> Tensor:
 
 
 def _reducer(parameters: Any) -> nn.Cell | None:
-    """Averages gradients over the devices of a data parallel run."""
+    """Build the cell that averages gradients over the devices of a data parallel run; None in other runs."""
     if ms.get_auto_parallel_context("parallel_mode") not in ("data_parallel", "hybrid_parallel"):
         return None
     return nn.DistributedGradReducer(parameters, mean=ms.get_auto_parallel_context("gradients_mean"),

@@ -102,7 +102,7 @@ def match(threshold: float, boxes: np.ndarray, priors: np.ndarray, variances: Se
 
 def _assign(overlaps: _Overlaps, labels: np.ndarray, threshold: float,
             ignore_tiny: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Face and class of every anchor, [N] each; the face means nothing where the class is background or IGNORED."""
+    """Return face and class of every anchor, [N] each; the face is void where the class is background or IGNORED."""
     count = len(overlaps.iou)
     owner, best, ignored = np.zeros(count, np.intp), np.zeros(count, np.float32), np.zeros(count, bool)
     claims = []
@@ -151,7 +151,7 @@ def _settle(overlaps: _Overlaps, claims: list[tuple[float, int, int]]) -> dict[i
 
 
 def _assign_as_reference(overlaps: _Overlaps, labels: np.ndarray, threshold: float) -> tuple[np.ndarray, np.ndarray]:
-    """Face and class of every anchor as the reference gives them."""
+    """Return face and class of every anchor as the reference gives them."""
     count, faces = len(overlaps.iou), len(labels)
     owner, best = np.zeros(count, np.intp), np.full(count, -1, np.float32)
     nearest, reached = np.zeros(faces, np.intp), np.zeros(faces, np.float32)

@@ -107,7 +107,7 @@ class MobileNet(nn.Cell):
 
 
 def resnet50(class_num: int | None = 10, seed: int = 1) -> ResNet:
-    """ResNet-50 with initial weights.
+    """Build ResNet-50 with initial weights.
 
     Args:
         class_num: outputs of the classifier, 1001 in the manual; None leaves it out. It is there under its name so that
@@ -120,7 +120,7 @@ def resnet50(class_num: int | None = 10, seed: int = 1) -> ResNet:
 
 
 def mobilenet025(class_num: int | None = 1000, seed: int = 1) -> MobileNet:
-    """MobileNetV1 x0.25 with initial weights; arguments as `resnet50`."""
+    """Build MobileNetV1 x0.25 with initial weights; arguments as `resnet50`."""
     network = MobileNet(class_num)
     _initialise_backbone(network, seed)
     return network
@@ -223,7 +223,7 @@ def build_backbone(name: str, seed: int = 1) -> nn.Cell:
 
 
 def resize_to(x: Tensor, like: Tensor) -> Tensor:
-    """Nearest neighbour to the height and width of `like`: cell i takes floor(i * in / out)."""
+    """Resize by nearest neighbour to the height and width of `like`: cell i takes floor(i * in / out)."""
     return ops.ResizeNearestNeighbor(like.shape[2:])(x)
 
 
@@ -241,7 +241,7 @@ def _unused_classifier(channels: int, class_num: int) -> nn.Dense:
 
 
 def _initialise_backbone(backbone: nn.Cell, seed: int) -> None:
-    """Convolutions as He et al. 2015; classifiers N(0, 0.01), their biases 0."""
+    """Set initial weights: convolutions as He et al. 2015; classifiers N(0, 0.01), their biases 0."""
     rng = np.random.default_rng(seed)
     for _, cell in backbone.cells_and_names():
         if isinstance(cell, nn.Conv2d):

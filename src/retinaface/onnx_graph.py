@@ -42,7 +42,7 @@ def build(metadata: dict[str, Any], tensors: dict[str, np.ndarray], names: Seque
 
 
 def _resnet50(graph: GraphBuilder, table: Sequence[Layer]) -> list[str]:
-    """C3, C4 and C5 of ResNet-50."""
+    """Build ResNet-50 and return its C3, C4 and C5."""
     stem, *rest = table
     x = graph.op("MaxPool", graph.conv(graph.images(), stem), kernel_shape=[3, 3], pads=[1] * 4, strides=[2, 2])
     taps = []
@@ -62,7 +62,7 @@ def _resnet50(graph: GraphBuilder, table: Sequence[Layer]) -> list[str]:
 
 
 def _mobilenet025(graph: GraphBuilder, table: Sequence[Layer]) -> list[str]:
-    """C3, C4 and C5 of MobileNetV1, the ends of its three stages."""
+    """Build MobileNetV1 and return its C3, C4 and C5, the ends of its three stages."""
     x, taps = graph.images(), []
     for _, stage in groupby(table, key=lambda layer: layer.name.split(".")[1]):
         for layer in stage:
@@ -82,14 +82,14 @@ def _pyramid(graph: GraphBuilder, taps: Sequence[str], table: Sequence[Layer]) -
 
 
 def _resize_to(graph: GraphBuilder, x: str, like: str) -> str:
-    """Nearest neighbour to the rows and columns of `like`: cell i takes floor(i * in / out)."""
+    """Resize by nearest neighbour to the rows and columns of `like`: cell i takes floor(i * in / out)."""
     sizes = graph.op("Concat", graph.op("Shape", x, end=2), graph.op("Shape", like, start=2), axis=0)
     return graph.op("Resize", x, "", "", sizes, mode="nearest", nearest_mode="floor",
                     coordinate_transformation_mode="asymmetric")
 
 
 def _context(graph: GraphBuilder, x: str, name: str, layers: dict[str, Layer]) -> str:
-    """Three views of a level side by side; see `network.SSH`."""
+    """Put three views of a level side by side; see `network.SSH`."""
     def conv(y: str, layer: str) -> str:
         return graph.conv(y, layers[f"{name}.{layer}.0"])
     shared = conv(x, "conv5X5_1")
@@ -107,10 +107,11 @@ def _head(graph: GraphBuilder, x: str, level: int) -> str:
 
 def _decode(graph: GraphBuilder, anchors: str, maps: Sequence[str], metadata: dict[str, Any],
             rows: int) -> Sequence[str]:
-    """Boxes [batch, N, 4] xyxy, scores [batch, N] and landmarks [batch, N, 5, 2] in the input's pixels, best first.
+    """Decode the network's outputs to faces in the input's pixels, best first.
 
-    The formulas are those of `decoder.decode_retinaface`, in pixels; an anchor's place follows from its position among
-    all. N is the smaller one of `rows` and the number of anchors.
+    These are boxes [batch, N, 4] xyxy, scores [batch, N] and landmarks [batch, N, 5, 2]; N is the smaller one of `rows`
+    and the number of anchors. The formulas are those of `decoder.decode_retinaface`, in pixels; an anchor's place
+    follows from its position among all.
     """
     options = metadata.get("options", {})
     centre_scale, size_scale = options.get("variance", VARIANCE)

@@ -47,7 +47,7 @@ def backbone_name(metadata: Metadata) -> str:
 
 
 def tensor_shapes(metadata: Metadata) -> Shapes:
-    """Shape of every tensor by name."""
+    """Return the shape of every tensor by name."""
     return layers.tensor_shapes(backbone_name(metadata))
 
 
@@ -74,7 +74,7 @@ def decoder(metadata: Metadata) -> Callable[..., np.ndarray]:
 
 
 def check_options(options: dict[str, Any]) -> None:
-    """InputError for --peaks: RetinaFace has no heatmap."""
+    """Refuse --peaks with InputError: RetinaFace has no heatmap."""
     if options.get("peaks"):
         raise InputError("--peaks: RetinaFace has no heatmap whose peaks could be taken; leave it out")
 

@@ -93,7 +93,7 @@ def build_network(cfg: Any) -> RetinaFace:
 
 
 def build_loss_cell(cfg: Any, network: RetinaFace, world_size: int = 1) -> RetinaFaceTerms:
-    """Network and loss in one cell.
+    """Put network and loss into one cell.
 
     Raises:
         InputError: --num_anchor is given and does not follow from --image_size.
@@ -143,7 +143,7 @@ def target_faces(loc: np.ndarray, conf: np.ndarray, landm: np.ndarray, size: int
 
 
 def build_metadata(cfg: Any) -> Metadata:
-    """Metadata of this run's checkpoints."""
+    """Build the metadata of this run's checkpoints."""
     return {**DEFAULT_METADATA, "options": {"backbone": cfg.backbone, "variance": cfg.variance, "clip": cfg.clip},
             "train": dict(cfg)}
 

@@ -120,7 +120,7 @@ def _backbone(steps: Steps, folder: Path, data: Path) -> list[str]:
 
 
 def _pictures(data: Path) -> list[Path]:
-    """Two test images of every event."""
+    """List two test images of every event."""
     events = sorted(path for path in (data / "images/val/images").iterdir() if path.is_dir())
     return [image for event in events for image in sorted(event.iterdir())[:2]]
 

@@ -30,7 +30,7 @@ def _grain(image: np.ndarray, rng: Rng, strength: float, coarse: int = 20,
 
 
 def writing(image: np.ndarray, rng: Rng, x: float, y: float, size: float, tone: np.ndarray) -> None:
-    """Text-like strokes: a few random capitals of height `size` px."""
+    """Paste text-like strokes into an image: a few random capitals of height `size` px."""
     letters = "".join(rng.choice(list("ABDEGHKLMNOPRSTUWX0358"), int(rng.integers(2, 9))))
     mask = np.zeros((int(2 * size) + 2, int(len(letters) * size * 1.3) + 2), np.uint8)
     cv2.putText(mask, letters, (2, int(1.5 * size)), cv2.FONT_HERSHEY_SIMPLEX, float(size / 22), 255,

@@ -12,14 +12,14 @@ Rng = np.random.Generator
 
 
 def smoothstep(low: float, high: float, value: np.ndarray) -> np.ndarray:
-    """Hermite ramp: 0 where value <= low, 1 where value >= high (low > high gives the falling ramp)."""
+    """Compute a Hermite ramp: 0 where value <= low, 1 where value >= high (low > high gives the falling ramp)."""
     ramp = np.clip((value - low) / (high - low), 0, 1)
     return ramp * ramp * (3 - 2 * ramp)
 
 
 def fractal(rng: Rng, height: int, width: int, coarse: int = 4, octaves: int = 4,
             stretch: tuple[float, float] = (1.0, 1.0)) -> np.ndarray:
-    """Smooth noise [height, width], mean near 0, standard deviation near 1.
+    """Make smooth noise [height, width], mean near 0, standard deviation near 1.
 
     Args:
         rng: the generator.
@@ -90,6 +90,6 @@ def polygon(image: np.ndarray, points: np.ndarray, fill: np.ndarray, soft: float
 
 def ellipse_points(centre: tuple[float, float], axes: tuple[float, float], count: int = 32,
                    start: float = 0.0, end: float = 2 * np.pi) -> np.ndarray:
-    """Points [count, 2] along an ellipse arc (radians, clockwise on screen)."""
+    """Return points [count, 2] along an ellipse arc (radians, clockwise on screen)."""
     angle = np.linspace(start, end, count)
     return np.stack([centre[0] + axes[0] * np.cos(angle), centre[1] + axes[1] * np.sin(angle)], 1)

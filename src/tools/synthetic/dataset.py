@@ -71,7 +71,7 @@ def to_record(path: str, faces: list[Face], height: int, width: int) -> Syntheti
 
 
 def draw(split: str, index: int, seed: int, size: int = 640) -> tuple[bytes, SyntheticImage]:
-    """Image number `index` of a split: (JPEG bytes, annotation), the same for the same arguments."""
+    """Draw image number `index` of a split: (JPEG bytes, annotation), the same for the same arguments."""
     rng = np.random.default_rng([seed, SPLITS.index(split), index])
     event = event_of(index)
     picture, faces = draw_scene(event, rng, size)
@@ -87,7 +87,7 @@ def _draw_file(task: _Task) -> SyntheticImage:
 
 
 def subsets(image: SyntheticImage) -> dict[str, np.ndarray]:
-    """Indices of the faces that count as easy, medium and hard (each holds the one before)."""
+    """Return the indices of the faces that count as easy, medium and hard (each holds the one before)."""
     height = image.record.boxes[:, 3] - image.record.boxes[:, 1]
     flags = {name: image.flags[:, column] for column, name in enumerate(FLAGS)}
     valid = flags["invalid"] == 0

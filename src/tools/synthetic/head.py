@@ -33,7 +33,7 @@ class Pose(NamedTuple):
 
 
 def _outline(look: Look, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Half width and relative depth of the front of the smooth head at height y."""
+    """Return half width and relative depth of the front of the smooth head at height y."""
     level = np.minimum(np.abs(y), 1)
     jaw = 1 - (1 - look.jaw) * smoothstep(0.05, 0.95, y)
     return look.width * jaw * (1 - level ** 2.3) ** (1 / 2.3), (1 - level ** 3) ** (1 / 3)
@@ -65,7 +65,7 @@ def landmarks(look: Look, height: np.ndarray) -> np.ndarray:
 
 
 def normals_of(grid: np.ndarray) -> np.ndarray:
-    """Unit normals [R, C, 3] of a grid of points, pointing away from the axis x = z = 0."""
+    """Compute the unit normals [R, C, 3] of a grid of points, pointing away from the axis x = z = 0."""
     down, right = np.gradient(grid, axis=(0, 1))
     normal = np.stack([down[..., 1] * right[..., 2] - down[..., 2] * right[..., 1],
                        down[..., 2] * right[..., 0] - down[..., 0] * right[..., 2],
@@ -76,9 +76,7 @@ def normals_of(grid: np.ndarray) -> np.ndarray:
 
 
 def _grid(pose: Pose, density: float) -> tuple[np.ndarray, np.ndarray]:
-    """Latitude [R, 1] and longitude [1, C] of the half of the head that can be seen, `density` points per
-    head unit.
-    """
+    """Return latitude [R, 1] and longitude [1, C] of the visible half of the head, `density` points per head unit."""
     reach = 1.75 + abs(pose.pitch) * 0.6
     rows = max(24, int(np.pi * density))
     columns = max(24, int(2 * reach * 0.85 * density))
@@ -89,8 +87,7 @@ def _grid(pose: Pose, density: float) -> tuple[np.ndarray, np.ndarray]:
 
 def _skull(look: Look, height: np.ndarray, lat: np.ndarray,
            lon: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Smooth head [R, C, 3], the same with relief and ears, and how much a point belongs to the front [R, C].
-    """
+    """Build the smooth head [R, C, 3], the same with relief and ears, and how much a point is of the front [R, C]."""
     y = np.sin(lat)
     width, depth = _outline(look, y)
     sine, cosine = np.sin(lon), np.cos(lon)
@@ -108,7 +105,7 @@ def _skull(look: Look, height: np.ndarray, lat: np.ndarray,
 
 def build(look: Look, wear: Wear, pose: Pose, rng: Rng, density: float,
           blank: bool = False) -> tuple[Surface, np.ndarray]:
-    """Head, hair and everything worn, for a head seen at `pose`.
+    """Build head, hair and everything worn, for a head seen at `pose`.
 
     Args:
         look, wear: the person.

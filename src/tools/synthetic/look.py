@@ -77,7 +77,7 @@ def _skin(rng: Rng) -> np.ndarray:
 
 
 def sample_expression(rng: Rng) -> Expression:
-    """Mostly neutral or smiling; one in eight with the mouth wide open."""
+    """Draw an expression at random: mostly neutral or smiling; one in eight with the mouth wide open."""
     wide = rng.random() < 0.12
     opening = rng.uniform(0.6, 1.0) if wide else max(0.0, rng.normal(0.02, 0.18))
     return Expression(smile=float(np.clip(rng.normal(0.3, 0.4), -0.4, 1)),

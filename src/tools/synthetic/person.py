@@ -57,7 +57,7 @@ class Face:
 
 
 def _clothes(rng: Rng, x: np.ndarray, y: np.ndarray, skin: np.ndarray) -> np.ndarray:
-    """Albedo [R, C, 3] of the clothes for body coordinates in head units below the head's centre."""
+    """Return the albedo [R, C, 3] of the clothes for body coordinates in head units below the head's centre."""
     rows, columns = x.shape
     base = colour(rng, 0.04, 0.85, 0.8)
     tone = np.broadcast_to(base, (rows, columns, 3)).copy()
@@ -81,9 +81,7 @@ def _clothes(rng: Rng, x: np.ndarray, y: np.ndarray, skin: np.ndarray) -> np.nda
 
 
 def _body_shape(rng: Rng, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Half width of the body at height y, and how far (head units) a point lies inside its outline; legs from
-    6.5.
-    """
+    """Return the body's half width at height y, and how far (head units) a point lies in its outline; legs from 6.5."""
     neck, shoulder, hips = rng.uniform(0.36, 0.5), rng.uniform(1.4, 1.8), rng.uniform(1.05, 1.35)
     width = np.where(y < 1.2, neck, neck + (shoulder - neck) * smoothstep(1.15, 2.1, y) ** 0.55)
     width = width - (shoulder - hips) * smoothstep(3.0, 5.5, y)
@@ -124,7 +122,7 @@ def _draw_body(stage: Stage, person: Person, light: Light, rng: Rng, ident: int,
 
 
 def _project(points: np.ndarray, turn: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Offsets [N, 2] from the head's centre in head units, with a little perspective, and depths [N]."""
+    """Return offsets [N, 2] from the head's centre in head units, with a little perspective, and depths [N]."""
     turned = points @ turn.T
     return turned[:, :2] / (1 - 0.06 * turned[:, 2:3]), turned[:, 2]
 

@@ -32,9 +32,7 @@ class Light(NamedTuple):
 
 
 def rotation(yaw: float, pitch: float, roll: float) -> np.ndarray:
-    """Rotation matrix [3, 3] from radians: yaw turns the nose to the image's right, pitch down, roll
-    clockwise.
-    """
+    """Build a rotation matrix [3, 3] (radians): yaw turns the nose to the image's right, pitch down, roll clockwise."""
     cy, sy, cp, sp, cr, sr = np.cos(yaw), np.sin(yaw), np.cos(
         pitch), np.sin(pitch), np.cos(roll), np.sin(roll)
     about_y = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
@@ -63,9 +61,7 @@ def sample_light(rng: Rng, harsh: float = 0.3, dark: bool = False) -> Light:
 
 
 def shade(surface: Surface, turn: np.ndarray, light: Light) -> np.ndarray:
-    """Colours [N, 3] of the surface turned by `turn` under `light`: wrapped Lambert, sky fill and a soft
-    highlight.
-    """
+    """Colour the surface turned by `turn` under `light`, [N, 3]: wrapped Lambert, sky fill and a soft highlight."""
     normals = surface.normals @ turn.T
     facing = np.clip((normals @ light.direction + 0.2) / 1.2, 0, 1)
     sky = 0.85 - 0.15 * normals[:, 1]

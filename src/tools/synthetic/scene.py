@@ -59,7 +59,7 @@ def _sample_pose(rng: Rng, turned: float) -> Pose:
 
 
 def _spots(event: Event, rng: Rng, height: int, width: int) -> list[tuple[float, float, float]]:
-    """Where heads go, far ones first: (x, y, box height)."""
+    """Choose where heads go, far ones first: (x, y, box height)."""
     count = int(rng.integers(event.faces[0], event.faces[1] + 1))
     low, high = event.heights
     if event.crowd:
@@ -115,7 +115,7 @@ def _draw_people(stage: Stage, event: Event, light: Light, rng: Rng) -> list[Fac
 
 
 def _draw_faceless(stage: Stage, event: Event, light: Light, rng: Rng) -> None:
-    """Distractors, and heads without a face to find: seen from behind, or blank as a mannequin."""
+    """Draw distractors, and heads without a face to find: seen from behind, or blank as a mannequin."""
     height, width = stage.owner.shape
     empty = event.faces[1] == 0
     for _ in range(rng.integers(3, 9) if empty else rng.integers(0, 4)):

@@ -15,7 +15,7 @@ RELIEF_SIZE = 96
 
 
 def axis(size: int) -> np.ndarray:
-    """Coordinates [size] of the map's rows (or columns) in head units."""
+    """Return the coordinates [size] of the map's rows (or columns) in head units."""
     return ((np.arange(size) + 0.5) / size * 2 - 1).astype(np.float32) * EXTENT
 
 
@@ -27,13 +27,13 @@ def mouth_corner(look: Look) -> tuple[float, float]:
 
 
 def mask_cover(look: Look, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Where a surgical mask lies, 0..1, for broadcastable head coordinates."""
+    """Return where a surgical mask lies, 0..1, for broadcastable head coordinates."""
     top = look.nose_y - 0.17 + 0.22 * np.abs(x)
     return smoothstep(-0.015, 0.015, y - top) * smoothstep(0.99, 0.95, y + 0.12 * np.abs(x))
 
 
 def relief(look: Look, wear: Wear) -> np.ndarray:
-    """Heights [RELIEF_SIZE, RELIEF_SIZE] in head units, to add to the smooth head towards the front."""
+    """Build the heights [RELIEF_SIZE, RELIEF_SIZE] in head units, to add to the smooth head towards the front."""
     corner_x, corner_y = mouth_corner(look)
     mouth, opening = look.mouth_y, look.expression.mouth_open
     out, wing = look.nose_out, look.nose_w
@@ -162,7 +162,7 @@ def _details(brush: _Brush, look: Look) -> None:
 
 
 def _complexion(look: Look, wear: Wear, rng: Rng, size: int) -> np.ndarray:
-    """Skin with blotches, red cheeks and nose, and the beard."""
+    """Paint skin with blotches, red cheeks and nose, and the beard."""
     line = axis(size)
     x, y = line[None], line[:, None]
     tone = look.skin[None, None] * (1 + 0.035 * fractal(rng, size, size, 5, 4))[..., None]

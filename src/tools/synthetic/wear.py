@@ -25,7 +25,7 @@ def _strands(colour: np.ndarray, rng: Rng, rows: int, columns: int, contrast: fl
 
 
 def hair_thickness(look: Look, wear: Wear, y: np.ndarray, lon: np.ndarray, rng: Rng) -> Cover:
-    """Hair on the skull: where, how thick, its colours and its gloss."""
+    """Return the hair on the skull: where, how thick, its colours and its gloss."""
     if wear.hair == "bald" or wear.hat in ("scarf", "helmet"):
         return np.zeros(y.shape, np.float32), 0.0, np.broadcast_to(look.hair, (*y.shape, 3)), 0.0
     rows, columns = y.shape
@@ -71,7 +71,7 @@ def _piece(grid: np.ndarray, albedo: np.ndarray, gloss: float, normals: np.ndarr
 
 
 def _curtain(look: Look, wear: Wear, rng: Rng, density: float) -> Surface:
-    """Long hair (or a scarf) falling round the back and the sides."""
+    """Build long hair (or a scarf) falling round the back and the sides."""
     length = rng.uniform(0.95, 1.7)
     reach = rng.uniform(1.35, 1.6) if wear.hat != "scarf" else 0.0
     rows, columns = int((length + 0.3) * density), int(2 * (np.pi - reach) * density)
@@ -135,7 +135,7 @@ def _glasses(look: Look, wear: Wear, points: np.ndarray, density: float) -> list
 
 
 def extras(look: Look, wear: Wear, points: np.ndarray, rng: Rng, density: float) -> list[Surface]:
-    """Everything that is not on the skull's grid; `points` are the head's landmarks [5, 3]."""
+    """Build everything that is not on the skull's grid; `points` are the head's landmarks [5, 3]."""
     pieces = []
     if (wear.hair == "long" and wear.hat != "helmet") or wear.hat == "scarf":
         pieces.append(_curtain(look, wear, rng, density))
