@@ -39,7 +39,7 @@ def test_a_run_of_four_epochs_equals_two_and_two(data):
     assert [path.name for path in checkpoint.list_checkpoints(data / "checkpoint")] == ["RetinaFace-4_2.ckpt"]
     train(data, *options, "--epoch=2", "--ckpt_path=half")
     done = train(data, *options, "--epoch=2", "--resume_net=half/RetinaFace-2_2.ckpt", status=2)
-    assert "raise --epoch to go on" in done.stderr
+    assert "--epoch" in done.stderr
     train(data, *options, "--resume_net=half/RetinaFace-2_2.ckpt", "--ckpt_path=half")
     rest = checkpoint.load(data / "half" / "RetinaFace-4_2.ckpt")
     assert set(whole.tensors) == set(rest.tensors)
