@@ -60,7 +60,7 @@ def open_backend(path: str | Path, backend: str = "auto", model: str = "centerfa
             raise InputError(f"{path}: runs with backend {kind} only; leave {backend} out, or give the checkpoint")
         backend = kind
     if suffix == ".mindir" and not has_graph:
-        from src.inference.mindir_backend import MindirBackend
+        from src.inference.mindspore_backend import MindirBackend
         opened: BackendBase = MindirBackend(device_target, device_id)
     else:
         opened = new_backend(backend, model, device_target, device_id, threads)

@@ -1,23 +1,28 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Checkpoints in MindSpore.
+"""Checkpoints, and exported .mindir files, in MindSpore.
 
     backend = MindSporeBackend()
-    metadata = backend.load("0-140_27720.ckpt")
+    metadata = backend.load("0-140_27720.ckpt")       # or MindirBackend: "centerface.mindir", with its .mindir.json
     outputs = backend(images)                         # uint8 BGR [B, H, W, 3] -> float32 arrays
 """
 from __future__ import annotations
 
 import json
+import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from dependency.errors import InputError
 from src.common import device
 from src.common.log import LOGGER
-from src.inference.backend_base import BackendBase
+from src.inference.backend_base import BackendBase, first_line
 from src.models import Metadata
 from src.weights.checkpoint import set_parameters
+from src.weights.file_hashes import sha256_of
+from src.weights.metadata import REQUIRED, metadata_path, parse_metadata, spec_of
 from src.weights.network import read_network
 
 # The parts of metadata that shape the graph; checkpoints that agree on them share it.
@@ -61,3 +66,58 @@ class MindSporeBackend(BackendBase):
 
     def _compute(self, images: np.ndarray) -> list[np.ndarray]:
         return [each.asnumpy() for each in self._cell(self._ms.Tensor(images))]
+
+
+class MindirBackend(BackendBase):
+    """An exported network on a device.
+
+    Args:
+        device_target, device_id: see `device.setup`.
+    """
+
+    def __init__(self, device_target: str = "auto", device_id: int | None = None):
+        self._ms = device.setup(device_target, device_id)
+        self.runtime = f"mindspore {self._ms.__version__}"
+        self._cell: Any = None
+
+    def load(self, path: str | Path) -> dict[str, Any]:
+        """Load a .mindir file of export.py and return its metadata.
+
+        Raises:
+            InputError: no such file, no metadata beside it, or not the file that the metadata was written for.
+        """
+        path = Path(path)
+        if not path.is_file():
+            raise InputError(f"{path}: no such .mindir file")
+        json_path = metadata_path(path)
+        if not json_path.is_file():
+            raise InputError(f"{path}: its metadata {json_path.name}, which says how to feed and decode the network, "
+                             "is not in the same folder; copy both files, or export the checkpoint again")
+        metadata = parse_metadata(json_path.read_text(encoding="utf-8", errors="replace"), json_path,
+                                  (*REQUIRED, "export.sha256", "export.input.shape"))
+        if sha256_of(path) != metadata["export"]["sha256"]:
+            raise InputError(f"{path}: not the file that {json_path.name} was written for, or cut off or damaged; copy "
+                             "both files again, or export the checkpoint again")
+        shape = metadata["export"]["input"]["shape"]
+        spec = spec_of(metadata, json_path)
+        with tempfile.TemporaryDirectory() as folder:       # MindSpore refuses names with spaces and umlauts
+            plain = shutil.copy(path, Path(folder) / "network.mindir")
+            try:
+                cell = self._ms.nn.GraphCell(self._ms.load(str(plain)))
+            except (RuntimeError, ValueError) as error:
+                raise InputError(f"{path}: {self.runtime} cannot load it; export the checkpoint again with this "
+                                 "version") from error
+        if device.is_cpu():         # else a graph is compiled and kept for every new size of image
+            cell.set_inputs(self._ms.Tensor(shape=shape, dtype=self._ms.uint8))
+        self._cell, self.metadata, self.spec = cell, metadata, spec
+        self.sizes = shape[0] or 0, shape[1] or 0, shape[2] or 0
+        LOGGER.info("load_model %s success: %s in %s", path, metadata["model"], self.runtime)
+        return metadata
+
+    def _compute(self, images: np.ndarray) -> list[np.ndarray]:
+        try:
+            outputs = self._cell(self._ms.Tensor(images))
+        except (RuntimeError, TypeError, ValueError) as error:
+            raise InputError(f"{self.runtime} cannot compute this file for images {list(images.shape)} "
+                             f"({first_line(error)}); export the checkpoint again") from error
+        return [each.asnumpy() for each in (outputs if isinstance(outputs, tuple) else [outputs])]
