@@ -37,6 +37,6 @@ def test_draw_train_sweep_score_and_look(tmp_path):
     easy = float(scored.split("Easy   Val AP: ")[1].split()[0])
     assert easy == pytest.approx(lines[2]["ap"]["0.5"]["easy"], abs=1e-9)
     photo = next((data / "images/val/images").rglob("*.jpg"))
-    python(ROOT / "predict.py", photo, f"--ckpt={list_checkpoints(run)[-1]}", f"--out={tmp_path}/seen", "--device_target=CPU",
-           cwd=tmp_path)
+    python(ROOT / "predict.py", photo, f"--ckpt={list_checkpoints(run)[-1]}", f"--out={tmp_path}/seen",
+           "--device_target=CPU", cwd=tmp_path)
     assert cv2.imread(str(tmp_path / "seen" / photo.name)).shape == cv2.imread(str(photo)).shape

@@ -81,5 +81,6 @@ def test_integers_find_most_of_them_and_lose_little_ap(ms, released, photographs
     assert report["precision"] == "int8" and faces["matched"] >= 0.9 * faces["checkpoint"] > 10
     assert max(report["sizes"][0]["largest_difference"].values()) > 1e-3          # it is another network
     # Three pictures are few: a face is worth several hundredths.
-    assert all(report["ap"]["file"][subset] > report["ap"]["checkpoint"][subset] - 0.03 for subset in ("medium", "hard"))
+    ap = report["ap"]
+    assert all(ap["file"][subset] > ap["checkpoint"][subset] - 0.03 for subset in ("medium", "hard"))
     assert 0.1 < report["speed"]["int8_to_float32"] < 10

@@ -41,7 +41,8 @@ def random_rows(seed, count):
     """Faces whose centres lie in separate, non-adjacent cells."""
     rng = np.random.default_rng(seed)
     cells = rng.permutation((HEIGHT // 3) * (WIDTH // 3))[:count]
-    centres = np.stack([cells % (WIDTH // 3), cells // (WIDTH // 3)], axis=1) * 12 + 4 + rng.uniform(0.1, 3.9, (count, 2))
+    centres = np.stack([cells % (WIDTH // 3), cells // (WIDTH // 3)], axis=1) * 12 + 4
+    centres = centres + rng.uniform(0.1, 3.9, (count, 2))
     half = rng.uniform(2, 60, (count, 2))
     landmarks = rng.uniform(-80, 300, (count, 10))
     scores = np.sort(rng.permutation(900)[:count] / 1000 + 0.05)[::-1]

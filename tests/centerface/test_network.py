@@ -8,7 +8,8 @@ from src.centerface.layers import tensor_shapes
 
 
 @pytest.mark.parametrize("head_conv, digest, trainable", [
-    (64, "0daa05d6e86112ff", 1_929_935), (24, "1e3c029c99d9361b", 1_835_895)])       # the manual's, the authors' release
+    (64, "0daa05d6e86112ff", 1_929_935),       # the manual's
+    (24, "1e3c029c99d9361b", 1_835_895)])      # the authors' release
 def test_names_and_shapes_of_the_weights_never_change(ms, head_conv, digest, trainable):
     from src.centerface.network import CenterfaceMobilev2
     network = CenterfaceMobilev2(head_conv)

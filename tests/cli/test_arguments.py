@@ -41,14 +41,16 @@ def test_command_line_over_yaml_over_presets_over_defaults(tmp_path):
 @pytest.mark.parametrize("argv, name", [
     (["--epoch", "1"], "--epochs"), (["--epochs", "1.5"], "--epochs 1.5"), (["--epochs", "10"], "--epochs 10.*1 to 9"),
     (["--steps", "1,a"], "--steps 1,a"), (["--name", "z"], "--name z.*x, y"), (["--flag", "maybe"], "--flag maybe"),
-    (["stray"], "stray"), (["--lr"], "--lr"), (["--lr", "--flag"], "--lr"), (["--config_path", "absent.yaml"], "absent.yaml")])
+    (["stray"], "stray"), (["--lr"], "--lr"), (["--lr", "--flag"], "--lr"),
+    (["--config_path", "absent.yaml"], "absent.yaml")])
 def test_what_is_wrong_is_named(argv, name):
     with pytest.raises(InputError, match=name):
         values(*argv)
 
 
 @pytest.mark.parametrize("text, name", [
-    ("lrr: 1", "lrr.*lr"), ("- 1", "c.yaml"), ("a: [", "c.yaml"), ("epochs: soon", "--epochs"), ("epochs: true", "--epochs"),
+    ("lrr: 1", "lrr.*lr"), ("- 1", "c.yaml"), ("a: [", "c.yaml"), ("epochs: soon", "--epochs"),
+    ("epochs: true", "--epochs"),
     ("epochs: .inf", "--epochs"), ("epochs:", "--epochs"), ("epochs: [1]", "--epochs"), ("steps: {a: 1}", "--steps"),
     ("steps: [[1]]", "--steps"), ("name: off", "--name"), ("file: [a]", "--file"), ("lr: .nan", "--lr")])
 def test_yaml_is_checked_as_the_command_line_is(tmp_path, text, name):

@@ -23,10 +23,12 @@ for program in ("eval", "predict", "export"):
     TABLES[f"{program}.py"] = module.OPTIONS
 for tool in ("convert", "demo", "hccl_tools", "launch", "prepare_wider", "synthetic.__main__"):
     TABLES[tool] = importlib.import_module(f"src.tools.{tool}").OPTIONS
-ALL = {f"{program} --{name}": (name, option) for program, table in TABLES.items() for name, option in flat(table).items()}
+ALL = {f"{program} --{name}": (name, option)
+       for program, table in TABLES.items() for name, option in flat(table).items()}
 # Texts of any form: files and folders, which are looked for when they are used, ...
 PATHS = {"ckpt", "flags", "gt", "json", "out", "plot", "images", "image_dir", "landmarks", "predictions", "sheet",
-         "calibration", "check", "hccn_conf", "unfold", "resume", "report", "repair", "ground_truth", "wider", "layout", "rank_table"}
+         "calibration", "check", "hccn_conf", "unfold", "resume", "report", "repair", "ground_truth", "wider", "layout",
+         "rank_table"}
 PATH_ENDS = ("_dir", "_path", "_file", "_files", "_name", "_folder", "_mat", "_model", "_log", "folder", "_net",
              "_dataset", "_backbone")
 # ... and hosts and devices, which have readers of their own.

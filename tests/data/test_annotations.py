@@ -230,8 +230,10 @@ def test_mat_of_ones_own(tmp_path):
 
 
 @pytest.mark.parametrize("name, values", [
-    ("event_list", (None, np.zeros((2, 2)), np.array(["text"]), ["e", "f"])), ("file_list", (None, [[np.zeros((0, 0))]])),
-    ("face_bbx_list", (None, np.zeros((1, 1)), [[np.zeros((1, 3)), np.zeros((2, 3))]], [[np.zeros((1, 4))]], [["x", "y"]])),
+    ("event_list", (None, np.zeros((2, 2)), np.array(["text"]), ["e", "f"])),
+    ("file_list", (None, [[np.zeros((0, 0))]])),
+    ("face_bbx_list", (None, np.zeros((1, 1)), [[np.zeros((1, 3)), np.zeros((2, 3))]], [[np.zeros((1, 4))]],
+                       [["x", "y"]])),
     ("invalid_label_list", ([[np.zeros((7, 1))]],))])
 def test_mat_laid_out_otherwise_is_named(tmp_path, name, values):
     for value in values:

@@ -164,7 +164,8 @@ def test_wrong_options_are_named(name, values):
             detector(**{name: value})
 
 
-@pytest.mark.parametrize("options", [{"pad": "centre", "test_size": "vga"}, {"test_size": 10000, "test_scales": (1, 2)}])
+@pytest.mark.parametrize("options", [{"pad": "centre", "test_size": "vga"},
+                                     {"test_size": 10000, "test_scales": (1, 2)}])
 def test_options_that_do_not_go_together(options):
     with pytest.raises(InputError, match="test_size"):
         detector(**options)

@@ -62,7 +62,8 @@ def test_every_kind_is_read(tmp_path, picture, kind, mode, options):
 
 
 def test_pixels_are_those_of_opencv(shared_data):
-    paths = [*sorted((shared_data / "photos").iterdir()), *sorted((shared_data / "wider/val/images").glob("*/*.jpg"))[::20]]
+    paths = [*sorted((shared_data / "photos").iterdir()),
+             *sorted((shared_data / "wider/val/images").glob("*/*.jpg"))[::20]]
     for path in paths:
         stored = cv2.imread(str(path), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
         np.testing.assert_array_equal(read_image(path), stored)

@@ -138,8 +138,8 @@ def test_odd_json_is_named(tmp_path, content, place):
 
 
 @pytest.mark.parametrize("row", [
-    "[1, 2, 3, 4]", "[1, 2, 3, NaN, 0.5]", "[1, 2, 3, 4, Infinity]", "[1, 2, 3, 4, 1e999]", f"[1, 2, 3, 4, 1{'0' * 400}]",
-    '["1", 2, 3, 4, 0.5]', "[true, 2, 3, 4, 0.5]", "[null, 2, 3, 4, 0.5]", "7"])
+    "[1, 2, 3, 4]", "[1, 2, 3, NaN, 0.5]", "[1, 2, 3, 4, Infinity]", "[1, 2, 3, 4, 1e999]",
+    f"[1, 2, 3, 4, 1{'0' * 400}]", '["1", 2, 3, 4, 0.5]', "[true, 2, 3, 4, 0.5]", "[null, 2, 3, 4, 0.5]", "7"])
 def test_an_odd_row_of_json_is_named(tmp_path, row):
     (tmp_path / "a.json").write_text('{"e": {"a": {"bboxes": [[1, 2, 3, 4, 0.5], ROW]}}}'.replace("ROW", row))
     with pytest.raises(InputError, match="a.json: e/a, row 2: "):

@@ -165,7 +165,8 @@ def test_suppress_interface():
 
 
 @pytest.mark.parametrize("rows", [np.zeros((3, 4)), np.zeros(5), *(
-    np.where(GOLDEN == np.float32(old), value, GOLDEN) for old in (.7, 20) for value in (np.nan, np.inf, -np.inf, 2e18))])
+    np.where(GOLDEN == np.float32(old), value, GOLDEN)
+    for old in (.7, 20) for value in (np.nan, np.inf, -np.inf, 2e18))])
 def test_rows_that_are_refused(rows):
     for call in (lambda: suppress.nms(rows, 0.5), lambda: suppress.soft_nms(rows)):
         with pytest.raises(InputError, match="detection"):

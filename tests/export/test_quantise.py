@@ -20,7 +20,8 @@ pytest.importorskip("onnxruntime")
 def plain(tmp_path_factory):
     folder = tmp_path_factory.mktemp("plain")
     read = checkpoint.load(make_checkpoint(folder / "a.ckpt"))
-    (folder / "a.onnx").write_bytes(models.spec("centerface").onnx_graph(read.metadata, read.tensors).SerializeToString())
+    graph = models.spec("centerface").onnx_graph(read.metadata, read.tensors)
+    (folder / "a.onnx").write_bytes(graph.SerializeToString())
     return folder / "a.onnx"
 
 

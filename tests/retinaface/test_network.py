@@ -42,7 +42,7 @@ def test_names_and_shapes_of_the_weights_never_change(ms, name, tensors, digest,
 
 @pytest.mark.parametrize("name, classifier, shape, trainable", [
     ("resnet50", "end_point", (1001, 2048), 23_508_032), ("mobilenet025", "fc", (1000, 256), 213_072)])
-def test_a_backbone_has_the_names_of_its_checkpoints_and_an_untrained_classifier(ms, name, classifier, shape, trainable):
+def test_a_backbone_has_its_checkpoints_names_and_an_untrained_classifier(ms, name, classifier, shape, trainable):
     from src.retinaface import network
     backbone = getattr(network, name)(shape[0])
     shapes = {name: tuple(parameter.shape) for name, parameter in backbone.parameters_and_names()}

@@ -24,7 +24,8 @@ def test_perfect_predictions_score_one_in_every_subset(tmp_path):
         boxes = np.rint(each.boxes)
         scores = np.linspace(0.9, 0.5, len(boxes)).astype(np.float32)
         stem = each.path.rsplit(".", 1)[0]
-        write_prediction(tmp_path / "pred" / f"{stem}.txt", each.path, Faces(boxes, scores, np.zeros((len(boxes), 5, 2))))
+        faces = Faces(boxes, scores, np.zeros((len(boxes), 5, 2)))
+        write_prediction(tmp_path / "pred" / f"{stem}.txt", each.path, faces)
     report = evaluate(tmp_path / "pred", tmp_path / "gt")
     assert all(value == pytest.approx(1) for value in report.ap[0.5].values())
 

@@ -10,13 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from src.tools.synthetic.backdrop import draw_backdrop
-from src.tools.synthetic.camera import expose
 from src.tools.synthetic.canvas import Rng
 from src.tools.synthetic.head import Pose
 from src.tools.synthetic.look import sample_look, sample_wear
 from src.tools.synthetic.person import Face, Person, Stage, draw_person
 from src.tools.synthetic.props import OCCLUDERS, draw_distractor, draw_occluder
-from src.tools.synthetic.render import Light, sample_light
+from src.tools.synthetic.render import Light, expose, sample_light
 
 BOX_PER_SCALE = 1.6  # box height of a frontal face over half a head's height
 
