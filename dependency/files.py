@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writing files that must never be seen half written.
+"""Find a file that must exist, and write files that must never be seen half written.
 
+    path = existing_file("centerface.onnx", "an ONNX file")     # InputError where there is none
     with atomic_write("0-3_594.ckpt", "wb") as file: ...        # the former file or the new one, whole, at any moment
     append_line("metrics.jsonl", json.dumps(line))              # a whole line or none
     remove_partial("outputs")                                   # what writers that were killed have left behind
@@ -16,6 +17,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
+from dependency.errors import InputError
+
 try:
     import fcntl
 except ImportError:         # Windows: there only the age of a partial file tells
@@ -25,6 +28,30 @@ except ImportError:         # Windows: there only the age of a partial file tell
 _PARTIAL = re.compile(r"\..+\.[a-z0-9_]{8}\.part")
 # Where locks do not tell (another host, a file system without them), nothing has been written for so many seconds.
 _ABANDONED = 3600.0
+
+
+def plain_text(path: str | Path) -> str:
+    """Return a file's name as one line of text: line breaks and bytes that are no text become escapes."""
+    text = str(path).encode("utf-8", "backslashreplace").decode("utf-8")
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode("ascii") for each in text)
+
+
+def existing_file(path: str | Path, kind: str, advice: str = "") -> Path:
+    """Return the path of a file that exists.
+
+    Args:
+        path: of the file.
+        kind: what is expected, with its article, for the message.
+        advice: what to type instead, for the message.
+
+    Raises:
+        InputError: there is a folder, or nothing.
+    """
+    path = Path(path)
+    if not path.is_file():
+        problem = f"a folder, not {kind}" if path.is_dir() else f"no such file; expected {kind}"
+        raise InputError(f"{plain_text(path)}: {problem}{advice and '; '}{advice}")
+    return path
 
 
 @contextmanager

@@ -26,6 +26,7 @@ from dependency.centernet.src.lib.detectors.option_rules import INFERENCE, ORIGI
 from dependency.centernet.src.lib.utils.image import shrink
 from dependency.centernet.src.lib.utils.image_file import MAX_PIXELS, as_bgr, find_images, read_photo
 from dependency.errors import InputError
+from dependency.files import existing_file
 from src.common import device
 from src.common.log import LOGGER
 from src.inference.backend_base import BackendBase
@@ -86,7 +87,9 @@ class FaceDetector:
         if path_or_name == RELEASED:
             network = _open_released(backend, device_target, threads)
         else:
-            network = _open(_existing(path_or_name), backend, model, device_target, threads)
+            path = existing_file(path_or_name, "a file of weights",
+                                 f"give a .ckpt, .onnx or .mindir file, or '{RELEASED}' for the released weights")
+            network = _open(path, backend, model, device_target, threads)
         self.metadata, self.runtime = network.metadata, network.runtime
         default_batch = BATCH_SIZE_CPU if device.choose_target(device_target) == "CPU" else BATCH_SIZE
         self.batch_size, self.max_pixels = batch_size or network.sizes[0] or default_batch, max_pixels
@@ -183,16 +186,6 @@ def _open_released(backend: str, device_target: str, threads: int | None) -> Bac
         converted = convert(released)
         checkpoint.save(path, converted.tensors, converted.metadata)
         return open_backend(path, backend, RELEASED, device_target)
-
-
-def _existing(path: str | Path) -> Path:
-    path = Path(path)
-    if path.is_dir():
-        raise InputError(f"{path}: a folder, not a file of weights; give a .ckpt, .onnx or .mindir file")
-    if not path.exists():
-        raise InputError(f"{path}: no such file; give a .ckpt, .onnx or .mindir file, or the name '{RELEASED}' for the "
-                         "released weights")
-    return path
 
 
 def _open(path: Path, backend: str, model: str, device_target: str, threads: int | None) -> BackendBase:

@@ -163,13 +163,6 @@ def _overlay(image: np.ndarray, heatmap: np.ndarray) -> np.ndarray:
     return np.where(large == IGNORED, blend * 0.4, blend).astype(np.uint8)
 
 
-TRAINING = TrainingSpec(
-    terms=TERMS,
-    backbone_prefix=BACKBONE,
-    run_settings=run_settings,
-    build_samples=build_samples,
-    build_network=build_network,
-    build_loss_cell=build_loss_cell,
-    build_picture=build_picture,
-    build_metadata=build_metadata,
-)
+TRAINING = TrainingSpec(terms=TERMS, backbone_prefix=BACKBONE, run_settings=run_settings, build_samples=build_samples,
+                        build_network=build_network, build_loss_cell=build_loss_cell, build_picture=build_picture,
+                        build_metadata=build_metadata)

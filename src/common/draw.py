@@ -15,9 +15,8 @@ import numpy as np
 
 from dependency.centernet.src.lib.utils.draw import FONT
 from dependency.centernet.src.lib.utils.image import shrink
-from dependency.centernet.src.lib.utils.image_file import plain_text
 from dependency.errors import InputError
-from dependency.files import atomic_write
+from dependency.files import atomic_write, plain_text
 
 BACKGROUND = 32
 CAPTION_COLOUR = (230, 230, 230)

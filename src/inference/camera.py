@@ -19,8 +19,8 @@ import numpy as np
 
 from dependency.centernet.src.lib.detectors.faces import Faces
 from dependency.centernet.src.lib.utils.draw import draw_faces
-from dependency.centernet.src.lib.utils.image_file import plain_text
 from dependency.errors import InputError
+from dependency.files import plain_text
 from src.common.log import LOGGER
 from src.inference.video import DEFAULT_RATE, Frame, write_video
 

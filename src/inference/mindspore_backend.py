@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from dependency.errors import InputError
+from dependency.files import existing_file
 from src.common import device
 from src.common.log import LOGGER
 from src.inference.backend_base import BackendBase, first_line
@@ -86,9 +87,7 @@ class MindirBackend(BackendBase):
         Raises:
             InputError: no such file, no metadata beside it, or not the file that the metadata was written for.
         """
-        path = Path(path)
-        if not path.is_file():
-            raise InputError(f"{path}: no such .mindir file")
+        path = existing_file(path, "a .mindir file")
         json_path = metadata_path(path)
         if not json_path.is_file():
             raise InputError(f"{path}: its metadata {json_path.name}, which says how to feed and decode the network, "

@@ -18,8 +18,9 @@ import numpy as np
 from dependency.centernet.src.lib.detectors.faces import Faces
 from dependency.centernet.src.lib.utils.draw import draw_faces
 from dependency.centernet.src.lib.utils.image import shrink
-from dependency.centernet.src.lib.utils.image_file import find_images, plain_text
+from dependency.centernet.src.lib.utils.image_file import find_images
 from dependency.errors import InputError
+from dependency.files import plain_text
 from src.common.draw import contact_sheet, write_image
 from src.common.log import LOGGER
 

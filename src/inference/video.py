@@ -23,9 +23,8 @@ from tqdm import tqdm
 
 from dependency.centernet.src.lib.detectors.faces import Faces
 from dependency.centernet.src.lib.utils.draw import draw_faces
-from dependency.centernet.src.lib.utils.image_file import plain_text
 from dependency.errors import InputError
-from dependency.files import atomic_write
+from dependency.files import atomic_write, plain_text
 from src.common.log import LOGGER, progress_bar
 
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".ts", ".3gp")

@@ -159,13 +159,6 @@ def _darken(image: np.ndarray, conf: np.ndarray) -> np.ndarray:
     return dark
 
 
-TRAINING = TrainingSpec(
-    terms=TERMS,
-    backbone_prefix=BACKBONE,
-    run_settings=run_settings,
-    build_samples=build_samples,
-    build_network=build_network,
-    build_loss_cell=build_loss_cell,
-    build_picture=build_picture,
-    build_metadata=build_metadata,
-)
+TRAINING = TrainingSpec(terms=TERMS, backbone_prefix=BACKBONE, run_settings=run_settings, build_samples=build_samples,
+                        build_network=build_network, build_loss_cell=build_loss_cell, build_picture=build_picture,
+                        build_metadata=build_metadata)

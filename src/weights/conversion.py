@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from dependency.errors import InputError
-from dependency.files import atomic_write
+from dependency.files import atomic_write, existing_file
 from src.common.log import LOGGER
 from src.weights import checkpoint
 from src.weights.checkpoint import LoadReport
@@ -74,9 +74,7 @@ def read_source(path: str | Path) -> Source:
     Raises:
         InputError: no such file, unreadable, or not the file that its name promises.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; give a .onnx, .pth or .ckpt")
+    path = existing_file(path, "a .onnx, .pth or .ckpt file")
     if is_torch_file(path):
         require_hash_in_name(path)
         return Source(path, "PyTorch", checkpoint.strip_prefix(read_tensors(path)))

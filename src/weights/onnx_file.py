@@ -14,6 +14,7 @@ from types import ModuleType
 from typing import Any
 
 from dependency.errors import InputError
+from dependency.files import existing_file
 from src.common.device import share_protobuf
 from src.weights.metadata import METADATA_KEY, OLD_METADATA_KEY, parse_metadata
 
@@ -57,11 +58,7 @@ def read_model(path: str | Path) -> Any:
         InputError: no such file, not ONNX, cut off, not valid, or with weights in another file.
     """
     onnx = import_onnx()
-    path = Path(path)
-    if path.is_dir():
-        raise InputError(f"{path}: a folder, not an ONNX file; give one file")
-    if not path.is_file():
-        raise InputError(f"{path}: no such ONNX file")
+    path = existing_file(path, "an ONNX file")
     if path.stat().st_size > _LARGEST_FILE:
         raise InputError(f"{path}: {path.stat().st_size:,} bytes, more than an ONNX file can have; {_ADVICE}")
     model = onnx.ModelProto()

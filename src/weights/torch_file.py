@@ -21,6 +21,7 @@ from typing import Any, BinaryIO, Callable, Literal, NamedTuple
 import numpy as np
 
 from dependency.errors import InputError
+from dependency.files import existing_file
 from src.weights.ckpt_format import widen_bfloat16
 
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
@@ -66,9 +67,7 @@ def read_tensors(path: str | Path) -> dict[str, np.ndarray]:
         InputError: no such file, not written by torch.save, damaged, a whole pickled model, or a pickle that
             names anything but tensors.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; give the .pth file")
+    path = existing_file(path, "a .pth file")
     file = io.BytesIO(path.read_bytes())
     try:
         content, storages = _read_zip(file) if zipfile.is_zipfile(file) else _read_legacy(file)

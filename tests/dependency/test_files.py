@@ -10,7 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from dependency import files
-from dependency.files import append_line, atomic_write, remove_partial
+from dependency.errors import InputError
+from dependency.files import append_line, atomic_write, existing_file, plain_text, remove_partial
 from tests.conftest import ROOT
 
 WRITER = """
@@ -96,6 +97,16 @@ def test_writers_and_a_cleaner_at_once(tmp_path):
             remove_partial(tmp_path)
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {
         f"{number}_{index}.txt": f"{number} {index}" for number in range(3) for index in range(16)}
+
+
+@pytest.mark.parametrize("name, message", [("two\nlines", r"two\\nlines: .*; try another"), ("", "a folder, not")])
+def test_a_file_that_must_exist(tmp_path, name, message):
+    with pytest.raises(InputError, match=message) as error:
+        existing_file(tmp_path / name, "a key", "try another")
+    assert "\n" not in str(error.value)
+    (tmp_path / "two\nlines").write_text("")
+    assert existing_file(str(tmp_path / "two\nlines"), "a key") == tmp_path / "two\nlines"
+    assert plain_text(os.fsdecode(b"\xff.jpg")) == "\\udcff.jpg"
 
 
 def test_a_failed_block_leaves_the_former_file(tmp_path):

@@ -21,10 +21,10 @@ import numpy as np
 
 from dependency.centernet.src.lib.utils.align import TEMPLATE_SIDE, align_faces
 from dependency.centernet.src.lib.utils.draw import draw_faces
-from dependency.centernet.src.lib.utils.image_file import as_bgr, plain_text
+from dependency.centernet.src.lib.utils.image_file import as_bgr
 from dependency.errors import InputError
 from dependency.evaluate.prediction_io import write_prediction
-from dependency.files import atomic_write
+from dependency.files import atomic_write, plain_text
 
 COLUMNS = 15
 

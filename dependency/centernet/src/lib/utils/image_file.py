@@ -26,6 +26,7 @@ import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from dependency.errors import InputError
+from dependency.files import existing_file, plain_text
 
 LOGGER = logging.getLogger("facedet")
 # What counts as an image in a folder. A file that is named one by one may have any name.
@@ -145,12 +146,6 @@ def as_bgr(array: np.ndarray) -> np.ndarray:
     return array if array.shape[2] == 3 else np.ascontiguousarray(array[..., :3])
 
 
-def plain_text(path: str | Path) -> str:
-    """Return a file's name as one line of text: line breaks and bytes that are no text become escapes."""
-    text = str(path).encode("utf-8", "backslashreplace").decode("utf-8")
-    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode("ascii") for each in text)
-
-
 @contextmanager
 def _opened(source: Source, max_pixels: int) -> Iterator[Image.Image]:
     """Open an image file and let Pillow read its header; an error inside the block becomes an InputError."""
@@ -179,11 +174,7 @@ def _opened(source: Source, max_pixels: int) -> Iterator[Image.Image]:
 def _file(source: Source, name: str) -> IO[bytes]:
     if isinstance(source, (bytes, bytearray, memoryview)):
         return io.BytesIO(source)
-    path = Path(source)
-    if path.is_dir():
-        raise InputError(f"{name}: a folder, not an image file")
-    if not path.is_file():
-        raise InputError(f"{name}: no such image file")
+    path = existing_file(source, "an image file")
     if path.stat().st_size > _LARGEST_FILE:
         raise InputError(f"{name}: larger than {_LARGEST_FILE >> 20} MiB; not a photograph")
     return path.open("rb")
