@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Losses of CenterFace: focal on the heatmap, smooth L1 on size and offset, L1 on landmarks.
 
-    FocalLoss()(heat [N, 1, h, w], target [N, h, w])
+    FocalLoss()(logits [N, 1, h, w], target [N, h, w])
     CenterFaceLoss()(outputs, heatmap, cells, values, weights) -> (total, (hm, wh, off, landmarks))
 """
 from mindspore import Tensor, nn, ops
@@ -14,7 +14,8 @@ TERMS = ("hm", "wh", "off", "landmarks")
 class FocalLoss(nn.Cell):
     """Penalty-reduced focal loss (Zhou et al. 2019, arXiv 1904.07850, equation 1; alpha 2, beta 4).
 
-    The probability is kept within [1e-4, 1 - 1e-4]: without it one confident wrong cell gives log(0).
+    It takes logits: a certain mistake costs a finite amount, and has a gradient. The customary clamp of the probability
+    to [1e-4, 1 - 1e-4] has none outside of it; within it the value is the same.
     Cells with a negative target count neither as face nor as background.
 
     Args:
@@ -26,15 +27,18 @@ class FocalLoss(nn.Cell):
         self.total = Total(world_size)
         self.world_size = world_size
 
-    def construct(self, heat: Tensor, target: Tensor) -> Tensor:
-        probability = heat.reshape(target.shape).clip(1e-4, 1 - 1e-4)
+    def construct(self, logits: Tensor, target: Tensor) -> Tensor:
+        logits = logits.reshape(target.shape)
+        probability = ops.sigmoid(logits)
+        # -ln(1 - p); -ln(p) is this minus the logit.
+        cost = ops.softplus(logits)
         is_centre = (target == 1).astype("float32")
         is_background = (target >= 0).astype("float32") * (1 - is_centre)
         gap = 1 - target
-        positive = ops.log(probability) * ops.square(1 - probability) * is_centre
-        negative = ops.log(1 - probability) * ops.square(probability) * ops.square(ops.square(gap)) * is_background
+        positive = (cost - logits) * ops.square(1 - probability) * is_centre
+        negative = cost * ops.square(probability) * ops.square(ops.square(gap)) * is_background
         faces = self.total(is_centre.sum()).clip(1.0, None) / self.world_size
-        return -(positive.sum() + negative.sum()) / faces
+        return (positive.sum() + negative.sum()) / faces
 
 
 class CenterFaceLoss(nn.Cell):
@@ -56,7 +60,12 @@ class CenterFaceLoss(nn.Cell):
 
     def construct(self, outputs: tuple, heatmap: Tensor, cells: Tensor, values: Tensor,
                   weights: Tensor) -> tuple[Tensor, tuple]:
-        """See `CentreTargets` for heatmap [N, h, w], cells [N, M], values and weights [N, M, 14]."""
+        """Compute the total and the terms.
+
+        Args:
+            outputs: of `CenterfaceMobilev2.raw`.
+            heatmap [N, h, w], cells [N, M], values [N, M, 14], weights [N, M, 14]: see `CentreTargets`.
+        """
         hm, wh, off, kps = outputs
         faces = (self.total((heatmap == 1).astype("float32").sum()) + 1e-4) / self.world_size
         wh_error = _smooth_l1(_gather(wh, cells), values[..., :2]) * weights[..., :2]

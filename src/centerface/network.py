@@ -138,6 +138,11 @@ class CenterfaceMobilev2(nn.Cell):
         x = self.dla_up(*self.base(images))
         return self.hm_head(x), self.wh_head(x), self.off_head(x), self.kps_head(x)
 
+    def raw(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Compute the same maps with hm before the sigmoid, for the loss."""
+        x = self.dla_up(*self.base(images))
+        return self.hm_head[0](x), self.wh_head(x), self.off_head(x), self.kps_head(x)
+
 
 def _stage(rows: Iterable[Layer]) -> nn.SequentialCell:
     """Build the blocks of a stage; a block of one layer is the network's first convolution."""

@@ -89,7 +89,7 @@ class CenterFaceWithLoss(nn.Cell):
         self.loss = loss
 
     def construct(self, image: Tensor, heatmap: Tensor, cells: Tensor, values: Tensor, weights: Tensor) -> tuple:
-        return self.loss(self.network(self.normalise(image)), heatmap, cells, values, weights)
+        return self.loss(self.network.raw(self.normalise(image)), heatmap, cells, values, weights)
 
 
 def build_loss_cell(cfg: Any, network: CenterfaceMobilev2, world_size: int = 1) -> CenterFaceWithLoss:

@@ -17,7 +17,7 @@ def batch(seed=0):
         points = (corner[:, None] + rng.uniform(0, 20, (count, 5, 2))).astype(np.float32)
         samples.append(centre_targets(boxes, points, rng.integers(0, 3, (count, 5)), rng.random(count) < 0.2, GRID,
                                       max_objs=8))
-    maps = (rng.uniform(0.01, 0.99, (3, 1, GRID, GRID)), *(rng.normal(size=(3, c, GRID, GRID)) for c in (2, 2, 10)))
+    maps = (rng.uniform(-9.2, 9.2, (3, 1, GRID, GRID)), *(rng.normal(size=(3, c, GRID, GRID)) for c in (2, 2, 10)))
     return [each.astype(np.float32) for each in maps], [np.stack(column) for column in zip(*samples)]
 
 
@@ -35,9 +35,10 @@ def dense(targets):
 
 
 def expected_terms(maps, targets):
+    """The published formulas; the heatmap as probabilities."""
     hm, wh, off, kps = maps
     heatmap = targets[0]
-    p = np.clip(hm[:, 0].astype(np.float64), 1e-4, 1 - 1e-4)
+    p = np.clip(1 / (1 + np.exp(-hm[:, 0].astype(np.float64))), 1e-4, 1 - 1e-4)
     positive = ((1 - p) ** 2 * np.log(p))[heatmap == 1].sum()
     background = (heatmap >= 0) & (heatmap < 1)
     negative = ((1 - heatmap) ** 4 * p ** 2 * np.log(1 - p))[background].sum()
@@ -61,17 +62,33 @@ def test_terms_equal_the_dense_formulas(ms, seed):
     loss = CenterFaceLoss(hm_weight=1.0, wh_weight=0.1, off_weight=1.0, landmark_weight=0.1)
     total, terms = loss(tuple(map(ms.Tensor, maps)), *map(ms.Tensor, targets))
     expected = expected_terms(maps, targets)
-    np.testing.assert_allclose([float(term.asnumpy()) for term in terms], expected, rtol=2e-5)
-    assert float(total.asnumpy()) == pytest.approx(np.dot(expected, [1, .1, 1, .1]), rel=2e-5)
+    np.testing.assert_allclose([float(term.asnumpy()) for term in terms], expected, rtol=1e-6)
+    assert float(total.asnumpy()) == pytest.approx(np.dot(expected, [1, .1, 1, .1]), rel=1e-6)
 
 
-def test_certain_mistakes_stay_finite(ms):
+@pytest.mark.parametrize("logit", [9.3, 30.0, 100.0])
+def test_a_certain_mistake_costs_its_logit_and_has_a_gradient(ms, logit):
+    """The clamp of the probability has none outside of [1e-4, 1 - 1e-4]."""
     from src.centerface.losses import FocalLoss
     target = np.zeros((1, 4, 4), np.float32)
     target[0, 1, 1] = 1
-    heat = 1 - target[:, None]
-    loss = float(FocalLoss()(ms.Tensor(heat), ms.Tensor(target)).asnumpy())
-    assert np.isfinite(loss) and loss > 15 * 9
+    logits = logit * (1 - 2 * target[:, None])
+    loss, gradient = ms.value_and_grad(FocalLoss())(ms.Tensor(logits), ms.Tensor(target))
+    assert float(loss.asnumpy()) == pytest.approx(16 * logit, rel=2e-3)
+    np.testing.assert_allclose(gradient.asnumpy(), np.sign(logits), rtol=2e-3)
+
+
+def test_images_without_a_face_push_every_cell_down(ms):
+    from src.centerface.losses import CenterFaceLoss, FocalLoss
+    maps, targets = batch()
+    background = [ms.Tensor(np.zeros_like(column)) for column in targets]
+    maps = tuple(map(ms.Tensor, maps))
+    loss, gradient = ms.value_and_grad(FocalLoss())(maps[0], background[0])
+    p = 1 / (1 + np.exp(-maps[0].asnumpy().astype(np.float64)))
+    assert float(loss.asnumpy()) == pytest.approx((-p ** 2 * np.log(1 - p)).sum(), rel=1e-5)
+    assert (gradient.asnumpy() > 0).all()
+    _, terms = CenterFaceLoss()(maps, *background)
+    assert [float(term.asnumpy()) for term in terms] == [float(loss.asnumpy()), 0, 0, 0]
 
 
 def test_ignored_cells_do_not_count(ms):
@@ -79,7 +96,7 @@ def test_ignored_cells_do_not_count(ms):
     target = np.zeros((1, 4, 4), np.float32)
     target[0, 1, 1] = 1
     target[0, 2:] = -1
-    heat = np.random.default_rng(0).uniform(0.1, 0.9, (2, 1, 4, 4)).astype(np.float32)
-    heat[1, 0, :2] = heat[0, 0, :2]
-    first, second = (float(FocalLoss()(ms.Tensor(each[None]), ms.Tensor(target)).asnumpy()) for each in heat)
+    logits = np.random.default_rng(0).uniform(-2, 2, (2, 1, 4, 4)).astype(np.float32)
+    logits[1, 0, :2] = logits[0, 0, :2]
+    first, second = (float(FocalLoss()(ms.Tensor(each[None]), ms.Tensor(target)).asnumpy()) for each in logits)
     assert first == pytest.approx(second)

@@ -42,6 +42,18 @@ def test_an_untrained_network_expects_a_face_with_probability_a_tenth(ms):
         assert maps[0].asnumpy().mean() == pytest.approx(0.1, abs=0.02)
 
 
+def test_the_maps_for_the_loss_lack_only_the_sigmoid(ms):
+    from src.centerface.network import CenterfaceMobilev2
+    network = CenterfaceMobilev2(head_conv=24)
+    network.set_train(False)
+    images = ms.Tensor(np.random.default_rng(0).normal(size=(1, 3, 64, 64)).astype(np.float32))
+    heat, *others = (each.asnumpy() for each in network(images))
+    logits, *raw = (each.asnumpy() for each in network.raw(images))
+    np.testing.assert_allclose(1 / (1 + np.exp(-logits)), heat, rtol=1e-5)
+    for each, same in zip(others, raw):
+        np.testing.assert_allclose(each, same, rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("frozen", [False, True])
 def test_frozen_statistics_stay_and_only_the_backbones(ms, frozen):
     from src.centerface.network import CenterfaceMobilev2
