@@ -97,7 +97,7 @@ class CenterFaceSamples:
     def _view(self, index: int, size: int, rng: np.random.Generator) -> View:
         """Scale a window of an image to [size, size], perhaps mirrored; ignore faces whose centre is outside it."""
         record = self.records[index]
-        image = read_training_image(self.image_dir, record.path, index)
+        image = read_training_image(self.image_dir, record, index)
         window = self._window(record, image.shape[:2], size, rng)
         image = augment.cut(image, window, size)
         boxes = augment.to_window(record.boxes.reshape(-1, 2, 2), window, size).reshape(-1, 4)

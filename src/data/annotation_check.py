@@ -19,15 +19,16 @@ from tqdm import tqdm
 
 from dependency.centernet.src.lib.datasets.dataset.annotation_problems import Problem, face_faults
 from dependency.centernet.src.lib.datasets.dataset.coco_hp import Record
-from dependency.centernet.src.lib.utils.image_file import UPRIGHT, read_header, read_image
+from dependency.centernet.src.lib.utils.image_file import read_header, read_image
 from dependency.errors import InputError
 from src.data.annotation_formats import Annotations, parse
+from src.data.image_frame import WHOLE_IMAGE, Fault, fit_to_file
 
 # Profile faces have landmarks a little outside their box; further than this part of a side it is a mistake.
 LANDMARK_MARGIN = 0.25
-WHOLE_IMAGE = -1
-WHOLE_ACTIONS = {"image_size": "the file's size taken", "image_twice": "faces joined to the first",
-                 "image_turned": "kept as it is"}
+WHOLE_ACTIONS = {"image_size": "boxes scaled", "image_twice": "faces joined to the first",
+                 "image_turned": "boxes turned"}
+UNUSABLE = ("image_missing", "image_unreadable", "image_shape", "image_orientation")
 
 
 class Repair(NamedTuple):
@@ -39,15 +40,8 @@ class Repair(NamedTuple):
         return f"{self.problem} -> {self.action}"
 
 
-class Fault(NamedTuple):
-    """A problem of one face, or of the `WHOLE_IMAGE`."""
-    face: int
-    kind: str
-    text: str
-
-
 def validate(source: str | Path | Sequence[Record], image_dir: str | Path | None = None,
-             check_images: bool = True, fmt: str | None = None) -> list[Problem]:
+             check_images: bool = True, fmt: str | None = None, exif: str | None = None) -> list[Problem]:
     """List every problem of an annotation file or of Records, in the order of the file.
 
     Args:
@@ -55,38 +49,49 @@ def validate(source: str | Path | Sequence[Record], image_dir: str | Path | None
         image_dir: where the images are; None leaves out all that needs them.
         check_images: decode every image instead of reading its header only.
         fmt: the file's format, detected when None.
+        exif: see `fit_to_file`.
     """
     annotations = _annotations(source, fmt)
     problems = list(annotations.problems)
-    for index, _, faults in _examine(annotations, image_dir, check_images):
+    for index, _, faults in _examine(annotations, image_dir, check_images, exif):
         problems += [_problem(annotations, index, fault) for fault in faults]
     return sorted(problems, key=lambda problem: problem.line)
 
 
 def repair(records: Sequence[Record], image_dir: str | Path | None = None,
-           check_images: bool = False) -> tuple[Annotations, list[Repair]]:
+           check_images: bool = False, exif: str | None = None) -> tuple[Annotations, list[Repair]]:
     """Remove the problems that `validate` finds; return the Records, and what was done about each problem.
 
     Faces that cannot be read, have no area, lie outside the image or are there twice are dropped; boxes over
     the border are clipped; landmarks far outside their box are cleared, all five; images without usable files
-    are left out; repeated images become one. With `image_dir` heights and widths become the files' own.
+    are left out; repeated images become one. With `image_dir` heights and widths become the files' own, and boxes of a
+    resized or turned image are brought to its pixels.
 
     Args:
         records: `Annotations` read with on_problem="collect" bring their unusable rows and lines along.
         image_dir: where the images are; None leaves them alone.
         check_images: decode every image instead of reading its header only.
+        exif: see `fit_to_file`.
+
+    Raises:
+        InputError: images whose EXIF orientation leaves two ways to read their boxes.
     """
     annotations = _annotations(records)
     repairs = [Repair(problem, "rows kept" if problem.kind == "count" else "dropped")
                for problem in annotations.problems]
     records_by_path: dict[str, Record] = {}
-    for index, record, faults in _examine(annotations, image_dir, check_images):
+    unclear: list[Problem] = []
+    for index, record, faults in _examine(annotations, image_dir, check_images, exif):
         repaired, actions = _repair_record(record, faults)
         for fault, action in zip(faults, actions):
             repairs.append(Repair(_problem(annotations, index, fault), action))
+            unclear += [repairs[-1].problem] * (fault.kind == "image_orientation")
         if repaired is not None:
             path = repaired.path
             records_by_path[path] = _unite(records_by_path[path], repaired) if path in records_by_path else repaired
+    if unclear:
+        raise InputError(f"{len(unclear):,} of {len(annotations):,} images cannot be read one way only, the first: "
+                         f"{unclear[0]}")
     repairs.sort(key=lambda item: item.problem.line)
     return Annotations(records_by_path.values(), annotations.file), repairs
 
@@ -118,8 +123,8 @@ def _problem(annotations: Annotations, index: int, fault: Fault) -> Problem:
 
 
 def _examine(annotations: Annotations, image_dir: str | Path | None,
-             decode: bool) -> Iterator[tuple[int, Record, list[Fault]]]:
-    """Yield the index of each Record, the Record with the height and width of its image file, and its faults."""
+             decode: bool, exif: str | None) -> Iterator[tuple[int, Record, list[Fault]]]:
+    """Yield the index of each Record, the Record in the pixels of its image file, and its faults."""
     seen: dict[str, int] = {}
     for index, record in enumerate(tqdm(annotations, desc="checking", unit="image", disable=None)):
         faults = []
@@ -129,29 +134,21 @@ def _examine(annotations: Annotations, image_dir: str | Path | None,
                                 + (f", in line {line}" if line else "")))
         seen.setdefault(record.path, index)
         if image_dir is not None:
-            record, file_faults = _check_file(record, Path(image_dir) / record.path, decode)
+            record, file_faults = _check_file(record, Path(image_dir) / record.path, decode, exif)
             faults += file_faults
         yield index, record, faults + _check_faces(record)
 
 
-def _check_file(record: Record, path: Path, decode: bool) -> tuple[Record, list[Fault]]:
+def _check_file(record: Record, path: Path, decode: bool, exif: str | None) -> tuple[Record, list[Fault]]:
     if not os.path.isfile(path):
         return record, [Fault(WHOLE_IMAGE, "image_missing", f"{path} does not exist")]
     try:
-        height, width, orientation = read_header(path)
+        header = read_header(path)
         if decode:
             read_image(path)
     except InputError as error:
         return record, [Fault(WHOLE_IMAGE, "image_unreadable", str(error))]
-    faults = []
-    if record.height and record.width and (record.height, record.width) != (height, width):
-        text = f"annotated as {record.width} x {record.height}, the file is {width} x {height}"
-        faults.append(Fault(WHOLE_IMAGE, "image_size", text))
-    if orientation != UPRIGHT:
-        text = (f"EXIF orientation {orientation}, but the stored pixels are read; save the file upright if "
-                "the boxes were drawn on the turned picture")
-        faults.append(Fault(WHOLE_IMAGE, "image_turned", text))
-    return replace(record, height=height, width=width), faults
+    return fit_to_file(record, header, exif)
 
 
 def _check_faces(record: Record) -> list[Fault]:
@@ -194,7 +191,7 @@ def _repair_record(record: Record, faults: Sequence[Fault]) -> tuple[Record | No
     keep = np.ones(len(boxes), bool)
     actions, usable = [], True
     for face, kind, _ in faults:
-        if kind in ("image_missing", "image_unreadable"):
+        if kind in UNUSABLE:
             usable = False
             actions.append("image left out")
         elif kind in WHOLE_ACTIONS:

@@ -9,7 +9,6 @@ A Record speaks xyxy pixels and landmarks [N, 5, 2]; docs/formats.md shows the f
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +27,7 @@ from dependency.errors import InputError
 from dependency.files import atomic_write
 from src.data.annotation_check import Repair, merge, repair, validate
 from src.data.annotation_formats import FORMATS, Annotations, parse
+from src.data.image_frame import fit_to_file
 
 __all__ = ["FORMATS", "Annotations", "Repair", "fill_sizes", "merge", "read_annotations",
            "repair", "validate", "write_coco", "write_label_txt", "write_records"]
@@ -40,11 +40,11 @@ def read_annotations(path: str | Path, fmt: str | None = None,
     Args:
         path: label.txt (4, 5, 20 columns), labelv2.txt, wider_face_*_bbx_gt.txt, wider_face_*.mat, COCO json.
         fmt: one of `FORMATS`; detected from the content when None.
-        image_dir: where the images are; then unknown heights and widths are read from their headers.
+        image_dir: where the images are; then boxes, heights and widths are brought to theirs.
         on_problem: "raise", or "collect" to leave unusable rows out and list them in `.problems`.
 
     Raises:
-        InputError: not such a file; a missing image; with "raise", the unusable rows by file and line.
+        InputError: not such a file; an image as `fill_sizes` says; with "raise", the unusable rows by file and line.
     """
     if on_problem not in ("raise", "collect"):
         raise InputError(f'on_problem {on_problem!r}; expected "raise" or "collect"')
@@ -55,17 +55,17 @@ def read_annotations(path: str | Path, fmt: str | None = None,
 
 
 def fill_sizes(records: Sequence[Record], image_dir: str | Path) -> Annotations:
-    """Return the same records, with unknown heights and widths filled in from the headers of the images.
+    """Return the records with the heights and widths of the images, and boxes in their pixels (see `fit_to_file`).
 
     Raises:
-        InputError: an image that is missing or no image.
+        InputError: an image that is missing or no image, or to which the boxes cannot be brought.
     """
     filled = []
     for record in tqdm(records, desc="image sizes", unit="image", disable=None):
-        if record.height < 1 or record.width < 1:
-            height, width, _ = read_header(Path(image_dir) / record.path)
-            record = replace(record, height=height, width=width)
-        filled.append(record)
+        fitted, faults = fit_to_file(record, read_header(Path(image_dir) / record.path))
+        if not fitted.height:
+            raise InputError(f"{record.path}: {faults[-1].text}")
+        filled.append(fitted)
     if isinstance(records, Annotations):
         return Annotations(filled, records.file, records.lines, records.problems)
     return Annotations(filled)

@@ -2,7 +2,7 @@
 """The annotated images that a training uses, and those of them that cannot be read.
 
     records = training_records("train/label.txt", Path("train/images"), only_existing=False)
-    image = read_training_image(image_dir, record.path, index)      # raises BadImageError
+    image = read_training_image(image_dir, record, index)           # raises BadImageError
 """
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from dependency.centernet.src.lib.utils.image_file import read_image
 from dependency.errors import InputError
 from src.common.log import LOGGER
 from src.data.annotations import read_annotations
+from src.data.image_frame import check_fit
 
 DROPPED_KINDS = ("size",)
 NONE_BAD = -1
@@ -74,23 +75,25 @@ def _without_empty_faces(path: str | Path) -> list[Record]:
     return records
 
 
-def read_training_image(image_dir: Path, name: str, index: int) -> np.ndarray:
-    """Read an image as uint8 BGR [H, W, 3].
+def read_training_image(image_dir: Path, record: Record, index: int) -> np.ndarray:
+    """Read the image of a Record as uint8 BGR [H, W, 3].
 
     Args:
-        image_dir, name: where it is; index: its index among the records, for the error.
+        image_dir: holds it; index: its index among the records, for the error.
 
     Raises:
         BadImageError: this image is missing, empty, damaged or not an image.
-        InputError: the whole folder is gone.
+        InputError: its size is not the annotated one; or the whole folder is gone.
     """
     try:
-        return read_image(image_dir / name)
+        image = read_image(image_dir / record.path)
     except (InputError, OSError) as error:
         if not image_dir.is_dir():
             raise InputError(f"{image_dir}: the image folder is gone (it was there when training began); restore it "
                              "and continue from the last checkpoint") from error
         raise BadImageError(str(error), index) from error
+    check_fit(record, image.shape, image_dir)
+    return image
 
 
 class BadImages:

@@ -85,7 +85,7 @@ class RetinaFaceSamples:
             BadImageError: the image cannot be read.
         """
         record, options = self.records[index], self.options
-        image, faces = augment_sample(read_training_image(self.image_dir, record.path, index), record, options, rng)
+        image, faces = augment_sample(read_training_image(self.image_dir, record, index), record, options, rng)
         priors = prior_box(image.shape[:2], clip=options.clip)
         return (image, *match(options.match_thresh, faces.boxes / options.image_size, priors, options.variance,
                               face_labels(faces, options.min_face),

@@ -30,6 +30,7 @@ from src.cli.arguments import Parser
 from src.cli.options import Option, Table
 from src.cli.program import run
 from src.data.annotations import FORMATS, Annotations, Repair, merge, read_annotations, repair, validate, write_records
+from src.data.image_frame import SHOWN, STORED
 from src.tools.wider_layout import make_layout
 
 TRAIN_IMAGES = 12880  # the official WIDER FACE train split
@@ -39,6 +40,9 @@ OPTIONS: Table = {"Options": {
     "format": Option(None, "Format of --annotation (default: detected from the content).",
                      rule=one_of(*sorted(FORMATS))),
     "headers_only": Option(False, "--validate, --repair: read the images' headers, do not decode them."),
+    "exif": Option(None, "Photographs with an EXIF orientation: the boxes are those of the stored pixels, or of the "
+                         "picture as shown, turned (default: what the annotated size tells, else an error).",
+                   choices=(STORED, SHOWN)),
     "only_existing": Option(False, "Skip images missing from --image_dir."),
     "min_size": Option(0.0, "Drop faces whose shorter side is below this many pixels.", low=0, high=LARGEST_SIDE),
     "ignore_small": Option(0.0, "Mark faces whose shorter side is below this many pixels as ignored.", low=0,
@@ -96,7 +100,7 @@ def _validate(args: EasyDict) -> int:
         source = read_annotations(path, args.format, on_problem="collect")
         if args.only_existing:
             source = only_existing(source, args.image_dir)
-        problems += validate(source, args.image_dir, check_images=not args.headers_only)
+        problems += validate(source, args.image_dir, check_images=not args.headers_only, exif=args.exif)
     for problem in problems:
         print(problem)
     if args.image_dir is None:
@@ -115,7 +119,7 @@ def _convert(args: EasyDict, out: Path, thorough: bool) -> None:
             source = only_existing(source, args.image_dir)
         elif args.image_dir is not None:
             _check_presence(source, args.image_dir, some=thorough)
-        repaired, done = repair(source, args.image_dir, check_images=thorough and not args.headers_only)
+        repaired, done = repair(source, args.image_dir, thorough and not args.headers_only, args.exif)
         sources.append(repaired)
         repairs += done
     records, dropped = filter_faces(merge(sources), args.min_size, args.ignore_small, args.drop_invalid)
@@ -220,7 +224,7 @@ def _lay_out(args: EasyDict) -> int:
         print(f"not found: {line}")
     val_images, val_mat = args.layout / "images/val/images", args.layout / "ground_truth/wider_face_val.mat"
     if val_images.is_dir() and val_mat.is_file():
-        val = EasyDict(annotation=[val_mat], image_dir=val_images, format="mat", min_size=0,
+        val = EasyDict(annotation=[val_mat], image_dir=val_images, format="mat", min_size=0, exif=args.exif,
                                  ignore_small=0, drop_invalid=False, only_existing=args.only_existing)
         _convert(val, args.layout / "annotations/val.json", thorough=False)
     args.image_dir = args.image_dir or args.layout / "images/train/images"

@@ -87,24 +87,24 @@ def test_image_problems(write, images):
     path = write("# e/one.jpg\n1 2 3 4\n# e/gone.jpg\n1 2 3 4\n# e/cut.jpg\n1 2 3 4\n# e/text.jpg\n1 2 3 4\n"
                  "# e/turned.jpg\n1 2 3 4\n# e/one.jpg\n1 2 3 4\n9 9 9 9\n")
     assert [(problem.line, problem.kind) for problem in validate(path, images)] == [
-        (3, "image_missing"), (5, "image_unreadable"), (7, "image_unreadable"), (9, "image_turned"),
+        (3, "image_missing"), (5, "image_unreadable"), (7, "image_unreadable"), (9, "image_orientation"),
         (11, "image_twice")]
     assert "line 1" in validate(path, images)[-1].text
     assert (5, "image_unreadable") not in [(problem.line, problem.kind)
                                            for problem in validate(path, images, check_images=False)]
-    records_after, repairs = repair(read_annotations(path), images, check_images=True)
+    records_after, repairs = repair(read_annotations(path), images, check_images=True, exif="shown")
     assert [item.action for item in repairs] == ["image left out"] * 3 + [
-        "kept as it is", "faces joined to the first"]
+        "boxes turned", "faces joined to the first"]
     assert [(record.path, len(record.boxes)) for record in records_after] == [("e/one.jpg", 2), ("e/turned.jpg", 1)]
     assert all((record.height, record.width) == (60, 80) for record in records_after)
 
 
 def test_annotated_size_that_is_not_the_files(write, images):
-    path = write("# e/one.jpg 60 80\n1 2 3 4\n")
-    (problem,) = validate(path, images)
-    assert (problem.line, problem.kind) == (1, "image_size")
-    records_after, _ = repair(read_annotations(path), images)
-    assert (records_after[0].height, records_after[0].width) == (60, 80)
+    path = write("# e/one.jpg 160 120\n1 2 5 8\n# e/two.jpg 60 80\n1 2 3 4\n")
+    assert [(problem.line, problem.kind) for problem in validate(path, images)] == [(1, "image_size"),
+                                                                                   (3, "image_shape")]
+    (record,), _ = repair(read_annotations(path), images)
+    assert (record.height, record.width, record.boxes.tolist()) == (60, 80, [[0.5, 1, 2.5, 4]])
 
 
 def test_counts_that_do_not_fit(write):
@@ -141,7 +141,8 @@ def test_records_from_memory_are_checked_too():
 
 def test_every_kind_has_a_meaning_and_a_test(write, images):
     tested = {kind for kind, *_ in BAD_ROWS + CHECKED} | {
-        "image_missing", "image_unreadable", "image_turned", "image_twice", "image_size", "count"}
+        "image_missing", "image_unreadable", "image_turned", "image_orientation", "image_twice", "image_size",
+        "image_shape", "count"}
     assert tested == set(KINDS)
     page = (Path(__file__).resolve().parents[2] / "docs/formats.md").read_text(encoding="utf-8")
     assert all(f"`{kind}`" in page for kind in KINDS), "docs/formats.md lists the kinds"

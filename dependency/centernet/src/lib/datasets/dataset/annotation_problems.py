@@ -45,8 +45,10 @@ KINDS = {
     "image_twice": "the same image in two places of one file",
     "image_missing": "no such image file",
     "image_unreadable": "image file cannot be decoded",
-    "image_turned": "the image file asks to be turned by its EXIF orientation; the stored pixels are read",
-    "image_size": "annotated height and width differ from the image file",
+    "image_turned": "boxes are of the picture as its EXIF orientation shows it; the stored pixels are read",
+    "image_orientation": "an EXIF orientation, and nothing tells which picture the boxes are of",
+    "image_size": "annotated height and width are those of a smaller or larger copy of the image",
+    "image_shape": "annotated height and width are of another shape than the image file",
 }
 
 
