@@ -21,6 +21,7 @@ from dependency.centernet.src.lib.utils.image_file import IMAGE_SUFFIXES
 from dependency.errors import InputError
 from dependency.evaluate.fddb.files import SUFFIX, parse_ellipse, read_entries
 from dependency.evaluate.fddb.overlap import ellipse_boxes
+from dependency.evaluate.mat_file import read_mat
 
 NO_LANDMARKS = [0.0] * 15
 # label.txt's third number of a point -> COCO's visibility.
@@ -277,22 +278,16 @@ def _parse_fddb(path: Path) -> Annotations:
 
 def _parse_mat(path: Path) -> Annotations:
     """Read wider_face_{train,val}.mat: event_list, file_list, face_bbx_list, and invalid_label_list if present."""
-    from scipy.io import loadmat
-    try:
-        content = loadmat(path)
-    except Exception as error:  # scipy raises anything from struct.error to MemoryError on a damaged file
-        raise InputError(f"{path}: scipy cannot read it ({error}); expected the WIDER split file") from error
+    content = read_mat(path, ("event_list", "file_list", "face_bbx_list", "invalid_label_list"))
     reader = _Reader(path, numbered=False)
     try:
-        for event in range(len(content["event_list"])):
-            folder = content["event_list"][event, 0][0]
-            files, boxes = content["file_list"][event, 0], content["face_bbx_list"][event, 0]
-            flags = content["invalid_label_list"][event, 0] if "invalid_label_list" in content else None
-            for index in range(len(files)):
-                name = image_name(f"{folder}/{files[index, 0][0]}.jpg", str(path))
+        for event, folder in enumerate(content["event_list"]):
+            flags = content["invalid_label_list"][event] if "invalid_label_list" in content else None
+            for index, file in enumerate(content["file_list"][event]):
+                name = image_name("/".join([folder, f"{file:s}.jpg"]), str(path))
                 reader.images.append(_Image(0, name))
-                rows = np.asarray(boxes[index, 0], np.float64).reshape(-1, 4)
-                invalid = np.zeros(len(rows)) if flags is None else np.asarray(flags[index, 0])
+                rows = np.asarray(content["face_bbx_list"][event][index], np.float64).reshape(-1, 4)
+                invalid = np.zeros(len(rows)) if flags is None else np.asarray(flags[index])
                 for row, flag in zip(rows.tolist(), invalid.reshape(len(rows))):
                     reader.images[-1].add(0, row + NO_LANDMARKS, bool(flag))
     except (KeyError, IndexError, TypeError, ValueError) as error:

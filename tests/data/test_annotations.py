@@ -210,7 +210,7 @@ def test_any_bytes_are_read_or_refused(tmp_path_factory, content, fmt):
             read_annotations(path, fmt)
 
 
-# Bytes of a .mat are not varied: scipy's compiled reader itself can crash on them. Its content is.
+# tests/dependency/test_mat_file.py varies the bytes of a .mat; here its content is varied.
 
 MAT = {"event_list": ["e"], "file_list": [["a", "b"]], "invalid_label_list": [[np.array([[0]]), np.array([[1], [0]])]],
        "face_bbx_list": [[np.array([[1, 2, 3, 4]]), np.array([[5, 6, 7, 8], [1, 1, 2, 2]])]]}
