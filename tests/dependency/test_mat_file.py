@@ -29,7 +29,7 @@ def test_cells_become_lists(path):
 
 
 def test_numbers_are_those_of_scipy(tmp_path):
-    rng, kinds = np.random.default_rng(0), "i1 u1 i2 u2 i4 u4 i8 u8 f4 f8".split()
+    rng, kinds = np.random.default_rng(0), ["i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f4", "f8"]
     content = {f"v{kind}{rows}": rng.integers(0, 99, (rows, 4)).astype(kind) for kind in kinds for rows in (0, 1, 7)}
     content = {name: cells([[value]]) for name, value in content.items()}
     savemat(tmp_path / "a.mat", content)
