@@ -63,8 +63,8 @@ def read_mat(path: str | Path, names: Sequence[str]) -> dict[str, Any]:
 class _Reader:
     """Reads a file whose numbers are stored in one byte order.
 
-    A file is a list of elements: type and size, 4 bytes each, then the content, filled up to a multiple of 8 bytes.  The
-    content of a matrix is: flags, shape, name, values; each an element again.
+    A file is a list of elements: type and size, 4 bytes each, then the content, filled up to a multiple of 8 bytes.
+    The content of a matrix is: flags, shape, name, values; each an element again.
     """
 
     def __init__(self, order: str):
