@@ -2,8 +2,10 @@
 """Fixtures for all tests."""
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from dependency.evaluate.prediction_io import parse_prediction
 from src.common import device
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -27,3 +29,8 @@ def shared_data() -> Path:
 def ms():
     """MindSpore in GRAPH_MODE on the CPU."""
     return device.setup("CPU")
+
+
+def read_prediction(path: Path) -> np.ndarray:
+    """Read the rows [N, 5] x y w h score of a prediction file."""
+    return parse_prediction(path.read_bytes(), path).rows

@@ -90,14 +90,14 @@ def score_set(pred: Source, gt: str | Path | GroundTruth,
     used = [index for index, image_rows in enumerate(rows) if image_rows is not None or not only_predicted]
     images = [truth.images[index] for index in used]
     table = [np.empty((0, 5)) if image_rows is None else image_rows for image_rows in (rows[index] for index in used)]
-    faces = {subset: sum(len(image.kept[subset]) for image in images) for subset in SUBSETS}
+    faces = {subset: sum(len(image.subsets[subset]) for image in images) for subset in SUBSETS}
     notes += [f"subset {subset} has no face in these images: its AP is not a number" for subset in SUBSETS
               if not faces[subset]]
     scores, remark = scale_scores([image_rows[:, 4] for image_rows in table])
     notes += [remark] if remark else []
     matches = match(images, table, scores)
-    kept = {subset: face_flags(images, subset) for subset in SUBSETS}
-    curves = {iou: {subset: curve(matches, iou, flags) for subset, flags in kept.items()} for iou in thresholds}
+    counted = {subset: face_flags(images, subset) for subset in SUBSETS}
+    curves = {iou: {subset: curve(matches, iou, flags) for subset, flags in counted.items()} for iou in thresholds}
     ap = {iou: {subset: average_precision(points) for subset, points in of_iou.items()}
           for iou, of_iou in curves.items()}
     for note in notes:

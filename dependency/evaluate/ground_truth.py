@@ -2,7 +2,7 @@
 """The WIDER FACE evaluation ground truth: four MATLAB files, read and written.
 
     truth = load_ground_truth("dataset/centerface/ground_truth")
-    for image in truth.images: image.event, image.name, image.boxes, image.kept["easy"]
+    for image in truth.images: image.event, image.name, image.boxes, image.subsets["easy"]
 
 `wider_face_val.mat` (or `val.mat`, the same file under the CenterFace manual's name) lists events, images and
 boxes; `wider_{easy,medium,hard}_val.mat` list which boxes of every image count in that subset.  Boxes are
@@ -38,12 +38,12 @@ class TruthImage(NamedTuple):
 
     event, name: folder and file name without suffix.
     boxes: [N, 4] float64 xywh pixels.
-    kept: subset -> 0-based indices of the boxes that count in it; the others are ignored.
+    subsets: subset -> 0-based indices of the boxes that count in it; the others are ignored.
     """
     event: str
     name: str
     boxes: np.ndarray
-    kept: dict[str, np.ndarray]
+    subsets: dict[str, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -77,11 +77,11 @@ def load_ground_truth(gt_dir: str | Path) -> GroundTruth:
             raise InputError(f"{folder}: the files do not list the same images: take all four from one "
                              f"place; {SOURCE}")
     boxes = _boxes(path, images, box_lists)
-    kept = [_indices(folder / f"wider_{subset}_val.mat", images, lists, boxes)
-            for subset, lists in index_lists.items()]
-    kept_by_image = [dict(zip(SUBSETS, image_kept)) for image_kept in zip(*kept)]
-    return GroundTruth([TruthImage(event, name, image_boxes, image_kept)
-                        for (event, name), image_boxes, image_kept in zip(images, boxes, kept_by_image)], folder)
+    indices = [_indices(folder / f"wider_{subset}_val.mat", images, lists, boxes)
+               for subset, lists in index_lists.items()]
+    subsets = [dict(zip(SUBSETS, of_image)) for of_image in zip(*indices)]
+    return GroundTruth([TruthImage(event, name, image_boxes, of_image)
+                        for (event, name), image_boxes, of_image in zip(images, boxes, subsets)], folder)
 
 
 def load_image_list(path: str | Path) -> list[tuple[str, list[str]]]:

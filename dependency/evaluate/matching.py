@@ -74,26 +74,27 @@ def match(images: Sequence[TruthImage], boxes: Sequence[np.ndarray], scores: Seq
     face, overlap = best_overlaps_in_groups(corners(boxes), first_row, corners(faces), _first(faces))
     first_bin = _first_threshold(_best_from_here(np.concatenate([np.empty(0), *scores]), image, first_row))
     every = Matches(np.arange(len(face)), image, face, overlap, first_bin)
-    known = face >= 0
-    return every if known.all() else Matches(*(column[known] for column in every))
+    has_face = face >= 0
+    return every if has_face.all() else Matches(*(column[has_face] for column in every))
 
 
 def face_flags(images: Sequence[TruthImage], subset: str) -> np.ndarray:
     """Return [F] bool: which of all faces count in the subset; rows on the others are neutral."""
     first_face = _first([image.boxes for image in images])
-    kept = [image.kept[subset] for image in images]
+    indices = [image.subsets[subset] for image in images]
     flags = np.zeros(first_face[-1], bool)
-    flags[np.concatenate([np.empty(0, np.int64), *kept]) + np.repeat(first_face[:-1], list(map(len, kept)))] = True
+    offsets = np.repeat(first_face[:-1], list(map(len, indices)))
+    flags[np.concatenate([np.empty(0, np.int64), *indices]) + offsets] = True
     return flags
 
 
-def outcomes(matches: Matches, iou: float, kept: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def outcomes(matches: Matches, iou: float, counted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Classify each row at an IoU threshold.
 
     Args:
         matches: [R] rows.
         iou: overlap from which a row matches a face.
-        kept: [F] bool, which faces count (see `face_flags`).
+        counted: [F] bool, which faces count (see `face_flags`).
 
     Returns:
         proposal [R] bool: the row enters the precision, which one on an ignored face does not;
@@ -101,14 +102,14 @@ def outcomes(matches: Matches, iou: float, kept: np.ndarray) -> tuple[np.ndarray
     """
     matched = matches.overlap >= iou
     rows = np.flatnonzero(matched)[::-1]            # backwards, so that the first row on a face is what stays
-    first = np.full(len(kept), -1)
+    first = np.full(len(counted), -1)
     first[matches.face[rows]] = rows
     hit = np.zeros(len(matched), bool)
-    hit[first[kept & (first >= 0)]] = True
-    return ~matched | kept[matches.face], hit
+    hit[first[counted & (first >= 0)]] = True
+    return ~matched | counted[matches.face], hit
 
 
-def curve(matches: Matches, iou: float, kept: np.ndarray) -> np.ndarray:
+def curve(matches: Matches, iou: float, counted: np.ndarray) -> np.ndarray:
     """Compute [1000, 2] float64 recall and precision from the strictest score threshold down; arguments as `outcomes`.
 
     Recall is NaN where no face counts.  Precision is 1 before the first proposal: recall is 0 there, so the
@@ -116,8 +117,8 @@ def curve(matches: Matches, iou: float, kept: np.ndarray) -> np.ndarray:
     """
     proposals, found = (
         np.cumsum(np.bincount(matches.first_bin[rows], minlength=len(THRESHOLDS) + 1)[:-1])
-        for rows in outcomes(matches, iou, kept))
-    faces = np.count_nonzero(kept)
+        for rows in outcomes(matches, iou, counted))
+    faces = np.count_nonzero(counted)
     recall = found / faces if faces else np.full(len(found), np.nan)
     precision = np.divide(found, proposals, out=np.ones(len(found)), where=proposals > 0)
     return np.column_stack([recall, precision])

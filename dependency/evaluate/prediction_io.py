@@ -2,7 +2,7 @@
 """Detections as files: WIDER FACE's text, one per image, and RetinaFace's JSON, one for all.
 
     write_prediction(folder / event / f"{name}.txt", f"{event}/{name}.jpg", faces)
-    rows = read_prediction(path)                     # [N, 5] x y w h score
+    rows = parse_prediction(path.read_bytes(), path).rows        # [N, 5] x y w h score
     write_predictions_json(path, {f"{event}/{name}": faces})
     rows = read_predictions_json(path)[f"{event}/{name}"]
 
@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import logging
 import math
 from collections.abc import Iterable, Mapping
 from functools import cache
@@ -31,7 +30,6 @@ import numpy as np
 from dependency.errors import InputError
 from dependency.files import atomic_write
 
-LOGGER = logging.getLogger("facedet")
 BOX_COLUMNS = 5
 LANDMARK_COLUMNS = 10
 ROW = "a row is `x y w h score` in pixels, five finite numbers or more"
@@ -60,10 +58,10 @@ class Prediction(NamedTuple):
     """The detections of one image as read from a file.
 
     rows: [N, 5 or more] float64 x y w h score ..., in file order.
-    stated: the number of rows that the file states; None when it states none.
+    header_count: the number of rows by the file's second line; None without such a line.
     """
     rows: np.ndarray
-    stated: int | None
+    header_count: int | None
 
 
 def write_prediction(path: str | Path, name: str, faces: Detections, score_digits: int = 3,
@@ -174,22 +172,6 @@ def rows_of(faces: Any, name: str) -> np.ndarray:
     return rows
 
 
-def read_prediction(path: str | Path) -> np.ndarray:
-    """Read one prediction file; a count line that disagrees with the rows is reported and not obeyed.
-
-    Returns:
-        [N, 5] float64 x y w h score, in file order.
-
-    Raises:
-        InputError: a row is short, not a number or not finite; the message has file and line.
-    """
-    prediction = parse_prediction(Path(path).read_bytes(), path)
-    if prediction.stated not in (None, len(prediction.rows)):
-        LOGGER.warning("%s: the second line says %d boxes, %d follow: all are used", path, prediction.stated,
-                       len(prediction.rows))
-    return prediction.rows
-
-
 def parse_prediction(content: bytes, path: str | Path, columns: int = BOX_COLUMNS) -> Prediction:
     """Parse the content of a prediction file.
 
@@ -202,7 +184,7 @@ def parse_prediction(content: bytes, path: str | Path, columns: int = BOX_COLUMN
         columns: the numbers to read of every row: 5, or 15 with landmarks.
 
     Raises:
-        InputError: as `read_prediction`.
+        InputError: a row is short, not a number or not finite; the message has file and line.
     """
     name, _, content_after_name = content.partition(b"\n")
     count, _, body = content_after_name.partition(b"\n")

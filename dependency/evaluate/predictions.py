@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Predictions from wherever they are, brought to the images of the ground truth.
 
-    gathered = gather("output/centerface/999", truth.images)        # a tree of WIDER text files
-    gathered = gather("predict_2026_11_22.json", truth.images)      # RetinaFace's file
-    gathered = gather({"0--Parade/0_Parade_1": faces}, truth.images)
+    predictions = gather("output/centerface/999", truth.images)        # a tree of WIDER text files
+    predictions = gather("predict_2026_11_22.json", truth.images)      # RetinaFace's file
+    predictions = gather({"0--Parade/0_Parade_1": faces}, truth.images)
 
 What belongs to no image of the ground truth is reported and takes no part, not even in the range of scores.
 The path, the JSON keys or the mapping's keys decide which image rows belong to; first lines of text files and
@@ -27,7 +27,7 @@ from dependency.evaluate.prediction_io import Prediction, parse_prediction, read
 Source = Union[str, Path, Mapping[str, Any]]
 
 
-class Gathered(NamedTuple):
+class Predictions(NamedTuple):
     """Predictions by image of the ground truth.
 
     name: the folder or file, for messages and reports.
@@ -41,7 +41,7 @@ class Gathered(NamedTuple):
     remarks: list[str]
 
 
-def gather(source: Source, images: Sequence[TruthImage]) -> Gathered:
+def gather(source: Source, images: Sequence[TruthImage]) -> Predictions:
     """Read the predictions of every image.
 
     Args:
@@ -68,7 +68,7 @@ def gather(source: Source, images: Sequence[TruthImage]) -> Gathered:
                          f"{', '.join(stray[:3]) or 'nothing'}; give the folder that holds the event folders, or "
                          "the .json file")
     rows = [None if prediction is None else prediction.rows for prediction in found]
-    return Gathered(name, rows, missing, _remarks(images, found, stray))
+    return Predictions(name, rows, missing, _remarks(images, found, stray))
 
 
 def _from_tree(folder: Path, images: Sequence[TruthImage]) -> tuple[list[Prediction | None], list[str]]:
@@ -106,12 +106,12 @@ def _remarks(images: Sequence[TruthImage], found: Sequence[Prediction | None], s
                 if prediction is not None and odd(prediction)]
 
     kinds = [("images: the count line disagrees with the rows; all rows are used",
-              those(lambda prediction: prediction.stated not in (None, len(prediction.rows)))),
+              those(lambda prediction: prediction.header_count not in (None, len(prediction.rows)))),
              ("images: the rows are not sorted by score; the protocol takes them in their order",
               those(lambda prediction: bool((prediction.rows[1:, 4] > prediction.rows[:-1, 4]).any()))),
              ("images: a width or height is negative; from -1 down the row is a false alarm",
               those(lambda prediction: bool((prediction.rows[:, 2:4] < 0).any()))),
              ("images: the file holds neither count nor rows; it counts as no detections",
-              those(lambda prediction: prediction.stated is None and not len(prediction.rows))),
+              those(lambda prediction: prediction.header_count is None and not len(prediction.rows))),
              ("files, folders or entries belong to no image of the ground truth; they are ignored", stray)]
     return [f"{len(names)} {text}, first: {', '.join(names[:3])}" for text, names in kinds if names]

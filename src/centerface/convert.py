@@ -27,7 +27,7 @@ from src.common.log import LOGGER
 from src.weights.checkpoint import load_report
 from src.weights.conversion import (
     TORCHVISION_INPUT,
-    Converted,
+    Conversion,
     Source,
     TorchWeights,
     read_checkpoint,
@@ -55,7 +55,7 @@ def recognises(names: Sequence[str]) -> bool:
     return not names or any(_KNOWN.match(name) for name in names)
 
 
-def convert(path: str | Path, part: str = "all", unfold_folder: Path | None = None) -> Converted:
+def convert(path: str | Path, part: str = "all", unfold_folder: Path | None = None) -> Conversion:
     """Read a file of weights.
 
     Args:
@@ -79,10 +79,10 @@ def convert(path: str | Path, part: str = "all", unfold_folder: Path | None = No
     report = load_report(shapes, tensors)
     if report.missing or report.wrong_shape:
         report.require(path, metadata)
-    return Converted(_only(tensors, shapes), metadata, report, origin)
+    return Conversion(_only(tensors, shapes), metadata, report, origin)
 
 
-def read_backbone(path: str | Path) -> Converted:
+def read_backbone(path: str | Path) -> Conversion:
     """Read the 255 tensors `base.*` for a network in training.
 
     Where the file's network takes another input than ours, the first layer is rewritten.
@@ -121,7 +121,7 @@ def only_backbone(tensors: dict[str, np.ndarray],
 
 
 def mobilenet_from_torch(path: str | Path,
-                         shapes: dict[str, tuple[int, ...]] | None = None) -> Converted:
+                         shapes: dict[str, tuple[int, ...]] | None = None) -> Conversion:
     """Read torchvision's mobilenet_v2 under the names of mobilenet_v2_key.ckpt, values as they are; 262 tensors.
 
     Args:
@@ -136,14 +136,14 @@ def mobilenet_from_torch(path: str | Path,
     report.require(path)
     metadata = {"model": "mobilenet_v2", "part": "backbone", "options": {"activation": "relu6"},
                 "input": dict(TORCHVISION_INPUT), "source": source.path.name}
-    return Converted(tensors, metadata, report, "torchvision mobilenet_v2")
+    return Conversion(tensors, metadata, report, "torchvision mobilenet_v2")
 
 
-def face_from_torch(path: str | Path) -> Converted:
+def face_from_torch(path: str | Path) -> Conversion:
     """Read a checkpoint of CenterFace.pytorch as our 303 tensors; the report names those that do not fit."""
     tensors, metadata, origin = _from_torch(read_source(path))
     shapes = tensor_shapes(_head_conv(tensors))
-    return Converted(_only(tensors, shapes), metadata, load_report(shapes, tensors), origin)
+    return Conversion(_only(tensors, shapes), metadata, load_report(shapes, tensors), origin)
 
 
 def expand_depthwise(weight: np.ndarray) -> np.ndarray:

@@ -34,7 +34,7 @@ from src.retinaface.layers import (
 from src.weights.checkpoint import load_report
 from src.weights.conversion import (
     TORCHVISION_INPUT,
-    Converted,
+    Conversion,
     TorchWeights,
     change_input,
     read_checkpoint,
@@ -53,7 +53,7 @@ def recognises(names: Iterable[str]) -> bool:
     return backbone_of(our_name(name) for name in names) is not None
 
 
-def convert(path: str | Path, part: str = "all", fold_input_norm: bool | None = None) -> Converted:
+def convert(path: str | Path, part: str = "all", fold_input_norm: bool | None = None) -> Conversion:
     """Read a file of weights.
 
     ImageNet backbones were trained on RGB in another scale than the detector feeds. With `fold_input_norm` their first
@@ -97,10 +97,10 @@ def convert(path: str | Path, part: str = "all", fold_input_norm: bool | None = 
             tensors = change_input(tensors, stem.stem, stem.stem_norm, fed, NETWORK_INPUT)
         fed = dict(NETWORK_INPUT)
     origin = f"{'ImageNet' if is_imagenet else 'RetinaFace'} {backbone} ({source.framework})"
-    return Converted(tensors, _metadata(source.path, metadata or {}, backbone, fed, part), report, origin)
+    return Conversion(tensors, _metadata(source.path, metadata or {}, backbone, fed, part), report, origin)
 
 
-def read_backbone(path: str | Path, backbone: str = "resnet50", fold_input_norm: bool | None = None) -> Converted:
+def read_backbone(path: str | Path, backbone: str = "resnet50", fold_input_norm: bool | None = None) -> Conversion:
     """Read the tensors `base.*` for a network in training, from a backbone or a whole detector.
 
     Args:

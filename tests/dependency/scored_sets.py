@@ -34,7 +34,7 @@ def scored_set(images):
     ap = {0.5: {subset: average_precision(points[subset]) for subset in SUBSETS}}
     protocol = {"iou_thresholds": [0.5], "only_predicted": False}
     report = Report("output/run", "gt", ap, {0.5: points}, protocol,
-                    {subset: sum(len(image.kept[subset]) for image in truth) for subset in SUBSETS},
+                    {subset: sum(len(image.subsets[subset]) for image in truth) for subset in SUBSETS},
                     len(truth), len(truth), (), sum(map(len, table)), ())
     return report, Scored(truth, table, scores, matches)
 

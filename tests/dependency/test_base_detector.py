@@ -104,7 +104,7 @@ def test_one_batch_takes_all_images_of_one_input_size():
 def test_the_input_has_the_size_that_was_asked_for(options, shape):
     canvas, placement = BaseDetector(stub_network, square_decoder, **options).pre_process(picture())
     assert canvas.shape == (*shape, 3)
-    corner = placement.to_canvas(np.array((200, 90), np.float32))
+    corner = np.array((200, 90)) * placement.scale + (placement.dx, placement.dy)
     assert (corner <= np.array(shape[::-1]) + 0.5).all()
 
 

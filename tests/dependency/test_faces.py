@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from dependency.centernet.src.lib.detectors.faces import Face, Faces
 from dependency.centernet.src.lib.utils.align import TEMPLATE, align_faces, similarity
 from dependency.errors import InputError
-from dependency.evaluate.prediction_io import read_prediction
+from tests.conftest import read_prediction
 
 
 def make(boxes, scores=None, landmarks=None):

@@ -35,7 +35,7 @@ def test_ground_truth_round_trip(tmp_path):
         for image, other in zip(images, loaded):
             np.testing.assert_array_equal(other.boxes, image[1])
             for subset, index in zip(SUBSETS, image[2:]):
-                np.testing.assert_array_equal(other.kept[subset], index)
+                np.testing.assert_array_equal(other.subsets[subset], index)
     write_ground_truth(tmp_path / "b", events)
     for file in (tmp_path / "b").iterdir():
         assert (tmp_path / "a" / file.name).read_bytes() == file.read_bytes()

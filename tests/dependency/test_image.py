@@ -17,7 +17,7 @@ def test_letterbox_keeps_proportions_and_inverts(height, width, size):
     canvas, placement = letterbox(np.full((height, width, 3), 255, np.uint8), size)
     assert canvas.shape == (size, size, 3) and canvas.dtype == np.uint8
     corners = np.array([[0, 0], [width, height]], np.float32)
-    on_canvas = placement.to_canvas(corners)
+    on_canvas = corners * placement.scale + (placement.dx, placement.dy)
     np.testing.assert_allclose(placement.to_image(on_canvas), corners, atol=1e-2)
     np.testing.assert_allclose(on_canvas.sum(axis=0), [size, size], atol=1e-2)  # centred
     assert on_canvas[1].max() == pytest.approx(size, abs=1e-2)                  # the long side fills the square

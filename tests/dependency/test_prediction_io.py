@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from dependency.centernet.src.lib.detectors.faces import Faces
 from dependency.errors import InputError
 from dependency.evaluate import prediction_io
-from dependency.evaluate.prediction_io import parse_prediction, read_landmarks, read_prediction, write_prediction
+from dependency.evaluate.prediction_io import parse_prediction, read_landmarks, write_prediction
+from tests.conftest import read_prediction
 
 ROWS = [[646.3, 189.1, 42.1, 51.8, 0.747], [157.4, 408.6, 43.1, 54.1, 0.667]]
 BODY = "646.3 189.1 42.1 51.8 0.747\n157.4 408.6 43.1 54.1 0.667\n"

@@ -6,12 +6,12 @@ from easydict import EasyDict
 
 from dependency.centernet.src.lib.detectors.base_detector import NonFiniteMaps
 from dependency.errors import InputError
-from dependency.evaluate.prediction_io import read_prediction
 from src.cli.options import defaults_of
 from src.evaluation.checkpoints import Candidate, find_checkpoints, keep_existing
 from src.evaluation.options import OPTIONS
 from src.evaluation.predict import detect_images, predict_checkpoints, predict_images
 from src.evaluation.split_images import check_folder, list_images, prediction_name
+from tests.conftest import read_prediction
 from tests.small_wider import BOX, IMAGES, SquareDetector, make_split
 
 

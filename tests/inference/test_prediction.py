@@ -10,9 +10,9 @@ from dependency.centernet.src.lib.detectors.faces import Faces
 from dependency.centernet.src.lib.utils.align import TEMPLATE
 from dependency.centernet.src.lib.utils.image_file import read_photo
 from dependency.errors import InputError
-from dependency.evaluate.prediction_io import read_prediction
 from src.common.log import LOGGER
 from src.inference.prediction import check_outputs, list_items, predict_photos
+from tests.conftest import read_prediction
 
 
 def write(path, value=0, size=(40, 60)):

@@ -8,7 +8,6 @@ import pytest
 from dependency.centernet.src.lib.utils.image_file import read_image
 from dependency.errors import InputError
 from dependency.evaluate.eval import evaluate
-from dependency.evaluate.prediction_io import read_prediction
 from src import models
 from src.inference.backends import build_detector
 from src.inference.mindspore_backend import MindSporeBackend
@@ -16,6 +15,7 @@ from src.retinaface import spec
 from src.retinaface.evaluation import whole_pixels
 from src.retinaface.layers import NETWORK_INPUT, tensor_shapes
 from src.weights import checkpoint
+from tests.conftest import read_prediction
 from tests.retinaface.weights import mindface, random_tensors
 
 RNG = np.random.default_rng(7)

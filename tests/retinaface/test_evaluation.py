@@ -14,12 +14,12 @@ from dependency.centernet.src.lib.detectors.base_detector import BaseDetector
 from dependency.centernet.src.lib.detectors.faces import Faces
 from dependency.errors import InputError
 from dependency.evaluate.eval import evaluate
-from dependency.evaluate.prediction_io import read_prediction, read_predictions_json
+from dependency.evaluate.prediction_io import read_predictions_json
 from src.cli.options import defaults_of
 from src.retinaface import evaluation
 from src.retinaface.config import OPTIONS
 from src.weights import checkpoint
-from tests.conftest import ROOT
+from tests.conftest import ROOT, read_prediction
 from tests.retinaface.test_detector import make_checkpoint
 from tests.small_wider import BOX, IMAGES, make_split
 

@@ -100,7 +100,7 @@ def test_json_label_bbx_and_mat_agree(drawn_set):
                 corners = truth[record.path].boxes + np.pad(truth[record.path].boxes[:, :2], ((0, 0), (2, 0)))
                 np.testing.assert_array_equal(corners, record.boxes)
                 for subset in SUBSETS:
-                    np.testing.assert_array_equal(truth[record.path].kept[subset], subsets(picture)[subset])
+                    np.testing.assert_array_equal(truth[record.path].subsets[subset], subsets(picture)[subset])
 
 
 def test_annotations_have_no_problem(drawn_set):

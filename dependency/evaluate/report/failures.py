@@ -22,7 +22,7 @@ from dependency.evaluate.report.outcomes import Outcomes
 MAX_FACES, MAX_IMAGES = 100, 24
 # Under this overlap a box is not about the face at all (TIDE, Bolya et al. 2020, section 2).
 MIN_OVERLAP = 0.1
-NO_BOX, TOO_LOOSE, TOO_LOW, TAKEN = REASONS = ("no box", "box too loose", "score too low", "taken by another")
+NO_BOX, TOO_LOOSE, TOO_LOW, ON_NEIGHBOUR = REASONS = ("no box", "box too loose", "score too low", "box on a neighbour")
 BACKGROUND, LOOSE, DUPLICATE = KINDS = ("background", "loose box", "duplicate")
 
 
@@ -33,7 +33,7 @@ def list_misses(outcomes: Outcomes, limit: int = MAX_FACES) -> tuple[list[dict[s
     `why` is the first of these that holds:
 
     - "score too low": a box finds it, with a score under the operating point;
-    - "taken by another": a box overlaps it enough, and another face more;
+    - "box on a neighbour": a box overlaps it enough, but another face more;
     - "box too loose": the best of the boxes that overlap this face more than any other stays under the IoU threshold,
       but over 0.1;
     - "no box".
@@ -52,7 +52,7 @@ def list_misses(outcomes: Outcomes, limit: int = MAX_FACES) -> tuple[list[dict[s
     faces = outcomes.matches.face[low]
     row[faces], overlap[faces], reason[faces] = low, outcomes.matches.overlap[low], TOO_LOW
     for face, other, value in _boxes_of_neighbours(outcomes, missed[reason[missed] != TOO_LOW]):
-        row[face], overlap[face], reason[face] = other, value, TAKEN
+        row[face], overlap[face], reason[face] = other, value, ON_NEIGHBOUR
     easiness = outcomes.boxes[:, 3].astype(np.float64)
     if outcomes.flags is not None:
         easiness = easiness * 0.5 ** outcomes.flags.sum(axis=1)

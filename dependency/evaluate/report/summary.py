@@ -20,7 +20,7 @@ MAX_ATTRIBUTES = MAX_EVENTS = 3     # sentences on attributes, events in their s
 MIN_EXCESS = 0.02                   # of all misses: a kind with less is not worth a sentence
 REASON_WORDS = {failures.NO_BOX: "have no box", failures.TOO_LOOSE: "have a box that is too loose",
                 failures.TOO_LOW: "have a box with too low a score",
-                failures.TAKEN: "have a box that lies better on a neighbour"}
+                failures.ON_NEIGHBOUR: "have a box that overlaps a neighbour more"}
 KIND_WORDS = {failures.BACKGROUND: "lie on background (or on a face that is not annotated)",
               failures.LOOSE: "are loose boxes on a face", failures.DUPLICATE: "are second boxes on a face"}
 

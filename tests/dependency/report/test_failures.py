@@ -14,7 +14,7 @@ from tests.dependency.scored_sets import ANCHOR, ORDINARY, flags_for, run_of, sc
     ([[0, 0, 40, 40]], [[25, 0, 40, 40, 0.9], [20, 0, 40, 40, 0.8]], "box too loose", 0.344, 0.8),
     ([[0, 0, 40, 40]], [[20, 0, 40, 40, 0.9], [0, 0, 40, 40, 0.001]], "score too low", 1, 0.001),
     ([[0, 0, 40, 40]], [[4, 0, 40, 40, 0.002], [0, 0, 40, 40, 0.001]], "score too low", 0.822, 0.002),
-    ([[0, 0, 40, 40], [4, 0, 40, 40]], [[4, 0, 40, 40, 0.9]], "taken by another", 0.822, 0.9),
+    ([[0, 0, 40, 40], [4, 0, 40, 40]], [[4, 0, 40, 40, 0.9]], "box on a neighbour", 0.822, 0.9),
     ([[0, 0, 40, 40], [30, 0, 40, 40]], [[30, 0, 40, 40, 0.9]], "no box", 0, None),
 ])
 def test_why_a_face_is_missed(boxes, rows, why, overlap, score):

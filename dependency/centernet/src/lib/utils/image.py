@@ -31,10 +31,6 @@ class Placement(NamedTuple):
         """Convert points [..., 2] (x, y) from canvas pixels to image pixels."""
         return (points - np.array((self.dx, self.dy), np.float32)) / np.float32(self.scale)
 
-    def to_canvas(self, points: np.ndarray) -> np.ndarray:
-        """Convert points [..., 2] (x, y) from image pixels to canvas pixels."""
-        return points * np.float32(self.scale) + np.array((self.dx, self.dy), np.float32)
-
 
 def place(image: np.ndarray, placement: Placement, height: int, width: int,
           fill: Sequence[float] = BLACK) -> np.ndarray:
