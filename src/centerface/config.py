@@ -19,6 +19,8 @@ OPTIONS: Table = {
                                                        "*_bbx_gt.txt or .mat."),
         "img_dir": Option("images/train/images", "Image folder; holds <event>/<image>.jpg."),
         "only_existing": Option(False, "Skip images missing from --img_dir (the count is logged)."),
+        "background_images": Option(False, "Train on images without a face, too; without it they are left out (either "
+                                           "way their count is logged)."),
         "bad_images": Option("error", "An image that cannot be read: error = training ends and names it; skip = the "
                                       "next one takes its place, and it is logged.", choices=("error", "skip")),
         "workers": Option(0, "Data loading workers, at most one per core; 0 = one per core, at most 8.", low=0,

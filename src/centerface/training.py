@@ -51,7 +51,7 @@ def run_settings(cfg: Any, rank: int, world_size: int, start_time: str) -> RunSe
 
 
 def build_samples(cfg: Any) -> CenterFaceSamples:
-    """Read the training samples that the options name; leave out images without a usable face.
+    """Read the training samples that the options name.
 
     Raises:
         InputError: a path does not exist, an annotation is bad, an annotated image is missing.
@@ -59,7 +59,7 @@ def build_samples(cfg: Any) -> CenterFaceSamples:
     image_dir = _inside("img_dir", cfg.img_dir, cfg.data_dir)
     path = _inside("annot_path", cfg.annot_path, cfg.data_dir)
     LOGGER.info("==> getting centerface key point train data.")
-    records = training_records(path, image_dir, cfg.only_existing)
+    records = training_records(path, image_dir, cfg.only_existing, cfg.background_images)
     return CenterFaceSamples(records, image_dir, Augmentation(
         input_size=cfg.input_res, data_anchor=cfg.data_anchor, crop_scales=tuple(cfg.crop_scales), mosaic=cfg.mosaic,
         flip=cfg.flip, colour=cfg.color_aug, lighting=cfg.lighting, max_objs=cfg.max_objs, min_face=cfg.min_face,

@@ -15,7 +15,7 @@ from dependency.centernet.src.lib.datasets.dataset.coco_hp import Record
 from dependency.centernet.src.lib.utils.image_file import read_image
 from dependency.errors import InputError
 from src.common.log import LOGGER
-from src.data.annotations import read_annotations
+from src.data.annotations import Annotations, read_annotations
 from src.data.image_frame import check_fit
 
 DROPPED_KINDS = ("size",)
@@ -30,15 +30,18 @@ class BadImageError(InputError):
         self.index = index
 
 
-def training_records(path: str | Path, image_dir: Path, only_existing: bool = False) -> list[Record]:
+def training_records(path: str | Path, image_dir: Path, only_existing: bool = False,
+                     background_images: bool = False) -> list[Record]:
     """Read the records of an annotation file whose image exists and shows at least one face that is not ignored.
 
-    Faces without area, of which the published label files have some, are left out and counted in the log.
+    Faces without area, of which the published label files have some, are left out and counted in the log, like images
+    without a face. An image all of whose faces are ignored, or without area, is never background.
 
     Args:
         path: see `read_annotations`.
         image_dir: holds the images.
         only_existing: skip missing images and log their number; without it they are an error.
+        background_images: include the images without a face.
 
     Raises:
         InputError: no such file, a bad annotation, no image folder, a missing image, no image with a face.
@@ -57,15 +60,32 @@ def training_records(path: str | Path, image_dir: Path, only_existing: bool = Fa
                              f"{image_dir}, the first is {missing}; give the right --img_dir, or --only_existing to "
                              "train on those that are there")
         LOGGER.info("training on %d of %d annotated images", len(present), len(records))
-    usable = [record for record in present if (~record.ignore).any()]
-    if not usable:
+    usable = _usable(records, present, background_images)
+    if not any(len(record.boxes) for record in usable):
         raise InputError(f"{path}: no image with a face; check it: "
                          f"python -m src.tools.prepare_wider --annotation {path} --validate")
     LOGGER.info("Loaded train %d samples", len(usable))
     return usable
 
 
-def _without_empty_faces(path: str | Path) -> list[Record]:
+def _usable(records: Annotations, present: list[Record], background_images: bool) -> list[Record]:
+    """Select the records to train on, and log how many are background or left out."""
+    annotated = {record.path for record in records if len(record.boxes)}
+    annotated.update(problem.image for problem in records.problems)
+    with_face = [(~record.ignore).any() for record in present]
+    empty = [record.path not in annotated for record in present]
+    if background_images:
+        LOGGER.info("%d images without a face are background", sum(empty))
+    elif any(empty):
+        LOGGER.info("%d images without a face are left out; --background_images trains on them, too", sum(empty))
+    unusable = len(present) - sum(with_face) - sum(empty)
+    if unusable:
+        LOGGER.info("%d images are left out: all their faces are ignored or without area", unusable)
+    return [record for record, face, background in zip(present, with_face, empty)
+            if face or background and background_images]
+
+
+def _without_empty_faces(path: str | Path) -> Annotations:
     """Read the records, and leave out faces without area; any other fault of a row raises as in `read_annotations`."""
     records = read_annotations(path, on_problem="collect")
     if any(problem.kind not in DROPPED_KINDS for problem in records.problems):

@@ -72,7 +72,7 @@ def choose_crop(faces: np.ndarray, shape: tuple[int, int], crop_choice: tuple[fl
     """Choose a random square that contains at least one whole face; it may be larger than the image.
 
     The reference collects two such squares and chooses one at random, which is the same as taking the first. When none
-    of 250 squares contains a face it is the whole image, at the square's top left.
+    of 250 squares contains a face it is the whole image, at the square's top left. Without faces any square will do.
 
     Args:
         faces: [N, 4] xyxy image pixels; parts outside the image do not count.
@@ -89,6 +89,8 @@ def choose_crop(faces: np.ndarray, shape: tuple[int, int], crop_choice: tuple[fl
     sides = np.maximum(1, (scales * min(height, width)).astype(int))
     spare = np.array([width, height])[None] - sides[:, None]
     corners = rng.integers(np.minimum(spare, 0), np.maximum(spare, 0), endpoint=True)
+    if len(faces) == 0:
+        return Window(int(corners[0, 0]), int(corners[0, 1]), int(sides[0]))
     inside = ((faces[None, :, :2] >= corners[:, None]).all(axis=2)
               & (faces[None, :, 2:] <= (corners + sides[:, None])[:, None]).all(axis=2))
     accepted = np.flatnonzero(inside.any(axis=1))

@@ -50,6 +50,8 @@ OPTIONS: Table = {
                                    metavar="FILE"),
         "img_dir": Option("", "Image folder (default: images/ beside --training_dataset).", metavar="DIR"),
         "only_existing": Option(False, "Skip annotated images that are missing (the count is logged)."),
+        "background_images": Option(False, "Train on images without a face, too; without it they are left out (either "
+                                           "way their count is logged)."),
         "bad_images": Option("error", "An image that cannot be read: error = training ends and names it; skip = the "
                                       "next one takes its place, and it is logged.", choices=("error", "skip")),
         "image_size": Option(840, "Side of the training input in pixels.", low=32, high=8192),

@@ -124,7 +124,9 @@ def create_dataset(data_dir: str | Path, cfg: Mapping[str, Any], batch_size: int
     import mindspore.dataset as ds
     label_path = Path(data_dir)
     image_dir = label_path.parent / "images"
-    samples = RetinaFaceSamples(training_records(label_path, image_dir), image_dir, SampleOptions.of(cfg))
+    records = training_records(label_path, image_dir, bool(cfg.get("only_existing")),
+                               bool(cfg.get("background_images")))
+    samples = RetinaFaceSamples(records, image_dir, SampleOptions.of(cfg))
     rank, world_size = _place(is_distribute)
     plan = SamplePlan(len(samples), batch_size, 1, int(cfg.get("seed", 1)), rank, world_size, shuffle)
     source = _Source(samples, plan, cfg.get("bad_images") == "skip")

@@ -31,8 +31,7 @@ class MultiBoxLoss(nn.Cell):
 
     loc: smooth L1 over the anchors of faces; conf: cross entropy over these and the hardest background anchors of the
     image, as in SSD (Liu et al. 2016, arXiv 1512.02325, section 2.2); both divided by the number of anchors with a face
-    in the batch. landm: smooth L1 over the anchors of faces with landmarks, divided by their number. An image without a
-    face adds nothing.
+    in the batch. landm: smooth L1 over the anchors of faces with landmarks, divided by their number.
 
     Args:
         num_classes: 2, background and face.
@@ -41,10 +40,12 @@ class MultiBoxLoss(nn.Cell):
         batch_size: not used; accepted for the manual's scripts.
         world_size: number of devices that share the batch; the terms are divided by the anchors of all of them, so
             that the mean over the devices is the loss of the whole batch.
+        background_images: mine in an image without a face as many anchors as in an average image of the batch; without
+            it such an image adds nothing.
     """
 
     def __init__(self, num_classes: int, num_boxes: int, neg_pre_positive: int, batch_size: int | None = None,
-                 world_size: int = 1):
+                 world_size: int = 1, background_images: bool = False):
         super().__init__()
         del batch_size
         self.num_classes = num_classes
@@ -52,6 +53,7 @@ class MultiBoxLoss(nn.Cell):
         self.neg_pre_positive = neg_pre_positive
         self.total = Total(world_size)
         self.world_size = world_size
+        self.background_images = background_images
 
     def construct(self, loc_data: Tensor, loc_t: Tensor, conf_data: Tensor, conf_t: Tensor, landm_data: Tensor,
                   landm_t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -65,7 +67,10 @@ class MultiBoxLoss(nn.Cell):
         loss_landm = (_smooth_l1(landm_data, landm_t) * has_landmarks).sum() / marked
         logits = conf_data.astype("float32")
         entropy = _log_sum_exp(logits) - ops.where(has_face, logits[..., 1], logits[..., 0])
-        mined = self._mine(ops.stop_gradient(entropy), conf_t == BACKGROUND, face.sum(axis=1, keepdims=True))
+        counts = face.sum(axis=1, keepdims=True)
+        if self.background_images:
+            counts = ops.where(counts > 0, counts, ops.ceil(faces / counts.shape[0]))
+        mined = self._mine(ops.stop_gradient(entropy), conf_t == BACKGROUND, counts)
         loss_conf = (entropy * (face + mined)).sum() / faces
         return loss_loc, loss_conf, loss_landm
 

@@ -60,14 +60,15 @@ def run_settings(cfg: Any, rank: int, world_size: int, start_time: str) -> RunSe
 
 
 def build_samples(cfg: Any) -> RetinaFaceSamples:
-    """Read the training samples that the options name; leave out images without a usable face.
+    """Read the training samples that the options name.
 
     Raises:
         InputError: a path does not exist, an annotation is bad, an annotated image is missing.
     """
     path = Path(cfg.training_dataset)
     image_dir = Path(cfg.img_dir) if cfg.img_dir else path.parent / "images"
-    return RetinaFaceSamples(training_records(path, image_dir, cfg.only_existing), image_dir, SampleOptions.of(cfg))
+    records = training_records(path, image_dir, cfg.only_existing, cfg.background_images)
+    return RetinaFaceSamples(records, image_dir, SampleOptions.of(cfg))
 
 
 def build_network(cfg: Any) -> RetinaFace:
@@ -102,7 +103,8 @@ def build_loss_cell(cfg: Any, network: RetinaFace, world_size: int = 1) -> Retin
     if cfg.num_anchor not in (0, anchors):
         raise InputError(f"--num_anchor {cfg.num_anchor}: images of {cfg.image_size} x {cfg.image_size} pixels have "
                          f"{anchors} anchors; give --num_anchor {anchors}, or leave it out")
-    loss = MultiBoxLoss(CLASSES, anchors, cfg.neg_pos_ratio, world_size=world_size)
+    loss = MultiBoxLoss(CLASSES, anchors, cfg.neg_pos_ratio, world_size=world_size,
+                        background_images=cfg.background_images)
     return RetinaFaceTerms(network, loss, (cfg.loc_weight, cfg.class_weight, cfg.landm_weight))
 
 

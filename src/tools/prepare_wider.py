@@ -122,7 +122,12 @@ def _convert(args: EasyDict, out: Path, thorough: bool) -> None:
         repaired, done = repair(source, args.image_dir, thorough and not args.headers_only, args.exif)
         sources.append(repaired)
         repairs += done
-    records, dropped = filter_faces(merge(sources), args.min_size, args.ignore_small, args.drop_invalid)
+    merged = merge(sources)
+    filtered, dropped = filter_faces(merged, args.min_size, args.ignore_small, args.drop_invalid)
+    # An image that lost all its faces must not look like one without a face: training may use that as background.
+    annotated = {record.path for record in merged if len(record.boxes)}
+    annotated.update(item.problem.image for item in repairs if item.action == "dropped")
+    records = [record for record in filtered if len(record.boxes) or record.path not in annotated]
     if not records:
         raise InputError(f"no image is left of {', '.join(map(str, args.annotation))}; check --image_dir")
     sized = all(record.height and record.width for record in records)
@@ -135,6 +140,8 @@ def _convert(args: EasyDict, out: Path, thorough: bool) -> None:
     if len(repairs) > len(shown):
         print(f"... and {len(repairs) - len(shown)} more; --validate lists all")
     print(summary(out, records, repairs, dropped))
+    if len(records) < len(filtered):
+        print(f"left out  {len(filtered) - len(records):,} images that lost all their faces")
 
 
 def only_existing(annotations: Annotations, image_dir: Path | None) -> Annotations:
@@ -199,7 +206,8 @@ def summary(out: Path, records: Sequence[Record], repairs: Sequence[Repair], dro
     with_faces = sum(len(record.boxes) > 0 for record in records)
     landmarks = sum(int(record.visibility.any(axis=1).sum()) for record in records)
     ignored = sum(int(record.ignore.sum()) for record in records)
-    lines = [f"wrote     {out}", f"images    {len(records):,}, of these {with_faces:,} with faces",
+    lines = [f"wrote     {out}",
+             f"images    {len(records):,}: {with_faces:,} with faces, {len(records) - with_faces:,} without",
              f"faces     {faces:,}: {landmarks:,} with landmarks, {ignored:,} ignored",
              f"repaired  {len(repairs):,}" + _kinds(f"{item.problem.kind} {item.action}" for item in repairs),
              f"dropped   {sum(dropped.values()):,}" + _kinds(dropped.elements())]

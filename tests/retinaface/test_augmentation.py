@@ -88,9 +88,15 @@ def test_crops_hold_a_face_from_end_to_end(crop_choice):
         assert max(sides) == 2 and outside > 60
 
 
-@pytest.mark.parametrize("faces", [np.zeros((0, 4), np.float32), np.array([(0, 10, 390, 200)], np.float32)])
-def test_without_a_crop_that_fits_the_whole_image_is_taken(faces):
+def test_without_a_crop_that_fits_the_whole_image_is_taken():
+    faces = np.array([(0, 10, 390, 200)], np.float32)
     assert choose_crop(faces, (240, 400), None, np.random.default_rng(0)) == (0, 0, 400)
+
+
+def test_without_a_face_the_crops_are_of_all_sizes():
+    sides = [choose_crop(np.zeros((0, 4), np.float32), (240, 400), (0.3, 1.0), np.random.default_rng(seed)).side
+             for seed in range(20)]
+    assert set(sides) == {72, 240}
 
 
 def test_a_face_over_the_border_can_be_cropped():
@@ -143,7 +149,7 @@ def test_ignored_faces_stay_ignored_and_choose_no_crop():
     for seed in range(20):
         found = augment_sample(image, faces, Augmentation(100, (0.6,), 0.0, False), np.random.default_rng(seed))[1]
         assert len(found.boxes) == 1 and not found.ignore[0]
-    found = augment_sample(image, record(faces.boxes, ignore=[True, True]), Augmentation(100, (0.6,), 0.0, False),
+    found = augment_sample(image, record(faces.boxes, ignore=[True, True]), Augmentation(100, (3.0,), 0.0, False),
                            np.random.default_rng(0))[1]
     assert list(found.ignore) == [True, True]
 

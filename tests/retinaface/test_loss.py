@@ -29,7 +29,7 @@ def random_batch(seed, images=3, anchors=200, ties=False):
             [each.astype(np.float32) if each is not conf_t else each for each in targets])
 
 
-def expected_terms(predictions, targets, ratio=7):
+def expected_terms(predictions, targets, ratio=7, background_images=False):
     """Section 3 of the specification in float64; anchors ranked one image at a time."""
     loc, logits, landm = (each.astype(np.float64) for each in predictions)
     loc_t, conf_t, landm_t = targets
@@ -42,7 +42,10 @@ def expected_terms(predictions, targets, ratio=7):
     entropy = np.logaddexp(logits[..., 0], logits[..., 1]) - np.where(face, logits[..., 1], logits[..., 0])
     total = entropy[face].sum()
     for image in range(len(conf_t)):
-        wanted = min(ratio * face[image].sum(), anchors - 1)
+        count = face[image].sum()
+        if background_images and count == 0:
+            count = np.ceil(max(face.sum(), 1) / len(face))
+        wanted = min(ratio * int(count), anchors - 1)
         total += np.sort(entropy[image][conf_t[image] == 0])[::-1][:wanted].sum()
     return [smooth(loc, loc_t, face), total / max(face.sum(), 1), smooth(landm, landm_t, conf_t == 1)]
 
@@ -115,6 +118,22 @@ def test_images_without_faces_cost_nothing(ms):
     predictions, targets = random_batch(5)
     targets[1] = np.where(targets[1] == IGNORED, IGNORED, 0).astype(np.int32)
     assert run(ms, MultiBoxLoss(2, 200, 7), predictions, targets) == [0, 0, 0]
+
+
+@pytest.mark.parametrize("faces", [True, False])
+def test_background_images_are_mined_as_much_as_an_average_image(ms, faces):
+    from src.retinaface.loss import MultiBoxLoss
+    predictions, targets = random_batch(8)
+    if not faces:
+        targets[1] = np.where(targets[1] == IGNORED, IGNORED, 0).astype(np.int32)
+    loss = MultiBoxLoss(2, 200, 7, background_images=True)
+    terms = run(ms, loss, predictions, targets)
+    assert terms == pytest.approx(expected_terms(predictions, targets, background_images=True), rel=1e-5)
+    slopes = gradient_of_logits(ms, loss, *predictions, targets)
+    counted = (slopes != 0).any(axis=-1)
+    assert np.isfinite(slopes).all() and not counted[targets[1] == IGNORED].any()
+    expected = 7 * int(np.ceil(max((abs(targets[1]) == 1).sum(), 1) / 3))
+    assert counted[-1].sum() == expected and (slopes[-1, counted[-1], 1] > 0).all()
 
 
 def test_faces_without_landmarks_have_no_landmark_loss(ms):

@@ -71,11 +71,21 @@ def test_two_files_become_one(work):
 @pytest.mark.parametrize("options, boxes, ignored", [
     ([], 2, 1), (["--drop_invalid"], 1, 0), (["--min_size", "5.5"], 1, 0), (["--min_size", "5"], 2, 1),
     (["--ignore_small", "31"], 2, 2), (["--ignore_small", "31", "--drop_invalid"], 1, 1),
-    (["--drop_invalid", "--min_size", "31"], 0, 0)])
+    (["--min_size", "5.5", "--ignore_small", "31"], 1, 1)])
 def test_filters(work, options, boxes, ignored):
     call(work, "--annotation", "@flags.txt", "--image_dir", "@images", "--out", "@train.json", *options)
     one, two = read_coco(work / "train.json")
     assert (len(one.boxes), int(one.ignore.sum()), len(two.boxes)) == (boxes, ignored, 0)
+
+
+@pytest.mark.parametrize("annotation, options", [
+    ("@flags.txt", ["--drop_invalid", "--min_size", "31"]), ("@flat.txt", [])])
+def test_an_image_that_lost_all_its_faces_is_not_background(work, capsys, annotation, options):
+    (work / "flat.txt").write_text("# 0--Parade/one.jpg\n3 3 -4 5\n# 0--Parade/two.jpg\n")
+    call(work, "--annotation", annotation, "--image_dir", "@images", "--out", "@train.json", *options)
+    assert [record.path for record in read_coco(work / "train.json")] == ["0--Parade/two.jpg"]
+    out = capsys.readouterr().out
+    assert "0 with faces, 1 without" in out and "left out  1 " in out
 
 
 def test_validate_lists_every_problem_by_line(work, capsys):
@@ -178,11 +188,12 @@ def test_layout_names_missing_parts(work, download):
 def test_layout_with_real_ground_truth_writes_both_json(work, download, shared_data):
     gt = shared_data / "wider/ground_truth"
     (work / "label.txt").write_text("# 0--Parade/one.jpg\n1 2 30 40\n")
-    (download / "WIDER_val/images/0--Parade/one.jpg").rename(
-        download / "WIDER_val/images/0--Parade/0_Parade_marchingband_1_465.jpg")
+    (download / "WIDER_val/images/0--Parade/one.jpg").unlink()
+    assert cv2.imwrite(str(download / "WIDER_val/images/0--Parade/0_Parade_marchingband_1_465.jpg"),
+                       np.zeros((1024, 1024, 3), np.uint8))
     words = ["--wider", "@dl", "--layout", "@tree", "--ground_truth", str(gt), "--only_existing"]
     assert call(work, *words, "--annotation", "@label.txt") == 0
     (train,) = read_coco(work / "tree/annotations/train.json")
     (val,) = read_coco(work / "tree/annotations/val.json")
     assert (train.path, train.height, len(train.boxes)) == ("0--Parade/one.jpg", 60, 1)
-    assert val.path == "0--Parade/0_Parade_marchingband_1_465.jpg"
+    assert val.path == "0--Parade/0_Parade_marchingband_1_465.jpg" and len(val.boxes)

@@ -118,7 +118,9 @@ def write_annotations(folder: Path, split: str, images: list[SyntheticImage]) ->
     """Write the split's json, label.txt (without the faces to ignore, which it cannot express) and bbx_gt.txt."""
     records = [image.record for image in images]
     write_coco(folder / f"{split}.json", records)
-    write_label_txt(folder / f"{split}_label.txt", [_counted(record) for record in records])
+    # An image all of whose faces are ignored would look like one without a face.
+    write_label_txt(folder / f"{split}_label.txt",
+                    [_counted(record) for record in records if not (len(record.ignore) and record.ignore.all())])
     write_bbx_gt(folder / f"wider_face_{split}_bbx_gt.txt", images)
 
 
