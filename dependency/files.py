@@ -21,12 +21,12 @@ from dependency.errors import InputError
 
 try:
     import fcntl
-except ImportError:         # Windows: there only the age of a partial file tells
+except ImportError:         # Windows: a partial file is recognised as abandoned by its age only
     fcntl = None  # type: ignore[assignment]
 
 # `.<name>.<random>.part`, as atomic_write calls the file that it is writing.
 _PARTIAL = re.compile(r"\..+\.[a-z0-9_]{8}\.part")
-# Where locks do not tell (another host, a file system without them), nothing has been written for so many seconds.
+# Where there are no locks (another host, some file systems): abandoned when unchanged for so many seconds.
 _ABANDONED = 3600.0
 
 
@@ -148,7 +148,7 @@ def _remove_if_abandoned(path: Path) -> bool:
 
 def _locked_temporary(path: Path) -> tuple[int, str]:
     """Create a file beside `path`, open and locked; return its descriptor and its name."""
-    import tempfile  # here, because its import takes longer than many programs that write nothing want to spend
+    import tempfile  # slow to import, and many programs write nothing
     while True:
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:50]}.", suffix=".part")
         if fcntl is not None:

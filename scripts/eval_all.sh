@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# Score every test of a sweep, and name the best by easy, medium, hard and their sum.
+# Score every prediction folder of a checkpoint evaluation, and name the best by easy, medium, hard and their sum.
 #
 #   sh eval_all.sh [DIR] [GT] [FILTER_EASY] [FILTER_MEDIUM] [FILTER_HARD] [FILTER_SUM] [-- EVAL.PY OPTIONS]
 #

@@ -44,7 +44,7 @@ class ModelSpec:
         name: one of MODELS.
         outputs: names of the network's outputs, in order; an exported graph has the same.
         side_multiple: height and width of the network's input must be multiples of it.
-        default_metadata: of weights without metadata; single missing entries are taken from it, too.
+        default_metadata: of weights without metadata; also used for single missing entries.
         option_rules: values that the metadata's "options" may have.
         tensor_shapes: metadata -> shape of every tensor by name.
         inference_cell: metadata -> MindSpore cell; uint8 BGR images [B, H, W, 3] -> outputs; its `network` has the

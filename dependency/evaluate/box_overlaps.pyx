@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # cython: boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
-"""Overlap of boxes, compiled; `overlaps.py` holds the NumPy twin of equal bits and is what to import.
+"""Overlap of boxes, compiled; import `overlaps.py`, which also has the same functions in NumPy.
 
     python setup.py install                # in this folder
     from dependency.evaluate.overlaps import box_overlaps

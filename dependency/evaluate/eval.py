@@ -8,7 +8,7 @@
 
 Predictions are `<pred>/<event>/<image>.txt`, or RetinaFace's `.json` file, or a mapping (see predictions.py).
 The protocol is that of the Python ports of the official toolbox: scores scaled to 0..1 over the whole set, rows
-taken in file order, 1000 score thresholds, ignored faces neutral, overlap of boxes counted with + 1, area under
+in file order, 1000 score thresholds, ignored faces neutral, overlap of boxes counted with + 1, area under
 the monotone precision-recall curve.  Two differences where the ports fail: score ends are the true minimum and
 maximum, and when all scores are equal they all become 1.
 """

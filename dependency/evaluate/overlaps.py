@@ -22,7 +22,7 @@ from numpy.typing import ArrayLike
 from dependency.errors import InputError
 
 LOGGER = logging.getLogger("facedet")
-BLOCK = 1 << 16                     # overlaps in flight: their dozen float64 temporaries stay in the cache
+BLOCK = 1 << 16                     # pairs computed at a time: their float64 temporaries fit into the cache
 
 
 def box_overlaps(boxes: np.ndarray, query: np.ndarray, offset: float = 1.0) -> np.ndarray:

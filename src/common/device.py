@@ -16,7 +16,7 @@ from dependency.errors import InputError
 from src.common.log import LOGGER
 
 TARGETS = ("auto", "CPU", "GPU", "Ascend")
-# What can compute a trained network.
+# Runtimes of trained networks.
 RUNTIMES = ("mindspore", "onnx")
 ONEDNN_VARIABLE = "ONEDNN_MAX_CPU_ISA"
 

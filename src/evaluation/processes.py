@@ -228,7 +228,7 @@ def log_pattern(cfg: Any, candidates: Sequence[Candidate]) -> str:
                              "process's number")
         return cfg.process_log
     save_dir = Path(cfg.save_dir)
-    # Where the save folder is itself the prediction tree, logs inside would be taken for predictions.
+    # Where the save folder is itself the prediction tree, logs inside would be read as predictions.
     logs = save_dir / "logs" if candidates[0].folder else Path(f"{save_dir.absolute()}_logs")
     return str(logs / f"test_{RANK}.log")
 

@@ -38,7 +38,7 @@ def find_trees(folders: Sequence[Path], truth: GroundTruth, sweep: bool = False)
 
     Args:
         folders: folders or .json files that the user named.
-        truth: its events tell a prediction tree from a folder of several.
+        truth: a folder with folders named like its events is a prediction tree.
         sweep: every folder is a folder of several, whatever else it holds.
 
     Raises:

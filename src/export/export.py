@@ -109,7 +109,7 @@ class Export:
             truth: folder of WIDER FACE's .mat files: also compare the AP of both networks on the images.
 
         Returns:
-            what was written, how to feed it and how near it is, for the user.
+            text for the user: what was written, how to feed it, how it compares with the checkpoint.
 
         Raises:
             InputError: the checkpoint or an image cannot be used.
@@ -140,7 +140,7 @@ class Export:
                 report.update(self._verify(path, model, written, metadata, images, truth))
             text = format_report(str(target), report)
             if report["verdict"] == "failed":
-                raise ExportError("the exported network is not what the checkpoint is: "
+                raise ExportError("the exported network differs from the checkpoint: "
                                   f"{'; '.join(report['reasons'])}. Nothing was written\n{text}")
             content = written.read_bytes()
         report_path = target.with_name(target.name + REPORT)

@@ -6,7 +6,7 @@
 Convolutions are quantised, their weights channel by channel, with the Relu and Add between them; the ranges of the
 activations are measured on images. The first convolution and the heads stay float32: they are little work, and suffer
 most from 256 steps. So do depthwise convolutions before a LeakyRelu, which ONNX Runtime does not fuse with integers;
-before a Relu they are quantised, for turning activations to and fro around them costs more than the others win
+before a Relu they are quantised, because converting the activations around them costs more than the other layers gain
 (measured: docs/performance.md).
 """
 from __future__ import annotations

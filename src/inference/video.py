@@ -200,7 +200,7 @@ def write_video(stem: Path, clock: Fraction, rate: Fraction, sound: Sequence[Any
     """Open `<stem>.mp4` and `<stem>.jsonl` for a block; they get their names when it ends well.
 
     Args:
-        clock: seconds of a tick, in which frames tell their times.
+        clock: seconds of a tick, the unit of the frames' times.
         rate: frames a second, about.
         sound: streams of another file, whose packets are going to be added.
 

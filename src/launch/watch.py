@@ -94,10 +94,10 @@ class Attempt:
             self._kill()
 
     def _start(self, command: Command) -> None:
-        """Start a command in a session of its own, which Ctrl+C does not reach, and deaf to SIGTERM.
+        """Start a command in a session of its own, which Ctrl+C does not reach, with SIGTERM ignored.
 
         Batch systems send SIGTERM to every process: it must not end msrun or the scheduler before the workers, which
-        heed it while they train.
+        handle it while they train.
         """
         with command.log.open("wb") as log:
             process = subprocess.Popen(["sh", "-c", 'trap "" TERM && exec "$0" "$@"', *command.words],
@@ -108,7 +108,7 @@ class Attempt:
             self.workers[command.rank] = psutil.Process(process.pid)
 
     def _find_workers(self) -> None:
-        """Find the workers that msrun or mpirun has started; their environment tells the rank."""
+        """Find the workers that msrun or mpirun has started; their rank is in their environment."""
         if len(self.workers) == self.local_size:
             return
         for child in psutil.Process(self.processes[0].pid).children():

@@ -57,7 +57,7 @@ def convert(path: str | Path, part: str = "all", fold_input_norm: bool | None = 
     """Read a file of weights.
 
     ImageNet backbones were trained on RGB in another scale than the detector feeds. With `fold_input_norm` their first
-    layer is rewritten, so that their statistics hold from the first step; without it they are taken as they are, as
+    layer is rewritten, so that their statistics hold from the first step; without it they are copied unchanged, as
     Pytorch_Retinaface and the model zoo do.
 
     Args:

@@ -157,7 +157,7 @@ class _Source:
 
 
 def _epoch_sampler(per_epoch: int) -> Any:
-    """Build a sampler of the epochs' positions in turn: GeneratorDataset tells its source the epoch in no other way."""
+    """Build a sampler of the epochs' positions in turn: GeneratorDataset does not pass the epoch to its source."""
     import mindspore.dataset as ds
 
     class EpochSampler(ds.Sampler):

@@ -207,7 +207,7 @@ def _reducer(parameters: Any) -> nn.Cell | None:
 def _check_shapes(loc: tuple, target: tuple, conf: tuple, num_boxes: int, num_classes: int) -> None:
     """Raise while the graph is built where predictions, targets and num_boxes belong to different image sizes."""
     if conf[-1] != num_classes:
-        raise InputError(f"MultiBoxLoss: num_classes is {num_classes}, but the network tells {conf[-1]} classes apart")
+        raise InputError(f"MultiBoxLoss: num_classes is {num_classes}, but the network has {conf[-1]} classes")
     for name, count in (("the network gives", loc[1]), ("the targets have", target[1])):
         if count != num_boxes:
             raise InputError(f"MultiBoxLoss: num_boxes is {_of_size(num_boxes)}, but {name} {_of_size(count)} anchors; "

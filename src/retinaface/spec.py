@@ -76,7 +76,7 @@ def decoder(metadata: Metadata) -> Callable[..., np.ndarray]:
 def check_options(options: dict[str, Any]) -> None:
     """Refuse --peaks with InputError: RetinaFace has no heatmap."""
     if options.get("peaks"):
-        raise InputError("--peaks: RetinaFace has no heatmap whose peaks could be taken; leave it out")
+        raise InputError("--peaks: RetinaFace has no heatmap; leave it out")
 
 
 SPEC = ModelSpec(

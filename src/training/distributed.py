@@ -98,10 +98,10 @@ def _total(devices: int) -> Total:
 
 
 def connect(is_distributed: bool) -> Ranks:
-    """Return the `Ranks` of this run; join the other processes when told to, or when a launcher started several.
+    """Return the `Ranks` of this run; join the other processes if `is_distributed`, or if a launcher started several.
 
     Raises:
-        InputError: told to, but no launcher started this process.
+        InputError: several processes are asked for, but no launcher started this one.
         TrainingError: the others cannot be reached.
     """
     launched = os.environ.get("MS_WORKER_NUM") or any(

@@ -17,7 +17,7 @@ from dependency.errors import InputError
 from src.common.log import LOGGER
 
 _HASH_IN_NAME = re.compile(r"-([0-9a-f]{8,64})\.(?:pth|pt)$")
-# Eight digits that are a day of this century are taken for it: `centerface-20240131.pth`.
+# Eight digits that are a date of this century are no hash: `centerface-20240131.pth`.
 _DAY = re.compile(r"20\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])")
 _CHUNK = 1 << 20
 

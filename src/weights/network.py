@@ -37,7 +37,7 @@ def read_network(path: str | Path, model: str) -> Network:
     tensors = spec.own_names(checkpoint.network_tensors(read))
     if read.metadata is None:
         metadata = spec.assumed_metadata(tensors)
-        LOGGER.info("%s has no metadata: taken as %s with %s", path, metadata["model"], metadata["options"])
+        LOGGER.info("%s has no metadata: assuming %s with %s", path, metadata["model"], metadata["options"])
     else:
         metadata = {**spec.default_metadata, **read.metadata}
     report = checkpoint.load_report(spec.tensor_shapes(metadata), tensors)

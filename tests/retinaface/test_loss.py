@@ -187,7 +187,7 @@ def test_the_batch_size_is_that_of_the_data(ms):
 @pytest.mark.parametrize("arguments, message", [
     ((2, 29126, 7), (r"num_boxes is 29126 \(image_size 840\), but the network gives 168 \(image_size 64\) anchors; "
                     r"set cfg\['num_anchor'\] = 168, or change cfg\['image_size'\]")),
-    ((3, 168, 7), "num_classes is 3, but the network tells 2 classes apart")])
+    ((3, 168, 7), "num_classes is 3, but the network has 2 classes")])
 def test_a_wrong_size_is_named(ms, tmp_path, monkeypatch, arguments, message):
     from src.retinaface.loss import MultiBoxLoss
     monkeypatch.chdir(tmp_path)     # MindSpore writes its own report of a failed compilation to the current folder

@@ -17,7 +17,7 @@ import numpy as np
 
 from dependency.errors import InputError
 
-# Any finite number that a photograph's pixels or their normalisation can lead to lies in here.
+# The range of numbers where an option states none.
 LARGEST = 1e6
 LARGEST_WHOLE = 10 ** 9
 # A square of this side needs more memory than most machines have.

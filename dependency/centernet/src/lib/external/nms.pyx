@@ -119,7 +119,7 @@ cdef void _suppress(float[:, ::1] column, float limit, int[::1] suppressed) noex
 
 
 cdef inline bint _any_shared(const float* shared) noexcept nogil:
-    """Whether one of the next BLOCK boxes touches the picked one; areas are not negative, so their sum tells."""
+    """Check whether any of BLOCK shared areas is above 0; none is negative, so the sum decides."""
     return ((shared[0] + shared[1]) + (shared[2] + shared[3])) + ((shared[4] + shared[5]) + (shared[6] + shared[7])) > 0
 
 

@@ -35,7 +35,7 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jfif", ".jpe", ".mpo", ".png", ".bmp", ".we
 # 800 MB when decoded; more than any camera's photograph.
 MAX_PIXELS = 200_000_000
 UPRIGHT = 1
-# Pillow's names, and no others of Pillow: it hands EPS to ghostscript.
+# Pillow's names of the formats that are read. Not all that Pillow reads: it passes EPS to ghostscript.
 KINDS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "WEBP", "TIFF")
 # Read where this Pillow can, or the package pillow-heif is installed.
 OPTIONAL_KINDS = ("AVIF", "HEIF")
@@ -77,8 +77,8 @@ def read_image(path: str | Path) -> np.ndarray:
 def read_photo(source: Source, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """Decode a photograph to BGR uint8 [H, W, 3], turned as its EXIF tag says; the first picture of an animation.
 
-    The content tells the kind, not the name. 16 bits a channel become 8, grey and CMYK become colour, an alpha channel
-    is left out.
+    The format is detected from the content, not from the name. 16 bits a channel become 8, grey and CMYK become colour,
+    an alpha channel is left out.
 
     Args:
         source: a path, or the content of a file.
@@ -117,7 +117,7 @@ def find_images(folder: str | Path, recursive: bool = False) -> list[Path]:
     others = Counter(plain_text(path.suffix) or "without suffix" for path in files
                      if path.suffix.lower() not in IMAGE_SUFFIXES)
     if others:
-        LOGGER.info("%s: %d files are not taken for images: %s", plain_text(folder), sum(others.values()),
+        LOGGER.info("%s: %d files without an image suffix are skipped: %s", plain_text(folder), sum(others.values()),
                     ", ".join(f"{count} {suffix}" for suffix, count in sorted(others.items())))
     return images
 
@@ -158,7 +158,7 @@ def _opened(source: Source, max_pixels: int) -> Iterator[Image.Image]:
             with _open_unlimited(file, _kinds(start)) as image:
                 if image.width * image.height > max_pixels:
                     raise InputError(f"{name}: declares {image.width} x {image.height} pixels, more than the limit of "
-                                     f"{max_pixels:,}; if that is meant, raise it: predict.py --max_pixels, or "
+                                     f"{max_pixels:,}; to allow it: predict.py --max_pixels, or "
                                      "max_pixels= in Python")
                 yield image
         except InputError:
@@ -238,7 +238,7 @@ def _decode(image: Image.Image) -> np.ndarray:
 
 
 def _hint(start: bytes) -> str:
-    """Say what a file is that users often take for an image, as " (...)"; return "" if the kind is not known."""
+    """Say what a file is that is often given in place of an image, as " (...)"; return "" if the kind is not known."""
     if start[4:8] == b"ftyp":
         brand = start[8:12].decode("ascii", "replace")
         if brand in ("heic", "heix", "hevc", "mif1", "msf1", "avif", "avis"):

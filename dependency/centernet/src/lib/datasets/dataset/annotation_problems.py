@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What can be wrong in an annotation file, how it is told, and how numbers are written back.
+"""Problems in annotation files and their messages; numbers as these files hold them.
 
     raise_problems([Problem("label.txt", 7, "a/b.jpg", "size", "width -3, height 5")], "Repair with: ...")
 
@@ -62,7 +62,7 @@ def raise_problems(problems: Sequence[Problem], remedy: str) -> None:
 
 
 def repair_hint(path: str | Path) -> str:
-    """Return the text that tells the user what to type when an annotation file has unusable rows."""
+    """Return the command that repairs an annotation file with unusable rows, for a message."""
     return f"Repair with: python -m src.tools.prepare_wider --annotation {path} --repair fixed.json"
 
 
