@@ -21,13 +21,13 @@ from src.cli.arguments import Parser
 from src.cli.options import Option, Table
 from src.cli.program import run
 
-BATCH = 8
+BATCH = 4
 OPTIONS: Table = {"": {
     "folder": Option("demo", "Output folder.", metavar="DIR"),
     "train": Option(500, "Number of synthetic training images.", low=1, high=1_000_000),
     "val": Option(150, "Number of synthetic test images.", low=1, high=1_000_000),
-    "epochs": Option(11, "Number of training epochs.", low=1, high=100_000),
-    "checkpoints": Option(3, "Number of checkpoints to keep and compare.", low=1, high=100_000),
+    "epochs": Option(12, "Number of training epochs.", low=1, high=100_000),
+    "checkpoints": Option(2, "Number of checkpoints to keep and compare.", low=1, high=100_000),
 }}
 
 
@@ -54,8 +54,8 @@ def main(argv: list[str] | None = None) -> int:
     steps.run("train CenterFace", "train.py", f"--annot_path={data}/annotations/train.json",
               f"--img_dir={data}/images/train/images", *backbone, "--input_res=256", f"--per_batch_size={BATCH}",
               f"--max_epoch={args.epochs}", "--lr=2e-3", "--lr_scheduler=cosine", "--warmup_epochs=0.2",
-              "--weight_decay=0", "--area_weights=uniform", "--wh_weight=1", "--lm_weight=1", "--ema_decay=0.99",
-              f"--ckpt_interval={max(1, args.epochs // args.checkpoints) * per_epoch}",
+              "--weight_decay=0", "--area_weights=uniform", "--wh_weight=5", "--off_weight=3", "--lm_weight=1",
+              "--ema_decay=0.99", f"--ckpt_interval={max(1, args.epochs // args.checkpoints) * per_epoch}",
               f"--log_interval={max(1, per_epoch // 4)}", f"--ckpt_path={model}", "--device_target=CPU")
     newest = max(folder for folder in model.iterdir() if folder.is_dir())
     if not list_checkpoints(newest):
