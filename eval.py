@@ -25,8 +25,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from easydict import EasyDict
-
 from dependency.centernet.src.lib.detectors.option_rules import IOU, numbers
 from dependency.errors import InputError
 from dependency.evaluate.eval import IOU_THRESHOLDS
@@ -102,7 +100,7 @@ def main(argv: list[str] | None = None) -> int:
     return score_fddb(args, predictions, gt) if args.protocol == "fddb" else score_wider(args, predictions, gt)
 
 
-def check_protocol(args: EasyDict, predictions: list[Path]) -> None:
+def check_protocol(args: Any, predictions: list[Path]) -> None:
     """Raise InputError for an option that the protocol has no use for."""
     fddb = args.protocol == "fddb"
     if fddb and args.checkpoint_evaluation:
@@ -115,7 +113,7 @@ def check_protocol(args: EasyDict, predictions: list[Path]) -> None:
         raise InputError(f"--fold_files: expected one prediction tree, got {len(predictions)}")
 
 
-def score_wider(args: EasyDict, predictions: list[Path], gt: str) -> int:
+def score_wider(args: Any, predictions: list[Path], gt: str) -> int:
     """Print the manual's block of each tree, a table of several, and what `args` asks for."""
     truth = load_ground_truth(gt)
     trees = scoring.find_trees(predictions, truth)
@@ -141,7 +139,7 @@ def score_wider(args: EasyDict, predictions: list[Path], gt: str) -> int:
     return 1 if failed else 0
 
 
-def score_fddb(args: EasyDict, predictions: list[Path], gt: str) -> int:
+def score_fddb(args: Any, predictions: list[Path], gt: str) -> int:
     """Print discrete and continuous rates of each tree, and write what `args` asks for."""
     from dependency.evaluate.fddb import files as fddb_files
     from dependency.evaluate.fddb import protocol as fddb

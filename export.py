@@ -17,8 +17,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
-
-from easydict import EasyDict
+from typing import Any
 
 from dependency.centernet.src.lib.detectors.option_rules import LARGEST_SIDE, SIZE, whole
 from dependency.errors import InputError
@@ -114,7 +113,7 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def checkpoint_and_batch(args: EasyDict) -> tuple[int, str]:
+def checkpoint_and_batch(args: Any) -> tuple[int, str]:
     """Return (batch size, checkpoint file), given as positional arguments or as options."""
     usage = "python export.py BATCH_SIZE CHECKPOINT, or --batch_size N --ckpt_file CHECKPOINT"
     batch, path = args.batch_size, args.ckpt_file

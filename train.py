@@ -19,8 +19,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from dependency.errors import InputError
 from dependency.files import atomic_write, remove_partial
 from src import models
@@ -48,6 +46,8 @@ def train(name: str, cfg: Any, ranks: Any) -> None:
     Args:
         name: of the model; cfg: its options; ranks: the processes that train together, see `connect`.
     """
+    import yaml
+
     from src.data.loader import batches
     from src.data.sampler import SamplePlan
     from src.training import resume

@@ -1,0 +1,8 @@
+# SPDX-License-Identifier: Apache-2.0
+# ruff: noqa: F401
+"""Says in one line where NumPy is not installed, as when a program starts without its environment."""
+try:
+    import numpy
+except ModuleNotFoundError as error:
+    from dependency.errors import not_installed
+    raise not_installed(error) from None

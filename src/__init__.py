@@ -1,0 +1,11 @@
+# SPDX-License-Identifier: Apache-2.0
+# ruff: noqa: F401
+"""Says in one line where a package that every program needs is not installed."""
+try:
+    import easydict
+    import numpy
+    import tqdm
+    import yaml
+except ModuleNotFoundError as error:
+    from dependency.errors import not_installed
+    raise not_installed(error) from None

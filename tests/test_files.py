@@ -45,7 +45,18 @@ def test_files_and_packages_are_of_readable_size():
     assert not wrong
 
 
-@pytest.mark.parametrize("program", sorted(path.name for path in ROOT.glob("*.py")))
+PROGRAMS = sorted(path.name for path in ROOT.glob("*.py"))
+
+
+@pytest.mark.parametrize("program", [*PROGRAMS, "scripts/launch.py", "scripts/hccl_tools.py"])
+def test_a_python_without_the_requirements_is_told_in_one_line(program):
+    done = subprocess.run([sys.executable, "-S", program, "--help"], cwd=ROOT, capture_output=True, text=True,
+                          timeout=60, check=False)
+    (line,) = done.stderr.splitlines()
+    assert done.returncode and "pip install -r requirements.txt" in line and sys.executable in line
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
 def test_help_needs_no_mindspore(program):
     code = (f"import runpy, sys; sys.modules['mindspore'] = None; sys.argv = [{program!r}, '--help']\n"
             f"try: runpy.run_path({str(ROOT / program)!r}, run_name='__main__')\n"

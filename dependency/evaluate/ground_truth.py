@@ -36,7 +36,7 @@ HEADER = b"MATLAB 5.0 MAT-file, WIDER FACE ground truth".ljust(116)
 class TruthImage(NamedTuple):
     """One image of the ground truth.
 
-    event, name: folder and file name without suffix.
+    event, name: folder ("." for none) and file name without suffix.
     boxes: [N, 4] float64 xywh pixels.
     subsets: subset -> 0-based indices of the boxes that count in it; the others are ignored.
     """
@@ -44,6 +44,11 @@ class TruthImage(NamedTuple):
     name: str
     boxes: np.ndarray
     subsets: dict[str, np.ndarray]
+
+    @property
+    def path(self) -> str:
+        """Where the image is, without suffix: event/name."""
+        return self.name if self.event == "." else f"{self.event}/{self.name}"
 
 
 @dataclass(frozen=True)

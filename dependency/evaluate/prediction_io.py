@@ -19,6 +19,7 @@ from __future__ import annotations
 import importlib
 import json
 import math
+import posixpath
 from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path, PurePosixPath
@@ -125,16 +126,16 @@ def write_predictions_json(path: str | Path, predictions: Mapping[str, Any], sco
         suffix: of the images, for `img_path`.
 
     Raises:
-        InputError: a name without an event, or a box or score that is not finite.
+        InputError: a name that is no image's, or a box or score that is not finite.
     """
     form = f"[%.1f, %.1f, %.1f, %.1f, %.{score_digits}f]"
     events: dict[str, list[str]] = {}
     for key, faces in predictions.items():
-        event, _, name = key.rpartition("/")
-        if not event or not name:
-            raise InputError(f"{path}: the image `{key}` has no event: name it <event>/<image>, without suffix")
+        event, name = posixpath.split(key)
+        if not name or key.startswith("/"):
+            raise InputError(f"{path}: the image `{key}`: name it <event>/<image>, without suffix")
         rows = ", ".join([form % tuple(row) for row in _best_first(rows_of(faces, key)).tolist()])
-        events.setdefault(event, []).append(
+        events.setdefault(event or ".", []).append(
             f'{json.dumps(name)}: {{"img_path": {json.dumps(key + suffix)}, "bboxes": [{rows}]}}')
     lines = [f"{json.dumps(event)}: {{\n" + ",\n".join(images) + "\n}" for event, images in events.items()]
     with atomic_write(path) as file:
@@ -276,7 +277,7 @@ def read_predictions_json(path: str | Path) -> dict[str, np.ndarray]:
             boxes = entry.get("bboxes") if isinstance(entry, dict) else None
             if not isinstance(boxes, list):
                 raise InputError(f"{path}: {event}/{name} has no list `bboxes`; {layout}")
-            rows[f"{event}/{name}"] = _json_rows(boxes, f"{path}: {event}/{name}")
+            rows[posixpath.normpath(f"{event}/{name}")] = _json_rows(boxes, f"{path}: {event}/{name}")
     return rows
 
 

@@ -62,7 +62,7 @@ def gather(source: Source, images: Sequence[TruthImage]) -> Predictions:
     else:
         name, expected = str(source), "<event>/<image>.txt"
         found, stray = _from_tree(Path(source), images)
-    missing = [f"{image.event}/{image.name}" for image, prediction in zip(images, found) if prediction is None]
+    missing = [image.path for image, prediction in zip(images, found) if prediction is None]
     if len(missing) == len(images):
         raise InputError(f"{name} holds no prediction: expected {expected}, such as {missing[0]}, found "
                          f"{', '.join(stray[:3]) or 'nothing'}; give the folder that holds the event folders, or "
@@ -88,13 +88,15 @@ def _from_tree(folder: Path, images: Sequence[TruthImage]) -> tuple[list[Predict
         path = f"{folder}/{image.event}/{file}"
         with open(path, "rb", 0) as opened:         # unbuffered: half the time for thousands of small files
             found.append(parse_prediction(opened.read(), path))
-    stray = sorted(name for name in os.listdir(folder) if name not in files)
-    return found, stray + sorted(f"{event}/{name}" for event, names in files.items() for name in names)
+    files.setdefault(".", set(os.listdir(folder)))
+    events = {event.split("/")[0] for event in files}
+    stray = sorted(os.path.normpath(f"{event}/{name}") for event, names in files.items() for name in names - events)
+    return found, stray
 
 
 def _from_mapping(rows: dict[str, np.ndarray],
                   images: Sequence[TruthImage]) -> tuple[list[Prediction | None], list[str]]:
-    names = [f"{image.event}/{image.name}" for image in images]
+    names = [image.path for image in images]
     found = [Prediction(rows[name], len(rows[name])) if name in rows else None for name in names]
     return found, sorted(rows.keys() - set(names))
 

@@ -4,7 +4,7 @@ import os
 import sys
 from typing import Callable
 
-from dependency.errors import InputError, TrainingError
+from dependency.errors import InputError, TrainingError, not_installed
 
 
 def run(main: Callable[[], int]) -> int:
@@ -19,6 +19,9 @@ def run(main: Callable[[], int]) -> int:
             raise
         print(f"error: {error}", file=sys.stderr)
         return 1 if isinstance(error, TrainingError) else 2
+    except ModuleNotFoundError as error:
+        print(not_installed(error), file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130

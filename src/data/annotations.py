@@ -8,7 +8,9 @@ A Record speaks xyxy pixels and landmarks [N, 5, 2]; docs/formats.md shows the f
 """
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,15 +24,15 @@ from dependency.centernet.src.lib.datasets.dataset.annotation_problems import (
     xywh_numbers,
 )
 from dependency.centernet.src.lib.datasets.dataset.coco_hp import Record, write_coco
-from dependency.centernet.src.lib.utils.image_file import read_header
+from dependency.centernet.src.lib.utils.image_file import find_named, read_header
 from dependency.errors import InputError
 from dependency.files import atomic_write
 from src.data.annotation_check import Repair, merge, repair, validate
 from src.data.annotation_formats import FORMATS, Annotations, parse
 from src.data.image_frame import fit_to_file
 
-__all__ = ["FORMATS", "Annotations", "Repair", "fill_sizes", "merge", "read_annotations",
-           "repair", "validate", "write_coco", "write_label_txt", "write_records"]
+__all__ = ["FORMATS", "Annotations", "Repair", "fill_sizes", "merge", "name_files",
+           "read_annotations", "repair", "validate", "write_coco", "write_label_txt", "write_records"]
 
 
 def read_annotations(path: str | Path, fmt: str | None = None,
@@ -51,7 +53,23 @@ def read_annotations(path: str | Path, fmt: str | None = None,
     annotations = parse(path, fmt)
     if on_problem == "raise":
         raise_problems(annotations.problems, repair_hint(path))
-    return annotations if image_dir is None else fill_sizes(annotations, image_dir)
+    return annotations if image_dir is None else fill_sizes(name_files(annotations, image_dir), image_dir)
+
+
+def name_files(annotations: Annotations, image_dir: str | Path) -> Annotations:
+    """Name the images of a .mat, which knows no suffix, as their files in `image_dir`; return other files' as they are.
+
+    Raises:
+        InputError: two files of one name.
+    """
+    if Path(annotations.file).suffix != ".mat":
+        return annotations
+    stems = [os.path.splitext(record.path)[0] for record in annotations]
+    found = find_named(Path(image_dir), stems)
+    files = {record.path: found.get(stem, record.path) for stem, record in zip(stems, annotations)}
+    records = [replace(record, path=files[record.path]) for record in annotations]
+    problems = [replace(problem, image=files.get(problem.image, problem.image)) for problem in annotations.problems]
+    return Annotations(records, annotations.file, annotations.lines, problems)
 
 
 def fill_sizes(records: Sequence[Record], image_dir: str | Path) -> Annotations:

@@ -12,10 +12,10 @@ from typing import Callable
 import numpy as np
 
 from dependency.centernet.src.lib.datasets.dataset.coco_hp import Record
-from dependency.centernet.src.lib.utils.image_file import read_image
+from dependency.centernet.src.lib.utils.image_file import missing_text, read_image
 from dependency.errors import InputError
 from src.common.log import LOGGER
-from src.data.annotations import Annotations, read_annotations
+from src.data.annotations import Annotations, name_files, read_annotations
 from src.data.image_frame import check_fit
 
 DROPPED_KINDS = ("size",)
@@ -51,14 +51,13 @@ def training_records(path: str | Path, image_dir: Path, only_existing: bool = Fa
                          "without any data, python -m src.tools.synthetic --help")
     if not image_dir.is_dir():
         raise InputError(f"--img_dir: {image_dir} is not a folder; expected the images as <event>/<name>.jpg in it")
-    records = _without_empty_faces(path)
+    records = name_files(_without_empty_faces(path), image_dir)
     present = [record for record in records if (image_dir / record.path).is_file()]
     if len(present) < len(records):
-        missing = next(record.path for record in records if not (image_dir / record.path).is_file())
-        if not only_existing:
-            raise InputError(f"{len(records) - len(present)} of {len(records)} annotated images are not in "
-                             f"{image_dir}, the first is {missing}; give the right --img_dir, or --only_existing to "
-                             "train on those that are there")
+        missing = [record.path for record in records if not (image_dir / record.path).is_file()]
+        if not present or not only_existing:
+            remedy = ", or --only_existing to train on those that are there" if present else ""
+            raise InputError(f"{missing_text(missing, len(records), image_dir)}; give the right --img_dir{remedy}")
         LOGGER.info("training on %d of %d annotated images", len(present), len(records))
     usable = _usable(records, present, background_images)
     if not any(len(record.boxes) for record in usable):

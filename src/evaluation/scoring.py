@@ -44,7 +44,7 @@ def find_trees(folders: Sequence[Path], truth: GroundTruth, sweep: bool = False)
     Raises:
         InputError: a folder is absent; with `sweep`, no folder inside is named by an epoch.
     """
-    events = {image.event for image in truth.images}
+    tops = {Path(f"{image.path}.txt").parts[0] for image in truth.images}
     trees: list[Path] = []
     for folder in folders:
         if folder.suffix == ".json" and folder.is_file():
@@ -56,7 +56,7 @@ def find_trees(folders: Sequence[Path], truth: GroundTruth, sweep: bool = False)
                           key=lambda path: (tree_numbers(path.name), path.name))
         if sweep and not numbered:
             raise InputError(f"--sweep {folder}: holds no folder named by an epoch, such as {folder / '125'}")
-        is_tree = any((folder / event).is_dir() for event in events)
+        is_tree = any((folder / top).exists() for top in tops)
         trees += numbered if sweep or numbered and not is_tree else [folder]
     return trees
 

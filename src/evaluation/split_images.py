@@ -12,10 +12,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
+from dependency.centernet.src.lib.utils.image_file import missing_text
 from dependency.errors import InputError
 from dependency.evaluate.fddb.files import fold_lists
 from src.common.log import LOGGER
-from src.data.annotations import read_annotations
+from src.data.annotations import name_files, read_annotations
 
 SPLIT_OPTIONS = ("--ground_truth_mat", "--data_dir")
 MATS = ("wider_face_val.mat", "val.mat")
@@ -27,25 +28,29 @@ def list_images(split: str | Path, data_dir: str | Path, only_existing: bool = F
 
     Args:
         split: an annotation file (WIDER .mat, label.txt, ...), the folder of the WIDER .mat files, or FDDB-folds.
-        data_dir: holds <event>/<name>.jpg.
+        data_dir: holds <event>/<name>.jpg; the images of a .mat, which knows no suffix, may have any.
         only_existing: leave out images that `data_dir` does not hold; without it they are an error.
         options: the options that name `split` and `data_dir`, for messages.
 
     Raises:
-        InputError: no such file or folder; images are missing; no image is left.
+        InputError: no such file or folder; images are missing; no image is left; two images would share a prediction.
     """
     split, data_dir, (split_option, folder_option) = Path(split), Path(data_dir), options
     if not data_dir.is_dir():
         raise InputError(f"{folder_option}: no folder {data_dir}; expected the images as <event>/<name>.jpg below it")
-    names = [record.path for file in split_files(split, split_option)
-             for record in read_annotations(file, on_problem="collect")]
+    names = list(dict.fromkeys(record.path for file in split_files(split, split_option)
+                               for record in name_files(read_annotations(file, on_problem="collect"), data_dir)))
+    if not names:
+        raise InputError(f"{split_option} {split}: names no image")
     missing = [name for name in names if not (data_dir / name).is_file()]
-    if len(missing) == len(names):
-        raise InputError(f"{folder_option} {data_dir}: holds none of the {len(names)} images of {split}; "
-                         f"expected for example {data_dir / names[0] if names else '<event>/<name>.jpg'}")
-    if missing and not only_existing:
-        raise InputError(f"{folder_option} {data_dir}: {len(missing)} of {len(names)} images of {split} are missing, "
-                         f"first {', '.join(missing[:3])}; give --only_existing to test the others")
+    if missing and (not only_existing or len(missing) == len(names)):
+        remedy = "" if len(missing) == len(names) else "; give --only_existing to test the others"
+        raise InputError(f"{folder_option}: {missing_text(missing, len(names), data_dir)}{remedy}")
+    predictions: dict[str, str] = {}
+    for name in names:
+        if predictions.setdefault(prediction_name(name), name) != name:
+            raise InputError(f"{split}: {predictions[prediction_name(name)]} and {name} would get one prediction, "
+                             f"{prediction_name(name)}; rename one of them")
     if only_existing:
         LOGGER.info("tests %d of %d images of %s", len(names) - len(missing), len(names), split)
     absent = set(missing)

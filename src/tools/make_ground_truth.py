@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Make the ground truth folder that test.py and eval.py score against, from any annotation file: AP on your own data.
 
-    python -m src.tools.make_ground_truth val.json ground_truth/
+    python -m src.tools.make_ground_truth val.json ground_truth/ [--image_dir images/]
 
 Subsets by box height in pixels, as WIDER FACE's own are roughly: easy from 50, medium from 30, hard from 10; faces
 below or marked as ignored do not count.
@@ -32,9 +32,11 @@ def main(argv: list[str] | None = None) -> int:
                         help="Annotation file: label.txt, *_bbx_gt.txt, .mat or train.json (docs/formats.md).")
     parser.add_argument("folder", type=Path,
                         help="Output folder; gets wider_{face,easy,medium,hard}_val.mat and val.mat.")
+    parser.add_argument("--image_dir", type=Path, default=None, metavar="DIR",
+                        help="Image folder: boxes of turned and resized images are brought to the files' pixels.")
     args = parser.read(argv)
     from src.data.annotations import read_annotations  # --help stays quick
-    counts = make(read_annotations(args.annotation), args.folder)
+    counts = make(read_annotations(args.annotation, image_dir=args.image_dir), args.folder)
     print(f"{args.folder}: " + ", ".join(f"{count} {name}" for name, count in counts.items()))
     return 0
 
@@ -42,23 +44,28 @@ def main(argv: list[str] | None = None) -> int:
 def make(records: Sequence[Record], folder: Path) -> dict[str, int]:
     """Write the five .mat files; returns the number of images, and of faces by subset.
 
+    The folder of an image is its event; faces of an image that stands in two places are joined.
+
     Raises:
-        InputError: no image at all, or a path that is not "<event>/<image>".
+        InputError: no image at all, or two images that differ only in their suffix.
     """
     from dependency.evaluate.ground_truth import write_ground_truth
+    from src.data.annotations import merge
     if not records:
         raise InputError("the annotation file names no image: there is nothing to score against")
     events: dict[str, list] = defaultdict(list)
     counts = dict.fromkeys(("images", *HEIGHTS), 0)
-    for record in records:
+    paths: dict[PurePosixPath, str] = {}
+    for record in merge([records]):
         path = PurePosixPath(record.path)
-        if len(path.parts) != 2:
-            raise InputError(f"image '{record.path}': expected <event>/<image>.jpg, two levels; move the images into "
-                             "folders and annotate them so")
+        other = paths.setdefault(path.with_suffix(""), record.path)
+        if other != record.path:
+            raise InputError(f"{other} and {record.path} are one image to the WIDER files, which know no suffix; "
+                             "rename one of them")
         size = record.boxes[:, 2:] - record.boxes[:, :2]
         kept = [np.flatnonzero(~record.ignore & (size[:, 1] >= height)) for height in HEIGHTS.values()]
         xywh = np.rint(np.concatenate([record.boxes[:, :2], size], axis=1)).astype(int)
-        events[path.parts[0]].append((path.stem, xywh, *kept))
+        events[str(path.parent)].append((path.stem, xywh, *kept))
         counts["images"] += 1
         for name, index in zip(HEIGHTS, kept):
             counts[name] += len(index)

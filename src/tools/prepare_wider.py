@@ -23,18 +23,31 @@ from pathlib import Path
 import numpy as np
 from easydict import EasyDict
 
+from dependency.centernet.src.lib.datasets.dataset.annotation_problems import Problem
 from dependency.centernet.src.lib.datasets.dataset.coco_hp import Record
 from dependency.centernet.src.lib.detectors.option_rules import LARGEST_SIDE, one_of
+from dependency.centernet.src.lib.utils.image_file import missing_text
 from dependency.errors import InputError
 from src.cli.arguments import Parser
 from src.cli.options import Option, Table
 from src.cli.program import run
-from src.data.annotations import FORMATS, Annotations, Repair, merge, read_annotations, repair, validate, write_records
+from src.data.annotations import (
+    FORMATS,
+    Annotations,
+    Repair,
+    merge,
+    name_files,
+    read_annotations,
+    repair,
+    validate,
+    write_records,
+)
 from src.data.image_frame import SHOWN, STORED
 from src.tools.wider_layout import make_layout
 
 TRAIN_IMAGES = 12880  # the official WIDER FACE train split
 MANUAL_IMAGES = 12671  # of these in the train.json that the CenterFace manual's step count comes from
+MOST_MISSING = 3  # images that are named one by one
 
 OPTIONS: Table = {"Options": {
     "format": Option(None, "Format of --annotation (default: detected from the content).",
@@ -97,12 +110,9 @@ def _parser() -> Parser:
 def _validate(args: EasyDict) -> int:
     problems = []
     for path in args.annotation:
-        source = read_annotations(path, args.format, on_problem="collect")
-        if args.only_existing:
-            source = only_existing(source, args.image_dir)
+        source = _read(path, args, some=True)
         problems += validate(source, args.image_dir, check_images=not args.headers_only, exif=args.exif)
-    for problem in problems:
-        print(problem)
+    _print_list(problems)
     if args.image_dir is None:
         print("images not checked; add --image_dir to check them too")
     print(f"{len(problems)} problems" + _kinds(problem.kind for problem in problems))
@@ -114,11 +124,7 @@ def _convert(args: EasyDict, out: Path, thorough: bool) -> None:
     sources: list[Annotations] = []
     repairs: list[Repair] = []
     for path in args.annotation:
-        source = read_annotations(path, args.format, on_problem="collect")
-        if args.only_existing:
-            source = only_existing(source, args.image_dir)
-        elif args.image_dir is not None:
-            _check_presence(source, args.image_dir, some=thorough)
+        source = _read(path, args, some=thorough)
         repaired, done = repair(source, args.image_dir, thorough and not args.headers_only, args.exif)
         sources.append(repaired)
         repairs += done
@@ -135,13 +141,39 @@ def _convert(args: EasyDict, out: Path, thorough: bool) -> None:
         raise InputError("json needs the size of every image; add --image_dir FOLDER")
     write_records(out, records)
     shown = repairs if thorough else repairs[:10]
-    for item in shown:
-        print(item)
+    _print_list(shown)
     if len(repairs) > len(shown):
         print(f"... and {len(repairs) - len(shown)} more; --validate lists all")
     print(summary(out, records, repairs, dropped))
     if len(records) < len(filtered):
         print(f"left out  {len(filtered) - len(records):,} images that lost all their faces")
+
+
+def _read(path: Path, args: EasyDict, some: bool) -> Annotations:
+    """Read a file; raise where images are missing, with `some` only where none is there."""
+    source = read_annotations(path, args.format, on_problem="collect")
+    if args.image_dir is not None:
+        source = name_files(source, args.image_dir)
+    if args.only_existing:
+        return only_existing(source, args.image_dir)
+    if args.image_dir is not None:
+        missing = [record.path for record in source if not os.path.isfile(args.image_dir / record.path)]
+        if missing and not (some and len(missing) < len(source)):
+            raise InputError(f"{path}: {missing_text(missing, len(source), args.image_dir)}; check --image_dir or add "
+                             "--only_existing")
+    return source
+
+
+def _print_list(items: Sequence[Problem | Repair]) -> None:
+    """Print a line for each item; of missing images for the first three."""
+    missing = 0
+    for item in items:
+        problem = item.problem if isinstance(item, Repair) else item
+        missing += problem.kind == "image_missing"
+        if problem.kind != "image_missing" or missing <= MOST_MISSING:
+            print(item)
+    if missing > MOST_MISSING:
+        print(f"... and {missing - MOST_MISSING:,} more images that do not exist")
 
 
 def only_existing(annotations: Annotations, image_dir: Path | None) -> Annotations:
@@ -159,14 +191,6 @@ def only_existing(annotations: Annotations, image_dir: Path | None) -> Annotatio
     absent = {record.path for record, here in zip(annotations, keep) if not here}
     problems = [problem for problem in annotations.problems if problem.image not in absent]
     return Annotations(records, annotations.file, lines, problems)
-
-
-def _check_presence(annotations: Annotations, image_dir: Path, some: bool) -> None:
-    """Raise where images are missing; with `some`, only where none is there."""
-    missing = [record.path for record in annotations if not os.path.isfile(image_dir / record.path)]
-    if missing and not (some and len(missing) < len(annotations)):
-        raise InputError(f"{len(missing):,} of {len(annotations):,} images of {annotations.file} are not "
-                         f"under {image_dir}, first {missing[0]}; check --image_dir or add --only_existing")
 
 
 def filter_faces(records: Sequence[Record], min_size: float = 0, ignore_small: float = 0,

@@ -10,6 +10,7 @@
 """
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 from dependency.errors import InputError
@@ -24,7 +25,8 @@ def make_layout(target: Path, wider: Path,
 
     Args:
         target: the folder to fill, for example dataset/centerface.
-        wider: holds the unpacked downloads WIDER_train, WIDER_val, wider_face_split, eval_tools.
+        wider: holds the unpacked downloads WIDER_train, WIDER_val, wider_face_split, eval_tools, each perhaps in a
+            folder or two of its own.
         ground_truth: holds the four .mat files, where they are not under `wider`.
 
     Returns:
@@ -33,9 +35,10 @@ def make_layout(target: Path, wider: Path,
     Raises:
         InputError: `wider` holds none of the parts, or another file has the name of a link.
     """
+    tops = [wider, *sorted(folder for pattern in ("*", "*/*") for folder in wider.glob(pattern) if folder.is_dir())]
     folders = [ground_truth] if ground_truth else []
-    folders += [wider / name for name in ("eval_tools/ground_truth", "ground_truth", "wider_face_split")]
-    sources = {target / f"images/{split}/images": [wider / f"WIDER_{split}/images"]
+    folders += [top / name for name in ("eval_tools/ground_truth", "ground_truth", "wider_face_split") for top in tops]
+    sources = {target / f"images/{split}/images": [top / f"WIDER_{split}/images" for top in tops]
               for split in ("train", "val")}
     for name in GROUND_TRUTH:
         sources[target / "ground_truth" / name] = [folder / name for folder in folders]
@@ -43,14 +46,17 @@ def make_layout(target: Path, wider: Path,
     sources[target / "ground_truth/val.mat"] = sources[target / "ground_truth/wider_face_val.mat"]
     existing = {link: next((source for source in candidates if source.exists()), None)
              for link, candidates in sources.items()}
+    packed = [file for top in tops for file in sorted(top.glob("*.zip"))]
+    remedy = "unpack first: " + "; ".join(f"unzip {shlex.quote(str(file))} -d {shlex.quote(str(wider))}"
+                                          for file in packed) if packed else f"download it from {SOURCE}"
     if not any(existing.values()):
-        raise InputError(f"{wider}: holds no WIDER_train, WIDER_val, .mat files; download them from {SOURCE}")
+        raise InputError(f"{wider}: holds no unpacked WIDER_train, WIDER_val, .mat files; {remedy}")
     (target / "annotations").mkdir(parents=True, exist_ok=True)
     made: list[str] = []
     missing: list[str] = []
     for link, source in existing.items():
         if source is None:
-            missing.append(f"{sources[link][0]} (for {link}); download it from {SOURCE}")
+            missing.append(f"{sources[link][0]} (for {link}); {remedy}")
         else:
             _link(link, source)
             made.append(f"{link} -> {source}")

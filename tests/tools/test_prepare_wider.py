@@ -185,6 +185,39 @@ def test_layout_names_missing_parts(work, download):
     assert not (work / "other").exists()
 
 
+def test_layout_of_downloads_in_folders_of_their_own_or_still_packed(work, download):
+    for name in ("WIDER_train", "WIDER_val", "eval_tools"):
+        (download / name).rename(work / "part")
+        (download / name).mkdir()
+        (work / "part").rename(download / name / name)
+    links, missing = make_layout(work / "tree", download)
+    assert len(links) == 7 and not missing
+    (download / "WIDER_val/WIDER_val").rename(work / "away")
+    (download / "WIDER_val.zip").touch()
+    _, missing = make_layout(work / "part", download)
+    assert len(missing) == 1 and f"unzip {download / 'WIDER_val.zip'} -d {download}" in missing[0]
+    (work / "packed").mkdir()
+    (work / "packed/WIDER_train.zip").touch()
+    with pytest.raises(InputError, match="unzip .*WIDER_train.zip"):
+        make_layout(work / "other", work / "packed")
+
+
+def test_missing_images_are_three_lines_and_a_count(work, capsys):
+    (work / "many.txt").write_text("# 0--Parade/one.jpg\n1 2 30 40\n" + "".join(
+        f"# 0--Parade/{number}.jpg\n1 2 30 40\n" for number in range(50)))
+    for words in (["--validate"], ["--repair", "@t.json"]):
+        call(work, "--annotation", "@many.txt", "--image_dir", "@images", *words)
+        lines = [line for line in capsys.readouterr().out.splitlines() if "exist" in line]
+        assert len(lines) == 4 and "0--Parade/2.jpg" in lines[2] and "47" in lines[3]
+    (work / "wrong").mkdir()
+    (work / "images").rename(work / "wrong/images")
+    for words in (["--validate"], ["--repair", "@t.json"], ["--out", "@t.json"]):
+        with pytest.raises(InputError) as error:
+            call(work, "--annotation", "@many.txt", "--image_dir", "@wrong", *words)
+        assert all(f"{work}/wrong/{name}" in str(error.value) for name in ("0--Parade/one.jpg",
+                                                                           "images/0--Parade/one.jpg"))
+
+
 def test_layout_with_real_ground_truth_writes_both_json(work, download, shared_data):
     gt = shared_data / "wider/ground_truth"
     (work / "label.txt").write_text("# 0--Parade/one.jpg\n1 2 30 40\n")

@@ -85,7 +85,7 @@ def align_flags(flags: Flags, images: Sequence[TruthImage]) -> np.ndarray:
     """
     parts = [np.empty((0, COLUMNS))]
     for image in images:
-        name = f"{image.event}/{image.name}"
+        name = image.path
         if name not in flags.images:
             raise InputError(f"{flags.source}: has no {name}, which the ground truth has; {SAME_SPLIT}")
         table = flags.images[name]

@@ -100,7 +100,7 @@ def find_outcomes(scored: Scored, iou: float, flags: Flags | None = None) -> Out
         "faces": faces}
     return Outcomes(
         iou=iou,
-        names=[f"{image.event}/{image.name}" for image in images],
+        names=[image.path for image in images],
         events=[image.event for image in images],
         face_image=np.repeat(np.arange(len(images)), [len(image.boxes) for image in images]),
         boxes=np.concatenate([image.boxes for image in images]),

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
-from dependency.centernet.src.lib.utils.image_file import IMAGE_SUFFIXES, read_image
+from dependency.centernet.src.lib.utils.image_file import find_named, read_image
 from dependency.errors import InputError
 
 LOGGER = logging.getLogger("facedet")
@@ -56,7 +56,7 @@ def cut_pictures(runs: Sequence[dict[str, Any]], image_dir: Path | None) -> Pict
         image_dir: folder with `<event>/<image>.jpg`; None: no picture is shown.
 
     Raises:
-        InputError: no such folder.
+        InputError: no such folder, or two images of one name in it.
     """
     photos = {worst["image"] for run in runs for worst in run["worst_images"]}
     crops: dict[str, set[tuple[float, ...]]] = {}
@@ -71,9 +71,10 @@ def cut_pictures(runs: Sequence[dict[str, Any]], image_dir: Path | None) -> Pict
     if not image_dir.is_dir():
         raise InputError(f"--image_dir {image_dir}: no such folder; expected the one that holds the event folders, "
                          "such as WIDER_val/images")
+    files = find_named(image_dir, names)
     for name in names:
         try:
-            image = read_image(_image_file(image_dir, name))
+            image = read_image(image_dir / files.get(name, f"{name}.jpg"))
         except InputError as error:
             result.absent[name] = str(error)
             continue
@@ -99,15 +100,6 @@ def close_up(box: Sequence[float], width: int, height: int) -> tuple[int, int, i
     left = min(max(0, round(x + box_width / 2 - across / 2)), width - across)
     top = min(max(0, round(y + box_height / 2 - down / 2)), height - down)
     return left, top, across, down
-
-
-def _image_file(folder: Path, name: str) -> Path:
-    """Return the file of an image named without suffix."""
-    for suffix in IMAGE_SUFFIXES:
-        path = folder / f"{name}{suffix}"
-        if path.is_file():
-            return path
-    raise InputError(f"{name}{IMAGE_SUFFIXES[0]} is not in the folder of images")
 
 
 def _encode(image: np.ndarray, side: int) -> str:

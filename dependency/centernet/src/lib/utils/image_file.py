@@ -17,7 +17,7 @@ import os
 import struct
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, NamedTuple, Union
@@ -122,6 +122,42 @@ def find_images(folder: str | Path, recursive: bool = False) -> list[Path]:
     return images
 
 
+def find_named(folder: Path, names: Iterable[str]) -> dict[str, str]:
+    """Find images by names without suffix, as the WIDER files list them.
+
+    Args:
+        folder: holds them.
+        names: "<event>/<name>", or deeper, or "<name>".
+
+    Returns:
+        The name -> the name with the suffix of its file, for those that are there.
+
+    Raises:
+        InputError: two images have one of these names.
+    """
+    names = set(names)
+    found: dict[str, str] = {}
+    for event in sorted({os.path.dirname(name) for name in names}):
+        for file in sorted(os.listdir(folder / event)) if (folder / event).is_dir() else []:
+            name, suffix = os.path.splitext(os.path.join(event, file))
+            if name in names and suffix.lower() in IMAGE_SUFFIXES:
+                if name in found:
+                    raise InputError(f"{folder}: {found[name]} and {name}{suffix} are both the image {name}; move one "
+                                     "of them away")
+                found[name] = f"{name}{suffix}"
+    return found
+
+
+def missing_text(missing: Sequence[str], count: int, folder: Path) -> str:
+    """Say which of `count` images are not in a folder; where all are missing, what is there instead."""
+    text = f"{len(missing):,} of {count:,} images are not in {plain_text(folder)}, first {', '.join(missing[:3])}"
+    if len(missing) < count:
+        return text
+    found = next((path for each in _folders(folder) for path in sorted(each.iterdir())
+                  if path.suffix.lower() in IMAGE_SUFFIXES), "no image")
+    return f"{text}; expected for example {plain_text(folder / missing[0])}, found {plain_text(found)}"
+
+
 def as_bgr(array: np.ndarray) -> np.ndarray:
     """Convert an array to uint8 [H, W, 3] BGR; return it unchanged if it has this form already.
 
@@ -158,7 +194,7 @@ def _opened(source: Source, max_pixels: int) -> Iterator[Image.Image]:
             with _open_unlimited(file, _kinds(start)) as image:
                 if image.width * image.height > max_pixels:
                     raise InputError(f"{name}: declares {image.width} x {image.height} pixels, more than the limit of "
-                                     f"{max_pixels:,}; to allow it: predict.py --max_pixels, or "
+                                     f"{max_pixels:,}; make it smaller, or raise the limit: predict.py --max_pixels, "
                                      "max_pixels= in Python")
                 yield image
         except InputError:
