@@ -16,7 +16,7 @@ from dependency.centernet.src.lib.datasets.sample.multi_pose import STRIDE, cent
 from dependency.centernet.src.lib.utils import augment
 from dependency.extd.utils import augmentations as crops
 from src.centerface.config import OPTIONS
-from src.data.training_set import read_training_image
+from src.data.training_set import image_named, read_training_image
 
 
 @dataclass(frozen=True)
@@ -73,19 +73,23 @@ class CenterFaceSamples:
             BadImageError: an image in it cannot be read, of four if need be.
         """
         plan = self.augmentation
-        view = self._mosaic(index, rng) if rng.random() < plan.mosaic else self._view(index, plan.input_size, rng)
-        image = view.image
-        if plan.colour > 0:
-            image = augment.colour_jitter(image, rng, plan.colour, plan.lighting)
-        targets = centre_targets(view.boxes, view.landmarks, view.visibility, view.ignore, plan.input_size // STRIDE,
-                                 plan.max_objs, plan.min_face, plan.area_weights)
-        return (np.ascontiguousarray(image), *targets)
+        with image_named(self.describe(index)):
+            view = self._mosaic(index, rng) if rng.random() < plan.mosaic else self._view(index, plan.input_size, rng)
+            image = view.image
+            if plan.colour > 0:
+                image = augment.colour_jitter(image, rng, plan.colour, plan.lighting)
+            targets = centre_targets(view.boxes, view.landmarks, view.visibility, view.ignore,
+                                     plan.input_size // STRIDE, plan.max_objs, plan.min_face, plan.area_weights)
+            return (np.ascontiguousarray(image), *targets)
 
     def _mosaic(self, index: int, rng: np.random.Generator) -> View:
         """Join this image and three random others, each seen through its own window in a quarter of the input."""
         half = self.augmentation.input_size // 2
         others = rng.integers(len(self.records), size=3)
-        views = [self._view(int(each), half, rng) for each in (index, *others)]
+        views = []
+        for each in map(int, (index, *others)):
+            with image_named(self.describe(each)):
+                views.append(self._view(each, half, rng))
         corners = np.array([(0, 0), (half, 0), (0, half), (half, half)], np.float32)
         image = np.concatenate([np.concatenate([views[row].image, views[row + 1].image], axis=1) for row in (0, 2)])
         return View(image,

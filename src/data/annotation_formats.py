@@ -7,6 +7,7 @@ In the files boxes are xywh pixels (`label_v2`: xyxy; `fddb`: ellipses), in the 
 """
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
@@ -127,7 +128,7 @@ def sniff(path: Path) -> str:
         start = file.read(4096)
     if start.startswith(b"MATLAB 5.0"):
         return "mat"
-    if start.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in (b"{", b"["):
+    if start.decode(json.detect_encoding(start), "ignore").lstrip("\ufeff \t\r\n")[:1] in ("{", "["):
         return "coco"
     lines = [line for _, line in islice(_text_lines(path), 3)]
     if lines and lines[0].startswith("#"):

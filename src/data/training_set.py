@@ -6,6 +6,8 @@
 """
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Callable
 
@@ -13,7 +15,7 @@ import numpy as np
 
 from dependency.centernet.src.lib.datasets.dataset.coco_hp import Record
 from dependency.centernet.src.lib.utils.image_file import missing_text, read_image
-from dependency.errors import InputError
+from dependency.errors import InputError, TrainingError
 from src.common.log import LOGGER
 from src.data.annotations import Annotations, name_files, read_annotations
 from src.data.image_frame import check_fit
@@ -113,6 +115,17 @@ def read_training_image(image_dir: Path, record: Record, index: int) -> np.ndarr
         raise BadImageError(str(error), index) from error
     check_fit(record, image.shape, image_dir)
     return image
+
+
+@contextmanager
+def image_named(name: str) -> Iterator[None]:
+    """Name the image in an error of any kind that making its sample raises, as one of a library."""
+    try:
+        yield
+    except (InputError, TrainingError):
+        raise
+    except Exception as error:
+        raise TrainingError(f"{name}: {type(error).__name__}: {error}") from error
 
 
 class BadImages:

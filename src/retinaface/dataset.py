@@ -19,7 +19,7 @@ import numpy as np
 from dependency.centernet.src.lib.datasets.dataset.coco_hp import Record
 from src.cli.options import flat
 from src.data.sampler import SamplePlan, first_readable
-from src.data.training_set import BadImages, read_training_image, training_records
+from src.data.training_set import BadImages, image_named, read_training_image, training_records
 from src.retinaface.anchors import VARIANCE, prior_box
 from src.retinaface.augmentation import Augmentation, augment_sample
 from src.retinaface.config import OPTIONS
@@ -85,12 +85,13 @@ class RetinaFaceSamples:
             BadImageError: the image cannot be read.
         """
         record, options = self.records[index], self.options
-        image, faces = augment_sample(read_training_image(self.image_dir, record, index), record, options, rng)
-        priors = prior_box(image.shape[:2], clip=options.clip)
-        return (image, *match(options.match_thresh, faces.boxes / options.image_size, priors, options.variance,
-                              face_labels(faces, options.min_face),
-                              faces.landmarks.reshape(-1, 10) / options.image_size, options.ignore_tiny,
-                              as_reference=options.matching == "reference"))
+        with image_named(record.path):
+            image, faces = augment_sample(read_training_image(self.image_dir, record, index), record, options, rng)
+            priors = prior_box(image.shape[:2], clip=options.clip)
+            return (image, *match(options.match_thresh, faces.boxes / options.image_size, priors, options.variance,
+                                  face_labels(faces, options.min_face),
+                                  faces.landmarks.reshape(-1, 10) / options.image_size, options.ignore_tiny,
+                                  as_reference=options.matching == "reference"))
 
 
 def face_labels(record: Record, min_face: float = 0.0) -> np.ndarray:

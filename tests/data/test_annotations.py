@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Annotation files: formats read back what was meant, whatever the bytes."""
+import json
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -168,6 +170,18 @@ def test_faces_that_the_format_cannot_hold_are_not_written(write, tmp_path):
 
 
 # ---- images ------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-32"])
+def test_json_and_text_in_any_unicode(write, encoding):
+    content = {"images": [{"id": 1, "file_name": "e/ä.jpg"}],
+               "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 2, 30, 40]}]}
+    texts = ["\r\n" + json.dumps(content, ensure_ascii=False)]
+    if encoding in ("utf-8", "utf-8-sig", "utf-16"):
+        texts += ["# e/ä.jpg\r\n1 2 30 40\r\n"]
+    for text in texts:
+        (record,) = read_annotations(write(text.encode(encoding), "a"))
+        assert (record.path, record.boxes.tolist()) == ("e/ä.jpg", [[1, 2, 31, 42]])
+
 
 def test_sizes_come_from_the_images(write, images):
     path = write("# e/one.jpg\n1 2 3 4\n")

@@ -3,10 +3,14 @@
 import json
 import logging
 
+import cv2
+import numpy as np
 import pytest
 
-from dependency.errors import InputError
+from dependency.errors import InputError, TrainingError
+from src.centerface import dataset as centerface
 from src.data.training_set import training_records
+from src.retinaface import dataset as retinaface
 
 NAMES = ("face", "empty", "crowd", "flat", "twice", "twice")
 
@@ -60,3 +64,56 @@ def test_background_alone_is_nothing_to_train_on(tmp_path):
     (tmp_path / "label.txt").write_text("# e/empty.jpg\n")
     with pytest.raises(InputError, match="no image with a face"):
         training_records(tmp_path / "label.txt", tmp_path, background_images=True)
+
+
+@pytest.mark.parametrize("only_existing", [False, True])
+def test_a_wrong_folder_is_told_from_a_set_without_faces(tmp_path, only_existing):
+    (tmp_path / "images/e").mkdir(parents=True)
+    (tmp_path / "images/e/a.png").touch()
+    (tmp_path / "label.txt").write_text("".join(f"# e/{name}.png\n5 5 20 20\n" for name in "abcdef"))
+    with pytest.raises(InputError) as error:
+        training_records(tmp_path / "label.txt", tmp_path, only_existing)
+    text = str(error.value)
+    assert f"{tmp_path}/e/a.png" in text and f"{tmp_path}/images/e/a.png" in text and "--img_dir" in text
+    assert "6 of 6" in text and "e/c.png" in text and "e/d.png" not in text and "only_existing" not in text
+    with pytest.raises(InputError, match="5 of 6.*e/b.png, e/c.png, e/d.png;.*--only_existing"):
+        training_records(tmp_path / "label.txt", tmp_path / "images")
+
+
+def test_images_of_a_mat_may_have_any_suffix(tmp_path):
+    from src.tools.make_ground_truth import main
+    (tmp_path / "e").mkdir()
+    (tmp_path / "e/a.PNG").touch()
+    (tmp_path / "label.txt").write_text("# e/a.PNG\n5 5 20 20\n")
+    assert main([str(tmp_path / "label.txt"), str(tmp_path / "gt")]) == 0
+    (record,) = training_records(tmp_path / "gt/val.mat", tmp_path)
+    assert record.path == "e/a.PNG"
+
+
+@pytest.mark.parametrize("module, samples, mosaic", [
+    (centerface, lambda records, folder: centerface.CenterFaceSamples(
+        records, folder, centerface.Augmentation(input_size=64, mosaic=0)), False),
+    (centerface, lambda records, folder: centerface.CenterFaceSamples(
+        records, folder, centerface.Augmentation(input_size=64, mosaic=1)), True),
+    (retinaface, lambda records, folder: retinaface.RetinaFaceSamples(
+        records, folder, retinaface.SampleOptions(image_size=64)), False)])
+def test_any_error_of_a_sample_names_its_image(tmp_path, monkeypatch, module, samples, mosaic):
+    (tmp_path / "e").mkdir()
+    (tmp_path / "label.txt").write_text("# e/a.png\n5 5 20 20\n# e/b.png\n5 5 20 20\n")
+    for name, value in (("a", 0), ("b", 200)):
+        cv2.imwrite(str(tmp_path / f"e/{name}.png"), np.full((48, 64, 3), value, np.uint8))
+    sample = samples(training_records(tmp_path / "label.txt", tmp_path), tmp_path)
+    read = module.read_training_image
+
+    def broken(folder, record, index):
+        if record.path == "e/b.png":
+            raise cv2.error("no memory")
+        return read(folder, record, index)
+
+    monkeypatch.setattr(module, "read_training_image", broken)
+    for index in range(2):      # a mosaic of a.png shows b.png, too
+        if index or mosaic:
+            with pytest.raises(TrainingError, match="^e/b.png: error: no memory"):
+                sample(index, np.random.default_rng(1))
+        else:
+            sample(index, np.random.default_rng(1))

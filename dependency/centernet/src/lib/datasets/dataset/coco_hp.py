@@ -120,7 +120,7 @@ def _annotation(identity: int, image_id: int, record: Record, face: int) -> dict
 def _load(path: Path) -> dict:
     """Read the file, and check its structure so far that pycocotools cannot fail on it."""
     try:
-        data = json.loads(path.read_text(encoding="utf-8-sig"))
+        data = json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: not a json file ({error}); expected COCO-keypoints json") from error
     if not isinstance(data, dict):
