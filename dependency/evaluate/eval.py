@@ -8,7 +8,7 @@
 
 Predictions are `<pred>/<event>/<image>.txt`, or RetinaFace's `.json` file, or a mapping (see predictions.py).
 The protocol is that of the Python ports of the official toolbox: scores scaled to 0..1 over the whole set, rows
-in file order, 1000 score thresholds, ignored faces neutral, overlap of boxes counted with + 1, area under
+of an image sorted by score, 1000 score thresholds, ignored faces neutral, overlap of boxes counted with + 1, area under
 the monotone precision-recall curve.  Two differences where the ports fail: score ends are the true minimum and
 maximum, and when all scores are equal they all become 1.
 """
@@ -18,7 +18,7 @@ import argparse
 import json
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,8 +28,18 @@ if not __package__:                 # run as a script from any directory
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from dependency.errors import InputError
+from dependency.evaluate.diagnosis import LOW_AP, NEAR_ZERO_AP, XYWH, XYXY, describe_other_layout, likely_reason
 from dependency.evaluate.ground_truth import SUBSETS, GroundTruth, TruthImage, load_ground_truth
-from dependency.evaluate.matching import THRESHOLDS, Matches, average_precision, curve, face_flags, match, scale_scores
+from dependency.evaluate.matching import (
+    THRESHOLDS,
+    Matches,
+    average_precision,
+    corners,
+    curve,
+    face_flags,
+    match,
+    scale_scores,
+)
 from dependency.evaluate.predictions import Source, gather
 from dependency.evaluate.results import Report, format_report, report_to_dict
 from dependency.files import atomic_write
@@ -46,7 +56,7 @@ class Scored(NamedTuple):
     """The data behind a report, for an error analysis.
 
     images: the images that were scored.
-    rows: per image [N, 5] float64 x y w h and the raw score, in file order.
+    rows: per image [N, 5] float64 x y w h and the raw score, best first.
     scores: per image [N] float64, scaled to 0..1 over the set.
     matches: the face of every row (see `Matches`).
     """
@@ -77,7 +87,8 @@ def score_set(pred: Source, gt: str | Path | GroundTruth,
         only_predicted: images without predictions are left out, with their faces.
 
     Raises:
-        InputError: no or damaged predictions, missing ones unless allowed, a threshold outside 0..1.
+        InputError: no or damaged predictions, rows of another layout, missing images unless allowed, a threshold
+            outside 0..1.
     """
     thresholds = _checked(iou_thresholds, allow_missing and only_predicted)
     truth = gt if isinstance(gt, GroundTruth) else load_ground_truth(gt)
@@ -100,13 +111,27 @@ def score_set(pred: Source, gt: str | Path | GroundTruth,
     curves = {iou: {subset: curve(matches, iou, flags) for subset, flags in counted.items()} for iou in thresholds}
     ap = {iou: {subset: average_precision(points) for subset, points in of_iou.items()}
           for iou, of_iou in curves.items()}
+    best = max((value for subset, value in ap[min(thresholds)].items() if faces[subset]), default=1.0)
+    if best < LOW_AP and len(matches.row):
+        _check_layout(name, table, images, isinstance(pred, Mapping))
+        if best < NEAR_ZERO_AP:
+            notes.append(likely_reason(matches, sum(len(image.boxes) for image in images), min(thresholds)))
     for note in notes:
         LOGGER.warning("%s: %s", name, note)
     protocol = {"iou_thresholds": list(thresholds), "score_thresholds": len(THRESHOLDS), "offset": 1,
-                "order": "file", "allow_missing": allow_missing, "only_predicted": only_predicted}
+                "order": "score", "allow_missing": allow_missing, "only_predicted": only_predicted}
     report = Report(name, str(truth.folder), ap, curves, protocol, faces, len(truth.images), len(images),
                     tuple(missing), sum(map(len, table)), tuple(notes))
     return report, Scored(images, table, scores, matches)
+
+
+def _check_layout(name: str, rows: Sequence[np.ndarray], images: Sequence[TruthImage], in_memory: bool) -> None:
+    """Raise InputError for rows that find the faces only when they are read in another layout."""
+    if in_memory:                   # as they were given: x1 y1 x2 y2
+        rows = [np.column_stack([corners([of_image]), of_image[:, 4]]) for of_image in rows]
+    other = describe_other_layout(rows, [image.boxes for image in images], XYXY if in_memory else XYWH)
+    if other:
+        raise InputError(f"{name}: {other}")
 
 
 def _checked(iou_thresholds: Sequence[float], both: bool) -> tuple[float, ...]:

@@ -6,7 +6,7 @@
     points = curve(matches, 0.5, face_flags(images, "hard"))
     average_precision(points)
 
-Boxes are xywh pixels, rows stand in file order, image after image; "row" and "face" are indices into the rows
+Boxes are xywh pixels, rows stand best score first, image after image; "row" and "face" are indices into the rows
 and faces of all images, one after the other.  The face that a row overlaps most depends on neither threshold
 nor subset, so a row is matched once, and every curve is counted from the matches.
 """
@@ -65,14 +65,14 @@ def match(images: Sequence[TruthImage], boxes: Sequence[np.ndarray], scores: Seq
 
     Args:
         images: the ground truth of every image.
-        boxes: per image [N, 4 or more] xywh pixels, in file order; further columns are left out.
+        boxes: per image [N, 4 or more] xywh pixels, best score first; further columns are left out.
         scores: per image [N], scaled to 0..1 over the set.
     """
     faces = [image.boxes for image in images]
     first_row = _first(scores)
     image = np.repeat(np.arange(len(images)), np.diff(first_row))
     face, overlap = best_overlaps_in_groups(corners(boxes), first_row, corners(faces), _first(faces))
-    first_bin = _first_threshold(_best_from_here(np.concatenate([np.empty(0), *scores]), image, first_row))
+    first_bin = _first_threshold(np.concatenate([np.empty(0), *scores]))
     every = Matches(np.arange(len(face)), image, face, overlap, first_bin)
     has_face = face >= 0
     return every if has_face.all() else Matches(*(column[has_face] for column in every))
@@ -146,19 +146,6 @@ def corners(boxes: Sequence[np.ndarray]) -> np.ndarray:
 def _first_threshold(scores: np.ndarray) -> np.ndarray:
     """Find the index of the first (highest) threshold that each score reaches; compared as floats, never rounded."""
     return len(THRESHOLDS) - np.searchsorted(THRESHOLDS[::-1], scores, side="right")
-
-
-def _best_from_here(scores: np.ndarray, image: np.ndarray, first_row: np.ndarray) -> np.ndarray:
-    """Find the best score from each row to the last of its image.
-
-    A threshold takes all rows of an image up to the last one that reaches it, so this is what decides.
-    """
-    rising = np.flatnonzero((scores[1:] > scores[:-1]) & (image[1:] == image[:-1]))
-    scores = scores.copy() if len(rising) else scores
-    for index in set(image[rising].tolist()):
-        part = slice(first_row[index], first_row[index + 1])
-        scores[part] = np.maximum.accumulate(scores[part][::-1])[::-1]
-    return scores
 
 
 def _first(parts: Sequence[np.ndarray]) -> np.ndarray:

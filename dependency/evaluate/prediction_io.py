@@ -82,7 +82,7 @@ def write_prediction(path: str | Path, name: str, faces: Detections, score_digit
     rows = rows_of(faces, name)
     if landmarks:
         rows = np.column_stack([rows, np.asarray(faces.landmarks, np.float64).reshape(-1, LANDMARK_COLUMNS)])
-    rows = _best_first(rows)
+    rows = best_first(rows)
     line = f"%.1f %.1f %.1f %.1f %.{score_digits}f{' %.1f' * LANDMARK_COLUMNS * landmarks}\n"
     with atomic_write(path) as file:
         file.write(f"{name}\n{len(rows)}\n")
@@ -134,7 +134,7 @@ def write_predictions_json(path: str | Path, predictions: Mapping[str, Any], sco
         event, name = posixpath.split(key)
         if not name or key.startswith("/"):
             raise InputError(f"{path}: the image `{key}`: name it <event>/<image>, without suffix")
-        rows = ", ".join([form % tuple(row) for row in _best_first(rows_of(faces, key)).tolist()])
+        rows = ", ".join([form % tuple(row) for row in best_first(rows_of(faces, key)).tolist()])
         events.setdefault(event or ".", []).append(
             f'{json.dumps(name)}: {{"img_path": {json.dumps(key + suffix)}, "bboxes": [{rows}]}}')
     lines = [f"{json.dumps(event)}: {{\n" + ",\n".join(images) + "\n}" for event, images in events.items()]
@@ -281,7 +281,8 @@ def read_predictions_json(path: str | Path) -> dict[str, np.ndarray]:
     return rows
 
 
-def _best_first(rows: np.ndarray) -> np.ndarray:
+def best_first(rows: np.ndarray) -> np.ndarray:
+    """Sort rows [N, 5 or more] by score; rows of equal scores keep their order."""
     return rows[np.argsort(-rows[:, 4], kind="stable")]
 
 

@@ -7,8 +7,8 @@
 
 What belongs to no image of the ground truth is reported and takes no part, not even in the range of scores.
 The path, the JSON keys or the mapping's keys decide which image rows belong to; first lines of text files and
-`img_path` are not compared with them, and the count line is reported when wrong and not obeyed.  Rows keep
-their order, since the protocol takes them in that order.  A negative width or height is reported and stays: the
+`img_path` are not compared with them, and the count line is reported when wrong and not obeyed.  Rows are
+sorted by score, and it is said where they were not.  A negative width or height is reported and stays: the
 protocol adds 1 to each side, and what is then not above 0 overlaps nothing, so the row is a false alarm.
 """
 from __future__ import annotations
@@ -22,7 +22,7 @@ import numpy as np
 
 from dependency.errors import InputError
 from dependency.evaluate.ground_truth import TruthImage
-from dependency.evaluate.prediction_io import Prediction, parse_prediction, read_predictions_json, rows_of
+from dependency.evaluate.prediction_io import Prediction, best_first, parse_prediction, read_predictions_json, rows_of
 
 Source = Union[str, Path, Mapping[str, Any]]
 
@@ -31,7 +31,7 @@ class Predictions(NamedTuple):
     """Predictions by image of the ground truth.
 
     name: the folder or file, for messages and reports.
-    rows: per image [N, 5] float64 x y w h score in the source's order; None where there are none.
+    rows: per image [N, 5] float64 x y w h score, best score first; None where there are none.
     missing: the `event/image` of the images without predictions (an image with an empty list is not missing).
     remarks: what was odd, one sentence each.
     """
@@ -68,11 +68,16 @@ def gather(source: Source, images: Sequence[TruthImage]) -> Predictions:
                          f"{', '.join(stray[:3]) or 'nothing'}; give the folder that holds the event folders, or "
                          "the .json file")
     rows = [None if prediction is None else prediction.rows for prediction in found]
-    return Predictions(name, rows, missing, _remarks(images, found, stray))
+    unsorted = []
+    for index, of_image in enumerate(rows):
+        if of_image is not None and (of_image[1:, 4] > of_image[:-1, 4]).any():
+            unsorted.append(index)
+            rows[index] = best_first(of_image)
+    return Predictions(name, rows, missing, _remarks(images, found, unsorted, stray))
 
 
 def _from_tree(folder: Path, images: Sequence[TruthImage]) -> tuple[list[Prediction | None], list[str]]:
-    """Read the file of every image; the second list names what else the folder holds."""
+    """Read the file of every image; the second list names what else may be meant as predictions: .txt, folders."""
     if not folder.is_dir():
         raise InputError(f"predictions {folder}: no such folder; give the --save_dir of the test "
                          "(with the epoch's folder)")
@@ -91,6 +96,8 @@ def _from_tree(folder: Path, images: Sequence[TruthImage]) -> tuple[list[Predict
     files.setdefault(".", set(os.listdir(folder)))
     events = {event.split("/")[0] for event in files}
     stray = sorted(os.path.normpath(f"{event}/{name}") for event, names in files.items() for name in names - events)
+    if any(found):                  # else every name may tell what is wrong
+        stray = [name for name in stray if name.endswith(".txt") or "/" not in name and (folder / name).is_dir()]
     return found, stray
 
 
@@ -101,7 +108,8 @@ def _from_mapping(rows: dict[str, np.ndarray],
     return found, sorted(rows.keys() - set(names))
 
 
-def _remarks(images: Sequence[TruthImage], found: Sequence[Prediction | None], stray: list[str]) -> list[str]:
+def _remarks(images: Sequence[TruthImage], found: Sequence[Prediction | None], unsorted: list[int],
+             stray: list[str]) -> list[str]:
     """Write one sentence for each kind of oddity."""
     def those(odd: Callable[[Prediction], bool]) -> list[str]:
         return [f"{image.event}/{image.name}" for image, prediction in zip(images, found)
@@ -109,8 +117,8 @@ def _remarks(images: Sequence[TruthImage], found: Sequence[Prediction | None], s
 
     kinds = [("images: the count line disagrees with the rows; all rows are used",
               those(lambda prediction: prediction.header_count not in (None, len(prediction.rows)))),
-             ("images: the rows are not sorted by score; the protocol takes them in their order",
-              those(lambda prediction: bool((prediction.rows[1:, 4] > prediction.rows[:-1, 4]).any()))),
+             ("images: the rows are not sorted by score; they were sorted for scoring",
+              [f"{images[index].event}/{images[index].name}" for index in unsorted]),
              ("images: a width or height is negative; from -1 down the row is a false alarm",
               those(lambda prediction: bool((prediction.rows[:, 2:4] < 0).any()))),
              ("images: the file holds neither count nor rows; it counts as no detections",

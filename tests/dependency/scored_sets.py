@@ -3,7 +3,7 @@
 
     report, scored = scored_set([("0--E", [[0, 0, 40, 40]], [0], [[0, 0, 40, 40, 0.9]])])
 
-An image is (event, boxes x y w h, indices in the hard subset, rows x y w h score); its name is its number.
+An image is (event, boxes x y w h, indices in the hard subset, rows x y w h score, best first); its name is its number.
 """
 import cv2
 import numpy as np
@@ -11,6 +11,7 @@ import numpy as np
 from dependency.evaluate.eval import Scored
 from dependency.evaluate.ground_truth import SUBSETS, TruthImage
 from dependency.evaluate.matching import average_precision, curve, face_flags, match, scale_scores
+from dependency.evaluate.prediction_io import best_first
 from dependency.evaluate.report.analysis import analyse
 from dependency.evaluate.report.flags import FLAGS, Flags
 from dependency.evaluate.results import Report
@@ -62,7 +63,8 @@ def random_images(rng):
         guesses = np.concatenate([source + rng.integers(-3, 4, source.shape),
                                   np.column_stack([rng.integers(0, 60, (3, 2)), rng.integers(5, 45, (3, 2))])])
         rows = np.column_stack([guesses, rng.integers(0, 15, len(guesses)) / 7])
-        images.append((f"{rng.integers(3)}--E", boxes, np.flatnonzero(rng.random(n) < 0.7), rng.permutation(rows)))
+        images.append((f"{rng.integers(3)}--E", boxes, np.flatnonzero(rng.random(n) < 0.7),
+                       best_first(rng.permutation(rows))))
     return images
 
 

@@ -26,8 +26,9 @@ from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import connected_components
 
 from dependency.errors import InputError
+from dependency.evaluate.diagnosis import LOW_AP, describe_other_layout
 from dependency.evaluate.fddb.files import ELLIPSE_COLUMNS, FddbImage, load_fddb, missing_text, read_detections
-from dependency.evaluate.fddb.overlap import box_overlaps_ellipses, ellipse_overlaps
+from dependency.evaluate.fddb.overlap import box_overlaps_ellipses, ellipse_boxes, ellipse_overlaps
 
 LOGGER = logging.getLogger("facedet")
 MIN_OVERLAP = 0.5                               # a face is found by an overlap above this
@@ -95,7 +96,7 @@ def evaluate_fddb(pred: str | Path, truth: str | Path | Sequence[FddbImage], all
         false_alarms: numbers of false alarms at which the rates are reported.
 
     Raises:
-        InputError: no predictions, damaged ones, or missing ones unless allowed.
+        InputError: no predictions, damaged ones, boxes of another layout, or missing images unless allowed.
     """
     if allow_missing and only_predicted:
         raise InputError("allow_missing counts missing images as missed, only_predicted leaves them out: give one")
@@ -116,6 +117,8 @@ def evaluate_fddb(pred: str | Path, truth: str | Path | Sequence[FddbImage], all
     levels = count_set([match_image(_overlaps(image, rows), rows[:, -1]) for image, rows in used if rows is not None])
     if not len(levels.scores):
         warnings.append("there is no detection in any file")
+    elif levels.found[-1] < LOW_AP * faces:
+        _check_layout(pred, used)
     for warning in warnings:
         LOGGER.warning("%s: %s", pred, warning)
     alarms = levels.detections - levels.found
@@ -246,6 +249,16 @@ def plot_fddb(reports: Sequence[FddbReport], path: str | Path, limit: int | None
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, bbox_inches="tight")
     return True
+
+
+def _check_layout(pred: str | Path, used: Sequence[tuple[FddbImage, np.ndarray | None]]) -> None:
+    """Raise InputError for boxes that find the faces only when they are read in another layout."""
+    boxes = [(rows, ellipse_boxes(image.ellipses)) for image, rows in used
+             if rows is not None and rows.shape[1] < ELLIPSE_COLUMNS]
+    faces = [np.hstack([corners[:, :2], corners[:, 2:] - corners[:, :2]]) for _, corners in boxes]
+    other = describe_other_layout([rows for rows, _ in boxes], faces)
+    if other:
+        raise InputError(f"{pred}: {other}")
 
 
 def _overlaps(image: FddbImage, rows: np.ndarray) -> np.ndarray:
