@@ -43,3 +43,8 @@ def test_equals_the_literal_version(seed, count, overlap):
     np.testing.assert_allclose(voted, literal(rows, overlap), rtol=1e-5, atol=1e-4)
     np.testing.assert_array_equal(rows, before)
     assert voted.dtype == np.float32 and voted.shape[1] == 15 and (np.diff(voted[:, 4]) <= 0).all()
+
+
+def test_rows_of_score_0_count_alike():
+    rows = np.array([[0, 0, 10, 10, 0, 2], [2, 0, 12, 10, 0, 4], [50, 50, 60, 60, 0, 6]], np.float32)
+    np.testing.assert_array_equal(vote(rows, 0.4), [[1, 0, 11, 10, 0, 3], [50, 50, 60, 60, 0, 6]])

@@ -13,7 +13,8 @@ from dependency.evaluate.overlaps import box_overlaps
 
 
 def vote(rows: np.ndarray, overlap: float) -> np.ndarray:
-    """Suppress duplicates; a row that stays is the mean of itself and those it removed, weighed by their scores.
+    """Suppress duplicates; a row that stays is the mean of itself and those it removed, weighed by their scores
+    (all alike where every score is 0).
 
     Args:
         rows: [N, 5 + k]; columns after the score (landmarks) are averaged too.
@@ -30,7 +31,8 @@ def vote(rows: np.ndarray, overlap: float) -> np.ndarray:
         joins = box_overlaps(rows[:, :4], rows[:1, :4])[:, 0] >= overlap
         joins[0] = True
         group, rows = rows[joins], rows[~joins]
-        mean = (group * group[:, 4:5]).sum(axis=0) / group[:, 4].sum()
+        weights = group[:, 4:5] if group[:, 4].any() else np.ones((len(group), 1))
+        mean = (group * weights).sum(axis=0) / weights.sum()
         mean[4] = group[0, 4]
         voted.append(mean)
     return np.array(voted, np.float32).reshape(-1, columns)
