@@ -113,13 +113,3 @@ def test_the_onednn_cap_is_set_and_a_users_value_wins():
         done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True,
                               timeout=120, check=False)
         assert done.stdout.split()[-1] == expected, done.stderr
-
-
-def test_a_late_cap_warns_with_the_remedy(monkeypatch, caplog):
-    from src.common import device
-    from src.common.log import LOGGER
-    monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)
-    monkeypatch.setitem(sys.modules, "mindspore", sys)
-    monkeypatch.setattr(LOGGER, "propagate", True)
-    device.cap_onednn()
-    assert "export ONEDNN_MAX_CPU_ISA=AVX2" in caplog.text

@@ -22,18 +22,14 @@ ONEDNN_VARIABLE = "ONEDNN_MAX_CPU_ISA"
 
 
 def cap_onednn() -> None:
-    """Keep oneDNN off its slow AVX-512 path; must run before `import mindspore`.
+    """Keep oneDNN off its slow AVX-512 path; must run before the process computes its first convolution.
 
     On CPUs with AVX-512, oneDNN runs MindSpore's plain NCHW convolutions with reference code, some 15 times slower
-    than its AVX2 code (docs/performance.md). A value that the user set is kept.
+    than its AVX2 code (docs/performance.md). oneDNN reads the variable once, at its first use, not at
+    `import mindspore`: so every program sets it, and every convolution of the two models when it is built. A value that
+    the user set is kept.
     """
-    if ONEDNN_VARIABLE in os.environ:
-        return
-    os.environ[ONEDNN_VARIABLE] = "AVX2"
-    if "mindspore" in sys.modules:
-        LOGGER.warning("mindspore was imported before %s could be set: on a CPU with AVX-512 convolutions may run "
-                       "some 15 times slower. Put `export %s=AVX2` before the command.",
-                       ONEDNN_VARIABLE, ONEDNN_VARIABLE)
+    os.environ.setdefault(ONEDNN_VARIABLE, "AVX2")
 
 
 def share_protobuf() -> None:

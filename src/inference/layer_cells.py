@@ -13,6 +13,7 @@ import math
 import numpy as np
 from mindspore import Parameter, Tensor, nn
 
+from src.common import device
 from src.weights.layers import Layer
 
 # Of the narrow networks' LeakyReLU, below zero.
@@ -21,6 +22,7 @@ SLOPE = 0.1
 
 def convolution(layer: Layer) -> nn.Cell:
     """Build the layer's convolution alone."""
+    device.cap_onednn()             # for those who import mindspore themselves, as README's "How to use" does
     if layer.transposed:
         return nn.Conv2dTranspose(layer.in_channels, layer.channels, layer.kernel, layer.stride, pad_mode="pad",
                                   padding=0)

@@ -166,6 +166,7 @@ class TrainingWrapper(nn.Cell):
         loss = self.network(*batch)
         return loss * self.sens, loss
 
+    @ms.jit
     def construct(self, *batch) -> Tensor:
         results, grads = ms.value_and_grad(self.forward, None, self.weights, has_aux=True)(batch)
         if self.reducer is not None:
