@@ -42,7 +42,7 @@ OPTIONS: Table = {
         "backend": Option("auto", "Backend: ONNX Runtime, faster on a CPU, or MindSpore.",
                           choices=("auto", "onnx", "mindspore")),
         "threads": Option(None, "Threads of ONNX Runtime (default: one per core).", rule=INFERENCE["threads"]),
-        "device_target": Option("auto", "Device of MindSpore; auto = Ascend if there is one, else CPU.",
+        "device_target": Option("auto", "Device; auto = CPU, for MindSpore Ascend if there is one.",
                                 choices=TARGETS),
     },
     "Detector": {

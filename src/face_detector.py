@@ -63,14 +63,15 @@ class FaceDetector:
         threads: that ONNX Runtime computes with; None takes OMP_NUM_THREADS, else one for each core.
         max_pixels: larger image files are refused before they are decoded.
         model: what a checkpoint without metadata is.
-        device_target: of MindSpore: "auto", "CPU", "GPU" or "Ascend".
+        device_target: "auto", "CPU", "GPU" or "Ascend"; with ONNX Runtime "auto" is the CPU, and the others need the
+            package that has their provider (onnxruntime-gpu, onnxruntime-cann).
         **options: of `BaseDetector`: nms, nms_iou, top_k, flip_test, test_scales, pad, ... What is not given comes
             from "detect" in the file's metadata, and what is not there from `BaseDetector`. Of test_size and
             score_threshold the defaults here win over the metadata's, which are for measuring AP.
 
     Attributes:
         metadata: of the file: model, options, input, decoder, source.
-        runtime: what computes, with its version.
+        runtime: what computes, with its version and its device or provider.
 
     Raises:
         InputError: a file that is none of these, or damaged; an unknown option; a package that is absent.
@@ -180,7 +181,7 @@ def _open_released(backend: str, device_target: str, threads: int | None) -> Bac
     if backend == "auto":
         backend = _best_backend(device_target)
     if backend == "onnx":
-        return open_backend(released, backend, RELEASED, threads=threads)
+        return open_backend(released, backend, RELEASED, device_target, threads=threads)
     with tempfile.TemporaryDirectory() as folder:       # MindSpore loads checkpoints only
         path = Path(folder) / "centerface.ckpt"
         converted = convert(released)

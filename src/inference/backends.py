@@ -32,14 +32,15 @@ def new_backend(kind: str, model: str = "centerface", device_target: str = "auto
     Args:
         kind: one of BACKENDS; "auto" is "mindspore".
         model: the model of a checkpoint without metadata.
-        device_target, device_id: of MindSpore, see `device.setup`.
+        device_target: see `device.setup`; with ONNX Runtime "auto" is the CPU.
+        device_id: of MindSpore.
         threads: of ONNX Runtime, None = all cores.
     """
     if kind not in BACKENDS:
         raise InputError(f"backend '{kind}' is not one of {', '.join(BACKENDS)}")
     if kind == "onnx":
         from src.inference.onnx_backend import OnnxBackend
-        return OnnxBackend(model, threads)
+        return OnnxBackend(model, threads, device_target)
     from src.inference.mindspore_backend import MindSporeBackend
     return MindSporeBackend(model, device_target, device_id)
 

@@ -4,12 +4,18 @@
     backend = MindSporeBackend()
     metadata = backend.load("0-140_27720.ckpt")       # or MindirBackend: "centerface.mindir", with its .mindir.json
     outputs = backend(images)                         # uint8 BGR [B, H, W, 3] -> float32 arrays
+
+Any thread may use any backend; they compute one after another.
 """
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +34,25 @@ from src.weights.network import read_network
 
 # The parts of metadata that shape the graph; checkpoints that agree on them share it.
 GRAPH_PARTS = ("model", "options", "input")
+_LOCK = threading.RLock()
+# The process that uses MindSpore; 0 before any has.
+_process = 0
+
+
+@contextmanager
+def exclusive() -> Iterator[None]:
+    """Use MindSpore from one thread at a time: with two it crashes or waits forever.
+
+    Raises:
+        InputError: this process was forked from one that has used MindSpore, where any call would wait forever.
+    """
+    global _process
+    if _process not in (0, os.getpid()):            # before the lock, which another thread may have held at the fork
+        raise InputError(f"process {os.getpid()} was forked from {_process}, which had used MindSpore: it would "
+                         "wait forever; start it by multiprocessing.get_context('spawn'), or take backend='onnx'")
+    with _LOCK:
+        _process = os.getpid()
+        yield
 
 
 class MindSporeBackend(BackendBase):
@@ -43,11 +68,13 @@ class MindSporeBackend(BackendBase):
 
     def __init__(self, model: str = "centerface", device_target: str = "auto", device_id: int | None = None):
         self._model = model
-        self._ms = device.setup(device_target, device_id)
-        self.runtime = f"mindspore {self._ms.__version__}"
+        with exclusive():
+            self._ms = device.setup(device_target, device_id)
+        self.runtime = f"mindspore {self._ms.__version__} ({device.describe()})"
         self._cell: Any = None
         self._graph = ""
 
+    @exclusive()
     def load(self, path: str | Path) -> Metadata:
         """Put the weights of a checkpoint into the network and return its metadata.
 
@@ -65,6 +92,7 @@ class MindSporeBackend(BackendBase):
         LOGGER.info("load_model %s success: %s in %s", path, metadata["model"], self.runtime)
         return metadata
 
+    @exclusive()
     def _compute(self, images: np.ndarray) -> list[np.ndarray]:
         return [each.asnumpy() for each in self._cell(self._ms.Tensor(images))]
 
@@ -77,10 +105,12 @@ class MindirBackend(BackendBase):
     """
 
     def __init__(self, device_target: str = "auto", device_id: int | None = None):
-        self._ms = device.setup(device_target, device_id)
-        self.runtime = f"mindspore {self._ms.__version__}"
+        with exclusive():
+            self._ms = device.setup(device_target, device_id)
+        self.runtime = f"mindspore {self._ms.__version__} ({device.describe()})"
         self._cell: Any = None
 
+    @exclusive()
     def load(self, path: str | Path) -> dict[str, Any]:
         """Load a .mindir file of export.py and return its metadata.
 
@@ -113,6 +143,7 @@ class MindirBackend(BackendBase):
         LOGGER.info("load_model %s success: %s in %s", path, metadata["model"], self.runtime)
         return metadata
 
+    @exclusive()
     def _compute(self, images: np.ndarray) -> list[np.ndarray]:
         try:
             outputs = self._cell(self._ms.Tensor(images))

@@ -16,6 +16,7 @@ import numpy as np
 
 from dependency.errors import InputError
 from src import models
+from src.common import device
 from src.common.log import LOGGER
 from src.inference.backend_base import BackendBase, first_line
 from src.inference.detection_rows import ROW_OUTPUTS, join_rows
@@ -25,26 +26,38 @@ from src.weights.metadata import spec_of
 from src.weights.network import read_network
 from src.weights.onnx_file import is_onnx, metadata_of, read_model
 
+# What computes on a device, and the package that carries it in place of onnxruntime.
+PROVIDERS = {"CPU": "CPUExecutionProvider", "GPU": "CUDAExecutionProvider", "Ascend": "CANNExecutionProvider"}
+PACKAGES = {"CPU": "onnxruntime", "GPU": "onnxruntime-gpu[cuda,cudnn]", "Ascend": "onnxruntime-cann"}
 _EXPORT = "export the checkpoint with export.py --file_format ONNX"
 
 
 class OnnxBackend(BackendBase):
-    """A network on the CPU.
+    """A network on the CPU, or on the device that is asked for.
 
     Args:
         model: the model of a file without metadata.
         threads: number of computing threads; None takes OMP_NUM_THREADS, else one for each core.
+        device_target: "auto" and "CPU" are the CPU.
 
     Raises:
-        InputError: onnxruntime is not installed.
+        InputError: onnxruntime is not installed, or without the provider of this device.
     """
 
-    def __init__(self, model: str = "centerface", threads: int | None = None):
+    def __init__(self, model: str = "centerface", threads: int | None = None,
+                 device_target: str = "auto"):
         try:
             import onnxruntime
         except ImportError as error:
             raise InputError(f"ONNX files need onnxruntime ({error}); type: pip install onnx onnxruntime") from error
-        self.runtime = f"onnxruntime {onnxruntime.__version__}"
+        self._target = "CPU" if device_target == "auto" else device.choose_target(device_target)
+        self._provider = PROVIDERS[self._target]
+        self.runtime = f"onnxruntime {onnxruntime.__version__} ({self._provider})"
+        available = onnxruntime.get_available_providers()
+        if self._provider not in available:
+            raise InputError(f"device_target {self._target}: the onnxruntime {onnxruntime.__version__} here has no "
+                             f"{self._provider}, only {', '.join(available)}; type: pip uninstall onnxruntime; pip "
+                             f"install {PACKAGES[self._target]}; or leave device_target out to compute on the CPU")
         self._model, self._onnxruntime = model, onnxruntime
         self._threads = threads or _threads_of_environment()
         self._session: Any = None
@@ -63,10 +76,14 @@ class OnnxBackend(BackendBase):
         try:
             # From memory: what was looked through is what runs, and no other file is ever opened.
             session = self._onnxruntime.InferenceSession(model.SerializeToString(), options,
-                                                         providers=["CPUExecutionProvider"])
+                                                         providers=[self._provider])
         except Exception as error:          # onnxruntime's errors have no common class but this
             raise InputError(f"{path}: {self.runtime} refuses this graph ({first_line(error)}); export the "
                              "checkpoint again, or install a newer onnxruntime") from error
+        if self._provider not in session.get_providers():       # onnxruntime goes on without, with a line in its log
+            raise InputError(f"device_target {self._target}: {self._provider} did not start, so {path} would run in "
+                             f"{', '.join(session.get_providers())}; install the libraries that it needs, as "
+                             f"{PACKAGES[self._target]} names them, or leave device_target out")
         inputs = session.get_inputs()
         if [(each.name, each.type, len(each.shape)) for each in inputs] != [(INPUT, "tensor(uint8)", 4)]:
             raise InputError(f"{path}: its input is not uint8 {INPUT} [batch, height, width, 3]; export the checkpoint "

@@ -14,6 +14,7 @@ from src.inference.onnx_backend import OnnxBackend
 from src.retinaface.spec import DEFAULT_METADATA
 from src.weights import checkpoint
 from src.weights.metadata import metadata_path
+from tests.inference.shared_use import is_refused_in_a_child, use_from_two_threads
 from tests.retinaface.weights import random_tensors
 from tests.small_wider import make_checkpoint
 
@@ -137,6 +138,27 @@ def test_a_mindir_of_any_size_is_compiled_once(dimmed):
         images = RNG.integers(0, 256, shape, dtype=np.uint8)
         np.testing.assert_allclose(forward(images)[0], images / 2)
     assert len(forward._cell.compile_cache) == 1
+
+
+def test_threads_take_turns_and_a_forked_child_is_told_so(dimmed):
+    one, other = (open_backend(dimmed, device_target="CPU") for _ in range(2))
+    images = np.full((1, 4, 6, 3), 8, np.uint8)
+    assert use_from_two_threads([one], images) and use_from_two_threads([one, other], images)
+    assert is_refused_in_a_child(lambda: one(images))
+
+
+def test_onnx_runtime_says_its_provider_and_never_takes_another(face, monkeypatch):
+    import onnxruntime
+    assert open_backend(face, "onnx").runtime == f"onnxruntime {onnxruntime.__version__} (CPUExecutionProvider)"
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
+    for target, provider, package in (("GPU", "CUDAExecutionProvider", "onnxruntime-gpu"),
+                                      ("Ascend", "CANNExecutionProvider", "onnxruntime-cann")):
+        with pytest.raises(InputError, match=f"{target}.*{provider}.*CPUExecutionProvider.*pip install {package}"):
+            open_backend(face, "onnx", device_target=target)
+    # The package is there, its CUDA is not: onnxruntime goes on with the CPU.
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider"])
+    with pytest.raises(InputError, match="CUDAExecutionProvider.*CPUExecutionProvider"):
+        open_backend(face, "onnx", device_target="GPU")
 
 
 def add(values):

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Checkpoints on a device: the metadata decides the graph, weights are replaced without compiling again."""
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
@@ -7,6 +9,7 @@ from dependency.errors import InputError
 from src.inference.backends import build_detector
 from src.inference.mindspore_backend import MindSporeBackend
 from src.weights import checkpoint
+from tests.inference.shared_use import is_refused_in_a_child, use_from_two_threads
 from tests.small_wider import make_checkpoint
 
 RNG = np.random.default_rng(5)
@@ -62,6 +65,21 @@ def test_the_metadata_says_order_and_normalisation_of_the_channels(forward, firs
     forward.load(tmp_path / "rgb.ckpt")
     for one, other in zip(expected, forward(PHOTO)):
         np.testing.assert_allclose(one, other, atol=1e-4, rtol=1e-4)
+
+
+def test_threads_take_turns(forward, first):
+    forward.load(first)
+    with ThreadPoolExecutor(1) as pool:
+        other = pool.submit(lambda: MindSporeBackend(device_target="CPU")).result()
+        pool.submit(other.load, first).result()
+    assert use_from_two_threads([forward], PHOTO) and use_from_two_threads([forward, other], PHOTO)
+
+
+def test_a_forked_child_is_told_so(forward, first):
+    forward.load(first)
+    forward(PHOTO)
+    for use in (lambda: forward(PHOTO), lambda: forward.load(first), lambda: MindSporeBackend(device_target="CPU")):
+        assert is_refused_in_a_child(use)
 
 
 def test_a_training_checkpoint_without_metadata_is_the_manuals_network(forward, tmp_path):
