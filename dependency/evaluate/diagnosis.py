@@ -87,9 +87,9 @@ def likely_reason(matches: Matches, faces: int, iou: float) -> str:
     if found > faces / 5:
         return (f"AP is near 0, but {found} of {faces} faces are found: false alarms have the higher scores; is the "
                 "fifth number of a row its score, higher for a surer face?")
-    return (f"AP is near 0: {found} of {faces} faces are overlapped by {iou:g} or more, {_touching(matches):.0%} of the "
-            "detections touch a face; likely boxes of resized images, files under other images' names, or a network "
-            "that has not learned yet")
+    return (f"AP is near 0: {found} of {faces} faces are overlapped by {iou:g} or more, and "
+            f"{np.mean(matches.overlap > 0):.0%} of the detections touch a face; likely boxes of resized images, files "
+            "under other images' names, or a network that has not learned yet")
 
 
 def _layout_by_numbers(table: np.ndarray) -> str | None:
@@ -101,7 +101,3 @@ def _layout_by_numbers(table: np.ndarray) -> str | None:
     if len(table) >= MIN_ROWS and not (table[:, 0] % 1).any() and (table[:, 1] <= 1).all() and (table[:, 1] % 1).any():
         return "`class score` before the box"
     return None
-
-
-def _touching(matches: Matches) -> float:
-    return float(np.mean(matches.overlap > 0))

@@ -147,6 +147,7 @@ def test_threads_take_turns_and_a_forked_child_is_told_so(dimmed):
     assert is_refused_in_a_child(lambda: one(images))
 
 
+@pytest.mark.filterwarnings("ignore:Specified provider")
 def test_onnx_runtime_says_its_provider_and_never_takes_another(face, monkeypatch):
     import onnxruntime
     assert open_backend(face, "onnx").runtime == f"onnxruntime {onnxruntime.__version__} (CPUExecutionProvider)"
