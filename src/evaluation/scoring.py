@@ -159,7 +159,8 @@ class CheckpointScores:
 
     def add(self, candidate: Candidate) -> None:
         """Score the prediction tree of one checkpoint, log its AP and add a line to metrics.jsonl."""
-        report = evaluate(self.save_dir / candidate.folder, self.truth, only_predicted=self.only_predicted)
+        report = evaluate(self.save_dir / candidate.folder, self.truth, only_predicted=self.only_predicted,
+                          check_layout=False)
         LOGGER.info("%s\n%s", candidate.path.name, format_report(report))
         self.rows.append(ap_table.ApRow(candidate.path.name, candidate.epoch, report.ap))
         entry = report_to_dict(report)

@@ -165,7 +165,8 @@ def score(source: Any, truth: GroundTruth, iou: float, only_existing: bool, prot
     """Evaluate predictions (see `evaluate`), print the result and return average precision by subset."""
     LOGGER.info(START_EVAL)
     try:
-        report = evaluate(source, truth, (iou,), only_predicted=only_existing)
+        report = evaluate(source, truth, (iou,), only_predicted=only_existing,
+                          check_layout=not isinstance(source, dict))
     except MissingPredictions as error:
         raise InputError(f"{str(error).split('; ')[0]}; run over all images, or leave them out with "
                          "--only_existing") from error
