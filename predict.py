@@ -15,7 +15,6 @@ Photographs are turned as their EXIF tag says; of an animation the first picture
 """
 from __future__ import annotations
 
-import io
 import signal
 import sys
 from pathlib import Path
@@ -89,7 +88,8 @@ def main(argv: list[str] | None = None) -> int:
     out, watches = Path(args.out), args.camera is not None
     paths = list(map(Path, args.images))
     videos = prediction.name_results({path: Path(path.name) for path in paths if video.is_video(path)})
-    images = prediction.list_items([path for path in paths if not video.is_video(path)], args.recursive, out)
+    images = prediction.list_items([path for path in paths if not video.is_video(path)], args.recursive,
+                                   args.sheet)
     refuse_idle(parser.options, args, [
         ("record frames", watches, "with --camera"), ("every", watches or videos, "for videos and with --camera"),
         ("crop align", not (watches or videos), "for images, not for videos and not with --camera"),
@@ -106,17 +106,22 @@ def main(argv: list[str] | None = None) -> int:
         from src.inference.camera import watch_camera
         return watch_camera(detector, args.camera, out / "camera" if args.record else None, args.frames, args.every)
     status = prediction.predict_photos(detector, images, out, args.sheet, args.crop, args.align)
+    failed = 0
     for item in videos:
         try:
-            status = max(status, video.predict_video(detector, item.path, out / item.stem, args.every))
-        except InputError as error:
+            failed += video.predict_video(detector, item.path, out / item.stem, args.every)
+        except (InputError, OSError) as error:
+            if isinstance(error, OSError) and error.errno in prediction.FULL:
+                raise
             log.LOGGER.error("%s", error)
-            status = 1
-    return status
+            failed += 1
+    if failed:
+        log.LOGGER.error("%d of %d videos failed or are damaged; the lines above name them", failed, len(videos))
+    return 1 if failed else status
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, signal.default_int_handler)           # a video is finished as after Ctrl-C
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")               # names that this console has no letters for
+    for number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
+        if signal.getsignal(number) != signal.SIG_IGN:                  # as nohup leaves it
+            signal.signal(number, signal.default_int_handler)           # a video is finished as after Ctrl-C
     sys.exit(run(main))

@@ -4,6 +4,7 @@
     path = existing_file("centerface.onnx", "an ONNX file")     # InputError where there is none
     with atomic_write("0-3_594.ckpt", "wb") as file: ...        # the former file or the new one, whole, at any moment
     append_line("metrics.jsonl", json.dumps(line))              # a whole line or none
+    path = inside("output", "0--Parade/a.txt")                  # the check of names that come from another file
     remove_partial("outputs")                                   # what writers that were killed have left behind
 """
 from __future__ import annotations
@@ -48,9 +49,24 @@ def existing_file(path: str | Path, kind: str, advice: str = "") -> Path:
         InputError: there is a folder, or nothing.
     """
     path = Path(path)
-    if not path.is_file():
-        problem = f"a folder, not {kind}" if path.is_dir() else f"no such file; expected {kind}"
-        raise InputError(f"{plain_text(path)}: {problem}{advice and '; '}{advice}")
+    if not os.path.isfile(path):            # False, too, for a name too long for any file
+        problem = f"a folder, not {kind}" if os.path.isdir(path) else f"no such file; expected {kind}"
+        name = plain_text(path)
+        name = name if len(name) <= 300 else f"{name[:40]}... ({len(name)} letters)"
+        raise InputError(f"{name}: {problem}{advice and '; '}{advice}")
+    return path
+
+
+def inside(folder: str | Path, name: str | Path) -> Path:
+    """Join the folder that a user named and a name that comes from elsewhere, for a file to write.
+
+    Raises:
+        InputError: the file would lie outside: by "..", an absolute name, or a link to another folder.
+    """
+    folder, path = Path(folder), Path(folder) / name
+    if path.name == ".." or not path.parent.resolve().is_relative_to(folder.resolve()):
+        raise InputError(f"{str(name)!r}: this name leads outside {folder}, where nothing is written; rename the image, or "
+                         "remove the link")
     return path
 
 

@@ -13,12 +13,14 @@ from __future__ import annotations
 import difflib
 import importlib.util
 import inspect
+import os
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from dependency.centernet.src.lib.detectors.base_detector import BaseDetector
 from dependency.centernet.src.lib.detectors.faces import Face, Faces
@@ -45,7 +47,7 @@ BATCH_SIZE, BATCH_SIZE_CPU = 8, 1
 # Images are read ahead so that equal sizes meet in a batch: so many batches, but not more pixels than this.
 READ_AHEAD, READ_AHEAD_PIXELS = 4, 64_000_000
 
-_FILE = (str, Path, bytes, bytearray, memoryview)
+_FILE = (str, os.PathLike, bytes, bytearray, memoryview, Image.Image)
 
 
 class FaceDetector:
@@ -105,8 +107,8 @@ class FaceDetector:
         """Find the faces of one image, or of many.
 
         Args:
-            source: an array, a path, the bytes (also bytearray, memoryview) of an image file, or one opened "rb"; any
-                iterable of such; a folder.
+            source: an array, a path, the bytes (also bytearray, memoryview) of an image file, one opened "rb", or an
+                image of Pillow; any iterable of such; a folder.
 
         Returns:
             `Faces` of one image; a list of them, in order, for an iterable of images or a folder (its images by name).
@@ -114,7 +116,7 @@ class FaceDetector:
         Raises:
             InputError: an image that cannot be read, or an array that is none.
         """
-        if isinstance(source, (str, Path)) and source and Path(source).is_dir():
+        if isinstance(source, (str, os.PathLike)) and os.path.isdir(source):
             source = find_images(source)
         is_one = isinstance(source, (np.ndarray, Mapping, *_FILE)) or hasattr(source, "read")
         if is_one or not isinstance(source, Iterable):
@@ -148,13 +150,14 @@ class FaceDetector:
         if isinstance(source, np.ndarray):
             return as_bgr(source)
         if hasattr(source, "read"):
-            source = source.read()
+            source = _read_all(source)
         if not isinstance(source, _FILE):
             hint = "; cv2.imread gives None for a file that it cannot read" if source is None else ""
-            raise InputError(f"an image of type {type(source).__name__}: expected an array, a path, bytes or an open "
-                             f"file{hint}")
+            raise InputError(f"an image of type {type(source).__name__}: expected an array, a path, bytes, an open "
+                             f"file or an image of Pillow{hint}")
         if not source:
-            raise InputError("an empty path or file; give the path or the content of an image file")
+            raise InputError("an empty path or file; give the path or the content of an image file (one that was read "
+                             "before: file.seek(0))")
         return read_photo(source, self.max_pixels)
 
     def _read_or_skip(self, source: Any) -> np.ndarray | None:
@@ -171,7 +174,25 @@ class FaceDetector:
     def _find(self, images: Sequence[np.ndarray]) -> list[Faces]:
         small = [shrink(image, self._longest) for image in images]
         found = self._detector.run_batch([image for image, _ in small], self.batch_size)
-        return [faces if scale == 1.0 else faces.scaled(1 / scale) for faces, (_, scale) in zip(found, small)]
+        return [faces if scale == (1, 1) else faces.scaled(1 / np.array(scale))
+                for faces, (_, scale) in zip(found, small)]
+
+
+def _read_all(file: Any) -> bytes:
+    """Read the bytes of an open file.
+
+    Raises:
+        InputError: it is closed, or opened as text or for writing; `read` gives no bytes.
+    """
+    try:
+        content = file.read()
+    except (OSError, ValueError) as error:
+        raise InputError(f"an open file that cannot be read ({str(error)[:80]}); open it with open(path, 'rb')"
+                         ) from error
+    if not isinstance(content, (bytes, bytearray, memoryview)):
+        raise InputError(f"an open file whose read() gives {type(content).__name__}, not bytes: open it with "
+                         "open(path, 'rb'); of an asynchronous one give await file.read()")
+    return content
 
 
 def _open_released(backend: str, device_target: str, threads: int | None) -> BackendBase:

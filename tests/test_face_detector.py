@@ -1,14 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """`FaceDetector`: what it takes, what it gives, which runtime it chooses, and where its weights come from."""
+import base64
 import importlib.util
 import io
+import os
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from dependency.errors import InputError
 from src import face_detector
@@ -51,7 +55,8 @@ def test_one_image_in_every_form(detector, pictures, tmp_path):
     assert isinstance(wanted, Faces) and len(wanted) == 20
     content = path.read_bytes()
     forms = [path, str(path), io.BytesIO(content), content, bytearray(content), memoryview(content),
-             pictures[0].astype(np.uint16) * 256, np.dstack([pictures[0], pictures[0][..., 0]])]
+             pictures[0].astype(np.uint16) * 256, np.dstack([pictures[0], pictures[0][..., 0]]),
+             Image.fromarray(pictures[0][..., ::-1].copy()), path.open("rb"), next(os.scandir(tmp_path))]
     assert same([detector.detect(each) for each in forms], [wanted] * len(forms))
     assert len(detector.detect(pictures[0][..., 0])) and len(detector.detect(np.zeros((1, 1, 3), np.uint8))) >= 0
 
@@ -93,6 +98,30 @@ def test_bad_images_raise_or_leave_a_gap(detector, pictures, tmp_path, caplog, m
             detector.detect(wrong)
 
 
+def test_what_is_no_image_is_told_with_its_remedy(detector, tmp_path):
+    path = tmp_path / "a.jpg"
+    path.write_bytes(cv2.imencode(".jpg", np.zeros((90, 90, 3), np.uint8))[1].tobytes())
+    text = base64.b64encode(path.read_bytes()).decode()
+    read = path.open("rb")
+    read.read()
+    closed = path.open("rb")
+    closed.close()
+
+    class Upload:
+        async def read(self):
+            return b""
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        for wrong, remedy in ((text, "b64decode"), (text.encode(), "b64decode"), (f"data:image/jpeg;base64,{text}", "b64decode"),
+                              ("https://host/a.jpg", "download"), (path.open(), "'rb'"), (path.open("a"), "'rb'"),
+                              (closed, "'rb'"), (read, "seek"), (io.StringIO("a.jpg"), "'rb'"), (Upload(), "await"),
+                              (np.zeros(9, np.uint8), "tobytes"), (np.zeros((2, 9, 9, 3), np.uint8), "list")):
+            with pytest.raises(InputError, match=remedy) as caught:
+                detector.detect(wrong)
+            assert len(str(caught.value)) < 300
+
+
 def test_large_images_are_shrunk_and_results_are_not(weights, monkeypatch):
     monkeypatch.setattr(face_detector, "LONGEST_SIDE", 64)
     small = FaceDetector(weights, threads=1, score_threshold=0.0, top_k=5)
@@ -102,6 +131,21 @@ def test_large_images_are_shrunk_and_results_are_not(weights, monkeypatch):
     assert faces.boxes[:, 2].max() > 64 and faces.boxes[:, 2].max() <= 128
     whole = FaceDetector(weights, threads=1, score_threshold=0.0, top_k=5, test_size="original").detect(image)
     assert not same([faces], [whole])
+
+
+@pytest.mark.parametrize("size", [(2000, 1333), (2011, 31), (17, 2011), (3000, 1)])
+def test_boxes_are_exact_in_large_and_thin_photographs(detector, size, monkeypatch):
+    """What covers the reduced image covers the photograph."""
+    class Covering:
+        def run_batch(self, images, _):
+            rows = [np.array([[0, 0, *image.shape[1::-1], 0.9, *image.shape[1::-1], *[0] * 8]]) for image in images]
+            return [Faces.from_rows(each) for each in rows]
+
+    monkeypatch.setattr(detector, "_longest", 1600)
+    monkeypatch.setattr(detector, "_detector", Covering())
+    faces = detector.detect(np.zeros((size[1], size[0], 3), np.uint8))
+    np.testing.assert_allclose(faces.boxes, [[0, 0, *size]], atol=0.01)
+    np.testing.assert_allclose(faces.landmarks[0, 0], size, atol=0.01)
 
 
 @pytest.mark.parametrize("options, named", [

@@ -89,6 +89,13 @@ def write_prediction(path: str | Path, name: str, faces: Detections, score_digit
         file.write("".join([line % tuple(row) for row in rows.tolist()]))
 
 
+def is_prediction(path: Path) -> bool:
+    """Check whether a text file looks as `write_prediction` writes it; label files of other programs do not."""
+    with path.open("rb") as file:
+        _, count, row = (file.readline(4096) for _ in range(3))
+    return count.strip().isdigit() and len(row.split()) in (0, BOX_COLUMNS, BOX_COLUMNS + LANDMARK_COLUMNS)
+
+
 def read_landmarks(tree: str | Path, images: Iterable[str]) -> dict[str, np.ndarray]:
     """Read boxes, scores and landmarks that `write_prediction` wrote.
 

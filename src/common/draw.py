@@ -7,6 +7,7 @@ Images are BGR uint8 [H, W, 3].
 """
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,6 +23,8 @@ BACKGROUND = 32
 CAPTION_COLOUR = (230, 230, 230)
 # libjpeg's limit.
 JPEG_SIDE = 65500
+# Stands in the JPEG and PNG files written here, so that a later run does not take them for photographs.
+MARK = b"written by mindspore-face-detection"
 
 
 def contact_sheet(images: Sequence[np.ndarray], columns: int = 4, cell: int = 320,
@@ -68,10 +71,28 @@ def write_image(path: Path, image: np.ndarray) -> None:
     if is_jpeg and max(image.shape[:2]) > JPEG_SIDE:
         raise InputError(f"{size} are too many for a JPEG, whose limit is {JPEG_SIDE} a side; a .png holds them")
     try:
-        is_done, encoded = cv2.imencode(suffix, image, [cv2.IMWRITE_JPEG_QUALITY, 92] if is_jpeg else [])
+        is_done, encoded = cv2.imencode(plain_text(suffix), image, [cv2.IMWRITE_JPEG_QUALITY, 92] if is_jpeg else [])
     except cv2.error:
         is_done = False
     if not is_done:
         raise InputError(f"{size} cannot be written by OpenCV as '{suffix}'; name it .jpg or .png")
     with atomic_write(path, "wb") as file:
-        file.write(encoded.tobytes())
+        file.write(_add_mark(encoded.tobytes()))
+
+
+def has_mark(path: Path) -> bool:
+    """Check whether `write_image` wrote this JPEG or PNG file."""
+    with path.open("rb") as file:
+        return MARK in file.read(200)
+
+
+def _add_mark(content: bytes) -> bytes:
+    """Add a comment to the content of a JPEG (after its first segment) or PNG file (after its header)."""
+    if content.startswith(b"\xff\xd8\xff\xe0"):
+        end = 4 + int.from_bytes(content[4:6], "big")
+        return content[:end] + b"\xff\xfe" + (len(MARK) + 2).to_bytes(2, "big") + MARK + content[end:]
+    if content.startswith(b"\x89PNG"):
+        chunk = b"tEXtSoftware\0" + MARK
+        parts = (len(chunk) - 4).to_bytes(4, "big"), chunk, zlib.crc32(chunk).to_bytes(4, "big")
+        return content[:33] + b"".join(parts) + content[33:]
+    return content

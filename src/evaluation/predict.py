@@ -25,7 +25,7 @@ from dependency.evaluate.prediction_io import write_prediction
 from src.common.log import END_TEST, LOGGER, START_TEST, progress_bar
 from src.evaluation.checkpoints import Candidate, nothing_tested
 from src.evaluation.options import detector_options
-from src.evaluation.split_images import prediction_name
+from src.evaluation.split_images import prediction_path
 
 DECODED_AHEAD = 4
 # Images read ahead for each place of a batch, to find some of equal size.
@@ -130,7 +130,7 @@ def predict_images(detector: Any, images: Sequence[str], data_dir: Path, folder:
     start = time.monotonic()
     with progress_bar(len(images), "images", title, shown=not verbose) as bar:
         for done, (name, faces, seconds) in enumerate(detect_images(detector, images, data_dir, batch_size), start=1):
-            write_prediction(folder / prediction_name(name), name, faces, score_digits, landmarks)
+            write_prediction(prediction_path(folder, name), name, faces, score_digits, landmarks)
             bar.update()
             if on_written:
                 on_written(name)

@@ -15,6 +15,8 @@ from pathlib import Path, PurePosixPath
 from dependency.centernet.src.lib.utils.image_file import missing_text
 from dependency.errors import InputError
 from dependency.evaluate.fddb.files import fold_lists
+from dependency.evaluate.prediction_io import is_prediction
+from dependency.files import inside
 from src.common.log import LOGGER
 from src.data.annotations import name_files, read_annotations
 
@@ -74,18 +76,27 @@ def split_files(split: Path, option: str = SPLIT_OPTIONS[0]) -> list[Path]:
     return [split]
 
 
-def prediction_name(image: str) -> str:
-    """Give "<event>/<name>.txt" for "<event>/<name>.jpg"."""
-    return str(PurePosixPath(image).with_suffix(".txt"))
+def prediction_path(folder: Path, image: str) -> Path:
+    """Give "<folder>/<event>/<name>.txt" for "<event>/<name>.jpg".
+
+    Raises:
+        InputError: it lies outside the folder, see `inside`.
+    """
+    return inside(folder, PurePosixPath(image).with_suffix(".txt"))
 
 
 def check_folder(folder: Path, images: Sequence[str]) -> None:
-    """Refuse a folder with predictions that this run does not replace: AP would mix both.
+    """Refuse a folder with predictions that this run does not replace (AP would mix both), or with the user's own files.
 
     Raises:
-        InputError: there are such files.
+        InputError: there are such files; a prediction would lie outside the folder.
     """
-    names = {prediction_name(image) for image in images}
+    paths = [prediction_path(folder, image) for image in images]
+    for path in paths:
+        if path.exists() and not is_prediction(path):
+            raise InputError(f"--save_dir {folder}: {path} is there already, is no prediction and would be overwritten; "
+                             "choose another folder")
+    names = {path.relative_to(folder).as_posix() for path in paths}
     # Only as deep as these names: the folder may hold the trees of other epochs below.
     depths = {name.count("/") for name in names}
     others = [path for depth in sorted(depths) for path in folder.glob("*/" * depth + "*.txt")

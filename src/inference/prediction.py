@@ -7,8 +7,11 @@
 from __future__ import annotations
 
 import errno
+import glob
 import math
+import os
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,10 +23,16 @@ from dependency.centernet.src.lib.utils.draw import draw_faces
 from dependency.centernet.src.lib.utils.image import shrink
 from dependency.centernet.src.lib.utils.image_file import find_images
 from dependency.errors import InputError
-from dependency.files import plain_text
-from src.common.draw import contact_sheet, write_image
+from dependency.files import inside, plain_text
+from src.common.draw import contact_sheet, has_mark, write_image
 from src.common.log import LOGGER
 
+# The longest name of results, in bytes: with "_2" and "_001.png", and as a hidden file, it must have at most 255.
+LONGEST_STEM = 230
+# How the .json of an image and the .jsonl of a video begin.
+RESULT_STARTS = (b'{\n "image": ', b'{"frame": 0,')
+# A full disk ends the run; an error of another kind is that of one file.
+FULL = (errno.ENOSPC, errno.EDQUOT)
 # A contact sheet: at least so many columns, cells at most so large, the whole at most so wide, in pixels.
 SHEET_COLUMNS, SHEET_CELL, SHEET_WIDTH = 4, 480, 8000
 
@@ -34,13 +43,13 @@ class Item(NamedTuple):
     stem: Path
 
 
-def list_items(sources: Sequence[str | Path], recursive: bool = False, out: Path | None = None) -> list[Item]:
-    """List image files: those named, and those in named folders.
+def list_items(sources: Sequence[str | Path], recursive: bool = False, sheet: str | None = None) -> list[Item]:
+    """List image files: those named, and those in named folders but for results of earlier runs among them.
 
     Args:
         sources: files (whatever their suffix) and folders.
         recursive: also in the folders below, whose names then stand before those of the results.
-        out: the output folder; what lies in it is left out where it is below a source.
+        sheet: the contact sheet that is going to be written; it counts as a result.
 
     Raises:
         InputError: nothing of this name; a folder without images.
@@ -48,9 +57,12 @@ def list_items(sources: Sequence[str | Path], recursive: bool = False, out: Path
     stems: dict[Path, Path] = {}
     for source in map(Path, sources):
         if source.is_dir():
-            results = out.resolve() if out and source.resolve() in out.resolve().parents else None
-            stems.update((path, path.relative_to(source)) for path in find_images(source, recursive)
-                         if results not in path.resolve().parents)
+            paths = find_images(source, recursive)
+            photos = [path for path in paths if not (sheet and path.resolve() == Path(sheet).resolve())
+                      and not has_mark(path)]
+            if photos and len(photos) < len(paths):
+                LOGGER.info("%s: %d results of earlier runs are left out", plain_text(source), len(paths) - len(photos))
+            stems.update((path, path.relative_to(source)) for path in photos or paths)
         elif source.is_file():
             stems[source] = Path(source.name)
         else:
@@ -59,11 +71,17 @@ def list_items(sources: Sequence[str | Path], recursive: bool = False, out: Path
 
 
 def name_results(stems: dict[Path, Path]) -> list[Item]:
-    """Build items of paths and their names below the output folder; where two have one stem the later gets a number."""
+    """Build items of paths and their names below the output folder.
+
+    Where two have one stem the later gets a number; names too long for the suffixes of results are cut.
+    """
     items: list[Item] = []
     used: set[Path] = set()
     for path, below in stems.items():
-        plain = below.with_suffix("")
+        # A file may be called "..jpg".
+        plain = below if below.stem in (".", "..") else below.with_suffix("")
+        while len(os.fsencode(plain.name)) > LONGEST_STEM:
+            plain = plain.with_name(plain.name[:-1])
         stem, number = plain, 1
         while stem in used:
             number += 1
@@ -77,18 +95,33 @@ def check_outputs(images: Sequence[Item], videos: Sequence[Item], out: Path, she
     """Refuse, before anything is computed, what cannot be written.
 
     Raises:
-        InputError: a result would replace one of the images or videos; OpenCV writes no sheet of this suffix.
+        InputError: a result would replace one of the images or videos, or a file that no earlier run wrote, or lie
+            outside `out`; OpenCV writes no sheet of this suffix.
     """
-    if sheet and not cv2.haveImageWriter(sheet):
+    # Only the suffix, as text: OpenCV crashes on names that are not UTF-8.
+    if sheet and not cv2.haveImageWriter(f"sheet{plain_text(Path(sheet).suffix)}"):
         raise InputError(f"--sheet {plain_text(sheet)}: OpenCV cannot write this kind of image; name it .jpg or .png")
     inputs = {item.path.resolve() for item in [*images, *videos]}
-    outputs = [out / f"{item.stem}.jpg" for item in images]
-    outputs += [out / f"{item.stem}.mp4" for item in videos]
-    outputs += [Path(sheet)] if sheet else []
-    for path in outputs:
+    results = [[inside(out, f"{item.stem}{suffix}") for suffix in suffixes]
+               for items, suffixes in ((images, (".json", ".jpg", ".txt")), (videos, (".jsonl", ".mp4")))
+               for item in items]
+    for path in [*chain(*results), *([Path(sheet)] if sheet else [])]:
         if path.resolve() in inputs:
             raise InputError(f"{plain_text(path)}: is one of the images to look at, and would be overwritten; choose "
                              "another --out (or --sheet)")
+    for paths in results:
+        former = [path for path in paths if path.exists() and (path.suffix != ".mp4" or b"ftyp" in _start(path))]
+        if former and _start(paths[0]) not in RESULT_STARTS:
+            raise InputError(f"{plain_text(former[0])}: is there already, is no result of predict.py and would be "
+                             "overwritten; choose another --out")
+
+
+def _start(path: Path) -> bytes:
+    """Read the first bytes of a file; b"" if there is none."""
+    if not path.is_file():
+        return b""
+    with path.open("rb") as file:
+        return file.read(12)
 
 
 def predict_photos(detector: Any, items: Sequence[Item], out: Path, sheet: str | None = None,
@@ -103,6 +136,9 @@ def predict_photos(detector: Any, items: Sequence[Item], out: Path, sheet: str |
 
     Returns:
         exit status: 1 where an image could not be read, or its faces not be drawn or aligned, else 0.
+
+    Raises:
+        OSError: the disk is full.
     """
     columns = max(SHEET_COLUMNS, math.ceil(math.sqrt(len(items))))
     cell = min(SHEET_CELL, SHEET_WIDTH // columns)
@@ -114,7 +150,7 @@ def predict_photos(detector: Any, items: Sequence[Item], out: Path, sheet: str |
         try:
             _write(out, item, image, faces, picture, crop, align)
         except (InputError, OSError) as error:
-            if isinstance(error, OSError) and error.errno != errno.ENAMETOOLONG:
+            if isinstance(error, OSError) and error.errno in FULL:
                 raise
             LOGGER.error("%s", error)
             continue
@@ -125,6 +161,8 @@ def predict_photos(detector: Any, items: Sequence[Item], out: Path, sheet: str |
             pictures.append(shrink(picture, cell)[0])
     if sheet and pictures:
         write_image(Path(sheet), contact_sheet(pictures, columns, cell, captions))
+    if done < len(items):
+        LOGGER.error("%d of %d images failed; the lines above name them", len(items) - done, len(items))
     return 0 if done == len(items) else 1
 
 
@@ -149,20 +187,20 @@ def _detect(detector: Any, items: Sequence[Item]) -> Iterator[tuple[Item, np.nda
 def _write(out: Path, item: Item, image: np.ndarray, faces: Faces, picture: np.ndarray,
            crop: float | None, align: int | None) -> None:
     stem = out / item.stem
+    faces.save(f"{stem}.json", item.path, image.shape[:2])          # the first, by which `check_outputs` knows the others
     faces.save(f"{stem}.txt", item.path.name)
-    faces.save(f"{stem}.json", item.path, image.shape[:2])
     write_image(Path(f"{stem}.jpg"), picture)
     if crop is not None:
-        _write_faces(out / "crops" / item.stem, faces.crop(image, crop))
+        _write_faces(inside(out, "crops" / item.stem), faces.crop(image, crop))
     if align is not None:
-        _write_faces(out / "aligned" / item.stem, faces.align(image, align))
+        _write_faces(inside(out, "aligned" / item.stem), faces.align(image, align))
 
 
 def _write_faces(stem: Path, images: Iterable[np.ndarray]) -> None:
     """Write `<stem>_001.png` and so on, best face first, in place of those of an earlier run."""
-    number = 0
-    for number, image in enumerate(images, start=1):
-        write_image(Path(f"{stem}_{number:03d}.png"), image)
-    while (former := Path(f"{stem}_{number + 1:03d}.png")).exists():
-        former.unlink()
-        number += 1
+    written = {f"{stem.name}_{number:03d}.png": image for number, image in enumerate(images, start=1)}
+    for name, image in written.items():
+        write_image(stem.with_name(name), image)
+    for path in stem.parent.glob(f"{glob.escape(stem.name)}_[0-9][0-9][0-9]*.png"):
+        if path.name not in written and path.name[len(stem.name) + 1:-4].isdigit():
+            path.unlink()

@@ -10,12 +10,14 @@ first frame on. Both get their names when they are whole.
 from __future__ import annotations
 
 import json
+import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from fractions import Fraction
 from pathlib import Path
 from types import ModuleType
-from typing import IO, Any, NamedTuple
+from typing import IO, Any, Callable, NamedTuple
 
 import cv2
 import numpy as np
@@ -24,7 +26,7 @@ from tqdm import tqdm
 from dependency.centernet.src.lib.detectors.faces import Faces
 from dependency.centernet.src.lib.utils.draw import draw_faces
 from dependency.errors import InputError
-from dependency.files import atomic_write, plain_text
+from dependency.files import atomic_write, plain_text, remove_partial
 from src.common.log import LOGGER, progress_bar
 
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".ts", ".3gp")
@@ -123,11 +125,13 @@ class _Source:
         except (av.FFmpegError, OSError) as error:
             raise InputError(f"{name}: not a video that FFmpeg can read ({error.strerror or error})") from error
         stream = self._container.streams.best("video")
-        if stream is None:
+        if stream is None or stream.codec_context is None:
             raise InputError(f"{name}: holds no pictures; expected a video file")
         stream.thread_type = "AUTO"
         self._stream = stream
-        self.sound = list(self._container.streams.audio)
+        self.sound = [each for each in self._container.streams.audio if each.codec_context]
+        if len(self.sound) < len(self._container.streams.audio):
+            LOGGER.warning("%s: sound that FFmpeg does not know is left out", name)
         self.clock, self.rate = stream.time_base, stream.average_rate or DEFAULT_RATE
         self.declared_end = self._declared_end()
         self.frame_count = stream.frames or round(self.declared_end * self.rate)
@@ -184,13 +188,19 @@ class _Source:
         return packet
 
     def _declared_end(self) -> float:
-        """Return the time in seconds at which the pictures end; 0 where the file does not say."""
-        if self._stream.duration or self._stream.frames:
-            return float(max((self._stream.duration or 0) * self.clock, self._stream.frames / self.rate))
-        text = self._stream.metadata.get("DURATION", "")           # Matroska's, hours:minutes:seconds
-        if text.count(":") == 2:
-            hours, minutes, seconds = map(float, text.split(":"))
-            return hours * 3600 + minutes * 60 + seconds
+        """Return the seconds from the first frame to the end of the pictures; 0 where the file does not say."""
+        stream = self._stream
+        if "matroska" in self._container.format.name:
+            # The end of this track stands in a tag, as hours:minutes:seconds. That of the file is the longest track's,
+            # or the time of the recording, though the screen stood still.
+            text = stream.metadata.get("DURATION", "")
+            start = float((stream.start_time or 0) * self.clock)
+            times = [float(each) for each in text.split(":")] if re.fullmatch(r"\d+:\d+:\d+(\.\d+)?", text) else [start]
+            return sum(time * 60 ** power for power, time in enumerate(reversed(times))) - start
+        if stream.duration and "mov" in self._container.format.name:        # it may count frames that are not to be shown
+            return float(stream.duration * self.clock)
+        if stream.duration or stream.frames:
+            return float(max((stream.duration or 0) * self.clock, stream.frames / self.rate))
         alone = self._container.duration and not self.sound
         return self._container.duration / self._av.time_base if alone else 0.0
 
@@ -209,11 +219,14 @@ def write_video(stem: Path, clock: Fraction, rate: Fraction, sound: Sequence[Any
         OSError: the disk is full, or a file may not be written.
     """
     av = _import_av()
+    remove_partial(stem.parent)
     with atomic_write(f"{stem}.jsonl") as lines, atomic_write(f"{stem}.mp4", "wb") as file:
         try:
             with closing(VideoWriter(lines, file, clock, rate, sound)) as writer:
                 yield writer
                 writer.flush()
+            lines.flush()       # both files are whole before one gets its name
+            os.fsync(lines.fileno())
         except av.FFmpegError as error:
             if isinstance(error, OSError):
                 raise
@@ -226,7 +239,7 @@ class VideoWriter:
     def __init__(self, lines: IO[str], file: IO[bytes], clock: Fraction, rate: Fraction, sound: Sequence[Any]):
         self._av = av = _import_av()
         self._lines = lines
-        self._container = av.open(file, "w", format="mp4")
+        self._container = av.open(_Output(file), "w", format="mp4")
         self._clock, self._rate = clock, rate
         self._sound = {stream.index: self._add_sound_stream(stream) for stream in sound}
         self._stream: Any = None
@@ -291,6 +304,35 @@ class VideoWriter:
         if name in self._container.supported_codecs and not name.startswith("pcm_"):    # which few players play in MP4
             return self._container.add_stream_from_template(source), True
         return self._container.add_stream("aac", rate=source.codec_context.sample_rate), False
+
+
+class _Output:
+    """A file to write that raises its first error only: PyAV prints each further one with a traceback."""
+
+    def __init__(self, file: IO[bytes]):
+        self._file = file
+        self._is_broken = False
+
+    def write(self, data: bytes) -> int:
+        """Write all of the data."""
+        return self._call(self._file.write, data)
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Move to a position."""
+        return self._call(self._file.seek, offset, whence)
+
+    def tell(self) -> int:
+        """Return the position."""
+        return self._call(self._file.tell)
+
+    def _call(self, function: Callable[..., int], *arguments: Any) -> int:
+        try:
+            return function(*arguments)
+        except OSError:
+            if self._is_broken:
+                return 0
+            self._is_broken = True
+            raise
 
 
 def _import_av() -> ModuleType:

@@ -26,7 +26,7 @@ from dependency.evaluate.results import Report
 from src.common.log import LOGGER
 from src.evaluation.options import detector_options
 from src.evaluation.predict import detect_images
-from src.evaluation.split_images import MATS, list_images, prediction_name
+from src.evaluation.split_images import MATS, list_images, prediction_path
 from src.retinaface.spec import backbone_name
 from src.weights.checkpoint import list_checkpoints
 
@@ -151,7 +151,7 @@ def predict(detector: BaseDetector, images: Sequence[str], data_dir: Path, batch
     for name, faces, seconds in detect_images(detector, images, data_dir, batch_size):
         faces = faces_by_image[_key(name)] = whole_pixels(faces)
         if tree:
-            write_prediction(tree / prediction_name(name), name, faces, SCORE_DIGITS)
+            write_prediction(prediction_path(tree, name), name, faces, SCORE_DIGITS)
         total_seconds += seconds
         forward = timed.seconds * passes / timed.images
         LOGGER.info(IMAGE.format(done=len(faces_by_image), total=len(images), forward=forward,

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image, ImageFile
 
 from dependency.centernet.src.lib.utils.image_file import (
+    LOGGER,
     as_bgr,
     find_images,
     read_header,
@@ -223,6 +224,42 @@ def test_folders_are_searched_in_order_and_those_that_lead_back_once(tmp_path):
     (top / "folder.jpg").mkdir()
     assert [path.relative_to(top).as_posix() for path in find_images(top, True)] == ["1.JPG", "b/3.jfif", "link/2.jpg"]
     assert find_images(top) == [top / "1.JPG"]
-    for folder in (top / "folder.jpg", tmp_path, tmp_path / "absent"):
+    for folder in (top / "folder.jpg", tmp_path, tmp_path / "absent", tmp_path / ("x" * 300)):
         with pytest.raises(InputError, match=folder.name):
             find_images(folder)
+
+
+def test_what_is_passed_over_in_a_folder_is_counted(tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr(LOGGER, "propagate", True)
+    caplog.set_level("INFO")
+    for name in ("a.jpg", "b.HEIC", "c.jpe", "d.mp4", "e.MP4", "notes"):
+        (tmp_path / name).write_bytes(b"")
+    (tmp_path / "f.jpg").symlink_to(tmp_path / "absent")
+    (tmp_path / "g").mkdir()
+    assert [path.name for path in find_images(tmp_path)] == ["a.jpg", "b.HEIC", "c.jpe"]
+    for text in ("2 .mp4", "1 without suffix", "1 links to nothing", "1 folders"):
+        assert text in caplog.text
+    with pytest.raises(InputError, match="nothing"):
+        find_images(tmp_path / "g")
+
+
+def test_alpha_is_not_multiplied_in():
+    """TIFF, grey 100 under alpha 128: as it is (ExtraSamples 2), and multiplied already (1), which is undone."""
+    for extra, stored in ((2, 100), (1, 50)):
+        tags = {256: (1, 4), 257: (1, 4), 258: (2, 8, 8), 262: (1, 1), 273: (1, 134), 277: (1, 2), 278: (1, 4),
+                279: (1, 32), 338: (1, extra)}
+        entries = b"".join(struct.pack("<HHI4s", tag, 3, count, struct.pack(f"<{count}H", *values))
+                           for tag, (count, *values) in tags.items())
+        head = b"II*\0\x08\0\0\0" + struct.pack("<H", len(tags)) + entries
+        content = head.ljust(134, b"\0") + bytes([stored, 128]) * 16
+        assert abs(int(read_photo(content)[0, 0, 0]) - 100) <= 1
+
+
+def test_images_of_pillow_are_turned_and_stay_as_they_are(picture):
+    image = Image.open(io.BytesIO(encode(picture, "PNG", exif=turned())))
+    np.testing.assert_array_equal(read_photo(image), np.rot90(picture, -1))
+    assert image.size == (60, 40)
+    assert read_photo(Image.new("I;16", (2, 2), 1000)).max() == 1000 // 256
+    cut = encode(picture, "PNG")[:400]
+    with pytest.raises(InputError, match="Pillow"):
+        read_photo(Image.open(io.BytesIO(cut)))

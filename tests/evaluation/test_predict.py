@@ -10,7 +10,7 @@ from src.cli.options import defaults_of
 from src.evaluation.checkpoints import Candidate, find_checkpoints, keep_existing
 from src.evaluation.options import OPTIONS
 from src.evaluation.predict import detect_images, predict_checkpoints, predict_images
-from src.evaluation.split_images import check_folder, list_images, prediction_name
+from src.evaluation.split_images import check_folder, list_images, prediction_path
 from tests.conftest import read_prediction
 from tests.small_wider import BOX, IMAGES, SquareDetector, make_split
 
@@ -77,7 +77,7 @@ def test_predictions_are_written_as_a_wider_tree(tmp_path):
     reported = []
 
     def on_written(name):
-        assert (tmp_path / "out" / prediction_name(name)).is_file()
+        assert prediction_path(tmp_path / "out", name).is_file()
         reported.append(name)
 
     predict_images(SquareDetector(), IMAGES, split.images, tmp_path / "out", on_written=on_written)
@@ -119,6 +119,26 @@ def test_predictions_of_other_images_in_the_folder_are_an_error(tmp_path):
     check_folder(tmp_path / "absent", IMAGES[:1])
     with pytest.raises(InputError):
         check_folder(tmp_path / "out", IMAGES[:1])
+
+
+@pytest.mark.parametrize("name", ["../label/12.jpg", "e/../../label/12.jpg", "/label/12.jpg", "link/12.jpg", ".."])
+def test_predictions_outside_the_folder_are_refused(tmp_path, name):
+    (tmp_path / "label").mkdir()
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "link").symlink_to(tmp_path / "label")
+    name = name.replace("/label", f"{tmp_path}/label") if name.startswith("/") else name
+    with pytest.raises(InputError, match="outside"):
+        check_folder(tmp_path / "out", [name])
+    with pytest.raises(InputError, match="outside"):
+        prediction_path(tmp_path / "out", name)
+
+
+@pytest.mark.parametrize("content", ["0 0.5 0.5 0.1 0.2\n", "", "a.jpg\n1\n1 2 3 4\n", "a.jpg\n1\n1 2 3 4 0 0 0 0 0 0\n"])
+def test_label_files_of_the_user_are_not_overwritten(tmp_path, content):
+    (tmp_path / "e").mkdir()
+    (tmp_path / "e" / "a.txt").write_text(content)
+    with pytest.raises(InputError, match="e/a.txt"):
+        check_folder(tmp_path, ["e/a.jpg"])
 
 
 class Diverged:

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Photographs: which files are looked at, and what is written for each."""
+import errno
 import json
+import os
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -11,7 +14,8 @@ from dependency.centernet.src.lib.utils.align import TEMPLATE
 from dependency.centernet.src.lib.utils.image_file import read_photo
 from dependency.errors import InputError
 from src.common.log import LOGGER
-from src.inference.prediction import check_outputs, list_items, predict_photos
+from src.inference import prediction
+from src.inference.prediction import Item, check_outputs, list_items, predict_photos
 from tests.conftest import read_prediction
 
 
@@ -69,13 +73,50 @@ def test_names_never_collide_and_no_image_is_overwritten(tmp_path):
             check_outputs(items, [], out, sheet)
 
 
-def test_results_of_an_earlier_run_are_not_looked_at(tmp_path):
+def test_results_of_an_earlier_run_are_not_looked_at(tmp_path, monkeypatch):
     write(tmp_path / "sub" / "a.jpg")
-    out = tmp_path / "found"
-    for _ in range(2):
-        items = list_items([tmp_path], True, out)
-        assert stems(items) == ["sub/a"] and predict_photos(Finder(), items, out) == 0
-    assert stems(list_items([out], True, out)) == ["sub/a"]                     # unless they are named
+    monkeypatch.chdir(tmp_path)
+    for out, sheet in (("found", "sheet.jpg"), ("found", "sheet.jpg"), ("other", "sheet.webp"), ("third", "sheet.webp")):
+        items = list_items(["."], True, sheet)
+        assert stems(items) == ["sub/a"]
+        check_outputs(items, [], Path(out), sheet)
+        assert predict_photos(Finder(), items, Path(out), sheet, crop=0.0, align=56) == 0
+    assert stems(list_items(["found/sub"])) == ["a"]                            # unless nothing else is there
+
+
+def test_nothing_is_written_outside_the_output_folder(tmp_path):
+    write(tmp_path / "a.jpg").rename(tmp_path / "..jpg")
+    items = list_items([tmp_path / "..jpg"])
+    assert predict_photos(Finder(), items, tmp_path / "out", crop=0.0) == 0
+    assert names(tmp_path) == ["..jpg", "out"] and names(tmp_path / "out" / "crops") == ["..jpg_001.png"]
+    image = write(tmp_path / "in" / "sub" / "a.jpg")
+    (tmp_path / "own").mkdir()
+    for link in ("sub", "crops"):
+        out = tmp_path / f"out_{link}"
+        out.mkdir()
+        (out / link).symlink_to(tmp_path / "own")
+        items = list_items([tmp_path / "in"], True)
+        with pytest.raises(InputError, match="outside"):
+            check_outputs(items, [], out)
+            predict_photos(Finder(), items, out, crop=0.0)
+    with pytest.raises(InputError, match="outside"):
+        check_outputs([Item(image, Path("../a"))], [], tmp_path / "out")
+    assert names(tmp_path / "own") == []
+
+
+@pytest.mark.parametrize("name, content", [("a.txt", b"0 0.5 0.5 0.1 0.2\n"), ("a.json", b'{"version": "5.0.1"}'),
+                                           ("a.jpg", b"photograph"), ("v.mp4", b"\0\0\0\x18ftypisom")])
+def test_files_of_others_are_not_overwritten(tmp_path, name, content):
+    items = [Item(tmp_path / "a.png", Path("a"))]
+    videos = [Item(tmp_path / "v.mov", Path("v"))]
+    write(tmp_path / "a.png")
+    assert predict_photos(Finder(), items, tmp_path) == 0
+    check_outputs(items, videos, tmp_path)                                      # its own are
+    for path in tmp_path.glob("a.[jt]*"):
+        path.unlink()
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match=name):
+        check_outputs(items, videos, tmp_path)
 
 
 def test_drawing_text_json_and_sheet_are_written(tmp_path, capsys, caplog, monkeypatch):
@@ -95,20 +136,46 @@ def test_drawing_text_json_and_sheet_are_written(tmp_path, capsys, caplog, monke
 
 def test_faces_are_written_cropped_and_upright_in_place_of_former_ones(tmp_path):
     image = write(tmp_path / "in" / "sub" / "a.png", 90, (112, 112))
-    for name in ("a_001.png", "a_002.png", "a_003.png", "a_b_002.png"):
+    for name in ("a_001.png", "a_002.png", "a_004.png", "a_1000.png", "a_b_002.png", "a_100_002.png"):
         write(tmp_path / "out" / "crops" / "sub" / name)
     items = list_items([tmp_path / "in"], True)
     assert predict_photos(Finder(), items, tmp_path / "out", crop=0.0, align=56) == 0
-    assert names(tmp_path / "out" / "crops" / "sub") == ["a_001.png", "a_b_002.png"]
+    assert names(tmp_path / "out" / "crops" / "sub") == ["a_001.png", "a_100_002.png", "a_b_002.png"]
     crop = cv2.imread(str(tmp_path / "out" / "crops" / "sub" / "a_001.png"))
     np.testing.assert_array_equal(crop, cv2.imread(str(image)))
     aligned = cv2.imread(str(tmp_path / "out" / "aligned" / "sub" / "a_001.png"))
     assert aligned.shape == (56, 56, 3) and (aligned[2:-2, 2:-2] == 90).all()
 
 
-@pytest.mark.parametrize("name, size", [("wide.png", (1, 65501)), ("x" * 251 + ".png", (8, 8))],
-                         ids=["too wide for a JPEG", "no room for .json"])
-def test_what_cannot_be_written_does_not_stop_the_others(tmp_path, name, size):
-    images = [write(tmp_path / "in" / name, size=size), write(tmp_path / "in" / ("照" * 80 + ".png"))]
+def test_what_cannot_be_written_does_not_stop_the_others(tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr(LOGGER, "propagate", True)
+    images = [write(tmp_path / "in" / "wide.png", size=(1, 65501)), write(tmp_path / "in" / "b.png"),
+              write(tmp_path / "in" / "c.png")]
+    (tmp_path / "out" / "b.txt").mkdir(parents=True)
     assert predict_photos(Finder(), list_items(images), tmp_path / "out") == 1
-    assert {"照" * 80 + suffix for suffix in (".jpg", ".json", ".txt")} <= set(names(tmp_path / "out"))
+    assert {"c.jpg", "c.json", "c.txt"} <= set(names(tmp_path / "out")) and "2 of 3 images" in caplog.text
+
+
+def test_names_as_long_as_names_may_be(tmp_path):
+    long = ["x" * 251, "x" * 250 + "y", "照" * 83]
+    images = [write(tmp_path / "in" / f"{name}.png") for name in long]
+    assert predict_photos(Finder(), list_items(images), tmp_path / "out", crop=0.0, align=56) == 0
+    results = [json.loads(path.read_text())["image"] for path in (tmp_path / "out").glob("*.json")]
+    assert sorted(results) == sorted(map(str, images)) and len(names(tmp_path / "out" / "crops")) == 3
+
+
+def test_a_full_disk_ends_the_run(tmp_path, monkeypatch):
+    def fill(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(prediction, "write_image", fill)
+    finder, images = Finder(), [write(tmp_path / f"{name}.png") for name in "abcdef"]
+    with pytest.raises(OSError):
+        predict_photos(finder, list_items(images), tmp_path / "out")
+    assert finder.looked_at == 2
+
+
+def test_a_name_that_is_no_text_for_the_sheet(tmp_path):
+    sheet = os.fsdecode(b"\xff.\xfe")
+    with pytest.raises(InputError, match="--sheet"):        # OpenCV itself crashes
+        check_outputs([], [], tmp_path, sheet)

@@ -12,7 +12,7 @@ searched: read a file by `read_photo`, which turns it as the detector does.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, overload
@@ -78,9 +78,10 @@ class Faces:
         rows = rows[np.argsort(-rows[:, 4], kind="stable")]
         return cls(rows[:, :4], rows[:, 4], rows[:, 5:].reshape(-1, 5, 2))
 
-    def scaled(self, factor: float) -> Faces:
-        """Return the same faces as they lie in an image `factor` times as large."""
-        return Faces(self.boxes * np.float32(factor), self.scores, self.landmarks * np.float32(factor))
+    def scaled(self, factor: float | Sequence[float] | np.ndarray) -> Faces:
+        """Return the same faces as they lie in an image `factor` times as large; two factors are those of x and y."""
+        factors = np.broadcast_to(np.asarray(factor, np.float32), 2)
+        return Faces(self.boxes * np.tile(factors, 2), self.scores, self.landmarks * factors)
 
     def filter(self, score: float = 0.0, size: float = 0.0) -> Faces:
         """Select those with at least this score whose box is at least `size` pixels wide and high."""

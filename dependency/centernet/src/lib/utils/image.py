@@ -113,13 +113,17 @@ def resize(image: np.ndarray, scale: float) -> np.ndarray:
     return cv2.resize(image, None, fx=scale, fy=scale, interpolation=interpolation)
 
 
-def shrink(image: np.ndarray, longest: int | None) -> tuple[np.ndarray, float]:
-    """Shrink an image to `longest` on its longer side (None: never); returns it with its scale."""
+def shrink(image: np.ndarray, longest: int | None) -> tuple[np.ndarray, tuple[float, float]]:
+    """Shrink an image to `longest` on its longer side (None: never); returns it with its scales along x and y.
+
+    The sides are whole pixels, so that the two scales differ, by much where the image is thin.
+    """
     scale = min(1.0, (longest or np.inf) / max(image.shape[:2]))
     if scale == 1.0:
-        return image, 1.0
-    size = tuple(max(1, round(side * scale)) for side in image.shape[1::-1])
-    return cv2.resize(image, size, interpolation=cv2.INTER_AREA), scale
+        return image, (1.0, 1.0)
+    width, height = (max(1, round(side * scale)) for side in image.shape[1::-1])
+    scales = width / image.shape[1], height / image.shape[0]
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), scales
 
 
 def _extend(image: np.ndarray, height: int, width: int, fill: Sequence[float]) -> np.ndarray:

@@ -44,7 +44,10 @@ _START = 64
 _ARRAYS = "expected a uint8 or uint16 array [H, W], [H, W, 1], [H, W, 3] or [H, W, 4], blue first"
 _LOCK = threading.Lock()
 
-Source = Union[str, Path, bytes, bytearray, memoryview]
+# How images begin that were encoded as text: data URIs, JPEG, PNG, GIF, WebP.
+_BASE64 = ("data:", "/9j/", "iVBOR", "R0lGOD", "UklGR")
+
+Source = Union[str, "os.PathLike[str]", bytes, bytearray, memoryview]
 
 
 class Header(NamedTuple):
@@ -74,24 +77,26 @@ def read_image(path: str | Path) -> np.ndarray:
         return _decode(image)
 
 
-def read_photo(source: Source, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+def read_photo(source: Source | Image.Image, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """Decode a photograph to BGR uint8 [H, W, 3], turned as its EXIF tag says; the first picture of an animation.
 
     The format is detected from the content, not from the name. 16 bits a channel become 8, grey and CMYK become colour,
     an alpha channel is left out.
 
     Args:
-        source: a path, or the content of a file.
+        source: a path, the content of a file, or an image of Pillow, which stays as it is.
         max_pixels: an image that declares more is refused before it is decoded.
 
     Raises:
         InputError: the file is missing, empty, cut off or not an image, or too large.
     """
+    if isinstance(source, Image.Image):
+        try:
+            return _decode_upright(source)
+        except Exception as error:          # Pillow decodes only now
+            raise InputError(f"an image of Pillow, {source.mode}: cut off or damaged ({error})") from error
     with _opened(source, max_pixels) as image:
-        image.load()
-        if _orientation(image) != UPRIGHT:
-            ImageOps.exif_transpose(image, in_place=True)
-        return _decode(image)
+        return _decode_upright(image)
 
 
 def find_images(folder: str | Path, recursive: bool = False) -> list[Path]:
@@ -107,18 +112,23 @@ def find_images(folder: str | Path, recursive: bool = False) -> list[Path]:
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"{plain_text(folder)}: no such folder")
-    files = [path for each in (_folders(folder) if recursive else [folder]) for path in sorted(each.iterdir())
-             if path.is_file()]
-    images = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
+    images: list[Path] = []
+    others: Counter[str] = Counter()
+    for path in (path for each in (_folders(folder) if recursive else [folder]) for path in sorted(each.iterdir())):
+        if path.is_dir():
+            others["folders (--recursive)"] += not recursive
+        elif not path.is_file():
+            others["links to nothing, or devices"] += 1
+        elif path.suffix.lower() in IMAGE_SUFFIXES:
+            images.append(path)
+        else:
+            others[plain_text(path.suffix.lower()) or "without suffix"] += 1
+    counts = ", ".join(f"{count} {kind}" for kind, count in sorted(others.items()) if count)
     if not images:
-        hint = "" if recursive or not any(map(Path.is_dir, folder.iterdir())) else \
-            "; with --recursive those below are searched as well"
-        raise InputError(f"{plain_text(folder)}: no image in this folder; expected .jpg, .png or the like{hint}")
-    others = Counter(plain_text(path.suffix) or "without suffix" for path in files
-                     if path.suffix.lower() not in IMAGE_SUFFIXES)
-    if others:
-        LOGGER.info("%s: %d files without an image suffix are skipped: %s", plain_text(folder), sum(others.values()),
-                    ", ".join(f"{count} {suffix}" for suffix, count in sorted(others.items())))
+        raise InputError(f"{plain_text(folder)}: no image in this folder; expected .jpg, .png or the like, found "
+                         f"{counts or 'nothing'}")
+    if counts:
+        LOGGER.info("%s: not looked at: %s; name a file itself to have it looked at", plain_text(folder), counts)
     return images
 
 
@@ -176,7 +186,8 @@ def as_bgr(array: np.ndarray) -> np.ndarray:
     if array.ndim == 2:
         array = array[..., None]
     if array.ndim != 3 or array.shape[2] not in (1, 3, 4) or not array.size:
-        raise InputError(f"an image of shape {list(array.shape)}: {_ARRAYS}")
+        hints = {1: "; of the content of a file: array.tobytes()", 4: "; of several images: list(array)"}
+        raise InputError(f"an image of shape {list(array.shape)}: {_ARRAYS}{hints.get(array.ndim, '')}")
     if array.shape[2] == 1:
         return np.repeat(array, 3, axis=2)
     return array if array.shape[2] == 3 else np.ascontiguousarray(array[..., :3])
@@ -185,7 +196,8 @@ def as_bgr(array: np.ndarray) -> np.ndarray:
 @contextmanager
 def _opened(source: Source, max_pixels: int) -> Iterator[Image.Image]:
     """Open an image file and let Pillow read its header; an error inside the block becomes an InputError."""
-    name = f"image of {len(source)} bytes" if isinstance(source, (bytes, bytearray, memoryview)) else plain_text(source)
+    name = f"image of {len(source)} bytes" if isinstance(source, (bytes, bytearray, memoryview)) else \
+        plain_text(os.fspath(source))
     with _file(source, name) as file:
         start = file.read(_START)
         if not start:
@@ -210,7 +222,7 @@ def _opened(source: Source, max_pixels: int) -> Iterator[Image.Image]:
 def _file(source: Source, name: str) -> IO[bytes]:
     if isinstance(source, (bytes, bytearray, memoryview)):
         return io.BytesIO(source)
-    path = existing_file(source, "an image file")
+    path = existing_file(source, "an image file", _text_hint(os.fspath(source)))
     if path.stat().st_size > _LARGEST_FILE:
         raise InputError(f"{name}: larger than {_LARGEST_FILE >> 20} MiB; not a photograph")
     return path.open("rb")
@@ -243,7 +255,7 @@ def _kinds(start: bytes) -> tuple[str, ...]:
 def _folders(top: Path) -> Iterator[Path]:
     """Yield a folder and all folders below it, each once, even if links lead back to a folder above."""
     entered = set()
-    for folder, below, _ in os.walk(top, followlinks=True):
+    for folder, below, _ in os.walk(top, followlinks=True, onerror=_tell):
         real = os.path.realpath(folder)
         if real in entered:
             below.clear()
@@ -251,6 +263,10 @@ def _folders(top: Path) -> Iterator[Path]:
         entered.add(real)
         below.sort()
         yield Path(folder)
+
+
+def _tell(error: OSError) -> None:
+    LOGGER.error("%s: this folder is not searched (%s)", plain_text(error.filename), error.strerror)
 
 
 def _orientation(image: Image.Image) -> int:
@@ -261,8 +277,15 @@ def _orientation(image: Image.Image) -> int:
         return UPRIGHT
 
 
+def _decode_upright(image: Image.Image) -> np.ndarray:
+    image.load()
+    return _decode(image if _orientation(image) == UPRIGHT else ImageOps.exif_transpose(image))
+
+
 def _decode(image: Image.Image) -> np.ndarray:
     image.load()
+    if image.mode in ("La", "RGBa"):        # colours that were multiplied by alpha
+        image = image.convert(image.mode.upper())
     if image.mode == "F":
         raise ValueError("floating point pixels; save it with 8 or 16 bits a channel")
     if image.mode.startswith("I"):          # 16 bits of grey
@@ -284,4 +307,12 @@ def _hint(start: bytes) -> str:
         return " (a web page, SVG or XML)"
     if start.startswith(b"version https://git-lfs"):
         return " (a git-lfs pointer: git lfs pull fetches the image)"
-    return ""
+    hint = _text_hint(start.decode("ascii", "replace"))
+    return hint and f"; {hint}"
+
+
+def _text_hint(text: str) -> str:
+    """Say what to do with text that is not the name of a file; return "" if it is not known."""
+    if text.startswith(_BASE64):
+        return "of base64 text, or of a data URI after its comma: give base64.b64decode(text)"
+    return "a URL: download it, and give the file or its bytes" if "://" in text else ""
