@@ -222,7 +222,7 @@ def _opened(source: Source, max_pixels: int) -> Iterator[Image.Image]:
 def _file(source: Source, name: str) -> IO[bytes]:
     if isinstance(source, (bytes, bytearray, memoryview)):
         return io.BytesIO(source)
-    path = existing_file(source, "an image file", _text_hint(os.fspath(source)))
+    path = existing_file(os.fspath(source), "an image file", _text_hint(os.fspath(source)))
     if path.stat().st_size > _LARGEST_FILE:
         raise InputError(f"{name}: larger than {_LARGEST_FILE >> 20} MiB; not a photograph")
     return path.open("rb")
