@@ -121,7 +121,7 @@ def test_predictions_of_other_images_in_the_folder_are_an_error(tmp_path):
         check_folder(tmp_path / "out", IMAGES[:1])
 
 
-@pytest.mark.parametrize("name", ["../label/12.jpg", "e/../../label/12.jpg", "/label/12.jpg", "link/12.jpg", ".."])
+@pytest.mark.parametrize("name", ["../label/12.jpg", "e/../../label/12.jpg", "/label/12.jpg", "link/12.jpg"])
 def test_predictions_outside_the_folder_are_refused(tmp_path, name):
     (tmp_path / "label").mkdir()
     (tmp_path / "out").mkdir()

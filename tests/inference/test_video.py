@@ -95,7 +95,8 @@ def test_a_whole_video_is_never_called_damaged(tmp_path, name, codec, sound, tim
     path = make(tmp_path / name, codec, sound, times=times, clock=Fraction(1, 1000), seconds=5)
     content = bytearray(path.read_bytes())
     at = content.find(b"\x44\x89\x88")                    # Matroska's Duration, in milliseconds: the recording's time
-    if declared and at > 0:
+    if declared and name != "a.mp4":
+        assert at > 0
         content[at + 3:at + 11] = struct.pack(">d", 1000 * declared)
         path.write_bytes(content.replace(b"DURATION", b"xURATION"))
     assert predict_video(Finder(), path, tmp_path / "film") == 0
@@ -184,17 +185,18 @@ def test_a_disk_that_fills_at_any_byte_leaves_the_former_files(tmp_path):
     resource = pytest.importorskip("resource")
     path = make(tmp_path / "in" / "a.mp4", size=(320, 240), sound="aac")
     predict_video(Finder(), path, tmp_path / "film")
-    former = {name: (tmp_path / name).read_bytes() for name in ("film.mp4", "film.jsonl")}
-    size, limits = len(former["film.mp4"]), resource.getrlimit(resource.RLIMIT_FSIZE)
+    size, limits = (tmp_path / "film.mp4").stat().st_size, resource.getrlimit(resource.RLIMIT_FSIZE)
+    for name in ("film.mp4", "film.jsonl"):
+        (tmp_path / name).write_text("former")
     for most in [*range(0, size, size // 40), size - 1]:
         try:
             resource.setrlimit(resource.RLIMIT_FSIZE, (most, limits[1]))
             with pytest.raises(OSError):
-                predict_video(Finder(), path, tmp_path / "film", every=2)
+                predict_video(Finder(), path, tmp_path / "film")
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         assert sorted(os.listdir(tmp_path)) == ["film.jsonl", "film.mp4", "in"]
-        assert former == {name: (tmp_path / name).read_bytes() for name in former}
+        assert {(tmp_path / f"film.{suffix}").read_text() for suffix in ("mp4", "jsonl")} == {"former"}
 
 
 @pytest.mark.soak

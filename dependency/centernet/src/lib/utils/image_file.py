@@ -110,7 +110,7 @@ def find_images(folder: str | Path, recursive: bool = False) -> list[Path]:
         InputError: no such folder, or no image in it.
     """
     folder = Path(folder)
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise InputError(f"{plain_text(folder)}: no such folder")
     images: list[Path] = []
     others: Counter[str] = Counter()
