@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 from typing import Any, Callable
 
@@ -92,7 +92,7 @@ def predict_checkpoint(candidate: Candidate, images: Sequence[str], load: Loader
 
     Raises:
         UnusableCheckpoint: it cannot be loaded, or gives NaN.
-        InputError: an image cannot be read.
+        InputError: images cannot be read; the others are predicted first.
     """
     try:
         detector = load(candidate.path)
@@ -121,7 +121,7 @@ def predict_images(detector: Any, images: Sequence[str], data_dir: Path, folder:
         on_written: called with the name of every image whose file is complete.
 
     Raises:
-        InputError: an image cannot be read.
+        InputError: images cannot be read; the others are predicted first.
         NonFiniteMaps: the network gives NaN.
     """
     LOGGER.debug(START_TEST)
@@ -154,34 +154,41 @@ def detect_images(detector: Any, images: Sequence[str], data_dir: Path,
         batch_size: most images of one input size that go through the network together.
 
     Raises:
-        InputError: an image cannot be read.
+        InputError: images cannot be read; each is logged, and this is raised after all others.
         NonFiniteMaps: the network gives NaN; names the images that were looked at together.
     """
     chunk: list[np.ndarray] = []
+    names: list[str] = []
+    bad: list[str] = []
     limit = 1 if batch_size == 1 else batch_size * READ_PER_PLACE
-    for count, image in enumerate(decode_ahead([data_dir / name for name in images]), start=1):
-        chunk.append(image)
-        if len(chunk) < limit and count < len(images):
+    for count, (name, decoded) in enumerate(zip(images, decode_ahead([data_dir / name for name in images])), start=1):
+        try:
+            chunk.append(decoded.result())
+            names.append(name)
+        except (InputError, OSError) as error:
+            LOGGER.error("%s", error)
+            bad.append(name)
+        if not chunk or len(chunk) < limit and count < len(images):
             continue
-        names = images[count - len(chunk):count]
         start = time.perf_counter()
         try:
-            results = [detector.run(image)] if limit == 1 else detector.run_batch(chunk, batch_size)
+            results = [detector.run(chunk[0])] if limit == 1 else detector.run_batch(chunk, batch_size)
         except NonFiniteMaps as error:
             raise NonFiniteMaps(f"{', '.join(names)}: {error}") from error
         seconds = (time.perf_counter() - start) / len(chunk)
-        chunk = []
-        for name, faces in zip(names, results):
-            yield name, faces, seconds
+        yield from ((name, faces, seconds) for name, faces in zip(names, results))
+        chunk, names = [], []
+    if bad:
+        raise InputError(f"{len(bad)} of {len(images)} images in {data_dir} cannot be read, first {bad[0]}; the others are "
+                         "done; copy these again, or remove them and give --only_existing")
 
 
-def decode_ahead(paths: Sequence[Path], ahead: int = DECODED_AHEAD) -> Iterator[np.ndarray]:
-    """Yield the image of each file in order, read by a thread while the caller works on the one before."""
+def decode_ahead(paths: Sequence[Path], ahead: int = DECODED_AHEAD) -> Iterator[Future[np.ndarray]]:
+    """Yield the result of `read_image` of each file in order; a thread reads while the caller works on the one before."""
     with ThreadPoolExecutor(max_workers=1) as pool:
         waiting: deque = deque()
         for path in paths:
             waiting.append(pool.submit(read_image, path))
             if len(waiting) > ahead:
-                yield waiting.popleft().result()
-        for image in waiting:
-            yield image.result()
+                yield waiting.popleft()
+        yield from waiting

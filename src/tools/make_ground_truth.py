@@ -8,7 +8,6 @@ below or marked as ignored do not count.
 """
 from __future__ import annotations
 
-import shutil
 import sys
 from collections import defaultdict
 from collections.abc import Sequence
@@ -18,6 +17,7 @@ import numpy as np
 
 from dependency.centernet.src.lib.datasets.dataset.coco_hp import Record
 from dependency.errors import InputError
+from dependency.files import atomic_write
 from src.cli.arguments import Parser
 from src.cli.program import run
 
@@ -71,7 +71,8 @@ def make(records: Sequence[Record], folder: Path) -> dict[str, int]:
             counts[name] += len(index)
     write_ground_truth(folder, list(events.items()))
     # The manual's name for the same file.
-    shutil.copyfile(folder / "wider_face_val.mat", folder / "val.mat")
+    with atomic_write(folder / "val.mat", "wb") as file:
+        file.write((folder / "wider_face_val.mat").read_bytes())
     return counts
 
 

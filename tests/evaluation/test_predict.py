@@ -112,6 +112,15 @@ def test_batches_write_the_same_tree_and_few_images_wait(tmp_path, batch_size, c
         np.testing.assert_allclose(written, [[*BOX, 0.9]], atol=1.0)
 
 
+@pytest.mark.parametrize("batch_size", [1, 2])
+def test_images_that_cannot_be_read_are_counted_after_all_others(tmp_path, batch_size):
+    split = make_split(tmp_path)
+    (split.images / IMAGES[0]).write_bytes(b"junk")
+    with pytest.raises(InputError, match=f"1 of 3 .*{IMAGES[0]}"):
+        predict_images(BatchDetector(), IMAGES, split.images, tmp_path / "out", batch_size=batch_size)
+    assert [prediction_path(tmp_path / "out", name).is_file() for name in IMAGES] == [False, True, True]
+
+
 def test_predictions_of_other_images_in_the_folder_are_an_error(tmp_path):
     split = make_split(tmp_path)
     predict_images(SquareDetector(), IMAGES, split.images, tmp_path / "out")

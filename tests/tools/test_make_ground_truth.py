@@ -101,3 +101,12 @@ def test_there_must_be_an_image_and_a_file(tmp_path):
         make([], tmp_path)
     with pytest.raises((InputError, OSError), match="absent.json"):
         main([str(tmp_path / "absent.json"), str(tmp_path)])
+
+
+def test_a_link_in_the_folder_is_replaced_and_not_followed(tmp_path):
+    (tmp_path / "official.mat").write_text("official")
+    (tmp_path / "gt").mkdir()
+    (tmp_path / "gt" / "val.mat").symlink_to(tmp_path / "official.mat")
+    make([record("a/1.jpg", 50)], tmp_path / "gt")
+    assert (tmp_path / "official.mat").read_text() == "official"
+    assert (tmp_path / "gt" / "val.mat").read_bytes() == (tmp_path / "gt" / "wider_face_val.mat").read_bytes()
