@@ -117,7 +117,7 @@ class FaceDetector:
             InputError: an image that cannot be read, or an array that is none.
         """
         if isinstance(source, (str, os.PathLike)) and os.path.isdir(source):
-            source = find_images(source)
+            source = find_images(os.fspath(source))
         is_one = isinstance(source, (np.ndarray, Mapping, *_FILE)) or hasattr(source, "read")
         if is_one or not isinstance(source, Iterable):
             return self._find([self.read(source)])[0]
@@ -192,7 +192,7 @@ def _read_all(file: Any) -> bytes:
     if not isinstance(content, (bytes, bytearray, memoryview)):
         raise InputError(f"an open file whose read() gives {type(content).__name__}, not bytes: open it with "
                          "open(path, 'rb'); of an asynchronous one give await file.read()")
-    return content
+    return bytes(content)
 
 
 def _open_released(backend: str, device_target: str, threads: int | None) -> BackendBase:

@@ -82,7 +82,7 @@ def prediction_path(folder: Path, image: str) -> Path:
     Raises:
         InputError: it lies outside the folder, see `inside`.
     """
-    return inside(folder, PurePosixPath(image).with_suffix(".txt"))
+    return inside(folder, str(PurePosixPath(image).with_suffix(".txt")))
 
 
 def check_folder(folder: Path, images: Sequence[str]) -> None:
