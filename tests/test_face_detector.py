@@ -113,7 +113,8 @@ def test_what_is_no_image_is_told_with_its_remedy(detector, tmp_path):
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
-        for wrong, remedy in ((text, "b64decode"), (text.encode(), "b64decode"), (f"data:image/jpeg;base64,{text}", "b64decode"),
+        for wrong, remedy in ((text, "b64decode"), (text.encode(), "b64decode"),
+                              (f"data:image/jpeg;base64,{text}", "b64decode"),
                               ("https://host/a.jpg", "download"), (path.open(), "'rb'"), (path.open("a"), "'rb'"),
                               (closed, "'rb'"), (read, "seek"), (io.StringIO("a.jpg"), "'rb'"), (Upload(), "await"),
                               (np.zeros(9, np.uint8), "tobytes"), (np.zeros((2, 9, 9, 3), np.uint8), "list")):

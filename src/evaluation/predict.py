@@ -179,12 +179,12 @@ def detect_images(detector: Any, images: Sequence[str], data_dir: Path,
         yield from ((name, faces, seconds) for name, faces in zip(names, results))
         chunk, names = [], []
     if bad:
-        raise InputError(f"{len(bad)} of {len(images)} images in {data_dir} cannot be read, first {bad[0]}; the others are "
-                         "done; copy these again, or remove them and give --only_existing")
+        raise InputError(f"{len(bad)} image{'s' * (len(bad) > 1)} in {data_dir} cannot be read, first {bad[0]}; the "
+                         "others are done; copy it again, or remove it and give --only_existing")
 
 
 def decode_ahead(paths: Sequence[Path], ahead: int = DECODED_AHEAD) -> Iterator[Future[np.ndarray]]:
-    """Yield the result of `read_image` of each file in order; a thread reads while the caller works on the one before."""
+    """Yield the result of `read_image` for each file; a thread reads while the caller works on the one before."""
     with ThreadPoolExecutor(max_workers=1) as pool:
         waiting: deque = deque()
         for path in paths:

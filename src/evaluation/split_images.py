@@ -86,7 +86,7 @@ def prediction_path(folder: Path, image: str) -> Path:
 
 
 def check_folder(folder: Path, images: Sequence[str]) -> None:
-    """Refuse a folder with predictions that this run does not replace (AP would mix both), or with the user's own files.
+    """Refuse a folder with predictions that this run does not replace (AP would mix both), or with files of the user.
 
     Raises:
         InputError: there are such files; a prediction would lie outside the folder.
@@ -94,8 +94,8 @@ def check_folder(folder: Path, images: Sequence[str]) -> None:
     paths = [prediction_path(folder, image) for image in images]
     for path in paths:
         if path.exists() and not is_prediction(path):
-            raise InputError(f"--save_dir {folder}: {path} is there already, is no prediction and would be overwritten; "
-                             "choose another folder")
+            raise InputError(f"--save_dir {folder}: {path} is there already, is no prediction and would be "
+                             "overwritten; choose another folder")
     names = {path.relative_to(folder).as_posix() for path in paths}
     # Only as deep as these names: the folder may hold the trees of other epochs below.
     depths = {name.count("/") for name in names}

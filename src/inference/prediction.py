@@ -187,7 +187,7 @@ def _detect(detector: Any, items: Sequence[Item]) -> Iterator[tuple[Item, np.nda
 def _write(out: Path, item: Item, image: np.ndarray, faces: Faces, picture: np.ndarray,
            crop: float | None, align: int | None) -> None:
     stem = out / item.stem
-    faces.save(f"{stem}.json", item.path, image.shape[:2])          # the first, by which `check_outputs` knows the others
+    faces.save(f"{stem}.json", item.path, image.shape[:2])      # first: by it `check_outputs` knows the others
     faces.save(f"{stem}.txt", item.path.name)
     write_image(Path(f"{stem}.jpg"), picture)
     if crop is not None:

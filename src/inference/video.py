@@ -133,6 +133,7 @@ class _Source:
         if len(self.sound) < len(self._container.streams.audio):
             LOGGER.warning("%s: sound that FFmpeg does not know is left out", name)
         self.clock, self.rate = stream.time_base, stream.average_rate or DEFAULT_RATE
+        self._is_matroska = "matroska" in self._container.format.name
         self.declared_end = self._declared_end()
         self.frame_count = stream.frames or round(self.declared_end * self.rate)
         self.end, self.is_damaged = 0.0, False
@@ -174,6 +175,8 @@ class _Source:
         time = self._ticks + step if frame.pts is None else frame.pts - (self._origin or 0)
         if self._origin is None:
             self._origin, time = frame.pts or 0, 0
+            if self._is_matroska:
+                self.declared_end -= float(self._origin * self.clock)
         self._number, self._ticks = self._number + 1, max(time, self._ticks + 1)
         self.end = float((self._ticks + (frame.duration or step)) * self.clock)
         pixels = np.rot90(frame.to_ndarray(format="bgr24"), frame.rotation // 90)
@@ -188,16 +191,18 @@ class _Source:
         return packet
 
     def _declared_end(self) -> float:
-        """Return the seconds from the first frame to the end of the pictures; 0 where the file does not say."""
+        """Return the time in seconds at which the pictures end; 0 where the file does not say.
+
+        It counts from the first frame, in Matroska from the start of the file.
+        """
         stream = self._stream
-        if "matroska" in self._container.format.name:
+        if self._is_matroska:
             # The end of this track stands in a tag, as hours:minutes:seconds. That of the file is the longest track's,
             # or the time of the recording, though the screen stood still.
             text = stream.metadata.get("DURATION", "")
-            start = float((stream.start_time or 0) * self.clock)
-            times = [float(each) for each in text.split(":")] if re.fullmatch(r"\d+:\d+:\d+(\.\d+)?", text) else [start]
-            return sum(time * 60 ** power for power, time in enumerate(reversed(times))) - start
-        if stream.duration and "mov" in self._container.format.name:        # it may count frames that are not to be shown
+            times = text.split(":") if re.fullmatch(r"\d+:\d+:\d+(\.\d+)?", text) else []
+            return sum(float(time) * 60 ** power for power, time in enumerate(reversed(times)))
+        if stream.duration and "mov" in self._container.format.name:    # it counts frames, too, that are not shown
             return float(stream.duration * self.clock)
         if stream.duration or stream.frames:
             return float(max((stream.duration or 0) * self.clock, stream.frames / self.rate))

@@ -116,7 +116,7 @@ def test_batches_write_the_same_tree_and_few_images_wait(tmp_path, batch_size, c
 def test_images_that_cannot_be_read_are_counted_after_all_others(tmp_path, batch_size):
     split = make_split(tmp_path)
     (split.images / IMAGES[0]).write_bytes(b"junk")
-    with pytest.raises(InputError, match=f"1 of 3 .*{IMAGES[0]}"):
+    with pytest.raises(InputError, match=f"1 image .*{IMAGES[0]}"):
         predict_images(BatchDetector(), IMAGES, split.images, tmp_path / "out", batch_size=batch_size)
     assert [prediction_path(tmp_path / "out", name).is_file() for name in IMAGES] == [False, True, True]
 
@@ -142,7 +142,8 @@ def test_predictions_outside_the_folder_are_refused(tmp_path, name):
         prediction_path(tmp_path / "out", name)
 
 
-@pytest.mark.parametrize("content", ["0 0.5 0.5 0.1 0.2\n", "", "a.jpg\n1\n1 2 3 4\n", "a.jpg\n1\n1 2 3 4 0 0 0 0 0 0\n"])
+@pytest.mark.parametrize("content", ["0 0.5 0.5 0.1 0.2\n", "", "a.jpg\n1\n1 2 3 4\n",
+                                     "a.jpg\n1\n1 2 3 4 0 0 0 0 0 0\n"])
 def test_label_files_of_the_user_are_not_overwritten(tmp_path, content):
     (tmp_path / "e").mkdir()
     (tmp_path / "e" / "a.txt").write_text(content)

@@ -76,7 +76,7 @@ def test_names_never_collide_and_no_image_is_overwritten(tmp_path):
 def test_results_of_an_earlier_run_are_not_looked_at(tmp_path, monkeypatch):
     write(tmp_path / "sub" / "a.jpg")
     monkeypatch.chdir(tmp_path)
-    for out, sheet in (("found", "sheet.jpg"), ("found", "sheet.jpg"), ("other", "sheet.webp"), ("third", "sheet.webp")):
+    for out, sheet in (("found", "sheet.jpg"), ("found", "sheet.jpg"), ("other", "s.webp"), ("third", "s.webp")):
         items = list_items(["."], True, sheet)
         assert stems(items) == ["sub/a"]
         check_outputs(items, [], Path(out), sheet)
