@@ -65,8 +65,8 @@ def inside(folder: str | Path, name: str | Path) -> Path:
     """
     folder, path = Path(folder), Path(folder) / name
     if path.name == ".." or not path.parent.resolve().is_relative_to(folder.resolve()):
-        raise InputError(f"{str(name)!r}: this name leads outside {folder}, where nothing is written; rename the image, "
-                         "or remove the link")
+        raise InputError(f"{str(name)!r}: this name leads outside {folder}, where nothing is written; rename the "
+                         "image, or remove the link")
     return path
 
 

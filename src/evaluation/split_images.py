@@ -76,13 +76,18 @@ def split_files(split: Path, option: str = SPLIT_OPTIONS[0]) -> list[Path]:
     return [split]
 
 
+def prediction_name(image: str) -> str:
+    """Give "<event>/<name>.txt" for "<event>/<name>.jpg"."""
+    return str(PurePosixPath(image).with_suffix(".txt"))
+
+
 def prediction_path(folder: Path, image: str) -> Path:
-    """Give "<folder>/<event>/<name>.txt" for "<event>/<name>.jpg".
+    """Give the place of an image's prediction in a folder.
 
     Raises:
         InputError: it lies outside the folder, see `inside`.
     """
-    return inside(folder, str(PurePosixPath(image).with_suffix(".txt")))
+    return inside(folder, prediction_name(image))
 
 
 def check_folder(folder: Path, images: Sequence[str]) -> None:
