@@ -22,7 +22,8 @@ from typing import Any
 from dependency.errors import InputError
 from dependency.files import atomic_write, remove_partial
 from src import models
-from src.cli.arguments import parse
+from src.cli.arguments import idle_options, parse
+from src.cli.options import flat
 from src.cli.program import run
 from src.common import device, log
 from src.common.log import LOGGER
@@ -62,6 +63,8 @@ def train(name: str, cfg: Any, ranks: Any) -> None:
     # Under a launcher every process has its own console file, and the end of a failed one's is shown.
     log.setup(0 if restart_file.is_launched() else rank, keep=True)
     LOGGER.info("training %s on %s", name, device.describe(world_size))
+    for problem in idle_options(flat(models.options(name)), cfg, models.effects(name, cfg, world_size)):
+        LOGGER.warning("%s; it has no effect here", problem)
     restarted = ranks.share(restart_file.newest_checkpoint())
     if restarted:
         LOGGER.info("started again: goes on from %s", restarted)

@@ -127,6 +127,11 @@ def presets(name: str) -> Presets:
     return import_module(f"src.{_known(name)}.config").PRESETS
 
 
+def effects(name: str, cfg: Any, world_size: int) -> list[tuple[str, bool, str]]:
+    """Return the rules for `idle_options`: which training options have an effect beside the others."""
+    return import_module(f"src.{_known(name)}.config").effects(cfg, world_size)
+
+
 def training(name: str) -> TrainingSpec:
     """Return the `TrainingSpec` of a model: what training needs of it; this imports MindSpore."""
     return import_module(f"src.{_known(name)}.training").TRAINING

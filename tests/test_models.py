@@ -4,6 +4,8 @@ import pytest
 
 from dependency.errors import InputError
 from src import models
+from src.cli.arguments import idle_options, parse
+from src.cli.options import flat
 
 
 @pytest.mark.parametrize("argv, name", [
@@ -34,11 +36,27 @@ def test_what_cannot_be_meant(argv, message):
         models.select(argv, "retinaface")
 
 
+@pytest.mark.parametrize("name, words, idle", [
+    ("centerface", "--data_anchor off --crop_scales 0.5,1", ["crop_scales"]),
+    ("centerface", "--lr_scheduler cosine --lr_epochs 3 --lr_gamma 0.5 --t_max 7 --eta_min 1e-5",
+     ["lr_epochs", "lr_gamma", "t_max"]),
+    ("centerface", "--lr_epochs 3 --eta_min 1e-5 --momentum 0.5", ["eta_min", "momentum"]),
+    ("centerface", "--lr_scheduler cosine_annealing --t_max 200 --optimizer sgd --momentum 0.5 --sync_bn", ["sync_bn"]),
+    ("retinaface", "--decay1 3 --decay2 5 --gamma 0.5 --momentum 0.5", ["decay1", "decay2", "gamma"]),
+    ("retinaface", "--lr_type multistep --decay1 3 --optim adam --momentum 0.5", ["momentum"]),
+    ("retinaface", "--matching reference --ignore_tiny 0 --pretrain 0 --pretrain_path a.ckpt",
+     ["ignore_tiny", "pretrain_path"]),
+    ("retinaface", "--backbone mobilenet025 --pretrain 0", [])])
+def test_options_that_work_only_with_others_are_named(name, words, idle):
+    cfg, _ = parse(models.options(name), words.split(), "", presets=models.presets(name))
+    problems = idle_options(flat(models.options(name)), cfg, models.effects(name, cfg, 1))
+    assert [problem.split()[0] for problem in problems] == [f"--{each}" for each in idle]
+
+
 @pytest.mark.parametrize("name", models.MODELS)
 def test_a_configuration_written_beside_checkpoints_is_read_back(tmp_path, name):
     import yaml
 
-    from src.cli.arguments import parse
     path = tmp_path / "config.yaml"
     cfg, _ = parse(models.options(name), ["--seed=7"], "")
     path.write_text(yaml.safe_dump({"model": name, **cfg}))

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The training options of CenterFace: names and defaults of the manual's train.py and config.py, and a few more."""
+from typing import Any
+
 from dependency.centernet.src.lib.detectors.option_rules import numbers, whole, wholes
 from src.cli.options import Option, Presets, Table
 from src.common.device import TARGETS
@@ -109,3 +111,14 @@ OPTIONS: Table = {
 
 # No option's default depends on another's value here.
 PRESETS: Presets = {}
+
+
+def effects(cfg: Any, world_size: int) -> list[tuple[str, bool, str]]:
+    """List the options that work only with others: names, whether they have an effect, and where they have."""
+    steps, cosines = ("multistep", "exponential"), ("cosine_annealing", "cosine_annealing_V2")
+    return [("crop_scales", cfg.data_anchor == "crop", "with --data_anchor crop"),
+            ("lr_epochs lr_gamma", cfg.lr_scheduler in steps, "with --lr_scheduler multistep or exponential"),
+            ("eta_min", cfg.lr_scheduler not in steps, "with a cosine as --lr_scheduler"),
+            ("t_max", cfg.lr_scheduler in cosines, f"with --lr_scheduler {' or '.join(cosines)}"),
+            ("momentum", cfg.optimizer != "adam", "with --optimizer sgd or momentum"),
+            ("sync_bn", world_size > 1, "on several devices")]

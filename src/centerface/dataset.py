@@ -76,7 +76,7 @@ class CenterFaceSamples:
         with image_named(self.describe(index)):
             view = self._mosaic(index, rng) if rng.random() < plan.mosaic else self._view(index, plan.input_size, rng)
             image = view.image
-            if plan.colour > 0:
+            if plan.colour > 0 or plan.lighting > 0:
                 image = augment.colour_jitter(image, rng, plan.colour, plan.lighting)
             targets = centre_targets(view.boxes, view.landmarks, view.visibility, view.ignore,
                                      plan.input_size // STRIDE, plan.max_objs, plan.min_face, plan.area_weights)

@@ -146,16 +146,20 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     return {str(name): value for name, value in content.items()}
 
 
-def refuse_idle(options: dict[str, Option], args: EasyDict, rules: Iterable[tuple[str, Any, str]]) -> None:
-    """Raise InputError for an option that the user set and that would be ignored.
+def idle_options(options: dict[str, Option], args: EasyDict, rules: Iterable[tuple[str, Any, str]]) -> list[str]:
+    """List in words the options that the user set and that have no effect.
 
     Args:
         rules: names of options, whether they have an effect here, and where they have.
     """
-    for names, has_effect, where in rules:
-        for name in names.split():
-            if not has_effect and args[name] != options[name].default:
-                raise InputError(f"--{name} works only {where}; leave it out here")
+    return [f"--{name} works only {where}" for names, has_effect, where in rules for name in names.split()
+            if not has_effect and args[name] != options[name].default]
+
+
+def refuse_idle(options: dict[str, Option], args: EasyDict, rules: Iterable[tuple[str, Any, str]]) -> None:
+    """Raise InputError for the first of the `idle_options`."""
+    for problem in idle_options(options, args, rules):
+        raise InputError(f"{problem}; leave it out here")
 
 
 def _metavar(option: Option) -> str:

@@ -6,6 +6,8 @@
 Each key is also an option of train.py and eval.py: `python train.py --batch_size 4`. Training and evaluation share
 the table, as in the manual.
 """
+from typing import Any
+
 from easydict import EasyDict
 
 from dependency.centernet.src.lib.detectors.option_rules import DETECTOR, INFERENCE, IOU, LARGEST_SIDE, numbers
@@ -144,6 +146,17 @@ OPTIONS: Table = {
 MOBILENET = {"image_size": 640, "pretrain_path": "./data/mobilenet025_pretrain.ckpt"}
 
 PRESETS: Presets = {"backbone": {"mobilenet025": MOBILENET}}
+
+
+def effects(cfg: Any, world_size: int) -> list[tuple[str, bool, str]]:
+    """List the options that work only with others: names, whether they have an effect, and where they have."""
+    steps = ("standard_lr", "multistep", "exponential")
+    return [("decay1 decay2 gamma", cfg.lr_type in steps, f"with --lr_type {' or '.join(steps)}"),
+            ("momentum", cfg.optim != "adam", "with --optim sgd or momentum"),
+            ("ignore_tiny", cfg.matching == "own", "with --matching own"),
+            ("pretrain_path", cfg.pretrain or cfg.pretrain_path == MOBILENET["pretrain_path"], "with --pretrain 1"),
+            ("sync_bn", world_size > 1, "on several devices")]
+
 
 cfg_res50: EasyDict = defaults_of(OPTIONS)
 cfg_res50.num_anchor = 29126

@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -9,7 +11,8 @@ from dependency.errors import InputError
 from src.centerface.dataset import Augmentation, CenterFaceSamples
 from src.centerface.training import draw_batch, target_faces
 
-WITHOUT_CHANCE = {"data_anchor": "off", "flip": 0.0, "colour": 0.0}
+TRUE_COLOURS = {"colour": 0.0, "lighting": 0.0}
+WITHOUT_CHANCE = {"data_anchor": "off", "flip": 0.0, **TRUE_COLOURS}
 
 
 @pytest.fixture
@@ -32,8 +35,8 @@ def faces_of(sample, size):
 
 
 @pytest.mark.parametrize("options", [
-    WITHOUT_CHANCE, {**WITHOUT_CHANCE, "flip": 1.0}, {"data_anchor": "crop", "colour": 0.0},
-    {"data_anchor": "reference", "colour": 0.0}, {"data_anchor": "crop", "colour": 0.0, "mosaic": 1.0}])
+    WITHOUT_CHANCE, {**WITHOUT_CHANCE, "flip": 1.0}, {"data_anchor": "crop", **TRUE_COLOURS},
+    {"data_anchor": "reference", **TRUE_COLOURS}, {"data_anchor": "crop", **TRUE_COLOURS, "mosaic": 1.0}])
 def test_targets_lie_on_the_pixels_of_the_face(tmp_path, records, options):
     size = 256
     samples = CenterFaceSamples(records, tmp_path, Augmentation(input_size=size, **options))
@@ -64,6 +67,26 @@ def test_a_sample_depends_only_on_its_generator(tmp_path, records):
     for left, right in zip(first, again):
         np.testing.assert_array_equal(left, right)
     assert (first[0] != other[0]).any()
+
+
+@pytest.mark.parametrize("option", ["colour", "lighting"])
+def test_each_change_of_colours_works_alone(tmp_path, records, option):
+    plain, changed = (CenterFaceSamples(records, tmp_path, Augmentation(input_size=64, **{**WITHOUT_CHANCE, **options}))(
+        0, np.random.default_rng(0))[0].astype(int) for options in ({}, {option: 0.4}))
+    shift = changed - plain
+    assert abs(shift).max() > 3
+    inside = (plain > 40) & (plain < 215) & (changed > 0) & (changed < 255)
+    if option == "lighting":
+        for channel in range(3):
+            assert np.ptp(shift[..., channel][inside[..., channel]]) <= 1, "one shift a channel"
+
+
+def test_background_is_seen_in_windows_of_all_sizes(tmp_path, records):
+    empty = replace(records[0], boxes=np.zeros((0, 4), np.float32), landmarks=np.zeros((0, 5, 2), np.float32),
+                    visibility=np.zeros((0, 5), np.uint8), ignore=np.zeros(0, bool))
+    samples = CenterFaceSamples([empty], tmp_path, Augmentation(input_size=64, flip=0.0, **TRUE_COLOURS))
+    (first, *targets), (other, *_) = (samples(0, np.random.default_rng(seed)) for seed in (0, 1))
+    assert (first != other).any() and not any(column.any() for column in targets)
 
 
 def test_columns_are_small(tmp_path, records):
