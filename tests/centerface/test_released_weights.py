@@ -150,6 +150,7 @@ def test_unfold_needs_photographs(released, tmp_path):
     with pytest.raises(InputError, match="none"):
         unfold(*read_release(released), released, tmp_path / "none")
     (tmp_path / "broken.jpg").write_bytes(b"no image")
+    (tmp_path / "empty.jpg").touch()
     with pytest.raises(InputError, match="photographs"):
         unfold(*read_release(released), released, tmp_path)
 
