@@ -21,13 +21,17 @@ from dependency.centernet.src.lib.datasets.dataset.annotation_problems import Pr
 from dependency.centernet.src.lib.datasets.dataset.coco_hp import Record
 from dependency.centernet.src.lib.utils.image_file import read_header, read_image
 from dependency.errors import InputError
-from src.data.annotation_formats import Annotations, parse
+from src.data.annotation_formats import parse
+from src.data.annotation_layout import check_layout
+from src.data.annotation_rows import Annotations
 from src.data.image_frame import WHOLE_IMAGE, Fault, fit_to_file
 
 # Profile faces have landmarks a little outside their box; further than this part of a side it is a mistake.
 LANDMARK_MARGIN = 0.25
-WHOLE_ACTIONS = {"image_size": "boxes scaled", "image_twice": "faces joined to the first",
-                 "image_turned": "boxes turned"}
+IMAGE_LEFT_OUT, DROPPED = "image left out", "dropped"
+WHOLE_ACTIONS = {"image_size": "boxes scaled", "image_turned": "boxes turned"}
+# What `repair` does about rows that the reader could not use; the others are dropped.
+ROW_ACTIONS = {"count": "rows kept", "landmark": "landmarks cleared"}
 UNUSABLE = ("image_missing", "image_unreadable", "image_shape", "image_orientation")
 
 
@@ -64,8 +68,8 @@ def repair(records: Sequence[Record], image_dir: str | Path | None = None,
 
     Faces that cannot be read, have no area, lie outside the image or are there twice are dropped; boxes over
     the border are clipped; landmarks far outside their box are cleared, all five; images without usable files
-    are left out; repeated images become one. With `image_dir` heights and widths become the files' own, and boxes of a
-    resized or turned image are brought to its pixels.
+    are left out. With `image_dir` heights and widths become the files' own, and boxes of a resized or turned image are
+    brought to its pixels.
 
     Args:
         records: `Annotations` read with on_problem="collect" bring their unusable rows and lines along.
@@ -74,12 +78,12 @@ def repair(records: Sequence[Record], image_dir: str | Path | None = None,
         exif: see `fit_to_file`.
 
     Raises:
-        InputError: images whose EXIF orientation leaves two ways to read their boxes.
+        InputError: images whose EXIF orientation leaves two ways to read their boxes; most boxes are of another layout
+            (`check_layout`).
     """
     annotations = _annotations(records)
-    repairs = [Repair(problem, "rows kept" if problem.kind == "count" else "dropped")
-               for problem in annotations.problems]
-    records_by_path: dict[str, Record] = {}
+    repairs = [Repair(problem, ROW_ACTIONS.get(problem.kind, DROPPED)) for problem in annotations.problems]
+    usable: list[Record] = []
     unclear: list[Problem] = []
     for index, record, faults in _examine(annotations, image_dir, check_images, exif):
         repaired, actions = _repair_record(record, faults)
@@ -87,13 +91,12 @@ def repair(records: Sequence[Record], image_dir: str | Path | None = None,
             repairs.append(Repair(_problem(annotations, index, fault), action))
             unclear += [repairs[-1].problem] * (fault.kind == "image_orientation")
         if repaired is not None:
-            path = repaired.path
-            records_by_path[path] = _unite(records_by_path[path], repaired) if path in records_by_path else repaired
+            usable.append(repaired)
     if unclear:
         raise InputError(f"{len(unclear):,} of {len(annotations):,} images cannot be read one way only, the first: "
                          f"{unclear[0]}")
     repairs.sort(key=lambda item: item.problem.line)
-    return Annotations(records_by_path.values(), annotations.file), repairs
+    return Annotations(usable, annotations.file), repairs
 
 
 def merge(sources: Iterable[Sequence[Record]]) -> Annotations:
@@ -124,19 +127,19 @@ def _problem(annotations: Annotations, index: int, fault: Fault) -> Problem:
 
 def _examine(annotations: Annotations, image_dir: str | Path | None,
              decode: bool, exif: str | None) -> Iterator[tuple[int, Record, list[Fault]]]:
-    """Yield the index of each Record, the Record in the pixels of its image file, and its faults."""
-    seen: dict[str, int] = {}
+    """Yield the index of each Record, the Record in the pixels of its image file, and its faults.
+
+    Raises:
+        InputError: at the end, where most boxes are of another layout.
+    """
+    sized = []
     for index, record in enumerate(tqdm(annotations, desc="checking", unit="image", disable=None)):
-        faults = []
-        if record.path in seen:
-            line = annotations.lines[seen[record.path]].image
-            faults.append(Fault(WHOLE_IMAGE, "image_twice", "this image is annotated before"
-                                + (f", in line {line}" if line else "")))
-        seen.setdefault(record.path, index)
+        faults: list[Fault] = []
         if image_dir is not None:
-            record, file_faults = _check_file(record, Path(image_dir) / record.path, decode, exif)
-            faults += file_faults
+            record, faults = _check_file(record, Path(image_dir) / record.path, decode, exif)
+        sized.append(record)
         yield index, record, faults + _check_faces(record)
+    check_layout(sized, annotations.file)
 
 
 def _check_file(record: Record, path: Path, decode: bool, exif: str | None) -> tuple[Record, list[Fault]]:
@@ -193,7 +196,7 @@ def _repair_record(record: Record, faults: Sequence[Fault]) -> tuple[Record | No
     for face, kind, _ in faults:
         if kind in UNUSABLE:
             usable = False
-            actions.append("image left out")
+            actions.append(IMAGE_LEFT_OUT)
         elif kind in WHOLE_ACTIONS:
             actions.append(WHOLE_ACTIONS[kind])
         elif kind == "landmark":
@@ -204,7 +207,7 @@ def _repair_record(record: Record, faults: Sequence[Fault]) -> tuple[Record | No
                 boxes[face] = np.clip(boxes[face], 0, [record.width, record.height] * 2)
             # Less than a pixel of a face is no face.
             keep[face] = kind == "outside" and (boxes[face, 2:] - boxes[face, :2] >= 1).all()
-            actions.append("clipped" if keep[face] else "dropped")
+            actions.append("clipped" if keep[face] else DROPPED)
     repaired = replace(record, boxes=boxes[keep], landmarks=landmarks[keep], visibility=visibility[keep],
                        ignore=record.ignore[keep])
     return (repaired if usable else None), actions

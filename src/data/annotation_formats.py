@@ -9,96 +9,31 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
-from typing import Callable, NamedTuple
+from typing import Callable
 
 import numpy as np
 
 from dependency.centernet.src.lib.datasets.dataset.annotation_problems import Problem, image_name
-from dependency.centernet.src.lib.datasets.dataset.coco_hp import Record, make_record, read_coco
+from dependency.centernet.src.lib.datasets.dataset.coco_hp import read_coco
 from dependency.centernet.src.lib.utils.image_file import IMAGE_SUFFIXES
 from dependency.errors import InputError
 from dependency.evaluate.fddb.files import SUFFIX, parse_ellipse, read_entries
 from dependency.evaluate.fddb.overlap import ellipse_boxes
 from dependency.evaluate.mat_file import read_mat
+from src.data.annotation_layout import check_layout, check_sizes
+from src.data.annotation_rows import NO_LANDMARKS, Annotations, Reader
 
-NO_LANDMARKS = [0.0] * 15
 # label.txt's third number of a point -> COCO's visibility.
 VISIBILITY = {-1.0: 0, 0.0: 2, 1.0: 1}
-
-
-class Lines(NamedTuple):
-    """Where one Record stands in its text file: the line of its image and of each face; 0 for none."""
-    image: int
-    faces: list[int]
-
-
-class Annotations(list):
-    """A list of Records that remembers where they come from.
-
-    file: the annotation file's name; lines: one `Lines` a Record; problems: rows that were left out.
-    """
-
-    def __init__(self, records: Iterable[Record], file: str = "", lines: Sequence[Lines] | None = None,
-                 problems: Sequence[Problem] = ()):
-        super().__init__(records)
-        self.file = file
-        self.lines = list(lines or [Lines(0, [0] * len(record.boxes)) for record in self])
-        self.problems = list(problems)
-
-
-class _Image:
-    """The rows of one image while its file is being read; path "" collects rows that belong to no image."""
-
-    def __init__(self, line: int, path: str, height: int = 0, width: int = 0):
-        self.line, self.path, self.height, self.width = line, path, height, width
-        self.rows: list[list[float]] = []
-        self.ignore: list[bool] = []
-        self.lines: list[int] = []
-        self.tried = 0
-
-    def add(self, line: int, row: list[float], ignore: bool = False) -> None:
-        """Take one face: x, y, w, h, 5 x (x, y, v)."""
-        self.rows.append(row)
-        self.ignore.append(ignore)
-        self.lines.append(line)
-
-
-class _Reader:
-    """Collects the images and the problems of one file; `numbered`: its lines mean something."""
-
-    def __init__(self, path: Path, numbered: bool = True):
-        self.file, self.numbered = str(path), numbered
-        self.images: list[_Image] = []
-        self.problems: list[Problem] = []
-
-    def problem(self, line: int, text: str, kind: str = "syntax") -> None:
-        """Note what is wrong with a line."""
-        image = self.images[-1].path if self.images else ""
-        self.problems.append(Problem(self.file, line, image, kind, text))
-
-    def finish(self) -> Annotations:
-        """Make Records of all that is usable, in the order of the file."""
-        records, lines = [], []
-        for image in self.images:
-            if not image.path:
-                continue
-            # WIDER writes one row of zeros for an image without faces.
-            if len(image.rows) == 1 and not any(image.rows[0]):
-                image.rows, image.ignore, image.lines = [], [], []
-            table = np.array(image.rows, np.float64).reshape(-1, 19)
-            record, faults = make_record(image.path, table, image.ignore, image.height, image.width)
-            bad = {face for face, _, _ in faults}
-            for face, kind, text in faults:
-                text = text if self.numbered else f"face {face + 1}: {text}"
-                self.problems.append(Problem(self.file, image.lines[face], image.path, kind, text))
-            records.append(record)
-            kept = [line for face, line in enumerate(image.lines) if face not in bad]
-            lines.append(Lines(image.line, kept))
-        self.problems.sort(key=lambda problem: problem.line)
-        return Annotations(records, self.file, lines, self.problems)
+NAME_PLACE = "image name"
+# Ends a file name; columns of numbers do not end so.
+SUFFIX_AT_END = re.compile(r"\.[^\W\d_]\w*$")
+# Stands in names of images and not in rows of numbers, even wrong ones.
+OF_NAMES = re.compile(r"[#/\\]|\.[^\W\d_]")
 
 
 def parse(path: str | Path, fmt: str | None = None) -> Annotations:
@@ -109,13 +44,16 @@ def parse(path: str | Path, fmt: str | None = None) -> Annotations:
         fmt: one of `FORMATS`; detected from the content when None.
 
     Raises:
-        InputError: the file as a whole is not in the format.
+        InputError: the file as a whole is not in the format, or most of its numbers are of another layout.
     """
     path = Path(path)
     fmt = sniff(path) if fmt is None else fmt
     if fmt not in FORMATS:
         raise InputError(f"annotation format {fmt!r}; expected one of {', '.join(FORMATS)}")
-    return FORMATS[fmt](path)
+    annotations = FORMATS[fmt](path)
+    check_sizes(annotations, corners=fmt == "label_v2")
+    check_layout(annotations, path)
+    return annotations
 
 
 def sniff(path: Path) -> str:
@@ -135,14 +73,19 @@ def sniff(path: Path) -> str:
         return "label_v2" if _sized_header(lines[0]) else "label"
     if lines and lines[0].lower().endswith(IMAGE_SUFFIXES):
         return "bbx_gt"
-    if len(lines) == 3 and lines[1].isdecimal() and len(lines[0].split()) == 1 and len(lines[2].split()) in (5, 6):
-        return "fddb"
+    if len(lines) == 3 and lines[1].isdecimal() and len(lines[0].split()) == 1:
+        columns = len(lines[2].split())
+        if columns in (4, 5, 6, 10):
+            return "fddb" if columns in (5, 6) else "bbx_gt"
     raise InputError(f"{path}: not an annotation file known here; expected one of {', '.join(FORMATS)} "
                      "(docs/formats.md), or name it with --format")
 
 
 def _text_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield (number counted from 1, stripped text) of each line that is not blank."""
+    """Yield (number counted from 1, stripped text) of each line that is not blank.
+
+    Byte order marks are left out everywhere: files that are joined bring theirs along.
+    """
     data = path.read_bytes()
     encoding = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
     try:
@@ -152,7 +95,7 @@ def _text_lines(path: Path) -> Iterator[tuple[int, str]]:
         raise InputError(f"{path}:{line}: not {encoding} text; convert it, for example: "
                          f"iconv -f GB18030 -t UTF-8 {path} > label_utf8.txt") from error
     # Only these end a line: str.splitlines would also split at form feeds and such, and shift the numbers.
-    for number, content in enumerate(re.split(r"\r\n|\n|\r", text), 1):
+    for number, content in enumerate(re.split(r"\r\n|\n|\r", text.replace("\ufeff", "")), 1):
         if content.strip():
             yield number, content.strip()
 
@@ -193,85 +136,127 @@ def _parse_label_v2(path: Path) -> Annotations:
 
 
 def _parse_headed(path: Path, columns: tuple[int, ...], sized: bool) -> Annotations:
-    reader = _Reader(path)
+    reader = Reader(path)
     for number, line in _text_lines(path):
+        if not _is_row(line):
+            _begin(reader, number, line, sized)
+            continue
+        if not reader.blocks:
+            reader.begin_unknown(number, 'a face before the first "# <event>/<name>.jpg"')
+        reader.blocks[-1].tried += 1
         try:
-            if line.startswith("#"):
-                reader.images.append(_Image(number, ""))
-                reader.images[-1] = _header(line, number, sized)
-                continue
-            if not reader.images:
-                raise InputError('a face before the first "# <event>/<name>.jpg"')
             row = _numbers(line)
             if len(row) not in columns:
                 raise InputError(f"{len(row)} columns; expected one of {', '.join(map(str, columns))}")
             points = _points(row[4:19]) if len(row) >= 19 else NO_LANDMARKS
             if sized:
                 row[2:4] = row[2] - row[0], row[3] - row[1]
-            reader.images[-1].add(number, row[:4] + points)
+            reader.add(number, row[:4] + points)
         except InputError as error:
             reader.problem(number, str(error))
     return reader.finish()
 
 
-def _header(line: str, number: int, sized: bool) -> _Image:
-    if not sized:
-        return _Image(number, image_name(line[1:], '"#" line'))
-    header = _sized_header(line)
-    if header is None:
-        raise InputError(f"{line[:80]!r}: expected # <event>/<name>.jpg <width> <height>")
-    return _Image(number, image_name(header[0], '"#" line'), header[2], header[1])
+def _is_row(line: str) -> bool:
+    """Check whether a line is meant as a row of numbers, though perhaps a wrong one; any other may name an image."""
+    words = line.split()
+    return OF_NAMES.search(line) is None and len(words) > 2 and any(map(_is_number, words))
+
+
+def _is_number(word: str) -> bool:
+    with suppress(ValueError):
+        float(word)
+        return True
+    return False
+
+
+def _begin(reader: Reader, number: int, line: str, sized: bool) -> None:
+    """Begin the image that a "#" line names; one that is not understood begins rows of no image."""
+    try:
+        header = _sized_header(line) if sized else (line[1:], 0, 0)
+        if header is None or not line.startswith("#"):
+            raise InputError(f"{line[:80]!r}: expected # <event>/<name>.jpg{' <width> <height>' if sized else ''}, or "
+                             "numbers with spaces between")
+        reader.begin(number, _image(header[0]), header[2], header[1])
+    except InputError as error:
+        reader.begin_unknown(number, str(error))
+
+
+def _image(text: str) -> str:
+    """Read the image name of a line.
+
+    Raises:
+        InputError: it has no suffix, or begins with a row of numbers: two lines in one.
+    """
+    words = text.split()
+    if not SUFFIX_AT_END.search(text) or len(words) > 3 and all(map(_is_number, words[:3])):
+        raise InputError(f"{text.strip()[:80]!r}: expected <event>/<name>.jpg")
+    return image_name(text, NAME_PLACE)
 
 
 def _parse_bbx_gt(path: Path) -> Annotations:
     """Read wider_face_*_bbx_gt.txt: image, count, rows of 10 columns (or 4), of which the 8th is the invalid flag."""
-    reader = _Reader(path)
+    reader = Reader(path)
     stated: int | None = None
     for number, line in _text_lines(path):
+        count = int(line) if re.fullmatch(r"\d{1,9}", line) else None
+        if count is None and not _is_row(line):
+            _check_count(reader, stated)
+            stated = None
+            try:
+                reader.begin(number, _image(line))
+            except InputError as error:
+                reader.begin_unknown(number, str(error))
+            continue
+        if count is not None and stated is None and reader.blocks:
+            stated = count
+            continue
+        if count is not None or not reader.blocks:
+            _check_count(reader, stated)
+            reader.begin_unknown(number, f"{line[:60]!r}: expected <event>/<name>.jpg before it")
+            stated = -1
+            if count is not None:
+                continue
+        if stated is None:
+            reader.problem(reader.blocks[-1].line, "no count after the image's name", "count")
+            stated = -1
+        if reader.blocks[-1].tried == stated and not (stated == 0 and set(line.split()) == {"0"}):
+            reader.begin_unknown(number, f"row {stated + 1} of an image whose count is {stated}; the line of the next "
+                                         "image may be missing")
+            stated = -1
+        reader.blocks[-1].tried += stated != 0
         try:
-            if line.lower().endswith(IMAGE_SUFFIXES):
-                _check_count(reader, stated)
-                reader.images.append(_Image(number, ""))
-                stated = None
-                reader.images[-1] = _Image(number, image_name(line, "image line"))
-            elif not reader.images:
-                raise InputError(f"{line[:60]!r}: expected <event>/<name>.jpg")
-            elif stated is None:
-                stated = int(line) if re.fullmatch(r"\d{1,9}", line) else -1
-                if stated < 0:
-                    raise InputError(f"{line[:60]!r}: expected the number of faces")
-            else:
-                reader.images[-1].tried += 1
-                row = _numbers(line)
-                if len(row) not in (4, 10):
-                    raise InputError(f"{len(row)} columns; expected 10 (x y w h and six attributes) or 4")
-                reader.images[-1].add(number, row[:4] + NO_LANDMARKS, len(row) == 10 and row[7] != 0)
+            row = _numbers(line)
+            if len(row) not in (4, 10):
+                raise InputError(f"{len(row)} columns; expected 10 (x y w h and six attributes) or 4")
+            reader.add(number, row[:4] + NO_LANDMARKS, len(row) == 10 and row[7] != 0)
         except InputError as error:
             reader.problem(number, str(error))
     _check_count(reader, stated)
     return reader.finish()
 
 
-def _check_count(reader: _Reader, stated: int | None) -> None:
-    """Note an image whose count line does not fit its rows; 0 goes with WIDER's single row of zeros."""
-    if not reader.images:
+def _check_count(reader: Reader, stated: int | None) -> None:
+    """Note an image with fewer rows than its count, or with neither."""
+    if not reader.blocks or not reader.blocks[-1].path:
         return
-    image = reader.images[-1]
+    block = reader.blocks[-1]
     if stated is None:
-        reader.problem(image.line, "no count and no faces after the image's name", "count")
-    elif stated >= 0 and stated != image.tried and not (stated == 0 and image.rows == [[0.0] * 19]):
-        reader.problem(image.line, f"count is {stated}, but {image.tried} rows follow", "count")
+        reader.problem(block.line, "no count and no faces after the image's name", "count")
+    elif block.tried < stated:
+        reader.problem(block.line, f"count is {stated}, but {block.tried} rows follow", "count")
 
 
 def _parse_fddb(path: Path) -> Annotations:
     """Read FDDB's ellipse list: image without .jpg, count, one ellipse a row; its box is the smallest that holds it."""
-    reader = _Reader(path)
+    reader = Reader(path)
     for entry in read_entries(path):
-        reader.images.append(_Image(entry.line, image_name(entry.name + SUFFIX, "image line")))
+        reader.begin(entry.line, image_name(entry.name + SUFFIX, NAME_PLACE))
         for number, words in entry.rows:
+            reader.blocks[-1].tried += 1
             try:
                 x1, y1, x2, y2 = ellipse_boxes(np.array(parse_ellipse(words)))[0].tolist()
-                reader.images[-1].add(number, [x1, y1, x2 - x1, y2 - y1] + NO_LANDMARKS)
+                reader.add(number, [x1, y1, x2 - x1, y2 - y1] + NO_LANDMARKS)
             except InputError as error:
                 reader.problem(number, str(error))
     return reader.finish()
@@ -280,21 +265,32 @@ def _parse_fddb(path: Path) -> Annotations:
 def _parse_mat(path: Path) -> Annotations:
     """Read wider_face_{train,val}.mat: event_list, file_list, face_bbx_list, and invalid_label_list if present."""
     content = read_mat(path, ("event_list", "file_list", "face_bbx_list", "invalid_label_list"))
-    reader = _Reader(path, numbered=False)
+    reader = Reader(path, numbered=False)
     try:
-        for event, folder in enumerate(content["event_list"]):
-            flags = content["invalid_label_list"][event] if "invalid_label_list" in content else None
-            for index, file in enumerate(content["file_list"][event]):
-                name = image_name("/".join([folder, f"{file:s}.jpg"]), str(path))
-                reader.images.append(_Image(0, name))
-                rows = np.asarray(content["face_bbx_list"][event][index], np.float64).reshape(-1, 4)
-                invalid = np.zeros(len(rows)) if flags is None else np.asarray(flags[index])
+        lists = [content[name] for name in ("event_list", "file_list", "face_bbx_list")]
+        lists.append(content.get("invalid_label_list", lists[2]))
+        _check_lengths("events", lists)
+        for folder, files, boxes, flags in zip(*lists):
+            _check_lengths(f"images of {folder}", [files, boxes, flags])
+            for file, faces, invalid in zip(files, boxes, flags):
+                reader.begin(0, image_name("/".join([folder, f"{file:s}.jpg"]), str(path)))
+                rows = np.asarray(faces, np.float64)
+                if rows.size and rows.shape[1:] != (4,):
+                    raise ValueError(f"boxes {rows.shape} of {reader.blocks[-1].path}, expected (faces, 4)")
+                rows = rows.reshape(-1, 4)
+                invalid = np.zeros(len(rows)) if flags is boxes else np.asarray(invalid, np.float64)
+                reader.blocks[-1].tried = len(rows)
                 for row, flag in zip(rows.tolist(), invalid.reshape(len(rows))):
-                    reader.images[-1].add(0, row + NO_LANDMARKS, bool(flag))
+                    reader.add(0, row + NO_LANDMARKS, bool(flag))
     except (KeyError, IndexError, TypeError, ValueError) as error:
         raise InputError(f"{path}: not laid out like wider_face_train.mat ({type(error).__name__}: {error}); "
                          "expected event_list, file_list and face_bbx_list") from error
     return reader.finish()
+
+
+def _check_lengths(what: str, lists: list[np.ndarray]) -> None:
+    if len({len(cells) for cells in lists}) > 1:
+        raise ValueError(f"lists of {', '.join(str(len(cells)) for cells in lists)} {what}")
 
 
 def _parse_coco(path: Path) -> Annotations:

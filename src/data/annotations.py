@@ -17,6 +17,7 @@ import numpy as np
 from tqdm import tqdm
 
 from dependency.centernet.src.lib.datasets.dataset.annotation_problems import (
+    NO_IMAGE_KINDS,
     face_faults,
     raise_problems,
     repair_hint,
@@ -28,7 +29,8 @@ from dependency.centernet.src.lib.utils.image_file import find_named, read_heade
 from dependency.errors import InputError
 from dependency.files import atomic_write
 from src.data.annotation_check import Repair, merge, repair, validate
-from src.data.annotation_formats import FORMATS, Annotations, parse
+from src.data.annotation_formats import FORMATS, parse
+from src.data.annotation_rows import Annotations
 from src.data.image_frame import fit_to_file
 
 __all__ = ["FORMATS", "Annotations", "Repair", "fill_sizes", "merge", "name_files",
@@ -46,11 +48,14 @@ def read_annotations(path: str | Path, fmt: str | None = None,
         on_problem: "raise", or "collect" to leave unusable rows out and list them in `.problems`.
 
     Raises:
-        InputError: not such a file; an image as `fill_sizes` says; with "raise", the unusable rows by file and line.
+        InputError: not such a file; an image as `fill_sizes` says; faces of which it is not sure to which image they
+            belong; with "raise", the unusable rows by file and line.
     """
     if on_problem not in ("raise", "collect"):
         raise InputError(f'on_problem {on_problem!r}; expected "raise" or "collect"')
     annotations = parse(path, fmt)
+    raise_problems([problem for problem in annotations.problems if problem.kind in NO_IMAGE_KINDS],
+                   "Correct the file, so that each face belongs to one image")
     if on_problem == "raise":
         raise_problems(annotations.problems, repair_hint(path))
     return annotations if image_dir is None else fill_sizes(name_files(annotations, image_dir), image_dir)

@@ -17,10 +17,12 @@ from dependency.centernet.src.lib.datasets.dataset.coco_hp import Record
 from dependency.centernet.src.lib.utils.image_file import missing_text, read_image
 from dependency.errors import InputError, TrainingError
 from src.common.log import LOGGER
-from src.data.annotations import Annotations, name_files, read_annotations
+from src.data.annotation_layout import check_layout
+from src.data.annotation_rows import Annotations
+from src.data.annotations import name_files, read_annotations
 from src.data.image_frame import check_fit
 
-DROPPED_KINDS = ("size",)
+DROPPED_KINDS = ("size", "below_pixel")
 NONE_BAD = -1
 
 
@@ -36,8 +38,8 @@ def training_records(path: str | Path, image_dir: Path, only_existing: bool = Fa
                      background_images: bool = False) -> list[Record]:
     """Read the records of an annotation file whose image exists and shows at least one face that is not ignored.
 
-    Faces without area, of which the published label files have some, are left out and counted in the log, like images
-    without a face. An image all of whose faces are ignored, or without area, is never background.
+    Faces below a pixel, of which the published label files have some, are left out and counted in the log, like images
+    without a face. An image all of whose faces are ignored, or below a pixel, is never background.
 
     Args:
         path: see `read_annotations`.
@@ -61,6 +63,7 @@ def training_records(path: str | Path, image_dir: Path, only_existing: bool = Fa
             remedy = ", or --only_existing to train on those that are there" if present else ""
             raise InputError(f"{missing_text(missing, len(records), image_dir)}; give the right --img_dir{remedy}")
         LOGGER.info("training on %d of %d annotated images", len(present), len(records))
+    check_layout(present, path, image_dir)
     usable = _usable(records, present, background_images)
     if not any(len(record.boxes) for record in usable):
         raise InputError(f"{path}: no image with a face; check it: "
@@ -81,18 +84,19 @@ def _usable(records: Annotations, present: list[Record], background_images: bool
         LOGGER.info("%d images without a face are left out; --background_images trains on them, too", sum(empty))
     unusable = len(present) - sum(with_face) - sum(empty)
     if unusable:
-        LOGGER.info("%d images are left out: all their faces are ignored or without area", unusable)
+        LOGGER.info("%d images are left out: all their faces are ignored or below a pixel", unusable)
     return [record for record, face, background in zip(present, with_face, empty)
             if face or background and background_images]
 
 
 def _without_empty_faces(path: str | Path) -> Annotations:
-    """Read the records, and leave out faces without area; any other fault of a row raises as in `read_annotations`."""
+    """Read the records, and leave out faces below a pixel; any other fault of a row raises as in `read_annotations`."""
     records = read_annotations(path, on_problem="collect")
     if any(problem.kind not in DROPPED_KINDS for problem in records.problems):
         return read_annotations(path)
     if records.problems:
-        LOGGER.warning("%d faces without area are left out, the first: %s", len(records.problems), records.problems[0])
+        LOGGER.warning("%d faces of less than a pixel are left out, the first: %s", len(records.problems),
+                       records.problems[0])
     return records
 
 

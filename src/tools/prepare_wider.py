@@ -31,6 +31,8 @@ from dependency.errors import InputError
 from src.cli.arguments import Parser
 from src.cli.options import Option, Table
 from src.cli.program import run
+from src.common.log import LOGGER
+from src.data.annotation_check import DROPPED, IMAGE_LEFT_OUT
 from src.data.annotations import (
     FORMATS,
     Annotations,
@@ -123,19 +125,21 @@ def _convert(args: EasyDict, out: Path, thorough: bool) -> None:
     """Read, repair, merge, filter and write; prints what happened."""
     sources: list[Annotations] = []
     repairs: list[Repair] = []
+    lost: Counter[str] = Counter()
     for path in args.annotation:
         source = _read(path, args, some=thorough)
         repaired, done = repair(source, args.image_dir, thorough and not args.headers_only, args.exif)
         sources.append(repaired)
         repairs += done
+        lost += _lost_faces(source, done)
     merged = merge(sources)
     filtered, dropped = filter_faces(merged, args.min_size, args.ignore_small, args.drop_invalid)
     # An image that lost all its faces must not look like one without a face: training may use that as background.
     annotated = {record.path for record in merged if len(record.boxes)}
-    annotated.update(item.problem.image for item in repairs if item.action == "dropped")
+    annotated.update(item.problem.image for item in repairs if item.action == DROPPED)
     records = [record for record in filtered if len(record.boxes) or record.path not in annotated]
-    if not records:
-        raise InputError(f"no image is left of {', '.join(map(str, args.annotation))}; check --image_dir")
+    dropped += lost
+    _check_losses(args.annotation, records, repairs, dropped)
     sized = all(record.height and record.width for record in records)
     if out.suffix.lower() == ".json" and args.image_dir is None and not sized:
         raise InputError("json needs the size of every image; add --image_dir FOLDER")
@@ -176,6 +180,29 @@ def _print_list(items: Sequence[Problem | Repair]) -> None:
         print(f"... and {missing - MOST_MISSING:,} more images that do not exist")
 
 
+def _lost_faces(annotations: Annotations, repairs: Sequence[Repair]) -> Counter[str]:
+    """Count the faces that repairs leave out, by the kind of the problem."""
+    faces = {record.path: len(record.boxes) for record in annotations}
+    lost: Counter[str] = Counter()
+    for problem, action in repairs:
+        lost[problem.kind] += {DROPPED: 1, IMAGE_LEFT_OUT: faces.get(problem.image, 0)}.get(action, 0)
+    return lost
+
+
+def _check_losses(files: Sequence[Path], records: Sequence[Record], repairs: Sequence[Repair],
+                  dropped: Counter[str]) -> None:
+    """Raise where no face is left; warn where most faces are dropped, with the reason of most of them."""
+    kept, lost = sum(len(record.boxes) for record in records), sum(dropped.values())
+    names, counts = ", ".join(map(str, files)), _kinds(dropped.elements())
+    reason = dropped.most_common(1)[0][0] if dropped else ""
+    first = next((f"; the first: {item.problem}" for item in repairs if item.problem.kind == reason), "")
+    if not kept:
+        what, remedy = ("face", "") if records else ("image", "; check --image_dir")
+        raise InputError(f"no {what} is left of {names}: {lost:,} faces dropped{counts}{first}{remedy}")
+    if lost > kept:
+        LOGGER.warning("most faces of %s are dropped%s%s", names, counts, first)
+
+
 def only_existing(annotations: Annotations, image_dir: Path | None) -> Annotations:
     """Keep the Records whose image is under `image_dir`, with their lines and problems; print how many.
 
@@ -185,7 +212,9 @@ def only_existing(annotations: Annotations, image_dir: Path | None) -> Annotatio
     if image_dir is None:
         raise InputError("--only_existing needs --image_dir FOLDER")
     keep = [os.path.isfile(image_dir / record.path) for record in annotations]
-    print(f"{annotations.file}: {sum(keep):,} of {len(keep):,} images are under {image_dir}")
+    faces = sum(len(record.boxes) for record, here in zip(annotations, keep) if not here)
+    print(f"{annotations.file}: {sum(keep):,} of {len(keep):,} images are under {image_dir}"
+          + (f"; those that are not have {faces:,} faces" if faces else ""))
     records = [record for record, here in zip(annotations, keep) if here]
     lines = [line for line, here in zip(annotations.lines, keep) if here]
     absent = {record.path for record, here in zip(annotations, keep) if not here}

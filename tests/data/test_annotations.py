@@ -11,6 +11,7 @@ from scipy.io import savemat
 from dependency.centernet.src.lib.datasets.dataset.coco_hp import Record, read_coco, write_coco
 from dependency.centernet.src.lib.utils.image_file import read_header
 from dependency.errors import InputError
+from src.common.log import LOGGER
 from src.data.annotations import (
     Annotations,
     fill_sizes,
@@ -51,6 +52,42 @@ def test_label_txt(write):
 ])
 def test_text_files_of_all_systems(write, disguise):
     same(read_annotations(write(disguise(LABEL), "other.txt")), read_annotations(write(LABEL)))
+
+
+@pytest.mark.parametrize("name", ["e/a.jpg", "./e/a.jpg", "e//a.jpg", "e\\a.jpg", "e\\\\a.jpg", "e/./a.jpg",
+                                  "e/x/../a.jpg", "\ufeffe/a.jpg"])
+@pytest.mark.parametrize("fmt, content", [
+    ("label", "# {}\n5 6 7 8\n"), ("label_v2", "# {} 80 60\n5 6 12 14\n"), ("bbx_gt", "{}\n1\n5 6 7 8\n"),
+    ("coco", """{{"images": [{{"id": 1, "file_name": "{}"}}],
+                  "annotations": [{{"id": 1, "image_id": 1, "category_id": 1, "bbox": [5, 6, 7, 8]}}]}}""")])
+def test_one_image_has_one_name(write, name, content, fmt):
+    name = name.replace("\\", "\\\\") if fmt == "coco" else name
+    (record,) = read_annotations(write(content.format(name)), fmt)
+    assert (record.path, record.boxes.tolist()) == ("e/a.jpg", [[5, 6, 12, 14]])
+
+
+def test_byte_order_marks_of_joined_files(write):
+    part = "\ufeff# e/{}.jpg\n1 2 3 4\n\ufeff5 6 7 8\n"
+    records = read_annotations(write(part.format("a") + part.format("b")))
+    assert [(record.path, len(record.boxes)) for record in records] == [("e/a.jpg", 2), ("e/b.jpg", 2)]
+    (ellipses,) = read_annotations(write("\ufeffx/a\n2\n30 20 0 50 60 1\n\ufeff30 20 0 90 60 1\n"), "fddb")
+    assert (ellipses.path, len(ellipses.boxes)) == ("x/a.jpg", 2)
+
+
+def test_an_image_of_an_unknown_suffix_keeps_its_faces(write):
+    one, two = read_annotations(write("e/one.jpg\n1\n1 2 3 4\ne/two.xyz\n2\n5 6 7 8\n9 9 9 9\n"))
+    assert (one.path, len(one.boxes), two.path, len(two.boxes)) == ("e/one.jpg", 1, "e/two.xyz", 2)
+
+
+def test_points_at_the_corner_are_not_labelled(write, caplog, monkeypatch):
+    monkeypatch.setattr(LOGGER, "propagate", True)
+    for points in ("0 0 0 " * 5, "0 0 1 " * 5, "-1 -1 0 " * 5, "-1 -1 -1 " * 5):
+        caplog.clear()
+        (record,) = read_annotations(write(f"# e/a.jpg\n40 50 60 80 {points} 0.5\n"))
+        assert not record.visibility.any() and not record.landmarks.any()
+        assert len(caplog.records) == (not points.startswith("-1 -1 -1"))
+    (record,) = read_annotations(write(f"# e/a.jpg\n40 50 60 80 0 0 0 {'5 6 0 ' * 4} 0.5\n"))
+    assert record.visibility.tolist() == [[0, 2, 2, 2, 2]]
 
 
 def test_label_v2_has_corners_and_sizes(write):
@@ -119,7 +156,7 @@ def test_files_of_no_format_are_refused(write, tmp_path):
 # ---- round trips -------------------------------------------------------------------------------------------
 
 number = st.floats(0, 3000, width=32)
-extent = st.floats(0.25, 1000, width=32)
+extent = st.floats(1.125, 1000, width=32)
 
 
 @st.composite
@@ -132,7 +169,8 @@ def a_record(draw, index):
                                   min_size=count, max_size=count)), np.uint8).reshape(count, 5)
     points = np.array(draw(st.lists(st.lists(st.floats(-50, 3000, width=32), min_size=10, max_size=10),
                                     min_size=count, max_size=count)), np.float32).reshape(count, 5, 2)
-    points *= (seen > 0)[..., None]
+    # A point at 0, 0 or -1, -1 is none.
+    points = np.where(np.isin(points, (0, -1)), 7, points) * (seen > 0)[..., None]
     return Record(f"e/{index}.jpg", boxes, points, seen, np.zeros(count, bool), 4000, 3000)
 
 

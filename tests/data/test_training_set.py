@@ -40,7 +40,7 @@ def write_json(path):
 
 
 @pytest.mark.parametrize("write, name, unusable", [
-    (write_label, "label.txt", 2), (write_bbx_gt, "bbx_gt.txt", 3), (write_json, "train.json", 3)])
+    (write_label, "label.txt", 1), (write_bbx_gt, "bbx_gt.txt", 2), (write_json, "train.json", 2)])
 def test_images_without_a_face_are_background_where_asked_for(tmp_path, caplog, write, name, unusable):
     """But none whose faces are all ignored or without area, nor one that shows faces elsewhere in the file."""
     for image in NAMES:

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dependency.centernet.src.lib.datasets.dataset.annotation_problems import short_number, xywh_numbers
-from dependency.centernet.src.lib.datasets.dataset.coco_hp import Record, make_record, read_coco, write_coco
+from dependency.centernet.src.lib.datasets.dataset.coco_hp import LOGGER, Record, make_record, read_coco, write_coco
 from dependency.errors import InputError
 from tests.data.annotation_files import same
 
@@ -77,7 +77,7 @@ def test_pycocotools_reads_it(tmp_path, capsys):
 
 
 coordinate = st.floats(-2e4, 2e4, width=32, allow_subnormal=False)
-size = st.floats(0.125, 2e4, width=32)
+size = st.floats(1.125, 2e4, width=32)
 
 
 @given(coordinate, coordinate, size, size)
@@ -94,7 +94,7 @@ def test_corners_survive_the_file_exactly(x, y, width, height):
 
 @pytest.mark.parametrize("changes", [
     {"bbox": None}, {"image_id": None}, {"category_id": None}, {"image_id": 99}, {"image_id": [1]},
-    {"keypoints": [1, 2, 2] * 17}, {"keypoints": [1, 2, 3] * 5}, {"bbox": [1, 2, 3]}, {"bbox": "1 2 3 4"},
+    {"ignore": "yes"}, {"iscrowd": 2}, {"bbox": [1, 2, 3, 0.5]}, {"bbox": [1, 2, 3]}, {"bbox": "1 2 3 4"},
     {"bbox": [1, 2, "3", 4]}, {"bbox": [1, 2, -3, 4]}, {"bbox": [1, 2, 0, 4]}, {"bbox": [1, 2, float("nan"), 4]},
     {"bbox": [1, 2, 10 ** 400, 4]}, {"bbox": [1, 2, 1e39, 4]}])
 def test_bad_annotation_raises_with_its_id_or_is_collected(read, changes):
@@ -104,6 +104,72 @@ def test_bad_annotation_raises_with_its_id_or_is_collected(read, changes):
     records = read(document(**changes), problems)
     assert len(problems) == 1 and "annotation 7" in problems[0].text
     assert len(records) == 1 and len(records[0].boxes) == 0, "the image stays"
+
+
+@pytest.mark.parametrize("points", [[1, 2, 2] * 68, [1, 2, 3] * 5, [1, 2, "2"] * 5, {"nose": 1}, 1])
+def test_bad_keypoints_raise_or_leave_the_box(read, points):
+    with pytest.raises(InputError, match="t.json: .*annotation 7"):
+        read(document(keypoints=points))
+    problems = []
+    (only,) = read(document(keypoints=points), problems)
+    assert [problem.kind for problem in problems] == ["landmark"]
+    assert only.boxes.tolist() == [[1, 2, 11, 22]] and not only.visibility.any()
+
+
+ORDER = [2, 0, 1, 3, 4]
+EXTRA = ["left_ear", "eyebrow_left", "left_eye_outer", "chin"]
+
+
+@pytest.mark.parametrize("names", [
+    ["nose", "left_eye", "right_eye", "left_mouth", "right_mouth"],
+    ["Nose tip", "leftEye", "rightEye", "mouth left corner", "mouth right corner"],
+    ["nose_tip", "eye-l", "eye-r", "l_mouth", "r_mouth"],
+    ["NOSE", "left eye center", "right eye centre", "left_lip_corner", "right_lip_corner"],
+    ["nose", "eye_left", "eye_right", "mouth_corner_left", "mouth_corner_right", *EXTRA]])
+def test_keypoints_are_found_by_their_names(read, names):
+    points = [[70, 96, 2], [58, 82, 1], [82, 82, 2], [61, 110, 2], [79, 110, 0]] + [[1, 2, 2]] * (len(names) - 5)
+    content = document(bbox=[40, 50, 60, 80], keypoints=[number for point in points for number in point])
+    content["categories"][0]["keypoints"] = names
+    (only,) = read(content)
+    assert only.landmarks[0].tolist() == [[58, 82], [82, 82], [70, 96], [61, 110], [0, 0]]
+    assert only.visibility[0].tolist() == [1, 2, 2, 2, 0]
+
+
+@pytest.mark.parametrize("names", [["a", "b", "c", "d", "e"],
+                                   ["nose", "nose", "right_eye", "left_mouth", "right_mouth"],
+                                   ["left_eye", "right_eye", "nose", "mouth", "chin"],
+                                   ["left_eye", "left_eye", "right_eye", "nose", "left_mouth", "right_mouth"]])
+def test_keypoints_of_other_names_are_not_guessed(read, names):
+    content = document(keypoints=[5, 6, 2] * len(names))
+    content["categories"][0]["keypoints"] = names
+    with pytest.raises(InputError, match="annotation 7: keypoints are named"):
+        read(content)
+    content["annotations"][0]["keypoints"] = [0] * 3 * len(names)
+    assert len(read(content)[0].boxes) == 1, "without labelled points the names do not matter"
+
+
+@pytest.mark.parametrize("changes", [{"image_id": "3"}, {"category_id": "1"}, {"category_id": 1.0, "image_id": 3.0},
+                                     {"iscrowd": None, "ignore": "0"}])
+def test_ids_are_the_same_as_numbers_and_as_text(read, changes):
+    (only,) = read(document(**changes))
+    assert only.boxes.tolist() == [[1, 2, 11, 22]] and not only.ignore.any()
+
+
+def test_sizes_may_be_whole_floats_or_unknown(read):
+    content = document()
+    content["images"][0].update(height=60.0, width=None)
+    (only,) = read(content)
+    assert (only.height, only.width) == (60, 0) and isinstance(only.height, int)
+    for height in (60.5, "60", -1, float("nan"), 1e300):
+        content["images"][0]["height"] = height
+        with pytest.raises(InputError, match="t.json"):
+            read(content)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-32"])
+def test_json_of_any_unicode(tmp_path, encoding):
+    (tmp_path / "t.json").write_bytes(json.dumps(document()).encode(encoding))
+    assert len(read_coco(tmp_path / "t.json")[0].boxes) == 1
 
 
 @pytest.mark.parametrize("content", [
@@ -124,14 +190,46 @@ def test_optional_keys(read):
     assert read(document(ignore=0, iscrowd=0))[0].ignore.tolist() == [False]
 
 
-def test_one_category_of_several_is_read(read):
+@pytest.mark.parametrize("names, kept, lines", [
+    (("person", "face"), [2], 1), (("face", "face"), [1, 2], 1), (("face", "Face_with_mask"), [1, 2], 1),
+    (("Human face", "face mask"), [1], 1), (("no_face", "faces"), [2], 1), (("face", "unused", "face"), [1, 2], 1)])
+def test_categories_of_faces_are_read_and_the_others_counted(read, caplog, monkeypatch, names, kept, lines):
+    monkeypatch.setattr(LOGGER, "propagate", True)
     content = document()
-    content["categories"] = [{"id": 1, "name": "person"}, {"id": 2, "name": "face"}]
-    other = {**content["annotations"][0], "id": 8, "category_id": 2, "bbox": [0, 0, 5, 5]}
-    content["annotations"].append(other)
-    assert read(content)[0].boxes.tolist() == [[0, 0, 5, 5]]
-    content["categories"][1]["name"] = "head"
-    with pytest.raises(InputError, match="t.json"):
+    content["categories"] = [{"id": index, "name": name} for index, name in zip((1, 2, 3) if len(names) < 3 else
+                                                                                (1, 3, 2), names)]
+    content["annotations"].append({**content["annotations"][0], "id": 8, "category_id": "2", "bbox": [0, 0, 2, 5]})
+    (only,) = read(content)
+    assert only.boxes[:, 2:].tolist() == [{1: [11, 22], 2: [2, 5]}[kind] for kind in kept]
+    assert len(caplog.records) == lines
+    assert all(repr(name) in caplog.text for name in names[:2] if name != "unused")
+
+
+def test_categories_that_leave_a_choice_are_refused(read):
+    content = document()
+    content["annotations"].append({**content["annotations"][0], "id": 8, "category_id": 2})
+    for categories in ([], [{"id": 1, "name": "person"}, {"id": 2, "name": "head"}]):
+        with pytest.raises(InputError, match="t.json: categories"):
+            read({**content, "categories": categories})
+    with pytest.raises(InputError, match="annotation 8: no category has the id 2"):
+        read(content)
+
+
+def test_images_listed_for_each_face_are_one(read, caplog, monkeypatch):
+    monkeypatch.setattr(LOGGER, "propagate", True)
+    content = document()
+    content["images"] += [{"id": 4, "file_name": "e//a.jpg", "height": 60, "width": 80},
+                          {"id": 5, "file_name": "e/b.jpg", "height": 60, "width": 80}]
+    content["annotations"].append({**content["annotations"][0], "id": 8, "image_id": 4, "bbox": [0, 0, 2, 5]})
+    one, none = read(content)
+    assert one.boxes.tolist() == [[1, 2, 11, 22], [0, 0, 2, 5]] and len(caplog.records) == 1
+    assert (none.path, none.boxes.shape) == ("e/b.jpg", (0, 4)), "an image without annotations stays"
+    content["annotations"].append({**content["annotations"][0], "id": 9, "image_id": 4, "bbox": [9, 9, 2, 5]})
+    with pytest.raises(InputError, match="t.json: e/a.jpg: "):
+        read(content)
+    content["annotations"].pop()
+    content["images"][1]["height"] = 61
+    with pytest.raises(InputError, match="t.json: e/a.jpg: "):
         read(content)
 
 
@@ -159,4 +257,5 @@ def test_any_value_in_an_annotation_is_read_or_refused(tmp_path_factory, key, va
                     encoding="utf-8")
     problems = []
     (only,) = read_coco(path, problems)
-    assert len(only.boxes) + len(problems) == 1
+    left_out = [problem for problem in problems if problem.kind != "landmark"]
+    assert len(only.boxes) + len(left_out) == 1

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+import shutil
 
 import cv2
 import numpy as np
@@ -121,13 +122,15 @@ def test_options_come_from_any_configuration():
 def test_what_is_trained_on(widerface):
     """Boxes alone suffice; faces without area, images without faces and images that are absent are left out."""
     text = [line if line[0] == "#" else " ".join(line.split()[:4]) for line in widerface.read_text().splitlines()]
-    widerface.write_text("\n".join([*text, "# a--b/0.png", "5 5 0 7", "5 5 -3 7", "5 5 30 30", "# a--b/1.png", ""]))
+    widerface.write_text("\n".join([*text, "# a--b/5.png", "5 5 0 7", "5 5 -3 7", "5 5 30 30", "# a--b/6.png", ""]))
+    for number in (5, 6):
+        shutil.copy(widerface.parent / "images/a--b/0.png", widerface.parent / f"images/a--b/{number}.png")
     assert set(samples_of(widerface)(1, np.random.default_rng(0))[2]) == {0, -1}
     records = training_records(widerface, widerface.parent / "images")
     assert len(records) == 6 and len(records[-1].boxes) == 1
     (widerface.parent / "images/a--b/3.png").unlink()
     records = training_records(widerface, widerface.parent / "images", only_existing=True)
-    assert [each.path for each in records] == [f"a--b/{number}.png" for number in (0, 1, 2, 4, 0)]
+    assert [each.path for each in records] == [f"a--b/{number}.png" for number in (0, 1, 2, 4, 5)]
 
 
 @pytest.mark.parametrize("damage, message", [

@@ -9,6 +9,7 @@ import pytest
 from dependency.centernet.src.lib.datasets.dataset.coco_hp import read_coco
 from dependency.errors import InputError
 from src.cli.program import run
+from src.common.log import LOGGER
 from src.tools.prepare_wider import main
 from src.tools.wider_layout import GROUND_TRUTH, make_layout
 
@@ -82,10 +83,12 @@ def test_filters(work, options, boxes, ignored):
     ("@flags.txt", ["--drop_invalid", "--min_size", "31"]), ("@flat.txt", [])])
 def test_an_image_that_lost_all_its_faces_is_not_background(work, capsys, annotation, options):
     (work / "flat.txt").write_text("# 0--Parade/one.jpg\n3 3 -4 5\n# 0--Parade/two.jpg\n")
-    call(work, "--annotation", annotation, "--image_dir", "@images", "--out", "@train.json", *options)
-    assert [record.path for record in read_coco(work / "train.json")] == ["0--Parade/two.jpg"]
+    (work / "images/0--Parade/three.jpg").write_bytes((work / "images/0--Parade/two.jpg").read_bytes())
+    (work / "kept.txt").write_text("# 0--Parade/three.jpg\n1 2 40 40\n")
+    call(work, "--annotation", annotation, "@kept.txt", "--image_dir", "@images", "--out", "@train.json", *options)
+    assert [record.path for record in read_coco(work / "train.json")] == ["0--Parade/two.jpg", "0--Parade/three.jpg"]
     out = capsys.readouterr().out
-    assert "0 with faces, 1 without" in out and "left out  1 " in out
+    assert "1 with faces, 1 without" in out and "left out  1 " in out
 
 
 def test_validate_lists_every_problem_by_line(work, capsys):
@@ -121,11 +124,38 @@ def test_repair_tells_what_it_did_and_leaves_nothing_to_validate(work, capsys):
     (["--annotation", "@label.txt", "--image_dir", "@empty", "--only_existing", "--out", "@t.json"], "--image_dir"),
     (["--annotation", "@label.txt", "--image_dir", "@images", "--out", "@t.json"], "1--Handshaking/gone.jpg"),
     (["--annotation", "@label.txt", "--out", "@t.json"], "--image_dir"),
+    (["--annotation", "@flags.txt", "--out", "@t.txt", "--drop_invalid", "--min_size", "31"], "1 below --min_size"),
+    (["--annotation", "@columns.txt", "--out", "@t.txt"], "columns.txt:2: 0--Parade/one.jpg: 14 columns"),
+    (["--annotation", "@flags.txt", "--image_dir", "@other", "--repair", "@t.json"], "2 image_unreadable"),
+    (["--annotation", "@lost.txt", "--image_dir", "@images", "--repair", "@t.json"], "lost.txt:3: "),
 ])
 def test_refusals_say_what_to_type(work, capsys, words, text):
+    (work / "columns.txt").write_text("# 0--Parade/one.jpg\n" + "1 2 " * 7 + "\n1 2 3\n")
+    (work / "lost.txt").write_text("# 0--Parade/one.jpg\n1 2 6 5\n0--Parade/two.jpg\n10 20 30 30\n")
+    (work / "other/0--Parade").mkdir(parents=True)
+    for name in ("one", "two"):
+        (work / f"other/0--Parade/{name}.jpg").write_text("no image")
     assert run(lambda: call(work, *words)) == 2
     assert text in capsys.readouterr().err
     assert not list(work.glob("t.*"))
+
+
+def test_dropped_faces_are_counted_and_most_are_a_warning(work, capsys, caplog, monkeypatch):
+    monkeypatch.setattr(LOGGER, "propagate", True)
+    words = ["--image_dir", "@images", "--repair", "@fixed.json"]
+    (work / "images/0--Parade/two.jpg").write_text("no image")
+    (work / "label.txt").write_text("# 0--Parade/one.jpg\n1 2 6 5\n2 2 6 5\n3 3 6 0\n# 0--Parade/two.jpg\n5 5 9 9\n")
+    assert call(work, "--annotation", "@label.txt", *words) == 0
+    assert "dropped   2: 1 size, 1 image_unreadable" in capsys.readouterr().out and not caplog.records
+    (work / "label.txt").write_text("# 0--Parade/one.jpg\n1 2 6 5\n# 0--Parade/two.jpg\n5 5 9 9\n7 7 9 9\n")
+    assert call(work, "--annotation", "@label.txt", *words) == 0
+    assert "2 image_unreadable" in caplog.text
+
+
+def test_faces_of_images_that_are_not_there_are_counted(work, capsys):
+    call(work, "--annotation", "@label.txt", "--image_dir", "@images", "--only_existing", "--out", "@train.json")
+    first = capsys.readouterr().out.splitlines()[0]
+    assert "2 of 3 images" in first and "1 faces" in first
 
 
 def test_real_train_part(shared_data, tmp_path):

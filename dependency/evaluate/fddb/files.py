@@ -96,7 +96,7 @@ def read_entries(path: str | Path) -> Iterator[Entry]:
         InputError: no such layout, or not text, by file and line.
     """
     try:
-        text = Path(path).read_bytes().decode("utf-8-sig")
+        text = Path(path).read_bytes().decode("utf-8-sig").replace("\ufeff", "")
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not UTF-8 text ({error.reason}); give FDDB's ellipse list or fold-01-out.txt"
                          ) from error

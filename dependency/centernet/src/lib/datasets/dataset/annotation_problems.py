@@ -7,6 +7,7 @@ Boxes are xyxy pixels, landmarks [N, 5, 2] pixels.
 """
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,15 +35,20 @@ class Problem:
         return ": ".join(part for part in (place, self.image, self.text) if part)
 
 
+# It is not sure to which image faces belong: no reader leaves these out and goes on.
+NO_IMAGE_KINDS = ("image", "image_twice")
+SMALLEST = 0.99  # pixels: a side of one pixel, rounded in float32
 KINDS = {
+    "image": "a line that may name an image is not understood; the rows below it belong to no image",
     "syntax": "wrong number of columns or keypoints, a missing key, not a number, an unknown flag",
     "count": "the stated number of faces is not the number of rows",
     "number": "not finite (nan, inf) or beyond float32",
     "size": "box without area: zero or negative width or height",
+    "below_pixel": "box with a side below one pixel",
     "outside": "box reaches over the image border",
-    "landmark": "landmark far outside its box",
+    "landmark": "landmark far outside its box, or keypoints that are not the five points",
     "duplicate": "the same box twice in one image",
-    "image_twice": "the same image in two places of one file",
+    "image_twice": "the same image in two places of one file, with several faces in one",
     "image_missing": "no such image file",
     "image_unreadable": "image file cannot be decoded",
     "image_turned": "boxes are of the picture as its EXIF orientation shows it; the stored pixels are read",
@@ -67,7 +73,7 @@ def repair_hint(path: str | Path) -> str:
 
 
 def face_faults(boxes: np.ndarray, landmarks: np.ndarray) -> list[tuple[int, str, str]]:
-    """List (face, kind, text) of every face that cannot be trained on: numbers not finite, or a box without area.
+    """List (face, kind, text) of every face that cannot be trained on: numbers not finite, a box below a pixel.
 
     boxes: [N, 4] xyxy pixels; landmarks: [N, 5, 2] pixels.
     """
@@ -76,11 +82,11 @@ def face_faults(boxes: np.ndarray, landmarks: np.ndarray) -> list[tuple[int, str
     with np.errstate(invalid="ignore"):
         sizes = boxes[:, 2:] - boxes[:, :2]
     faults = []
-    for face in np.flatnonzero(~(finite & (sizes > 0).all(axis=1))):
+    for face in np.flatnonzero(~(finite & (sizes >= SMALLEST).all(axis=1))):
         if finite[face]:
             width, height = sizes[face]
-            text = f"box of width {width:g}, height {height:g}: both must be above 0"
-            faults.append((int(face), "size", text))
+            kind = "below_pixel" if min(width, height) > 0 else "size"
+            faults.append((int(face), kind, f"box of width {width:g}, height {height:g}: expected a pixel at least"))
         else:
             bad = numbers[face][~np.isfinite(numbers[face])]
             faults.append((int(face), "number", f"{bad[0]} is not a usable coordinate"))
@@ -88,7 +94,7 @@ def face_faults(boxes: np.ndarray, landmarks: np.ndarray) -> list[tuple[int, str
 
 
 def image_name(text: str, place: str) -> str:
-    """Convert an image's path to the form that Records hold: forward slashes, no leading "./".
+    """Convert an image's path to the form that Records hold: forward slashes, one at a time, no "." and "x/..".
 
     Args:
         text: the path as written.
@@ -97,10 +103,9 @@ def image_name(text: str, place: str) -> str:
     Raises:
         InputError: it is empty or holds a NUL character.
     """
-    name = text.strip().replace("\\", "/")
-    while name.startswith("./"):
-        name = name[2:]
-    if not name or "\0" in name:
+    # A leading "//" has a meaning of its own in POSIX, and is kept by normpath.
+    name = posixpath.normpath(text.replace("\ufeff", "").strip().replace("\\", "/").replace("//", "/"))
+    if name == "." or "\0" in name:
         raise InputError(f"{place}: image name {text!r}; expected <event>/<name>.jpg")
     return name
 

@@ -7,11 +7,10 @@ In memory boxes are xyxy pixels; in the file `bbox` is xywh pixels.
 """
 from __future__ import annotations
 
-import contextlib
-import io
 import json
-import math
-from collections.abc import Iterator, Sequence
+import logging
+from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,11 +25,17 @@ from dependency.centernet.src.lib.datasets.dataset.annotation_problems import (
     short_number,
     xywh_numbers,
 )
+from dependency.centernet.src.lib.datasets.dataset.coco_names import (
+    POINT_NAMES,
+    face_categories,
+    five_points,
+    read_numbers,
+)
 from dependency.errors import InputError
 from dependency.files import atomic_write
 
-FACE_CATEGORY = {"id": 1, "name": "face",
-                 "keypoints": ["left_eye", "right_eye", "nose", "left_mouth", "right_mouth"]}
+LOGGER = logging.getLogger("facedet")
+FACE_CATEGORY = {"id": 1, "name": "face", "keypoints": POINT_NAMES}
 
 
 @dataclass(frozen=True)
@@ -57,24 +62,33 @@ class Record:
 def read_coco(path: str | Path, problems: list[Problem] | None = None) -> list[Record]:
     """Read a COCO-keypoints json file of faces, one Record for every image, also for those without faces.
 
-    `bbox` is xywh pixels; `keypoints` is 5 x (x, y, v) and may be absent; `ignore` (ours) or `iscrowd` marks
-    a face as neither face nor background. Of several categories the one named "face" is read.
+    `bbox` is xywh pixels; `keypoints` is n x (x, y, v) and may be absent: the five points are found by the names that
+    the category gives them, without names there must be five; `ignore` (ours) or `iscrowd` marks a face as neither face
+    nor background. Of several categories those with "face" in their name are read, and the log counts the others. An
+    image that is listed once for each of its faces is one image.
 
     Args:
         path: the file.
-        problems: where unusable annotations are noted while they are left out; without it they raise.
+        problems: where unusable annotations are noted while they are left out (where only the keypoints are unusable,
+            the box stays); without it they raise.
 
     Raises:
         InputError: not such a file; or, without `problems`, an annotation that cannot be used, by its id.
     """
     data = _load(Path(path))
     found: list[Problem] = []
-    records = [_record(str(path), image, faces, found) for image, faces in _index(Path(path), data, found)]
+    faces = _usable(str(path), data, found)
+    orders = {_key(category.get("id")): category["keypoints"] for category in data["categories"]
+              if isinstance(category.get("keypoints"), list)}
+    records = [_record(str(path), image, entries, orders, found)
+               for image, entries in _images(str(path), data["images"], faces, found)]
+    flagged = sum(unset for _, unset in records)
+    warn_unset(path, flagged)
     if problems is None:
         raise_problems(found, repair_hint(path))
     else:
         problems.extend(found)
-    return records
+    return [record for record, _ in records]
 
 
 def write_coco(path: str | Path, records: Sequence[Record]) -> None:
@@ -118,7 +132,7 @@ def _annotation(identity: int, image_id: int, record: Record, face: int) -> dict
 
 
 def _load(path: Path) -> dict:
-    """Read the file, and check its structure so far that pycocotools cannot fail on it."""
+    """Read the file, and check the structure of all but its annotations."""
     try:
         data = json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:
@@ -131,90 +145,123 @@ def _load(path: Path) -> dict:
             raise InputError(f'{path}: "{key}" must be a list of objects; see docs/formats.md')
     seen = set()
     for image in data["images"]:
-        identity, size = image.get("id"), (image.get("height", 0), image.get("width", 0))
-        if not isinstance(identity, (int, str)) or not isinstance(image.get("file_name"), str):
+        identity = image.get("id")
+        if not isinstance(identity, (int, float, str)) or not isinstance(image.get("file_name"), str):
             raise InputError(f"{path}: image {identity!r} needs an id and a file_name; see docs/formats.md")
-        if identity in seen:
+        if _key(identity) in seen:
             raise InputError(f"{path}: two images have the id {identity!r}; give each its own")
-        if not all(isinstance(value, int) and value >= 0 for value in size):
+        size = [image.get(side) or 0 for side in ("height", "width")]
+        if not all(isinstance(value, (int, float)) and 0 <= value < 1e9 and value % 1 == 0 for value in size):
             raise InputError(f"{path}: image {identity!r} has height, width {size}; expected whole pixels")
-        seen.add(identity)
+        image["height"], image["width"] = map(int, size)
+        seen.add(_key(identity))
         image["file_name"] = image_name(image["file_name"], f"{path}: image {identity!r}")
     return data
 
 
-def _index(path: Path, data: dict, problems: list[Problem]) -> Iterator[tuple[dict, list[dict]]]:
-    """Yield each image with its face annotations; add annotations that belong to no image to `problems`."""
-    from pycocotools.coco import COCO
-    face_id = _face_category(path, data["categories"])
-    images = {image["id"]: image for image in data["images"]}
-    usable = []
+def _key(identity: object) -> str:
+    """Return an id as text: 1, 1.0 and "1" are the same."""
+    whole = isinstance(identity, float) and identity.is_integer()
+    return str(int(identity)) if whole else str(identity)  # type: ignore[call-overload]
+
+
+def _usable(path: str, data: dict, problems: list[Problem]) -> dict[str, list[dict]]:
+    """Return the annotations of faces by the key of their image; note those that belong to no image or category."""
+    images = {_key(image["id"]) for image in data["images"]}
+    names = {_key(category.get("id")): str(category.get("name")) for category in data["categories"]}
+    usable = defaultdict(list)
+    counts: Counter[str] = Counter()
     for annotation in data["annotations"]:
         lacking = [key for key in ("id", "image_id", "category_id", "bbox") if key not in annotation]
-        keys = [annotation.get(key) for key in ("id", "image_id", "category_id")]
-        if lacking or not all(isinstance(key, (int, str)) for key in keys):
-            what = f"lacks {', '.join(lacking)}" if lacking else f"has the ids {keys}; expected numbers"
-            text = f"annotation {annotation.get('id')!r} {what}"
-            problems.append(Problem(str(path), 0, "", "syntax", text))
-        elif annotation["image_id"] not in images:
-            text = f"annotation {annotation['id']!r}: no image has the id {annotation['image_id']!r}"
-            problems.append(Problem(str(path), 0, "", "syntax", text))
-        elif face_id is None or annotation["category_id"] == face_id:
-            usable.append(annotation)
-    coco = COCO()
-    coco.dataset = {"images": data["images"], "annotations": usable}
-    with contextlib.redirect_stdout(io.StringIO()):
-        coco.createIndex()
-    for identity, image in coco.imgs.items():
-        yield image, coco.imgToAnns.get(identity, [])
+        ids = [annotation.get(key) for key in ("id", "image_id", "category_id")]
+        category = _key(ids[2])
+        text = ""
+        if lacking or not all(isinstance(key, (int, float, str)) for key in ids):
+            text = f"lacks {', '.join(lacking)}" if lacking else f"has the ids {ids}; expected numbers"
+        elif _key(ids[1]) not in images:
+            text = f"no image has the id {ids[1]!r}"
+        elif names and category not in names:
+            text = f"no category has the id {ids[2]!r}"
+        else:
+            counts[category] += 1
+            usable[category].append(annotation)
+        if text:
+            problems.append(Problem(path, 0, "", "syntax", f"annotation {annotation.get('id')!r}: {text}"))
+    by_image = defaultdict(list)
+    for category in face_categories(path, names, counts):
+        for annotation in usable[category]:
+            by_image[_key(annotation["image_id"])].append(annotation)
+    return by_image
 
 
-def _face_category(path: Path, categories: list[dict]) -> int | str | None:
-    """Return the id of the category of faces; None if the file has no more than one category."""
-    if len(categories) < 2:
-        return None
-    for category in categories:
-        if category.get("name") == FACE_CATEGORY["name"]:
-            return category.get("id")
-    names = [category.get("name") for category in categories]
-    raise InputError(f'{path}: categories {names}: none is named "face"; rename the one to be read')
+def _images(path: str, images: list[dict], faces: dict[str, list[dict]],
+            problems: list[Problem]) -> list[tuple[dict, list[dict]]]:
+    """Return the images with their annotations; those that are listed once for each of their faces are joined."""
+    one_each = all(len(faces.get(_key(image["id"]), [])) <= 1 for image in images)
+    first: dict[str, tuple[dict, list[dict]]] = {}
+    found = []
+    for image in images:
+        entry = image, list(faces.get(_key(image["id"]), []))
+        before = first.setdefault(image["file_name"], entry)
+        sizes = {(each["height"], each["width"]) for each in (image, before[0])} - {(0, 0)}
+        if before is entry:
+            found.append(entry)
+        elif one_each and len(sizes) < 2:
+            before[1].extend(entry[1])
+        else:
+            text = f"images {before[0]['id']!r} and {image['id']!r} have the same file_name; correct it or join the two"
+            problems.append(Problem(path, 0, image["file_name"], "image_twice", text))
+    if len(found) < len(images):
+        LOGGER.warning("%s: %d images are listed before; their faces are joined", path, len(images) - len(found))
+    return found
 
 
-def _record(file: str, image: dict, annotations: list[dict], problems: list[Problem]) -> Record:
+def _record(file: str, image: dict, annotations: list[dict], orders: dict[str, list],
+            problems: list[Problem]) -> tuple[Record, int]:
+    """Make the Record of an image; return it with the number of its faces that have `unset_points`."""
     path = image["file_name"]
     rows, ignore, ids = [], [], []
     for annotation in annotations:
+        place = f"annotation {annotation['id']!r}"
         try:
-            rows.append(_row(annotation))
+            box = read_numbers(annotation["bbox"], "bbox", 4)
+            ignored = any([_flag(annotation, "ignore"), _flag(annotation, "iscrowd")])
         except InputError as error:
-            problems.append(Problem(file, 0, path, "syntax", f"annotation {annotation['id']!r}: {error}"))
+            problems.append(Problem(file, 0, path, "syntax", f"{place}: {error}"))
             continue
-        ignore.append(bool(annotation.get("ignore") or annotation.get("iscrowd")))
+        try:
+            points = five_points(annotation.get("keypoints"), orders.get(_key(annotation["category_id"])))
+        except InputError as error:
+            problems.append(Problem(file, 0, path, "landmark", f"{place}: {error}"))
+            points = [0.0] * 15
+        rows.append(box + points)
+        ignore.append(ignored)
         ids.append(annotation["id"])
     table = np.array(rows, np.float64).reshape(-1, 19)
-    record, dropped = make_record(path, table, ignore, image.get("height", 0), image.get("width", 0))
+    record, dropped = make_record(path, table, ignore, image["height"], image["width"])
     for face, kind, text in dropped:
         problems.append(Problem(file, 0, path, kind, f"annotation {ids[face]!r}: {text}"))
-    return record
+    return record, int(unset_points(table).any(axis=1).sum())
 
 
-def _row(annotation: dict) -> list[float]:
-    """Read x, y, w, h and 5 x (x, y, v) of one annotation."""
-    row: list[float] = []
-    for key, length in (("bbox", 4), ("keypoints", 15)):
-        values = annotation.get(key)
-        if not values and key == "keypoints":
-            values = [0] * 15
-        if not isinstance(values, list) or len(values) != length:
-            found = f"{len(values)} values" if isinstance(values, list) else repr(values)
-            raise InputError(f"{key} has {found}; expected {length} numbers")
-        if not all(isinstance(value, (int, float)) for value in values):
-            raise InputError(f"{key} {values} holds something that is not a number")
-        # json has no limit on integers, float has.
-        row += [float(value) if abs(value) < 1e300 else math.nan for value in values]
-    if not all(seen in (0, 1, 2) for seen in row[6::3]):
-        raise InputError(f"keypoint flags {row[6::3]}: expected 0 (not labelled), 1 (occluded), 2 (visible)")
-    return row
+def _flag(annotation: dict, key: str) -> bool:
+    value = annotation.get(key)
+    if value in (None, 0, "0", "") or value in (1, "1"):
+        return value in (1, "1")
+    raise InputError(f"{key} is {value!r}; expected 0 or 1")
+
+
+def unset_points(rows: np.ndarray) -> np.ndarray:
+    """Mark the points at 0, 0 or -1, -1 whose flag says that they are labelled: rows as in `make_record` -> [N, 5]."""
+    x, y, seen = np.moveaxis(rows[:, 4:].reshape(-1, 5, 3), 2, 0)
+    return (seen > 0) & (x == y) & np.isin(x, (0, -1))
+
+
+def warn_unset(path: str | Path, faces: int) -> None:
+    """Log the number of faces with `unset_points`, if there are any."""
+    if faces:
+        LOGGER.warning("%s: %d faces have landmarks at 0, 0 or -1, -1 that are flagged as labelled; they are read as "
+                       "not labelled", path, faces)
 
 
 def make_record(path: str, rows: np.ndarray, ignore: Sequence[bool], height: int = 0,
@@ -223,7 +270,8 @@ def make_record(path: str, rows: np.ndarray, ignore: Sequence[bool], height: int
 
     Args:
         path: the image.
-        rows: [N, 19] float64: x, y, w, h, then 5 x (x, y, v) with v 0 not labelled, 1 occluded, 2 visible.
+        rows: [N, 19] float64: x, y, w, h, then 5 x (x, y, v) with v 0 not labelled, 1 occluded, 2 visible;
+            `unset_points` count as not labelled.
         ignore: N flags.
         height: pixels of the image, or 0.
         width: pixels of the image, or 0.
@@ -231,7 +279,7 @@ def make_record(path: str, rows: np.ndarray, ignore: Sequence[bool], height: int
     with np.errstate(over="ignore", invalid="ignore"):
         boxes = np.concatenate([rows[:, :2], rows[:, :2] + rows[:, 2:4]], axis=1).astype(np.float32)
         points = rows[:, 4:].reshape(-1, 5, 3)
-        visibility = points[:, :, 2].astype(np.uint8)
+        visibility = np.where(unset_points(rows), 0, points[:, :, 2]).astype(np.uint8)
         landmarks = np.where(visibility[:, :, None] > 0, points[:, :, :2], 0).astype(np.float32)
     faults = face_faults(boxes, landmarks)
     keep = np.ones(len(rows), bool)

@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`Annotations`, the Records of a file, and `Reader`, which collects the rows of a file image by image.
+
+    reader = Reader(path)
+    reader.begin(1, "e/a.jpg")                  # from here on rows belong to e/a.jpg
+    reader.add(2, [40, 50, 60, 80] + NO_LANDMARKS)
+    reader.begin_unknown(3, "'x': not understood")      # from here on to no image
+    annotations = reader.finish()
+
+Rows are x, y, width, height, 5 x (x, y, v), in pixels; v is COCO's visibility.
+"""
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from dependency.centernet.src.lib.datasets.dataset.annotation_problems import Problem
+from dependency.centernet.src.lib.datasets.dataset.coco_hp import Record, make_record, unset_points, warn_unset
+from src.common.log import LOGGER
+
+NO_LANDMARKS = [0.0] * 15
+
+
+class Lines(NamedTuple):
+    """Where one Record stands in its text file: the line of its image and of each face; 0 for none."""
+    image: int
+    faces: list[int]
+
+
+class Annotations(list):
+    """A list of Records that remembers where they come from.
+
+    file: the annotation file's name; lines: one `Lines` a Record; problems: rows that were left out.
+    """
+
+    def __init__(self, records: Iterable[Record], file: str = "", lines: Sequence[Lines] | None = None,
+                 problems: Sequence[Problem] = ()):
+        super().__init__(records)
+        self.file = file
+        self.lines = list(lines or [Lines(0, [0] * len(record.boxes)) for record in self])
+        self.problems = list(problems)
+
+
+class Block:
+    """The rows below one line that names an image; path "": rows that belong to no image, because of `fault`."""
+
+    def __init__(self, line: int, path: str, height: int = 0, width: int = 0, fault: str = ""):
+        self.line, self.path, self.height, self.width, self.fault = line, path, height, width, fault
+        self.rows: list[list[float]] = []
+        self.ignore: list[bool] = []
+        self.lines: list[int] = []
+        self.tried = 0
+
+    def join(self, other: Block) -> None:
+        """Take the faces of another block."""
+        self.rows += other.rows
+        self.ignore += other.ignore
+        self.lines += other.lines
+        self.height, self.width = self.height or other.height, self.width or other.width
+
+
+class Reader:
+    """Collects the images and the problems of one file; `numbered`: its lines mean something."""
+
+    def __init__(self, path: Path, numbered: bool = True):
+        self.file, self.numbered = str(path), numbered
+        self.blocks: list[Block] = []
+        self.problems: list[Problem] = []
+
+    def begin(self, line: int, path: str, height: int = 0, width: int = 0) -> None:
+        """Begin an image: the rows that follow are its faces."""
+        self.blocks.append(Block(line, path, height, width))
+
+    def begin_unknown(self, line: int, fault: str) -> None:
+        """Begin rows that belong to no image: a line that may name one is not understood."""
+        self.blocks.append(Block(line, "", fault=fault))
+
+    def add(self, line: int, row: list[float], ignore: bool = False) -> None:
+        """Take one face of the last image."""
+        self.blocks[-1].rows.append(row)
+        self.blocks[-1].ignore.append(ignore)
+        self.blocks[-1].lines.append(line)
+
+    def problem(self, line: int, text: str, kind: str = "syntax") -> None:
+        """Note what is wrong with a line."""
+        image = self.blocks[-1].path if self.blocks else ""
+        self.problems.append(Problem(self.file, line, image, kind, text))
+
+    def finish(self) -> Annotations:
+        """Make Records of all that is usable, in the order of the file."""
+        records, lines, unset = [], [], 0
+        for block in self._images():
+            table = np.array(block.rows, np.float64).reshape(-1, 19)
+            unset += int(unset_points(table).any(axis=1).sum())
+            record, faults = make_record(block.path, table, block.ignore, block.height, block.width)
+            bad = {face for face, _, _ in faults}
+            for face, kind, text in faults:
+                text = text if self.numbered else f"face {face + 1}: {text}"
+                self.problems.append(Problem(self.file, block.lines[face], block.path, kind, text))
+            records.append(record)
+            lines.append(Lines(block.line, [line for face, line in enumerate(block.lines) if face not in bad]))
+        warn_unset(self.file, unset)
+        self.problems.sort(key=lambda problem: problem.line)
+        return Annotations(records, self.file, lines, self.problems)
+
+    def _images(self) -> list[Block]:
+        """Return one block an image: with one face a block at most, the blocks of an image are joined.
+
+        With more, a second block is a problem: a wrong name would give its faces to another image.
+        """
+        one_each = all(block.tried <= 1 for block in self.blocks)
+        first: dict[str, Block] = {}
+        images, joined = [], 0
+        for block in self.blocks:
+            if not block.path:
+                text = f"{block.fault}; {block.tried} rows from here on belong to no image"
+                self.problems.append(Problem(self.file, block.line, "", "image", text))
+                continue
+            # WIDER writes one row of zeros for an image without faces.
+            if len(block.rows) == 1 and not any(block.rows[0]):
+                block.rows, block.ignore, block.lines = [], [], []
+            before = first.setdefault(block.path, block)
+            if before is not block and one_each:
+                before.join(block)
+                joined += 1
+                continue
+            if before is not block:
+                place = f", in line {before.line}" if before.line else ""
+                text = f"this image is annotated before{place}; join the two, or correct the name"
+                self.problems.append(Problem(self.file, block.line, block.path, "image_twice", text))
+            images.append(block)
+        if joined:
+            LOGGER.warning("%s: the name of the image is repeated for each face: %d faces are joined to those of the "
+                           "same image", self.file, joined)
+        return images
