@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from dependency.errors import InputError
-from dependency.files import atomic_write, remove_partial
+from dependency.files import remove_partial
 from src import models
 from src.cli.arguments import idle_options, parse
 from src.cli.options import flat
@@ -51,15 +51,17 @@ def train(name: str, cfg: Any, ranks: Any) -> None:
 
     from src.data.loader import batches
     from src.data.sampler import SamplePlan
+    from src.data.training_set import fingerprint
     from src.training import resume
     from src.training.batch_norm import synchronise
     from src.training.optim import build_optimizer
+    from src.training.settings import CONFIG
     from src.training.train_step import TrainStep
     from src.training.trainer import Trainer
 
     model = models.training(name)
     rank, world_size = ranks.rank, ranks.world_size
-    settings = model.run_settings(cfg, rank, world_size, ranks.share(time.strftime("%Y-%m-%d_time_%H_%M_%S")))
+    settings = model.run_settings(cfg, world_size, ranks.share(time.strftime("%Y-%m-%d_time_%H_%M_%S")))
     # Under a launcher every process has its own console file, and the end of a failed one's is shown.
     log.setup(0 if restart_file.is_launched() else rank, keep=True)
     LOGGER.info("training %s on %s", name, device.describe(world_size))
@@ -84,15 +86,14 @@ def train(name: str, cfg: Any, ranks: Any) -> None:
     loss_cell = model.build_loss_cell(cfg, network, world_size)
     step = TrainStep(loss_cell, optimizer, settings.loss_scale, settings.clip_norm, settings.ema_decay,
                      device.gradient_reducer(optimizer.parameters, world_size))
+    metadata = {**model.build_metadata(cfg), "versions": device.versions(), "command": sys.argv}
     position = None
     if settings.resume and rank == 0:
-        own_names = models.spec(name).own_names
-        position = resume.load_state(Path(settings.resume), step, network, own_names, settings.names)
+        position = resume.load_state(Path(settings.resume), step, network, models.spec(name), metadata, settings.names)
     position = ranks.share(position)
     ranks.share_state(step.get_parameters())
-    first_step = resume.first_step(plan, position, settings.names)
-    if position is not None:
-        settings = settings.resumed()
+    data = fingerprint(samples.records)
+    first_step = resume.first_step(plan, position, settings.names, data)
     if first_step >= plan.total_steps:
         if not restarted:
             raise InputError(f"nothing left to train: step {first_step} is the end of epoch {settings.epochs}; raise "
@@ -100,19 +101,15 @@ def train(name: str, cfg: Any, ranks: Any) -> None:
         LOGGER.info("the run had already ended with %s", restarted)
         LOGGER.info(log.END_TRAINING)
         return
-    files = settings.files(plan.steps_per_epoch, is_resumed=position is not None)
-    metadata = {**model.build_metadata(cfg), "versions": device.versions(), "command": sys.argv}
-    for path in remove_partial(settings.run_dir):
-        LOGGER.info("removed %s, half written by a process that was killed", path)
-    log.write_to(files.path(f"{settings.log_name}_rank_{rank}.log"))
-    if rank == 0:
-        with atomic_write(files.path("config.yaml")) as file:
-            yaml.safe_dump({"model": name, **cfg}, file, sort_keys=False)
-    LOGGER.info("args.steps_per_epoch = %d args.ckpt_interval = %d, first step %d of %d, outputs in %s",
-                plan.steps_per_epoch, settings.checkpoint_every, first_step, len(rates), settings.run_dir)
-    trainer = Trainer(step, network, plan, rates, metadata, model.terms, settings, files, samples.describe,
-                      model.build_picture(cfg), ranks)
-    trainer.fit(batches(samples, plan, first_step, settings.workers, settings.bad_images), first_step)
+    with settings.files(plan.steps_per_epoch, position is not None, ranks) as files:
+        for path in remove_partial(files.run_dir):
+            LOGGER.info("removed %s, half written by a process that was killed", path)
+        log.write_to(files.path(f"{settings.log_name}_rank_{rank}.log"))
+        if rank == 0:
+            files.path(CONFIG).write_text(yaml.safe_dump({"model": name, **cfg}, sort_keys=False), encoding="utf-8")
+        trainer = Trainer(step, network, plan, rates, metadata, model.terms, settings, files, samples.describe,
+                          model.build_picture(cfg), ranks, data)
+        trainer.fit(batches(samples, plan, first_step, settings.workers, settings.bad_images), first_step)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,8 @@
     with atomic_write("0-3_594.ckpt", "wb") as file: ...        # the former file or the new one, whole, at any moment
     append_line("metrics.jsonl", json.dumps(line))              # a whole line or none
     path = inside("output", "0--Parade/a.txt")                  # the check of names that come from another file
+    folder = new_folder("outputs/2026-11-28_time_22_42_33")     # of two processes each gets its own
+    with open_locked("config.yaml", "x") as file: ...           # no other process may open it so until it is closed
     remove_partial("outputs")                                   # what writers that were killed have left behind
 """
 from __future__ import annotations
@@ -15,6 +17,7 @@ import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from itertools import chain, count
 from pathlib import Path
 from typing import IO
 
@@ -125,6 +128,35 @@ def append_line(path: str | Path, line: str) -> None:
             with suppress(OSError):
                 file.truncate(former)
             raise
+
+
+def new_folder(path: str | Path) -> Path:
+    """Make a folder that was not there, and its parents: `path`, or <path>_1, <path>_2, ...; return it."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for folder in chain([path], (path.with_name(f"{path.name}_{number}") for number in count(1))):
+        with suppress(FileExistsError):
+            folder.mkdir()
+            break
+    return folder
+
+
+@contextmanager
+def open_locked(path: str | Path, mode: str) -> Iterator[IO[str]]:
+    """Open a text file that no other process can open so until this one closes it or ends.
+
+    Raises:
+        BlockingIOError: another process has it open. FileExistsError: with mode "x".
+    """
+    with open(path, mode, encoding="utf-8") as file:
+        if fcntl is not None:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise
+            except OSError:         # a file system without locks
+                pass
+        yield file
 
 
 def remove_partial(folder: str | Path) -> list[Path]:

@@ -16,6 +16,7 @@ from typing import Any, Callable, Protocol
 
 import numpy as np
 
+from dependency.centernet.src.lib.datasets.dataset.coco_hp import Record
 from dependency.centernet.src.lib.detectors.option_rules import Rule
 from dependency.errors import InputError
 from src.cli.arguments import Parser, read_yaml
@@ -76,7 +77,11 @@ class ModelSpec:
 
 
 class Samples(Protocol):
-    """Training samples: `samples(index, rng)` gives one as a tuple of arrays."""
+    """Training samples: `samples(index, rng)` gives one as a tuple of arrays.
+
+    records: the annotated faces of each image.
+    """
+    records: Sequence[Record]
 
     def __len__(self) -> int:
         """Return the number of images."""
@@ -95,7 +100,7 @@ class TrainingSpec:
     Attributes:
         terms: names of the loss terms.
         backbone_prefix: names of the backbone's parameters begin with it.
-        run_settings: (cfg, rank, world_size, start time as text) -> `src.training.settings.RunSettings`.
+        run_settings: (cfg, world_size, start time as text) -> `src.training.settings.RunSettings`.
         build_samples: cfg -> training samples.
         build_network: cfg -> the network with its initial or pretrained weights.
         build_loss_cell: (cfg, network, world_size) -> cell: batch of samples -> (total loss, tuple of terms).
@@ -104,7 +109,7 @@ class TrainingSpec:
     """
     terms: tuple[str, ...]
     backbone_prefix: str
-    run_settings: Callable[[Any, int, int, str], Any]
+    run_settings: Callable[[Any, int, str], Any]
     build_samples: Callable[[Any], Samples]
     build_network: Callable[[Any], Any]
     build_loss_cell: Callable[[Any, Any, int], Any]

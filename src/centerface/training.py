@@ -29,10 +29,11 @@ from src.training.lr_schedule import linear_scale, schedule
 from src.training.settings import OptionNames, RunSettings
 from src.weights.conversion import load_backbone
 
-NAMES = OptionNames("--resume", "--lr", "--per_batch_size", "--max_epoch", "--annot_path", "--optimizer")
+NAMES = OptionNames("--resume", "--lr", "--per_batch_size", "--max_epoch", "--annot_path", "--optimizer",
+                    "--pretrained_backbone", "--ckpt_path")
 
 
-def run_settings(cfg: Any, rank: int, world_size: int, start_time: str) -> RunSettings:
+def run_settings(cfg: Any, world_size: int, start_time: str) -> RunSettings:
     """Translate the options for train.py; each run has its own folder, named by `start_time`."""
     scale = linear_scale(cfg.per_batch_size * world_size, config.LR_IMAGES) if cfg.scale_lr else 1.0
 
@@ -67,7 +68,11 @@ def build_samples(cfg: Any) -> CenterFaceSamples:
 
 
 def build_network(cfg: Any) -> CenterfaceMobilev2:
-    """Build the network with its initial weights; load the pretrained backbone where the options name one."""
+    """Build the network with its initial weights; load the pretrained backbone where the options name one.
+
+    Raises:
+        InputError: the backbone's file is absent, damaged, of another network or with another activation.
+    """
     network = CenterfaceMobilev2(cfg.head_conv, cfg.activation, cfg.hm_bias, seed=cfg.seed)
     if cfg.backbone_bn == "frozen":
         network.base.freeze_statistics()
@@ -75,7 +80,7 @@ def build_network(cfg: Any) -> CenterfaceMobilev2:
         if not cfg.resume:
             LOGGER.warning("Not load pre-trained backbone, please be careful")
         return network
-    load_backbone(network, cfg.pretrained_backbone, read_backbone(cfg.pretrained_backbone))
+    load_backbone(network, cfg.pretrained_backbone, read_backbone(cfg.pretrained_backbone, cfg.activation, cfg.backbone_bn == "frozen"))
     return network
 
 

@@ -6,7 +6,8 @@
 """
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Callable
@@ -87,6 +88,18 @@ def _usable(records: Annotations, present: list[Record], background_images: bool
         LOGGER.info("%d images are left out: all their faces are ignored or below a pixel", unusable)
     return [record for record, face, background in zip(present, with_face, empty)
             if face or background and background_images]
+
+
+def fingerprint(records: Sequence[Record]) -> str:
+    """Return 16 hexadecimal digits that differ for other images, another order of them or other annotations."""
+    digest = hashlib.sha256()
+    for record in records:
+        digest.update(f"{record.path}\n".encode("utf-8", "surrogateescape"))
+        visible = record.visibility > 0
+        landmarks = np.where(visible[..., None], record.landmarks, 0)
+        for values in (record.boxes, landmarks, visible, record.ignore):
+            digest.update(np.asarray(values, np.float32).tobytes())
+    return digest.hexdigest()[:16]
 
 
 def _without_empty_faces(path: str | Path) -> Annotations:

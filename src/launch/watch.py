@@ -139,14 +139,18 @@ class Attempt:
         return None
 
     def _report(self, rank: int | None, status: int) -> int:
-        """Say which process failed, how, and what its log says last; return the exit status of this attempt."""
+        """Say which process failed, how, and what its log says last; return the exit status of this attempt.
+
+        An error that rank 0's log, which is shown, has as its last line too is not told again.
+        """
         self._show_rank_0()
         log = self.commands[0].log if rank is None else self.log_dir / f"worker_{rank}.log"
         name = log.stem if rank is None else f"rank {rank}"
         if rank in self.workers:
             name += f" (process {self.workers[rank].pid} on host {socket.gethostname()})"
         say(f"{name} {describe_exit(status)} after {time.monotonic() - self.started:.0f} s")
-        if self.tail:
+        shown = last_lines(self.log_dir / "worker_0.log", 1) if self._shown is not None else []
+        if self.tail and not (shown and shown[0].startswith("error: ") and shown == last_lines(log, 1)):
             say(f"the last lines of {log}:", *(f"    {line}" for line in last_lines(log, self.tail)))
         return 128 - status if status < 0 else status
 

@@ -23,6 +23,7 @@ from dependency.evaluate.eval import MissingPredictions, evaluate
 from dependency.evaluate.ground_truth import GroundTruth, load_ground_truth
 from dependency.evaluate.prediction_io import write_prediction, write_predictions_json
 from dependency.evaluate.results import Report
+from dependency.files import new_folder
 from src.common.log import LOGGER
 from src.evaluation.options import detector_options
 from src.evaluation.predict import detect_images
@@ -33,7 +34,7 @@ from src.weights.checkpoint import list_checkpoints
 SHORT_SIDE = 1600
 LABELS = "label.txt"
 SCORE_DIGITS = 6
-JSON_NAME = "predict_%Y_%m_%d_%H_%M_%S.json"
+FOLDER_NAME = "predict_%Y_%m_%d_%H_%M_%S"
 # Two options for the same thing.
 SAME = (("test_size", "val_origin_size", "the size of the test images"),
         ("test_size", "val_max_size", "the size of the test images"),
@@ -71,11 +72,14 @@ def run(cfg: Any, names: set[str], batch_size: int = 1) -> dict[str, float]:
     images, data_dir = find_images(cfg, has_truth)
     model = choose_model(cfg, names)
     detector = load_detector(cfg, names, model)
-    path = Path(cfg.val_predict_save_folder) / time.strftime(JSON_NAME)
-    faces = predict(detector, images, data_dir, batch_size, path.with_suffix("") if cfg.val_save_result else None)
+    folder = None
     if cfg.val_save_result:
+        folder = new_folder(Path(cfg.val_predict_save_folder) / time.strftime(FOLDER_NAME))
+    faces = predict(detector, images, data_dir, batch_size, folder)
+    if folder is not None:
+        path = folder.with_name(f"{folder.name}.json")
         write_predictions_json(path, faces, SCORE_DIGITS)
-        LOGGER.info("predictions are in %s and %s", path, path.with_suffix(""))
+        LOGGER.info("predictions are in %s and %s", path, folder)
     if truth is None:
         LOGGER.warning("--val_gt_dir %s holds no %s: the predictions are saved, not scored", gt, MATS[0])
         return {}

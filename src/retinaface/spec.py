@@ -28,7 +28,7 @@ DETECT: dict[str, Any] = {
 # The manual's network.
 DEFAULT_METADATA: Metadata = {
     "model": "retinaface",
-    "options": {"backbone": "resnet50"},
+    "options": {"backbone": "resnet50", "variance": list(VARIANCE), "clip": False},
     "input": layers.NETWORK_INPUT,
     "decoder": DECODER,
     "detect": DETECT,
@@ -38,7 +38,7 @@ DEFAULT_METADATA: Metadata = {
 def assumed_metadata(names: Iterable[str]) -> Metadata:
     """Return the metadata for a file that has none: `DEFAULT_METADATA` with the backbone of these tensor names."""
     backbone = layers.backbone_of(names) or DEFAULT_METADATA["options"]["backbone"]
-    return {**DEFAULT_METADATA, "options": {"backbone": backbone}}
+    return {**DEFAULT_METADATA, "options": {**DEFAULT_METADATA["options"], "backbone": backbone}}
 
 
 def backbone_name(metadata: Metadata) -> str:

@@ -33,11 +33,12 @@ from src.training.settings import OptionNames, RunSettings
 from src.weights.conversion import load_backbone
 
 CLASSES = 2
-NAMES = OptionNames("--resume_net", "--initial_lr", "--batch_size", "--epoch", "--training_dataset", "--optim")
+NAMES = OptionNames("--resume_net", "--initial_lr", "--batch_size", "--epoch", "--training_dataset", "--optim",
+                    "--pretrain_path", "--ckpt_path")
 HOW_TO_CONVERT = {"resnet50": "resnet50-19c8e357.pth", "mobilenet025": "mobilenetV1X0.25_pretrain.tar"}
 
 
-def run_settings(cfg: Any, rank: int, world_size: int, start_time: str) -> RunSettings:
+def run_settings(cfg: Any, world_size: int, start_time: str) -> RunSettings:
     """Translate the options for train.py; all runs share one folder."""
     del start_time
     folder = Path(cfg.ckpt_path)
@@ -51,7 +52,7 @@ def run_settings(cfg: Any, rank: int, world_size: int, start_time: str) -> RunSe
         batch=cfg.batch_size, epochs=cfg.epoch, seed=cfg.seed, workers=min(cfg.num_workers, os.cpu_count() or 1),
         rates=rates, optimizer=cfg.optim, weight_decay=cfg.weight_decay, momentum=cfg.momentum,
         backbone_lr=cfg.backbone_lr, loss_scale=cfg.loss_scale, clip_norm=cfg.clip_norm, ema_decay=cfg.ema_decay,
-        sync_bn=cfg.sync_bn, resume=cfg.resume_net or "", run_dir=folder / f"ckpt_{rank}" if world_size > 1 else folder,
+        sync_bn=cfg.sync_bn, resume=cfg.resume_net or "", run_dir=folder / "ckpt_0" if world_size > 1 else folder,
         log_name="train",
         checkpoint_prefix="RetinaFace", unique_run_dir=False, step_in_epoch=True,
         checkpoint_every=cfg.save_checkpoint_steps,

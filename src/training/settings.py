@@ -1,19 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
 """The settings of a training run, under one set of names for both models.
 
-    settings = models.training(name).run_settings(cfg, rank, world_size, start_time)
+    settings = models.training(name).run_settings(cfg, world_size, start_time)
     rates = settings.rates(plan.steps_per_epoch)
 """
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from itertools import chain, count
 from pathlib import Path
 from typing import Callable, NamedTuple
 
+from dependency.errors import InputError
+from dependency.files import new_folder, open_locked
 from src.common import log
+from src.training.distributed import ALONE, Ranks
 from src.weights.checkpoint import checkpoint_name
+
+CONFIG = "config.yaml"
 
 
 class OptionNames(NamedTuple):
@@ -24,6 +31,8 @@ class OptionNames(NamedTuple):
     epochs: str
     annotations: str
     optimizer: str
+    backbone: str
+    folder: str
 
 
 @dataclass(frozen=True)
@@ -58,10 +67,10 @@ class RunSettings:
     resume: checkpoint to continue from, or "".
     sync_bn: BatchNorm over all devices, see `batch_norm.synchronise`.
     bad_images: what happens to an image that cannot be read, see `create_loader`.
-    run_dir: folder of checkpoints, log and metrics; log_name: name of the log, without its rank.
+    run_dir: folder of checkpoints, logs and metrics; log_name: name of a log, without its rank.
     checkpoint_prefix: of the checkpoints' names; names: of the model's options, for messages.
-    unique_run_dir: True: each run has its own folder; False: all runs share one, and a later run's prefix is
-        <checkpoint_prefix>_1, _2, ...
+    unique_run_dir: True: each run has its own folder, and where `run_dir` is another run's, it is <run_dir>_1, _2, ...;
+        False: all runs share one, and a later run's prefix is <checkpoint_prefix>_1, _2, ...
     step_in_epoch: see `RunFiles`.
     checkpoint_every: steps between checkpoints (0 = an epoch); keep: number of newest ones to keep (0 = all).
     iteration_line: format of a step's log line, see `log.ITERATION`; log_every: steps between them.
@@ -92,32 +101,53 @@ class RunSettings:
     iteration_line: str = log.ITERATION
     log_every: int = 1
 
-    def resumed(self) -> RunSettings:
-        """Return the settings of a run that continues from `resume`.
-
-        It writes into the folder of that earlier run, if the two folders have the same parent.
-        """
-        former = Path(self.resume).resolve().parent
-        if self.unique_run_dir and former.parent == self.run_dir.resolve().parent:
-            return replace(self, run_dir=former)
-        return self
-
-    def files(self, steps_per_epoch: int, is_resumed: bool) -> RunFiles:
-        """Choose this run's files; in a shared folder the prefix of an earlier run is not used again.
+    @contextmanager
+    def files(self, steps_per_epoch: int, is_resumed: bool, ranks: Ranks = ALONE) -> Iterator[RunFiles]:
+        """Choose this run's files, the same for all its processes; no other run gets them until the block ends.
 
         Args:
             steps_per_epoch: of the run.
-            is_resumed: it continues the run of `resume` and keeps that run's prefix in that run's folder.
+            is_resumed: it continues the run of `resume`, and has that run's files if they are where its own would be.
+
+        Raises:
+            InputError: that run has not ended.
         """
-        steps = steps_per_epoch if self.step_in_epoch else 0
+        with ExitStack() as stack:
+            run_dir, prefix = ranks.share(self._claim(is_resumed, stack) if ranks.rank == 0 else None)
+            yield RunFiles(Path(run_dir), prefix, steps_per_epoch if self.step_in_epoch else 0, self._before(prefix))
+
+    def _claim(self, is_resumed: bool, stack: ExitStack) -> tuple[str, str]:
+        """Return folder and prefix of a run's files; `CONFIG` among them stays open, which keeps other runs away."""
+        former = self._former_run() if is_resumed else None
+        if former:
+            try:
+                stack.enter_context(open_locked(former[0] / f"{self._before(former[1])}{CONFIG}", "a"))
+                return str(former[0]), former[1]
+            except BlockingIOError as error:
+                raise InputError(f"{self.names.resume} {self.resume}: another process still trains into {former[0]}; "
+                                 f"wait until it has ended, or give another {self.names.folder}") from error
+        own = self.checkpoint_prefix
         if self.unique_run_dir:
-            return RunFiles(self.run_dir, self.checkpoint_prefix, steps)
+            run_dir = new_folder(self.run_dir)
+            stack.enter_context(open_locked(run_dir / CONFIG, "x"))
+            return str(run_dir), own
+        self.run_dir.mkdir(parents=True, exist_ok=True)
+        for prefix in chain([own], (f"{own}_{number}" for number in count(1))):
+            if not any(self.run_dir.glob(f"{prefix}-*.*")):
+                with suppress(FileExistsError):
+                    stack.enter_context(open_locked(self.run_dir / f"{self._before(prefix)}{CONFIG}", "x"))
+                    break
+        return str(self.run_dir), prefix
+
+    def _former_run(self) -> tuple[Path, str] | None:
+        """Return folder and prefix of the run of `resume`; None if its files are not where a new run's would be."""
         checkpoint = Path(self.resume)
+        folder, own = checkpoint.resolve().parent, self.run_dir.resolve()
+        if self.unique_run_dir:
+            return (folder, self.checkpoint_prefix) if folder.parent == own.parent else None
         name = re.fullmatch(r"(.+)-\d+_\d+\.ckpt", checkpoint.name)
-        if is_resumed and name and checkpoint.resolve().parent == self.run_dir.resolve():
-            prefix = name[1]
-        else:
-            used = {path.name.split("-")[0] for path in self.run_dir.glob("*-*.*")}
-            prefixes = chain([self.checkpoint_prefix], (f"{self.checkpoint_prefix}_{number}" for number in count(1)))
-            prefix = next(prefix for prefix in prefixes if prefix not in used)
-        return RunFiles(self.run_dir, prefix, steps, f"{prefix}-")
+        return (self.run_dir, name[1]) if name and folder == own else None
+
+    def _before(self, prefix: str) -> str:
+        """Return what the names of files other than checkpoints begin with."""
+        return "" if self.unique_run_dir else f"{prefix}-"

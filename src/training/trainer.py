@@ -71,6 +71,7 @@ class Trainer:
     metadata: embedded in every checkpoint; terms: names of the loss terms; settings: intervals, log line; files: where
     to write. describe: image index -> its name; picture: (batch, path) -> writes the batch as a picture.
     ranks: the processes that train together; losses are means over them, and they stop together.
+    fingerprint: of the training set, see `src.data.training_set.fingerprint`.
     """
     step: TrainStep
     network: Any
@@ -83,12 +84,13 @@ class Trainer:
     describe: Callable[[int], str] = str
     picture: Callable[[Batch, Path], None] | None = None
     ranks: Ranks = ALONE
+    fingerprint: str = ""
     saved: list[Path] = field(default_factory=list)
 
     def fit(self, batches: Generator[Batch, None, None], first_step: int = 0) -> None:
         """Train from step `first_step` to the end of the plan.
 
-        SIGTERM and SIGINT end it after the running step with a checkpoint from which --resume continues; from then on
+        SIGTERM, SIGINT and SIGHUP end it after the running step with a checkpoint from which --resume continues; from then on
         the ending process ignores SIGTERM.
 
         Raises:
@@ -104,6 +106,10 @@ class Trainer:
         shown = self.settings.log_every > 1 and sys.stderr.isatty()
         bar = log.progress_bar(total - first_step, "steps", "training", shown)
         with catch_stop_signals() as stop, bar, closing(batches):
+            # From this line on a stop saves a checkpoint.
+            LOGGER.info("args.steps_per_epoch = %d args.ckpt_interval = %d, first step %d of %d, outputs in %s",
+                        self.plan.steps_per_epoch, self.settings.checkpoint_every, first_step, len(self.rates),
+                        self.files.run_dir)
             for done in range(first_step + 1, total + 1):
                 stop.listen()
                 start = time.monotonic()
@@ -129,8 +135,7 @@ class Trainer:
                 if stopping:
                     stop.is_granted = True
                 if stopping and done < total:
-                    reason = "SIGTERM or Ctrl+C" if stop.is_requested else "another device"
-                    LOGGER.warning("stopped by %s after step %d of %d; go on with %s %s", reason, done, total,
+                    LOGGER.warning("stopped by %s after step %d of %d; go on with %s %s", stop.by, done, total,
                                    self.settings.names.resume, self._checkpoint(done))
                     return
         LOGGER.info(log.END_TRAINING)
@@ -144,7 +149,7 @@ class Trainer:
         save_state(path, self.step, self.network, self.metadata,
                    {"epoch": self._epoch(done), "step": done, "steps_per_epoch": self.plan.steps_per_epoch,
                     "batch": self.plan.batch, "group": self.plan.world_size, "seed": self.plan.seed,
-                    "images": self.plan.count})
+                    "images": self.plan.count, "fingerprint": self.fingerprint})
         restart_file.record(path)
         self.saved.append(path)
         while 0 < self.settings.keep < len(self.saved):

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Conversion of weights to CenterFace: names, shapes, values, and what is said of files that do not fit."""
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -66,7 +68,7 @@ def test_torchvision_to_key_names_to_backbone(tmp_path, write):
     plain = {name: torch[torch_name(key_name(name))] for name in tensor_shapes(part="backbone")}
     expected = change_input(plain, TORCHVISION_INPUT, NETWORK_INPUT)
     for file in ("m.pth", "m.ckpt"):
-        for backbone in (convert(tmp_path / file), read_backbone(tmp_path / file)):
+        for backbone in (convert(tmp_path / file), read_backbone(tmp_path / file, "relu6")):
             assert backbone.report.ok and backbone.metadata["input"] == NETWORK_INPUT
             assert_equal(backbone.tensors, expected)
 
@@ -85,7 +87,7 @@ def test_backbone_under_any_prefix(tmp_path, prefix):
     tensors = {name.replace("network.backbone.", prefix): value
                for name, value in random_tensors(key_shapes()).items()}
     checkpoint.save(tmp_path / "m.ckpt", tensors)
-    assert_equal(read_backbone(tmp_path / "m.ckpt").tensors,
+    assert_equal(read_backbone(tmp_path / "m.ckpt", "relu6").tensors,
                  {name: tensors[prefix + key_name(name)] for name in tensor_shapes(part="backbone")})
 
 
@@ -98,8 +100,8 @@ def test_backbone_of_centerface_checkpoints(tmp_path):
     checkpoint.save(tmp_path / "other_input.ckpt", tensors, {"model": "centerface", "input": TORCHVISION_INPUT})
     backbone = {name: tensors[name] for name in tensor_shapes(part="backbone")}
     for file in ("full.ckpt", "part.ckpt"):
-        assert_equal(read_backbone(tmp_path / file).tensors, backbone)
-    assert_equal(read_backbone(tmp_path / "other_input.ckpt").tensors,
+        assert_equal(read_backbone(tmp_path / file, "relu6").tensors, backbone)
+    assert_equal(read_backbone(tmp_path / "other_input.ckpt", "relu6").tensors,
                  change_input(backbone, TORCHVISION_INPUT, NETWORK_INPUT))
 
 
@@ -178,12 +180,14 @@ def test_files_that_do_not_fit_are_refused(tmp_path):
         checkpoint.save(tmp_path / f"{name}.ckpt", whole.tensors, {**whole.metadata, **change})
     checkpoint.save(tmp_path / "backbone.ckpt", *only_backbone(whole.tensors, {}))
     checkpoint.save(tmp_path / "dense.ckpt", random_tensors(tensor_shapes(64)))
+    relu, relu6 = (partial(read_backbone, activation=name) for name in ("relu", "relu6"))
     for function, file, named in (
             (convert, "less.pth", "wh_head.bias"), (convert, "other.pth", "conv1.weight"),
             (convert, "none.pth", "none.pth"),
             (lambda path: convert(path, unfold_folder=tmp_path), "f.pth", "--unfold"),
-            (read_backbone, "resnet.ckpt", "conv1.weight"), (read_backbone, "part.ckpt", "need_fp2.1.conv.2.weight"),
-            (read_backbone, "part.ckpt", "need_fp1.0.features.1.beta"), (to_torch, "f.pth", "f.pth"),
+            (relu6, "resnet.ckpt", "conv1.weight"), (relu6, "part.ckpt", "need_fp2.1.conv.2.weight"),
+            (relu6, "part.ckpt", "need_fp1.0.features.1.beta"), (relu6, "activation.ckpt", "--activation=relu,"),
+            (relu, "f.pth", "--activation=relu6,"), (to_torch, "f.pth", "f.pth"),
             (to_torch, "none.ckpt", "none.ckpt"), (to_torch, "input.ckpt", "input"),
             (to_torch, "decoder.ckpt", "decoder"),
             (to_torch, "activation.ckpt", "activation"), (to_torch, "dense.ckpt", "dla_up.up1.up.0.weight"),

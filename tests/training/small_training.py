@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A network of one convolution with BatchNorm and its loss, for tests of the train step and the epoch loop."""
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 from mindspore import Tensor, nn, ops
@@ -46,7 +47,11 @@ def small_sample(index: int, rng: np.random.Generator) -> tuple:
     return x, (x[:1] * 2 - x[1:]).astype(np.float32)
 
 
-NAMES = OptionNames("--resume", "--lr", "--batch_size", "--epochs", "--annotations", "--optimizer")
+NAMES = OptionNames("--resume", "--lr", "--batch_size", "--epochs", "--annotations", "--optimizer", "--backbone",
+                    "--folder")
+SPEC = SimpleNamespace(own_names=dict, default_metadata={})
+METADATA = {"model": "small", "options": {"width": 4}, "decoder": "plain",
+            "input": {"channels": "BGR", "mean": [0, 0, 0], "std": [1, 1, 1]}}
 
 
 def small_settings(folder: Path, plan: SamplePlan, rates: list, **options) -> RunSettings:

@@ -11,7 +11,7 @@ from src.data.sampler import SamplePlan
 def first_step(ms):
     from src.training.resume import first_step
     from tests.training.small_training import NAMES
-    return partial(first_step, names=NAMES)
+    return partial(first_step, names=NAMES, fingerprint="a1")
 
 
 def test_resume_with_other_data_is_refused(first_step):
@@ -22,6 +22,21 @@ def test_resume_with_other_data_is_refused(first_step):
                                 ("group", 2, "number of devices")):
         with pytest.raises(InputError, match=option):
             first_step(plan, {**position, name: value})
+
+
+def test_resume_with_other_images_of_the_same_number_is_refused(first_step, monkeypatch, caplog):
+    """The checkpoints of earlier versions do not say which images they saw."""
+    from src.common.log import LOGGER
+    monkeypatch.setattr(LOGGER, "propagate", True)
+    plan = SamplePlan(count=10, batch=3, max_epoch=3)
+    position = {"images": 10, "batch": 3, "group": 1, "seed": 1, "step": 6, "fingerprint": "a1"}
+    assert first_step(plan, position) == 6
+    with pytest.raises(InputError, match="a1 in the checkpoint, b2 now .*--annotations.* src.tools.convert"):
+        first_step(plan, position, fingerprint="b2")
+    del position["fingerprint"]
+    with caplog.at_level("INFO", logger="facedet"):
+        assert first_step(plan, position, fingerprint="b2") == 6
+    assert len(caplog.records) == 1
 
 
 def test_resume_on_another_number_of_devices(first_step):

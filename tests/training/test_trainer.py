@@ -20,21 +20,21 @@ def train(ms, tmp_path):
     """train(epochs, resume=path, sample=..., **step options) -> (trainer, tensors of the last checkpoint)."""
     from src.training.resume import first_step, load_state
     from src.training.trainer import Trainer
-    from tests.training.small_training import NAMES, small_sample, small_settings, small_step
+    from tests.training.small_training import METADATA, NAMES, SPEC, small_sample, small_settings, small_step
 
-    def run(folder, epochs=EPOCHS, resume=None, sample=small_sample, count=13, seed=2, settings=None, **options):
+    def run(folder, epochs=EPOCHS, resume=None, sample=small_sample, count=13, seed=2, settings=None,
+            metadata=METADATA, **options):
         plan = SamplePlan(count, 4, epochs, seed=seed)
         rates = [0.05 / (1 + step) for step in range(EPOCHS * plan.steps_per_epoch)][:epochs * plan.steps_per_epoch]
         step, network = small_step(rates, **options)
-        position = load_state(resume, step, network, dict, NAMES) if resume else None
-        first = first_step(plan, position, NAMES)
-        (tmp_path / folder).mkdir(exist_ok=True)
+        position = load_state(resume, step, network, SPEC, metadata, NAMES) if resume else None
+        first = first_step(plan, position, NAMES, "a1")
         settings = small_settings(tmp_path / folder, plan, rates, resume=str(resume or ""), **(settings or {}))
-        trainer = Trainer(step, network, plan, rates, {"model": "small"}, ("square", "absolute"),
-                          settings, settings.files(plan.steps_per_epoch, bool(position)),
-                          describe=lambda index: f"image_{index}.jpg")
-        trainer.fit(batches(sample, plan, first, workers=1), first)
-        return tmp_path / folder
+        with settings.files(plan.steps_per_epoch, bool(position)) as files:
+            Trainer(step, network, plan, rates, metadata, ("square", "absolute"), settings, files,
+                    describe=lambda index: f"image_{index}.jpg", fingerprint="a1").fit(
+                        batches(sample, plan, first, workers=1), first)
+        return files.run_dir
 
     return run
 
@@ -65,7 +65,7 @@ def test_files_and_log_lines_of_a_run(train, caplog):
     assert [line["epoch"] for line in lines] == [1, 2, 3, 4] and [line["step"] for line in lines] == [3, 6, 9, 12]
     assert all(line["loss"] == pytest.approx(line["square"] + line["absolute"], rel=1e-4) for line in lines)
     read = checkpoint.load(folder / "0-2_6.ckpt")
-    assert read.metadata == {"model": "small"} and read.bookkeeping["epoch"] == 2 and read.bookkeeping["step"] == 6
+    assert read.metadata["model"] == "small" and read.bookkeeping["epoch"] == 2 and read.bookkeeping["step"] == 6
     text = [record.getMessage() for record in caplog.records]
     number = r"-?\d+(\.\d+)?(e-?\d+)?"
     patterns = [rf"epoch:1, iter:0, average_loss:loss:\d+\.\d{{6}}, loss:{number}, overflow:False, loss_scale:1.0",
@@ -132,8 +132,9 @@ def test_resume_refuses_another_run_and_takes_weights_alone(train):
         train("other", resume=saved, ema_decay=0.5)
     with pytest.raises(InputError, match="--seed"):
         train("other", resume=saved, seed=3)
-    weights = checkpoint.network_tensors(checkpoint.load(saved))
-    checkpoint.save(folder / "weights.ckpt", weights, {"model": "small"})
+    read = checkpoint.load(saved)
+    weights = checkpoint.network_tensors(read)
+    checkpoint.save(folder / "weights.ckpt", weights, read.metadata)
     assert (train("new", epochs=1, resume=folder / "weights.ckpt") / "0-1_3.ckpt").is_file(), "starts at epoch 1"
 
 
@@ -167,5 +168,38 @@ def test_checkpoints_of_a_shared_folder(train):
     train("shared", epochs=2, settings=shared)
     folder = train("shared", epochs=1, settings={**shared, "checkpoint_every": 2, "keep": 0})
     assert sorted(path.name for path in folder.iterdir()) == [
-        "RetinaFace-2_3.ckpt", "RetinaFace-metrics.jsonl", "RetinaFace_1-1_2.ckpt", "RetinaFace_1-1_3.ckpt",
-        "RetinaFace_1-metrics.jsonl"]
+        "RetinaFace-2_3.ckpt", "RetinaFace-config.yaml", "RetinaFace-metrics.jsonl", "RetinaFace_1-1_2.ckpt",
+        "RetinaFace_1-1_3.ckpt", "RetinaFace_1-config.yaml", "RetinaFace_1-metrics.jsonl"]
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_two_runs_at_once_have_files_of_their_own(ms, tmp_path, shared):
+    """The folder of a run and the prefix in a shared one; a run that goes on is refused while the former trains."""
+    from tests.training.small_training import small_settings
+    options = {"unique_run_dir": not shared, "checkpoint_prefix": "RetinaFace" if shared else "0"}
+    settings = small_settings(tmp_path / "out/run", SamplePlan(4, 2, 1), [0.1], **options)
+    with settings.files(2, False) as first, settings.files(2, False) as second:
+        saved = first.checkpoint(1, 2)
+        assert saved != second.checkpoint(1, 2) and first.path("metrics.jsonl") != second.path("metrics.jsonl")
+        again = small_settings(tmp_path / "out" / ("run" if shared else "later"), SamplePlan(4, 2, 1), [0.1],
+                               resume=str(saved), **options)
+        with pytest.raises(InputError, match=f"{first.run_dir}.*--folder"), again.files(2, True):
+            pass
+    with again.files(2, True) as former:
+        assert former.checkpoint(1, 2) == saved
+    with settings.files(2, False) as third:
+        assert third.checkpoint(1, 2) not in (saved, second.checkpoint(1, 2))
+
+
+@pytest.mark.parametrize("changed, words", [
+    ({"model": "other"}, ["--model small", "other"]), ({"options": {"width": 8}}, ["--width 4", "8", "--width=4"]),
+    ({"decoder": "other"}, ["decoder plain", "other"]), ({"input": {"channels": "RGB"}}, ["'BGR'", "'RGB'", "--backbone"])])
+def test_weights_of_another_use_are_refused(train, changed, words):
+    """The network that the training has, here METADATA with a change, and that of the file have the same shapes."""
+    from tests.training.small_training import METADATA
+    saved = train("run", epochs=1) / "0-1_3.ckpt"
+    with pytest.raises(InputError) as caught:
+        train("other", resume=saved, metadata={**METADATA, **changed})
+    for word in words:
+        assert word in str(caught.value)
+    assert "\n" not in str(caught.value) and "--optimizer" not in str(caught.value)

@@ -38,8 +38,9 @@ def main() -> int:
     rates = [0.05] * plan.steps_per_epoch
     step, network = small_step(rates)
     settings = small_settings(folder, plan, rates)
-    Trainer(step, network, plan, rates, {"model": "small"}, ("square", "absolute"), settings, settings.files(1, False),
-            "image_{}.jpg".format, draw, ranks).fit(batches(poisoned, plan, workers=1))
+    with settings.files(1, False, ranks) as files:
+        Trainer(step, network, plan, rates, {"model": "small"}, ("square", "absolute"), settings, files,
+                "image_{}.jpg".format, draw, ranks).fit(batches(poisoned, plan, workers=1))
     return 0
 
 
