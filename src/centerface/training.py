@@ -80,7 +80,8 @@ def build_network(cfg: Any) -> CenterfaceMobilev2:
         if not cfg.resume:
             LOGGER.warning("Not load pre-trained backbone, please be careful")
         return network
-    load_backbone(network, cfg.pretrained_backbone, read_backbone(cfg.pretrained_backbone, cfg.activation, cfg.backbone_bn == "frozen"))
+    backbone = read_backbone(cfg.pretrained_backbone, cfg.activation, cfg.backbone_bn == "frozen")
+    load_backbone(network, cfg.pretrained_backbone, backbone)
     return network
 
 

@@ -141,17 +141,19 @@ class Attempt:
     def _report(self, rank: int | None, status: int) -> int:
         """Say which process failed, how, and what its log says last; return the exit status of this attempt.
 
-        An error that rank 0's log, which is shown, has as its last line too is not told again.
+        What its log says is left out where it ends with an error that the log of rank 0 has shown already.
         """
+        shown = last_lines(self.log_dir / "worker_0.log", self.tail)
         self._show_rank_0()
         log = self.commands[0].log if rank is None else self.log_dir / f"worker_{rank}.log"
         name = log.stem if rank is None else f"rank {rank}"
         if rank in self.workers:
             name += f" (process {self.workers[rank].pid} on host {socket.gethostname()})"
         say(f"{name} {describe_exit(status)} after {time.monotonic() - self.started:.0f} s")
-        shown = last_lines(self.log_dir / "worker_0.log", 1) if self._shown is not None else []
-        if self.tail and not (shown and shown[0].startswith("error: ") and shown == last_lines(log, 1)):
-            say(f"the last lines of {log}:", *(f"    {line}" for line in last_lines(log, self.tail)))
+        lines = last_lines(log, self.tail)
+        errors = [line for line in lines if line.startswith("error: ")]
+        if lines and not (errors and set(errors) <= set(shown)):
+            say(f"the last lines of {log}:", *(f"    {line}" for line in lines))
         return 128 - status if status < 0 else status
 
     def _request_stop(self) -> None:

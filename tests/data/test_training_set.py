@@ -2,6 +2,7 @@
 """Which images are trained on: with faces, as background, or not at all."""
 import json
 import logging
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -9,8 +10,9 @@ import pytest
 
 from dependency.errors import InputError, TrainingError
 from src.centerface import dataset as centerface
-from src.data.training_set import training_records
+from src.data.training_set import fingerprint, training_records
 from src.retinaface import dataset as retinaface
+from tests.retinaface.small_faces import write_small_faces
 
 NAMES = ("face", "empty", "crowd", "flat", "twice", "twice")
 
@@ -117,3 +119,16 @@ def test_any_error_of_a_sample_names_its_image(tmp_path, monkeypatch, module, sa
                 sample(index, np.random.default_rng(1))
         else:
             sample(index, np.random.default_rng(1))
+
+
+def test_the_fingerprint_tells_sets_of_as_many_images_apart(tmp_path):
+    records = write_small_faces(tmp_path, images=3)
+    first, *rest = records
+    same = fingerprint(records)
+    assert len(same) == 16 and same == fingerprint(training_records(tmp_path / "label.txt", tmp_path / "images"))
+    unseen = replace(first, visibility=first.visibility * 0)
+    others = [replace(first, path="0--Ellipse/9.jpg"), replace(first, boxes=first.boxes + 1), unseen,
+              replace(first, landmarks=first.landmarks + 1), replace(first, ignore=~first.ignore)]
+    assert len({same, fingerprint([*rest, first]), *(fingerprint([other, *rest]) for other in others)}) == 7
+    # What an unlabelled landmark holds does not count.
+    assert fingerprint([unseen]) == fingerprint([replace(unseen, landmarks=-unseen.landmarks - 1)])

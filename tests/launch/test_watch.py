@@ -42,3 +42,14 @@ def test_reports_of_the_first_failure(tmp_path, report, rank, status):
 def test_last_lines(tmp_path, content, expected):
     (tmp_path / "log").write_bytes(content)
     assert last_lines(tmp_path / "log", 2) == expected and last_lines(tmp_path / "absent", 2) == []
+
+
+@pytest.mark.parametrize("rank_1, copies", [("error: no folder a", 1), ("error: no folder b", 2), ("Killed", 2)])
+def test_one_error_is_told_once(tmp_path, capfd, rank_1, copies):
+    """Rank 0's log is shown; the last lines of rank 1, which failed first, only where they say something else."""
+    attempt = Attempt([Command(["msrun"], {}, tmp_path / "msrun.log")], 2, 30, SimpleNamespace(number=0))
+    (tmp_path / "worker_0.log").write_text("loading\nerror: no folder a\n")
+    (tmp_path / "worker_1.log").write_text(f"loading\n{rank_1}\n")
+    assert attempt._report(1, 2) == 2
+    output, errors = capfd.readouterr()
+    assert "rank 1" in errors and (output + errors).count("loading") == copies
