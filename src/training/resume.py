@@ -31,6 +31,7 @@ _REMEDY = {
     "input": "start from its backbone alone, whose first layer is rewritten: {option} FILE",
 }
 
+
 def save_state(path: Path, step: TrainStep, network: nn.Cell, metadata: dict[str, Any],
                position: dict[str, Any]) -> None:
     """Write everything that a bit-exact continuation needs, atomically and with a checksum.
@@ -69,7 +70,9 @@ def load_state(path: Path, step: TrainStep, network: nn.Cell, spec: ModelSpec, m
     read = checkpoint.load(path)
     source = f"{names.resume} {path}"
     if read.metadata is not None:
-        _require_same_use(source, {**spec.default_metadata, **read.metadata}, metadata, names)
+        default = spec.default_metadata
+        options = {**default["options"], **read.metadata.get("options", {})}
+        _require_same_use(source, {**default, **read.metadata, "options": options}, metadata, names)
     shapes = {name: tuple(parameter.shape) for name, parameter in network.parameters_and_names()}
     weights = spec.own_names(checkpoint.network_tensors(read))
     checkpoint.load_report(shapes, weights).require(path, read.metadata)
@@ -141,18 +144,25 @@ def _require_same_use(source: str, actual: Metadata, expected: Metadata, names: 
     """Raise InputError where weights are of another model, or built, fed or decoded in another way than in training."""
     if actual.get("part") == "backbone":
         raise InputError(f"{source}: holds a backbone only; give it as {names.backbone}")
-    options = [(f"--{name}", actual["options"].get(name, value), value)
-               for name, value in expected.get("options", {}).items()]
-    for option, before, now in (("--model", actual["model"], expected["model"]), *options):
-        if before != now:
-            words = ",".join(map(str, before)) if isinstance(before, list) else before
-            raise InputError(f"{source}: was trained with {option} {words}, this training has {now}; give "
-                             f"{option}={words}, or other weights")
+    former, own = actual["model"], expected["model"]
+    if former != own:
+        raise InputError(f"{source}: is a {former}, this training is of a {own}; give --model {former}, or other weights")
     for key in ("decoder", "input"):
-        before, now = actual.get(key), expected.get(key)
-        if before != now:
-            raise InputError(f"{source}: its metadata says {key} {before}, this training has {now}: its heads or its "
-                             f"first layer would have to be learnt anew; {_REMEDY[key].format(option=names.backbone)}")
+        if actual.get(key) != expected[key]:
+            raise InputError(f"{source}: its metadata says {key} {actual.get(key)}, this training has {expected[key]}, "
+                             "so it would have to learn its heads or its first layer anew; "
+                             f"{_REMEDY[key].format(option=names.backbone)}")
+    differ = [name for name, value in expected["options"].items() if actual["options"].get(name) != value]
+    if differ:
+        before, now = (" ".join(f"--{name}={_words(options[name])}" for name in differ)
+                       for options in (actual["options"], expected["options"]))
+        raise InputError(f"{source}: was trained with {before}, this training has {now}; give {before}, or other "
+                         "weights")
+
+
+def _words(value: Any) -> str:
+    """Write the value of an option as it is typed."""
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _assign(parameters: dict[str, Any], values: dict[str, np.ndarray]) -> None:

@@ -90,8 +90,8 @@ class Trainer:
     def fit(self, batches: Generator[Batch, None, None], first_step: int = 0) -> None:
         """Train from step `first_step` to the end of the plan.
 
-        SIGTERM, SIGINT and SIGHUP end it after the running step with a checkpoint from which --resume continues; from then on
-        the ending process ignores SIGTERM.
+        SIGTERM, SIGINT and SIGHUP end it after the running step with a checkpoint from which --resume continues; from
+        then on the ending process ignores SIGTERM.
 
         Raises:
             TrainingError: the loss is not finite, or no more data come.

@@ -49,7 +49,7 @@ def small_sample(index: int, rng: np.random.Generator) -> tuple:
 
 NAMES = OptionNames("--resume", "--lr", "--batch_size", "--epochs", "--annotations", "--optimizer", "--backbone",
                     "--folder")
-SPEC = SimpleNamespace(own_names=dict, default_metadata={})
+SPEC = SimpleNamespace(own_names=dict, default_metadata={"options": {}})
 METADATA = {"model": "small", "options": {"width": 4}, "decoder": "plain",
             "input": {"channels": "BGR", "mean": [0, 0, 0], "std": [1, 1, 1]}}
 
