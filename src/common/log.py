@@ -96,7 +96,8 @@ class ProgressBar(tqdm):
     def display(self, msg: str | None = None, pos: int | None = None) -> bool:
         """Show the state; tqdm calls it every `mininterval` seconds."""
         if sys.stderr.isatty():
-            return super().display(msg, pos)
+            with suppress(OSError):         # a terminal that is being closed
+                return super().display(msg, pos)
         if self.n and msg is None:
             LOGGER.info("%s", self)
         return True

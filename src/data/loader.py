@@ -100,14 +100,14 @@ def _result(future: Future) -> tuple:
 
 
 class _WorkerProcess(SpawnProcess):
-    """A process that SIGTERM and SIGINT do not end.
+    """A process that SIGTERM, SIGINT and SIGHUP do not end.
 
-    Batch systems, `timeout` and Ctrl+C signal all processes of a job. The main process then finishes the running step
+    Batch systems, `timeout`, Ctrl+C and a closed terminal signal all processes of a job. The main process then finishes the running step
     and saves a checkpoint, for which it may need one more batch.
     """
 
     def start(self) -> None:
-        former = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})      # inherited
+        former = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT, signal.SIGHUP})   # inherited
         try:
             super().start()
         finally:
