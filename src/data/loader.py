@@ -102,12 +102,13 @@ def _result(future: Future) -> tuple:
 class _WorkerProcess(SpawnProcess):
     """A process that SIGTERM, SIGINT and SIGHUP do not end.
 
-    Batch systems, `timeout`, Ctrl+C and a closed terminal signal all processes of a job. The main process then finishes the running step
-    and saves a checkpoint, for which it may need one more batch.
+    Batch systems, `timeout`, Ctrl+C and a closed terminal signal all processes of a job. The main process then
+    finishes the running step and saves a checkpoint, for which it may need one more batch.
     """
 
     def start(self) -> None:
-        former = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT, signal.SIGHUP})   # inherited
+        numbers = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
+        former = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)      # inherited
         try:
             super().start()
         finally:

@@ -48,7 +48,8 @@ OPTIONS: Table = {"": {
     "part": Option("all", "Tensors to convert: all, or only the backbone's for --pretrained_backbone or "
                           "--pretrain_path.", choices=("all", "backbone")),
     "unfold": Option(None, "CenterFace: make the released ONNX trainable: measure batch statistics on up to 50 "
-                           "photographs of this folder, take this project's BGR input and encoding.", metavar="IMAGE_DIR"),
+                           "photographs of this folder, take this project's BGR input and encoding.",
+                     metavar="IMAGE_DIR"),
     "fold_input_norm": Option(None, "RetinaFace: rewrite an ImageNet backbone's first layer for this project's input, "
                                     "so that its statistics hold from the first step (default: true); 0 or "
                                     "--no-fold_input_norm leaves it as it is, as the manual's authors did.", rule=FLAG),

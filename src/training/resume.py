@@ -146,7 +146,8 @@ def _require_same_use(source: str, actual: Metadata, expected: Metadata, names: 
         raise InputError(f"{source}: holds a backbone only; give it as {names.backbone}")
     former, own = actual["model"], expected["model"]
     if former != own:
-        raise InputError(f"{source}: is a {former}, this training is of a {own}; give --model {former}, or other weights")
+        raise InputError(f"{source}: is a {former}, this training is of a {own}; give --model {former}, or other "
+                         "weights")
     for key in ("decoder", "input"):
         if actual.get(key) != expected[key]:
             raise InputError(f"{source}: its metadata says {key} {actual.get(key)}, this training has {expected[key]}, "

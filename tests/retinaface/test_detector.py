@@ -96,7 +96,7 @@ def test_checkpoints_of_others_need_no_metadata(forward, path, tmp_path, renamed
     expected = forward(image)
     checkpoint.save(tmp_path / "other.ckpt", renamed(random_tensors("mobilenet025")))
     metadata = forward.load(tmp_path / "other.ckpt")
-    assert metadata["options"] == {"backbone": "mobilenet025"} and metadata["detect"]["pad"] == "none"
+    assert metadata["options"]["backbone"] == "mobilenet025" and metadata["detect"]["pad"] == "none"
     for ours, theirs in zip(expected, forward(image)):
         np.testing.assert_array_equal(ours, theirs)
 

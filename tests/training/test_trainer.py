@@ -193,7 +193,8 @@ def test_two_runs_at_once_have_files_of_their_own(ms, tmp_path, shared):
 
 @pytest.mark.parametrize("changed, words", [
     ({"model": "other"}, ["--model small", "other"]), ({"options": {"width": 8}}, ["--width=4", "--width=8"]),
-    ({"decoder": "other"}, ["decoder plain", "other"]), ({"input": {"channels": "RGB"}}, ["'BGR'", "'RGB'", "--backbone"])])
+    ({"decoder": "other"}, ["decoder plain", "other"]),
+    ({"input": {"channels": "RGB"}}, ["'BGR'", "'RGB'", "--backbone"])])
 def test_weights_of_another_use_are_refused(train, changed, words):
     """The network that the training has, here METADATA with a change, and that of the file have the same shapes."""
     from tests.training.small_training import METADATA
