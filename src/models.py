@@ -119,27 +119,27 @@ class TrainingSpec:
 
 def spec(name: str) -> ModelSpec:
     """Return the spec of a model; raise InputError for an unknown name."""
-    return import_module(f"src.{_known(name)}.spec").SPEC
+    return import_module(f"src.{_require_model(name)}.spec").SPEC
 
 
 def options(name: str) -> Table:
     """Return the model's table of training options."""
-    return import_module(f"src.{_known(name)}.config").OPTIONS
+    return import_module(f"src.{_require_model(name)}.config").OPTIONS
 
 
 def presets(name: str) -> Presets:
     """Return the defaults of the model's training options that go together."""
-    return import_module(f"src.{_known(name)}.config").PRESETS
+    return import_module(f"src.{_require_model(name)}.config").PRESETS
 
 
 def effects(name: str, cfg: Any, world_size: int) -> list[tuple[str, bool, str]]:
     """Return the rules for `idle_options`: which training options have an effect beside the others."""
-    return import_module(f"src.{_known(name)}.config").effects(cfg, world_size)
+    return import_module(f"src.{_require_model(name)}.config").effects(cfg, world_size)
 
 
 def training(name: str) -> TrainingSpec:
     """Return the `TrainingSpec` of a model: what training needs of it; this imports MindSpore."""
-    return import_module(f"src.{_known(name)}.training").TRAINING
+    return import_module(f"src.{_require_model(name)}.training").TRAINING
 
 
 def select(argv: Sequence[str], default: str) -> tuple[str, list[str]]:
@@ -154,14 +154,14 @@ def select(argv: Sequence[str], default: str) -> tuple[str, list[str]]:
     parser = Parser({}, "", add_help=False)
     parser.add_argument("--model")
     parser.add_argument("--config_path")
-    known, rest = parser.parse_known_args(list(argv))
+    parsed, rest = parser.parse_known_args(list(argv))
     in_file: dict[str, Any] = {}
-    if "config_path" in known:
-        in_file = read_yaml(known.config_path)
-        rest.insert(0, f"--config_path={known.config_path}")
-    model = known.model if "model" in known else in_file.get("model")
+    if "config_path" in parsed:
+        in_file = read_yaml(parsed.config_path)
+        rest.insert(0, f"--config_path={parsed.config_path}")
+    model = parsed.model if "model" in parsed else in_file.get("model")
     if model is not None:
-        return _known(str(model)), rest
+        return _require_model(str(model)), rest
     names = {word[2:].split("=")[0] for word in rest if word.startswith("--")} | set(in_file)
     tables = {name: flat(options(name)) for name in MODELS}
     own = {name: sorted(option for option in names & set(tables[name])
@@ -174,7 +174,7 @@ def select(argv: Sequence[str], default: str) -> tuple[str, list[str]]:
     return (meant or [default])[0], rest
 
 
-def _known(name: str) -> str:
+def _require_model(name: str) -> str:
     if name not in MODELS:
         raise InputError(f"no model '{name}': expected one of {', '.join(MODELS)}{suggest(name, MODELS)}")
     return name

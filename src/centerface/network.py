@@ -16,7 +16,6 @@ from mindspore import Tensor, nn
 
 from src.centerface.layers import BACKBONE, HEADS, layers
 from src.inference.layer_cells import cells_of, convolution, set_normal, set_uniform
-from src.training.batch_norm import freeze_statistics
 from src.weights.layers import Layer
 
 
@@ -59,10 +58,6 @@ class MobileNetV2(nn.Cell):
         super().__init__()
         self.need_fp1, self.need_fp2, self.need_fp3, self.need_fp4 = (
             _stage(rows) for _, rows in groupby(table, key=lambda layer: layer.name.split(".")[1]))
-
-    def freeze_statistics(self) -> None:
-        """Normalise with the moving statistics in training too, and leave them as they are."""
-        freeze_statistics(self)
 
     def construct(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         x1 = self.need_fp1(x)

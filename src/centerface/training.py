@@ -25,7 +25,8 @@ from src.common.log import LOGGER
 from src.common.normalise import Normalise
 from src.data.training_set import training_records
 from src.models import Metadata, TrainingSpec
-from src.training.lr_schedule import linear_scale, schedule
+from src.training.batch_norm import freeze_statistics
+from src.training.lr_schedule import schedule
 from src.training.settings import OptionNames, RunSettings
 from src.weights.conversion import load_backbone
 
@@ -35,7 +36,7 @@ NAMES = OptionNames("--resume", "--lr", "--per_batch_size", "--max_epoch", "--an
 
 def run_settings(cfg: Any, world_size: int, start_time: str) -> RunSettings:
     """Translate the options for train.py; each run has its own folder, named by `start_time`."""
-    scale = linear_scale(cfg.per_batch_size * world_size, config.LR_IMAGES) if cfg.scale_lr else 1.0
+    scale = cfg.per_batch_size * world_size / config.LR_IMAGES if cfg.scale_lr else 1.0
 
     def rates(steps_per_epoch: int) -> list[float]:
         return schedule(cfg.lr_scheduler, lr=cfg.lr * scale, steps_per_epoch=steps_per_epoch, max_epoch=cfg.max_epoch,
@@ -75,7 +76,7 @@ def build_network(cfg: Any) -> CenterfaceMobilev2:
     """
     network = CenterfaceMobilev2(cfg.head_conv, cfg.activation, cfg.hm_bias, seed=cfg.seed)
     if cfg.backbone_bn == "frozen":
-        network.base.freeze_statistics()
+        freeze_statistics(network.base)
     if not cfg.pretrained_backbone:
         if not cfg.resume:
             LOGGER.warning("Not load pre-trained backbone, please be careful")

@@ -130,11 +130,6 @@ def as_json(reports: Sequence[Report], floors: dict[str, float] | None = None) -
             "best": {kind: row.name if row else None for kind, row in best.items()}}
 
 
-def format_reports(reports: Sequence[Report]) -> str:
-    """Format every report as the manual's block of lines."""
-    return "\n".join(format_report(report) for report in reports)
-
-
 class CheckpointScores:
     """Scores the checkpoints of one run of test.py, one by one, and names the best.
 

@@ -15,13 +15,13 @@ from pathlib import Path, PurePosixPath
 from dependency.centernet.src.lib.utils.image_file import missing_text
 from dependency.errors import InputError
 from dependency.evaluate.fddb.files import fold_lists
+from dependency.evaluate.ground_truth import MAIN_FILES
 from dependency.evaluate.prediction_io import is_prediction
 from dependency.files import inside
 from src.common.log import LOGGER
 from src.data.annotations import name_files, read_annotations
 
 SPLIT_OPTIONS = ("--ground_truth_mat", "--data_dir")
-MATS = ("wider_face_val.mat", "val.mat")
 
 
 def list_images(split: str | Path, data_dir: str | Path, only_existing: bool = False,
@@ -67,9 +67,9 @@ def split_files(split: Path, option: str = SPLIT_OPTIONS[0]) -> list[Path]:
     """
     if split.is_dir():
         folds = fold_lists(split)
-        if folds and not any((split / name).is_file() for name in MATS):
+        if folds and not any((split / name).is_file() for name in MAIN_FILES):
             return folds
-        split = next((split / name for name in MATS if (split / name).is_file()), split / MATS[0])
+        split = next((split / name for name in MAIN_FILES if (split / name).is_file()), split / MAIN_FILES[0])
     if not split.is_file():
         raise InputError(f"{option}: no file {split}; expected val.mat or wider_face_val.mat of "
                          "WIDER FACE, the folder FDDB-folds of FDDB, or another annotation file")

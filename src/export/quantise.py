@@ -48,7 +48,7 @@ def quantise(source: Path, target: Path, images: Iterable[np.ndarray]) -> None:
     model = onnx.load(str(source), load_external_data=False)
     convolutions = [node for node in model.graph.node if node.op_type == "Conv"]
     leaky = {name for node in model.graph.node if node.op_type == "LeakyRelu" for name in node.input}
-    kept = [node.name for node in convolutions if node is convolutions[0] or node.name.startswith(HEADS)
+    excluded = [node.name for node in convolutions if node is convolutions[0] or node.name.startswith(HEADS)
             or node.output[0] in leaky and any(each.name == "group" and each.i > 1 for each in node.attribute)]
     images = iter(images)
     first = next(images, None)
@@ -58,7 +58,7 @@ def quantise(source: Path, target: Path, images: Iterable[np.ndarray]) -> None:
     with _quiet(), tempfile.TemporaryDirectory() as folder:
         written = Path(folder) / "int8.onnx"
         quantize_static(str(source), str(written), reader, quant_format=QuantFormat.QDQ, per_channel=True,
-                        activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8, nodes_to_exclude=kept,
+                        activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8, nodes_to_exclude=excluded,
                         op_types_to_quantize=list(QUANTISED), calibrate_method=CalibrationMethod.MinMax)
         quantised = onnx.load(str(written), load_external_data=False)
     if METADATA_KEY not in {each.key for each in quantised.metadata_props}:

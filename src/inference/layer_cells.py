@@ -14,10 +14,7 @@ import numpy as np
 from mindspore import Parameter, Tensor, nn
 
 from src.common import device
-from src.weights.layers import Layer
-
-# Of the narrow networks' LeakyReLU, below zero.
-SLOPE = 0.1
+from src.weights.layers import LEAKY_SLOPE, Layer
 
 
 def convolution(layer: Layer) -> nn.Cell:
@@ -43,7 +40,7 @@ def cells_of(layer: Layer) -> list[nn.Cell]:
 def activation(name: str) -> nn.Cell:
     """Build the activation of a `Layer` from its name."""
     if name == "leaky":
-        return nn.LeakyReLU(SLOPE)
+        return nn.LeakyReLU(LEAKY_SLOPE)
     return {"relu": nn.ReLU, "relu6": nn.ReLU6, "sigmoid": nn.Sigmoid}[name]()
 
 

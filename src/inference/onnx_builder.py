@@ -18,7 +18,7 @@ import numpy as np
 
 from src.inference.detection_rows import ROW_OUTPUTS
 from src.weights.conversion import NORM_SUFFIXES
-from src.weights.layers import Layer
+from src.weights.layers import LEAKY_SLOPE, Layer
 from src.weights.metadata import METADATA_KEY
 from src.weights.onnx_file import import_onnx
 
@@ -29,7 +29,7 @@ INPUT = "images"
 HEADS = "heads"
 PRODUCER = "mindspore-face-detection"
 _ACTIVATIONS: dict[str, tuple[str, dict[str, Any]]] = {
-    "relu": ("Relu", {}), "leaky": ("LeakyRelu", {"alpha": 0.1}), "sigmoid": ("Sigmoid", {})}
+    "relu": ("Relu", {}), "leaky": ("LeakyRelu", {"alpha": LEAKY_SLOPE}), "sigmoid": ("Sigmoid", {})}
 
 Dims = Sequence[Union[int, str]]
 

@@ -22,6 +22,7 @@ from src.training.lr_schedule import SCHEDULES
 CROPS = (0.3, 0.45, 0.6, 0.8, 1.0)
 REDISTRIBUTION = (0.3, 0.45, 0.6, 0.8, 1.0, 1.2, 1.4, 1.6, 1.8, 2.0)
 # Images a step for which the manual's learning rate was made: 4 devices with 8.
+# --scale_lr scales in proportion (Goyal et al. 2017, section 2.1).
 LR_IMAGES = 32
 LR_TYPES = ("dynamic_lr", "standard_lr", *SCHEDULES)
 

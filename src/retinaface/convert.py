@@ -84,7 +84,7 @@ def convert(path: str | Path, part: str = "all", fold_input_norm: bool | None = 
     if fold_input_norm and not is_imagenet:
         raise InputError(f"{path}: --fold_input_norm is for ImageNet backbones, which come with another input; this "
                          "file's input is known; leave the option out")
-    fed = dict(TORCHVISION_INPUT if is_imagenet else (metadata or {}).get("input", NETWORK_INPUT))
+    network_input = dict(TORCHVISION_INPUT if is_imagenet else (metadata or {}).get("input", NETWORK_INPUT))
     part = "backbone" if only_backbone else part
     if part == "backbone":
         tensors = {name: value for name, value in tensors.items() if name.startswith(BACKBONE)}
@@ -92,12 +92,12 @@ def convert(path: str | Path, part: str = "all", fold_input_norm: bool | None = 
     report.require(path, metadata)
     _require_finite(path, tensors)
     if part == "backbone":
-        if fold_input_norm is not False and fed != NETWORK_INPUT:
+        if fold_input_norm is not False and network_input != NETWORK_INPUT:
             stem = BACKBONES[backbone]
-            tensors = change_input(tensors, stem.stem, stem.stem_norm, fed, NETWORK_INPUT)
-        fed = dict(NETWORK_INPUT)
+            tensors = change_input(tensors, stem.stem, stem.stem_norm, network_input, NETWORK_INPUT)
+        network_input = dict(NETWORK_INPUT)
     origin = f"{'ImageNet' if is_imagenet else 'RetinaFace'} {backbone} ({source.framework})"
-    return Conversion(tensors, _metadata(source.path, metadata or {}, backbone, fed, part), report, origin)
+    return Conversion(tensors, _metadata(source.path, metadata or {}, backbone, network_input, part), report, origin)
 
 
 def read_backbone(path: str | Path, backbone: str = "resnet50", fold_input_norm: bool | None = None) -> Conversion:
@@ -138,12 +138,13 @@ def to_torch(path: str | Path) -> TorchWeights:
     return TorchWeights(layers.to_torch(converted.tensors), PROJECT)
 
 
-def _metadata(path: Path, metadata: dict[str, Any], backbone: str, fed: dict[str, Any], part: str) -> dict[str, Any]:
+def _metadata(path: Path, metadata: dict[str, Any], backbone: str, network_input: dict[str, Any],
+              part: str) -> dict[str, Any]:
     """Complete the file's own metadata."""
     source = f"{path.name}, sha256 {sha256_of(path)}"
     options = {**metadata.get("options", {}), "backbone": backbone}
     completed = {"model": "retinaface", "decoder": "retinaface", "source": source, **metadata, "options": options,
-                 "input": fed}
+                 "input": network_input}
     if part == "all":
         return completed
     return {**{key: completed[key] for key in ("model", "options", "input", "source")}, "part": "backbone"}

@@ -20,14 +20,14 @@ from dependency.centernet.src.lib.detectors.base_detector import BaseDetector
 from dependency.centernet.src.lib.detectors.faces import Faces
 from dependency.errors import InputError
 from dependency.evaluate.eval import MissingPredictions, evaluate
-from dependency.evaluate.ground_truth import GroundTruth, load_ground_truth
+from dependency.evaluate.ground_truth import MAIN_FILES, GroundTruth, load_ground_truth
 from dependency.evaluate.prediction_io import write_prediction, write_predictions_json
 from dependency.evaluate.results import Report
 from dependency.files import new_folder
 from src.common.log import LOGGER
 from src.evaluation.options import detector_options
 from src.evaluation.predict import detect_images
-from src.evaluation.split_images import MATS, list_images, prediction_path
+from src.evaluation.split_images import list_images, prediction_path
 from src.retinaface.spec import backbone_name
 from src.weights.checkpoint import list_checkpoints
 
@@ -64,7 +64,7 @@ def run(cfg: Any, names: set[str], batch_size: int = 1) -> dict[str, float]:
         InputError: a file or folder is missing or damaged, options contradict each other.
     """
     gt = Path(cfg.val_gt_dir)
-    has_truth = any((gt / name).is_file() for name in MATS)
+    has_truth = any((gt / name).is_file() for name in MAIN_FILES)
     if cfg.predictions:
         return score(cfg.predictions, load_ground_truth(gt), cfg.val_iou_threshold, cfg.only_existing,
                      f"saved predictions {cfg.predictions}")
@@ -81,7 +81,7 @@ def run(cfg: Any, names: set[str], batch_size: int = 1) -> dict[str, float]:
         write_predictions_json(path, faces, SCORE_DIGITS)
         LOGGER.info("predictions are in %s and %s", path, folder)
     if truth is None:
-        LOGGER.warning("--val_gt_dir %s holds no %s: the predictions are saved, not scored", gt, MATS[0])
+        LOGGER.warning("--val_gt_dir %s holds no %s: the predictions are saved, not scored", gt, MAIN_FILES[0])
         return {}
     return score(faces, truth, cfg.val_iou_threshold, cfg.only_existing,
                  f"{model.name}, {describe(detector)}")
@@ -93,8 +93,8 @@ def find_images(cfg: Any, has_truth: bool) -> tuple[list[str], Path]:
     data_dir = folder / "images" if (folder / "images").is_dir() else folder
     labels = folder / LABELS
     if not has_truth and not labels.is_file():
-        raise InputError(f"no list of images: expected {Path(cfg.val_gt_dir) / MATS[0]} (--val_gt_dir) or {labels} "
-                         "(--val_dataset_folder)")
+        raise InputError(f"no list of images: expected {Path(cfg.val_gt_dir) / MAIN_FILES[0]} (--val_gt_dir) or "
+                         f"{labels} (--val_dataset_folder)")
     split = Path(cfg.val_gt_dir) if has_truth else labels
     return list_images(split, data_dir, cfg.only_existing, ("--val_gt_dir", "--val_dataset_folder")), data_dir
 

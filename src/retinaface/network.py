@@ -19,7 +19,6 @@ from mindspore import Tensor, nn, ops
 from dependency.errors import InputError
 from src.inference.layer_cells import cells_of, convolution, set_normal, set_uniform
 from src.retinaface.layers import ANCHORS_PER_CELL, BACKBONES, HEADS, LEVELS, backbone_layers, detector_layers
-from src.training.batch_norm import freeze_statistics
 from src.weights.layers import Layer
 
 PHASES = ("train", "predict", "test")
@@ -67,10 +66,6 @@ class ResNet(nn.Cell):
         if class_num is not None:
             self.end_point = _unused_classifier(self.channels[-1], class_num)
 
-    def freeze_statistics(self) -> None:
-        """Normalise with the moving statistics in training too, and leave them as they are."""
-        freeze_statistics(self)
-
     def construct(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         x = self.layer1(self.maxpool(self.relu(self.bn1(self.conv1(x)))))
         c3 = self.layer2(x)
@@ -95,10 +90,6 @@ class MobileNet(nn.Cell):
             for blocks in _stages(backbone_layers("mobilenet025")))
         if class_num is not None:
             self.fc = _unused_classifier(self.channels[-1], class_num)
-
-    def freeze_statistics(self) -> None:
-        """Normalise with the moving statistics in training too, and leave them as they are."""
-        freeze_statistics(self)
 
     def construct(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         c3 = self.stage1(x)

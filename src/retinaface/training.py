@@ -28,7 +28,7 @@ from src.retinaface.lr_schedule import adjust_learning_rate
 from src.retinaface.matching import BACKGROUND, IGNORED
 from src.retinaface.network import RetinaFace, build_backbone
 from src.retinaface.spec import DEFAULT_METADATA
-from src.training.lr_schedule import linear_scale
+from src.training.batch_norm import freeze_statistics
 from src.training.settings import OptionNames, RunSettings
 from src.weights.conversion import load_backbone
 
@@ -42,7 +42,7 @@ def run_settings(cfg: Any, world_size: int, start_time: str) -> RunSettings:
     """Translate the options for train.py; all runs share one folder."""
     del start_time
     folder = Path(cfg.ckpt_path)
-    scale = linear_scale(cfg.batch_size * world_size, LR_IMAGES) if cfg.scale_lr else 1.0
+    scale = cfg.batch_size * world_size / LR_IMAGES if cfg.scale_lr else 1.0
 
     def rates(steps_per_epoch: int) -> list[float]:
         return adjust_learning_rate(cfg.initial_lr * scale, cfg.gamma, (cfg.decay1, cfg.decay2), steps_per_epoch,
@@ -80,7 +80,7 @@ def build_network(cfg: Any) -> RetinaFace:
     """
     backbone = build_backbone(cfg.backbone, cfg.seed)
     if cfg.backbone_bn == "frozen":
-        backbone.freeze_statistics()
+        freeze_statistics(backbone)
     network = RetinaFace("train", backbone, seed=cfg.seed)
     if not cfg.pretrain or cfg.resume_net:
         if not cfg.resume_net:

@@ -48,13 +48,13 @@ def main(argv: list[str] | None = None) -> int:
     if args.device_ip:
         ips = _split_ips(args.device_ip, len(devices))
     else:
-        known = read_hccn_conf(Path(args.hccn_conf))
-        missing = [device for device in devices if device not in known]
+        addresses = read_hccn_conf(Path(args.hccn_conf))
+        missing = [device for device in devices if device not in addresses]
         if missing:
             raise InputError(f"{args.hccn_conf}: no line address_{missing[0]}=<ip>; set it on this server "
                              f"with `hccn_tool -i {missing[0]} -ip -s address <ip> netmask <mask>`, or give "
                              "--device_ip")
-        ips = [known[device] for device in devices]
+        ips = [addresses[device] for device in devices]
     server_ip = _ip("--server_ip", args.server_ip) if args.server_ip else find_server_ip()
     path = Path(f"hccl_{len(devices)}p_{''.join(map(str, devices))}_{server_ip}.json")
     with atomic_write(path) as file:

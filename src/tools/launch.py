@@ -121,15 +121,15 @@ def build_job(args: EasyDict, program: list[str], servers: Servers) -> Job:
                environment, cores_of_each(args.task_set_core, size) if args.task_set else 0)
 
 
-def cores_of_each(wanted: int, processes: int) -> int:
-    """Return how many cores each process is bound to: `wanted`, or an equal part of the host's."""
+def cores_of_each(cores: int, processes: int) -> int:
+    """Return how many cores each process is bound to: `cores`, or an equal part of the host's."""
     if not shutil.which("taskset"):
         raise InputError("--task_set 1: there is no taskset here; install util-linux")
     total = os.cpu_count() or 1
-    if not wanted and total < processes:
+    if not cores and total < processes:
         raise InputError(f"--task_set 1: {total} cores for {processes} processes; give --task_set_core 1, or leave "
                          "--task_set out")
-    return wanted or total // processes
+    return cores or total // processes
 
 
 def build_commands(args: EasyDict, job: Job, servers: Servers) -> list[Command]:

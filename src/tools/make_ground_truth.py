@@ -63,11 +63,11 @@ def make(records: Sequence[Record], folder: Path) -> dict[str, int]:
             raise InputError(f"{other} and {record.path} are one image to the WIDER files, which know no suffix; "
                              "rename one of them")
         size = record.boxes[:, 2:] - record.boxes[:, :2]
-        kept = [np.flatnonzero(~record.ignore & (size[:, 1] >= height)) for height in HEIGHTS.values()]
+        indices = [np.flatnonzero(~record.ignore & (size[:, 1] >= height)) for height in HEIGHTS.values()]
         xywh = np.rint(np.concatenate([record.boxes[:, :2], size], axis=1)).astype(int)
-        events[str(path.parent)].append((path.stem, xywh, *kept))
+        events[str(path.parent)].append((path.stem, xywh, *indices))
         counts["images"] += 1
-        for name, index in zip(HEIGHTS, kept):
+        for name, index in zip(HEIGHTS, indices):
             counts[name] += len(index)
     write_ground_truth(folder, list(events.items()))
     # The manual's name for the same file.

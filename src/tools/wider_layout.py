@@ -52,15 +52,15 @@ def make_layout(target: Path, wider: Path,
     if not any(existing.values()):
         raise InputError(f"{wider}: holds no unpacked WIDER_train, WIDER_val, .mat files; {remedy}")
     (target / "annotations").mkdir(parents=True, exist_ok=True)
-    made: list[str] = []
+    links: list[str] = []
     missing: list[str] = []
     for link, source in existing.items():
         if source is None:
             missing.append(f"{sources[link][0]} (for {link}); {remedy}")
         else:
             _link(link, source)
-            made.append(f"{link} -> {source}")
-    return made, missing
+            links.append(f"{link} -> {source}")
+    return links, missing
 
 
 def _link(link: Path, source: Path) -> None:

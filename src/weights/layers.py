@@ -14,6 +14,9 @@ from dataclasses import dataclass
 from src.models import Shapes
 from src.weights.conversion import NORM_SUFFIXES
 
+# Of LeakyReLU, below zero.
+LEAKY_SLOPE = 0.1
+
 
 @dataclass(frozen=True)
 class Layer:
@@ -22,7 +25,7 @@ class Layer:
     name: of the convolution. norm: of its normalisation; None: there is none, the convolution has a bias.
     shape: of the weight, [out, in / groups, kernel, kernel], of a transposed convolution [in, out, kernel, kernel].
     stride: 1 or 2. groups: of a depthwise convolution one for each channel, else 1. eps: of the normalisation.
-    activation: "none", "relu", "relu6", "leaky" (slope 0.1 below zero) or "sigmoid".
+    activation: "none", "relu", "relu6", "leaky" (see `LEAKY_SLOPE`) or "sigmoid".
     inputs: names of the layers whose outputs are added up to this one's input; () for the image, and where the
         network's own code says how layers are connected.
     """

@@ -57,9 +57,10 @@ def test_the_maps_for_the_loss_lack_only_the_sigmoid(ms):
 @pytest.mark.parametrize("frozen", [False, True])
 def test_frozen_statistics_stay_and_only_the_backbones(ms, frozen):
     from src.centerface.network import CenterfaceMobilev2
+    from src.training.batch_norm import freeze_statistics
     net = CenterfaceMobilev2(head_conv=24)
     if frozen:
-        net.base.freeze_statistics()
+        freeze_statistics(net.base)
     net.set_train(True)
     before = {name: parameter.asnumpy().copy() for name, parameter in net.parameters_and_names()}
     net(ms.Tensor(np.random.default_rng(0).normal(size=(2, 3, 64, 64)).astype(np.float32)))

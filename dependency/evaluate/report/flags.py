@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dependency.errors import InputError
-from dependency.evaluate.ground_truth import WHOLE, TruthImage, load_image_list
+from dependency.evaluate.ground_truth import MAIN_FILES, TruthImage, load_image_list
 from dependency.evaluate.mat_file import read_mat
 
 LOGGER = logging.getLogger("facedet")
@@ -66,7 +66,7 @@ def load_flags(path: str | Path) -> Flags:
 
 def find_flags(folder: str | Path) -> Flags | None:
     """Read the attributes from the ground truth's own main file; None, with a log line, if it has none."""
-    path = next((Path(folder) / name for name in WHOLE if (Path(folder) / name).is_file()), None)
+    path = next((Path(folder) / name for name in MAIN_FILES if (Path(folder) / name).is_file()), None)
     if path is not None and _key(FLAGS[0]) in read_mat(path, [_key(FLAGS[0])]):
         return load_flags(path)
     LOGGER.info("%s has no blur, occlusion, pose, ... of the faces, so they are grouped by event and height only; for "
