@@ -160,7 +160,7 @@ def _parse_headed(path: Path, columns: tuple[int, ...], sized: bool) -> Annotati
 def _is_row(line: str) -> bool:
     """Check whether a line is meant as a row of numbers, though perhaps a wrong one; any other may name an image."""
     words = line.split()
-    return OF_NAMES.search(line) is None and len(words) > 2 and any(map(_is_number, words))
+    return OF_NAMES.search(line) is None and len(words) > 2 and 2 * sum(map(_is_number, words)) > len(words)
 
 
 def _is_number(word: str) -> bool:

@@ -70,9 +70,8 @@ def coco_lines():
     return [*lines, Line("]}")]
 
 
-def damage(lines, fmt, rng):
+def damage(lines, fmt, rng, index):
     """Damage one line; the lines that are no longer as before are not intact."""
-    index = int(rng.integers(len(lines)))
     line = lines[index]
     line.intact = False
     text = line.text
@@ -127,8 +126,10 @@ def run(path, fmt, count, marked):
     ends = []
     for _ in range(count):
         lines = coco_lines() if fmt == "coco" else lines_of(fmt)
-        for _ in range(rng.integers(1, 3)):
-            damage(lines, fmt, rng)
+        # Damages next to each other may make a good file of other content: one image's count, the next one's name.
+        first, second = sorted(rng.integers(len(lines), size=2).tolist())
+        for index in [second, first] if second - first > 3 else [first]:
+            damage(lines, fmt, rng, index)
         path.write_text("\n".join(line.text for line in lines) + "\n", encoding="utf-8", newline="")
         intact = {corners(line.image, line.face): names[line.image]
                   for line in lines if line.intact and line.face >= 0}
