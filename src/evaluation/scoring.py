@@ -44,7 +44,7 @@ def find_trees(folders: Sequence[Path], truth: GroundTruth, sweep: bool = False)
     Raises:
         InputError: a folder is absent; with `sweep`, no folder inside is named by an epoch.
     """
-    tops = {Path(f"{image.path}.txt").parts[0] for image in truth.images}
+    tops = {f"{image.path}.txt".partition("/")[0] for image in truth.images}
     trees: list[Path] = []
     for folder in folders:
         if folder.suffix == ".json" and folder.is_file():

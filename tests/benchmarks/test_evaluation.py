@@ -27,4 +27,4 @@ def test_whole_run(small, capsys):
     printed = capsys.readouterr().out
     # On two images nothing is forty times faster, but all three agree.
     assert status == 1 and printed.count("0.500000, 0.500000, 0.500000") == 3 and "differs" not in printed
-    assert "missed: eval.py, compiled: " in printed and "the bar is 50" in printed
+    assert "missed: eval.py, compiled: " in printed and "the bar is 100" in printed
