@@ -18,7 +18,6 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-import yaml
 from easydict import EasyDict
 
 from dependency.errors import InputError
@@ -134,6 +133,7 @@ def parse(table: Table, argv: Sequence[str] | None, description: str, prog: str 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:
     """Read the names and values of a YAML file, scalars as text; raise InputError for a missing or malformed file."""
+    import yaml  # slow to import, and most command lines name no file
     path = Path(path)
     if not path.is_file():
         raise InputError(f"--config_path: no file {path}")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The project's logger, the log line formats that the manuals promise, and the progress bar.
+"""The project's logger, and the log line formats that the manuals promise.
 
 `setup()` once in a program's main; everywhere else `from src.common.log import LOGGER`.
 """
@@ -10,8 +10,6 @@ import sys
 from contextlib import suppress
 from logging.handlers import MemoryHandler
 from pathlib import Path
-
-from tqdm import tqdm
 
 LOGGER = logging.getLogger("facedet")
 FORMATTER = logging.Formatter("%(asctime)s:%(levelname)s:%(message)s")
@@ -28,7 +26,6 @@ END_EPOCH = "==========end epoch==============="
 END_TRAINING = "==========end training==============="
 START_TEST = "==========start eval==============="
 END_TEST = "==========end testing==============="
-SECONDS_BETWEEN_LINES = 10.0
 
 
 class _WarnsOnce:
@@ -88,32 +85,3 @@ def write_to(path: Path) -> None:
             handler.close()     # flushes to the file
             LOGGER.removeHandler(handler)
     LOGGER.addHandler(file)
-
-
-class ProgressBar(tqdm):
-    """A bar on a terminal; where standard error is a file, log lines."""
-
-    def display(self, msg: str | None = None, pos: int | None = None) -> bool:
-        """Show the state; tqdm calls it every `mininterval` seconds."""
-        if sys.stderr.isatty():
-            with suppress(OSError):         # a terminal that is being closed
-                return super().display(msg, pos)
-        if self.n and msg is None:
-            LOGGER.info("%s", self)
-        return True
-
-
-def progress_bar(total: int | None, unit: str, title: str, shown: bool = True) -> ProgressBar:
-    """Make a bar with the remaining time; where standard error is a file, a log line every ten seconds instead.
-
-    Args:
-        total: number of them; None or 0: unknown, which shows count and speed only.
-        unit: what is counted, plural.
-        shown: False shows neither.
-    """
-    if sys.stderr.isatty():
-        seconds, line = 0.5, None
-    else:
-        seconds, line = SECONDS_BETWEEN_LINES, "{desc}: {n_fmt} of {total_fmt}, {rate_fmt}, {remaining} left"
-    return ProgressBar(total=total or None, desc=title, unit=f" {unit}", leave=False, disable=not shown,
-                       mininterval=seconds, bar_format=line)

@@ -22,7 +22,8 @@ from dependency.centernet.src.lib.detectors.faces import Faces
 from dependency.centernet.src.lib.utils.image_file import read_image
 from dependency.errors import InputError
 from dependency.evaluate.prediction_io import write_prediction
-from src.common.log import END_TEST, LOGGER, START_TEST, progress_bar
+from src.common.log import END_TEST, LOGGER, START_TEST
+from src.common.progress import progress_bar
 from src.evaluation.checkpoints import Candidate, nothing_tested
 from src.evaluation.options import detector_options
 from src.evaluation.split_images import prediction_path

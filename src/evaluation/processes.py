@@ -25,7 +25,8 @@ from typing import Any, Callable, NamedTuple
 from dependency.errors import InputError
 from src.cli.exit_status import describe_exit
 from src.common import device, log
-from src.common.log import LOGGER, progress_bar
+from src.common.log import LOGGER
+from src.common.progress import progress_bar
 from src.evaluation.checkpoints import Candidate, nothing_tested
 from src.evaluation.predict import Loader, UnusableCheckpoint, predict_checkpoint
 

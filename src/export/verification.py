@@ -21,7 +21,7 @@ from dependency.errors import InputError
 from dependency.evaluate.eval import evaluate
 from dependency.evaluate.ground_truth import GroundTruth
 from dependency.evaluate.overlaps import box_overlaps
-from src.common.log import progress_bar
+from src.common.progress import progress_bar
 from src.export.images import ImageSet
 from src.inference.backend_base import BackendBase
 from src.inference.detection_rows import ROW_OUTPUTS, join_rows

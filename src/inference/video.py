@@ -27,7 +27,8 @@ from dependency.centernet.src.lib.detectors.faces import Faces
 from dependency.centernet.src.lib.utils.draw import draw_faces
 from dependency.errors import InputError
 from dependency.files import atomic_write, plain_text, remove_partial
-from src.common.log import LOGGER, progress_bar
+from src.common.log import LOGGER
+from src.common.progress import progress_bar
 
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".ts", ".3gp")
 DEFAULT_RATE = Fraction(25)

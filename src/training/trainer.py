@@ -26,6 +26,7 @@ from dependency.errors import TrainingError
 from dependency.files import append_line, atomic_write
 from src.common import log
 from src.common.log import LOGGER
+from src.common.progress import progress_bar
 from src.data.loader import Batch, DataError
 from src.data.sampler import SamplePlan
 from src.data.training_set import BadImages
@@ -104,7 +105,7 @@ class Trainer:
         total = self.plan.total_steps
         # In a file the log lines of the steps say enough.
         shown = self.settings.log_every > 1 and sys.stderr.isatty()
-        bar = log.progress_bar(total - first_step, "steps", "training", shown)
+        bar = progress_bar(total - first_step, "steps", "training", shown)
         with catch_stop_signals() as stop, bar, closing(batches):
             # From this line on a stop saves a checkpoint.
             LOGGER.info("args.steps_per_epoch = %d args.ckpt_interval = %d, first step %d of %d, outputs in %s",

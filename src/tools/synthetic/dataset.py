@@ -21,7 +21,7 @@ import numpy as np
 from dependency.centernet.src.lib.datasets.dataset.coco_hp import Record, write_coco
 from dependency.evaluate.ground_truth import write_ground_truth
 from dependency.files import atomic_write
-from src.common.log import progress_bar
+from src.common.progress import progress_bar
 from src.data.annotations import write_label_txt
 from src.tools.synthetic.person import Face
 from src.tools.synthetic.render import to_jpeg
