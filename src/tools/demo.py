@@ -3,7 +3,7 @@
 on them, test and score its checkpoints, name the best, and draw the faces that it finds.
 
     python -m src.tools.demo                            # writes everything below demo/
-    python -m src.tools.demo --epochs 30 --folder long  # the longer run of docs/performance.md
+    python -m src.tools.demo --epochs 30 --folder long  # a longer run
 
 Every step is an ordinary command of this project and is printed before it runs: copy it to continue from there.
 """

@@ -130,7 +130,7 @@ def run(path, fmt, count, marked):
         first, second = sorted(rng.integers(len(lines), size=2).tolist())
         for index in [second, first] if second - first > 3 else [first]:
             damage(lines, fmt, rng, index)
-        path.write_text("\n".join(line.text for line in lines) + "\n", encoding="utf-8", newline="")
+        path.write_bytes("".join(f"{line.text}\n" for line in lines).encode("utf-8"))
         intact = {corners(line.image, line.face): names[line.image]
                   for line in lines if line.intact and line.face >= 0}
         ends.append(check(path, fmt, intact, names, marked))
