@@ -15,6 +15,7 @@ import shlex
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 from dependency.errors import InputError, TrainingError
@@ -66,7 +67,9 @@ def main(argv: list[str] | None = None) -> int:
     predictions = folder / "predictions"
     steps.run("test and score every checkpoint", "test.py", f"--test_model={newest}",
               f"--data_dir={data}/images/val/images", f"--ground_truth_mat={data}/ground_truth/wider_face_val.mat",
-              f"--save_dir={predictions}", "--test_size=original", SCALES, "--eval=1", "--device_target=CPU")
+              f"--save_dir={predictions}", "--test_size=original", SCALES, "--eval=1",
+              f"--backend={'onnx' if find_spec('onnxruntime') and find_spec('onnx') else 'mindspore'}",
+              "--device_target=CPU")
     best = best_checkpoint(predictions / "metrics.jsonl", newest)
     steps.run("draw the faces that the best one finds", "predict.py", *_pictures(data), f"--ckpt={best['checkpoint']}",
               f"--out={folder}/pictures", f"--sheet={folder}/pictures.jpg", SCALES, "--device_target=CPU")
