@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fixtures for all tests."""
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,15 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def pytest_configure() -> None:
-    """Whichever test comes first, onnx and MindSpore must agree on one protobuf."""
+    """Set up what must not depend on the first test, or on the shell that started them.
+
+    onnx and MindSpore must agree on one protobuf. Programs started by tests are to be stopped by SIGINT and SIGHUP, which
+    `nohup` and a script's `&` have ignored.
+    """
     device.share_protobuf()
+    for number in (signal.SIGINT, signal.SIGHUP):
+        if signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")
