@@ -37,7 +37,7 @@ def main() -> int:
     plan = SamplePlan(IMAGES, 2, 1, seed=2, rank=ranks.rank, world_size=2)
     rates = [0.05] * plan.steps_per_epoch
     step, network = small_step(rates)
-    settings = small_settings(folder, plan, rates)
+    settings = small_settings(folder / "run", plan, rates)
     with settings.files(1, False, ranks) as files:
         Trainer(step, network, plan, rates, {"model": "small"}, ("square", "absolute"), settings, files,
                 "image_{}.jpg".format, draw, ranks).fit(batches(poisoned, plan, workers=1))
