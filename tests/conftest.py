@@ -15,8 +15,8 @@ ROOT = Path(__file__).resolve().parents[1]
 def pytest_configure() -> None:
     """Set up what must not depend on the first test, or on the shell that started them.
 
-    onnx and MindSpore must agree on one protobuf. Programs started by tests are to be stopped by SIGINT and SIGHUP, which
-    `nohup` and a script's `&` have ignored.
+    onnx and MindSpore must agree on one protobuf. Programs started by tests are to be stopped by SIGINT and SIGHUP,
+    which `nohup` and a script's `&` have ignored.
     """
     device.share_protobuf()
     for number in (signal.SIGINT, signal.SIGHUP):
