@@ -137,7 +137,7 @@ def synthetic_images() -> ImageSet:
     """Draw synthetic pictures of people, always the same ones."""
     import numpy as np
 
-    from src.tools.synthetic.scene import EVENTS, draw_scene
+    from src.synthetic.scene import EVENTS, draw_scene
     events = {event.name: event for event in EVENTS}
     return ImageSet("synthetic people", [Image(name, draw_scene(events[name], np.random.default_rng(seed))[0])
                                          for name, seed in SYNTHETIC])

@@ -21,7 +21,7 @@ for program in ("eval", "predict", "export"):
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     TABLES[f"{program}.py"] = module.OPTIONS
-for tool in ("convert", "demo", "hccl_tools", "launch", "prepare_wider", "synthetic.__main__"):
+for tool in ("convert", "demo", "hccl_tools", "launch", "prepare_wider", "synthetic"):
     TABLES[tool] = importlib.import_module(f"src.tools.{tool}").OPTIONS
 ALL = {f"{program} --{name}": (name, option)
        for program, table in TABLES.items() for name, option in flat(table).items()}

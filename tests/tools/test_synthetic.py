@@ -14,13 +14,13 @@ from dependency.evaluate.ground_truth import SUBSETS, load_ground_truth
 from src.data.annotation_check import validate
 from src.data.annotations import read_annotations
 from src.face_detector import FaceDetector
-from src.tools.synthetic.__main__ import main
-from src.tools.synthetic.dataset import draw, event_of, generate, subsets
-from src.tools.synthetic.head import Pose
-from src.tools.synthetic.look import Expression, sample_look, sample_wear
-from src.tools.synthetic.person import Person, Stage, draw_person
-from src.tools.synthetic.render import Light
-from src.tools.synthetic.scene import EVENTS
+from src.synthetic.dataset import draw, event_of, generate, subsets
+from src.synthetic.head import Pose
+from src.synthetic.look import Expression, sample_look, sample_wear
+from src.synthetic.person import Person, Stage, draw_person
+from src.synthetic.render import Light
+from src.synthetic.scene import EVENTS
+from src.tools.synthetic import main
 from src.tools.wider_layout import GROUND_TRUTH
 
 COUNTS = {"train": 2, "val": 6}

@@ -6,7 +6,7 @@
 import cv2
 import numpy as np
 
-from src.tools.synthetic.canvas import Rng, colour, ellipse_points, fractal, paste, polygon
+from src.synthetic.canvas import Rng, colour, ellipse_points, fractal, paste, polygon
 
 KINDS = ("street", "park", "room", "hall", "stands", "studio")
 

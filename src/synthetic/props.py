@@ -6,9 +6,9 @@ smileys, cats, car fronts, plates) and `draw_occluder(stage, rng, face, light, k
 ball, microphone, leaves)."""
 import numpy as np
 
-from src.tools.synthetic.canvas import Rng, colour, ellipse_points, fractal, paste, polygon
-from src.tools.synthetic.person import Face, Stage
-from src.tools.synthetic.render import Light
+from src.synthetic.canvas import Rng, colour, ellipse_points, fractal, paste, polygon
+from src.synthetic.person import Face, Stage
+from src.synthetic.render import Light
 
 DISTRACTORS = ("ball", "clock", "socket", "smiley", "cat", "car", "plate")
 OCCLUDERS = ("hand", "pole", "sheet", "ball", "microphone", "leaves")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from src.tools.synthetic.canvas import Rng, colour
+from src.synthetic.canvas import Rng, colour
 
 # From very dark to very pale skin, sRGB; a tone is a point on this curve with a little jitter.
 SKIN_RGB = np.array([[58, 36, 27], [92, 57, 40], [132, 84, 58], [171, 116, 82], [201, 148, 112],

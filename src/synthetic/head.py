@@ -10,10 +10,10 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from src.tools.synthetic.canvas import Rng, fractal, smoothstep
-from src.tools.synthetic.look import Look, Wear
-from src.tools.synthetic.render import FACE, OTHER, SKIN, Surface
-from src.tools.synthetic.texture import EXTENT, RELIEF_SIZE, mouth_corner, paint, relief
+from src.synthetic.canvas import Rng, fractal, smoothstep
+from src.synthetic.look import Look, Wear
+from src.synthetic.render import FACE, OTHER, SKIN, Surface
+from src.synthetic.texture import EXTENT, RELIEF_SIZE, mouth_corner, paint, relief
 
 FRONT, BACK = 0.82, 1.0  # depth of the face and of the skull
 # the part boxed as a face: below the hairline, in front of the ears (radians)

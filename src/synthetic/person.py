@@ -10,10 +10,10 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from src.tools.synthetic.canvas import Rng, colour, fractal, paste, smoothstep
-from src.tools.synthetic.head import Pose, build
-from src.tools.synthetic.look import Look, Wear
-from src.tools.synthetic.render import FACE, OTHER, Light, Surface, fill_holes, rotation, shade, splat
+from src.synthetic.canvas import Rng, colour, fractal, paste, smoothstep
+from src.synthetic.head import Pose, build
+from src.synthetic.look import Look, Wear
+from src.synthetic.render import FACE, OTHER, Light, Surface, fill_holes, rotation, shade, splat
 
 MAX_SCALE = 110.0  # pixels per head unit a head is rendered at; larger heads are enlarged from this
 

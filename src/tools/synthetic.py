@@ -45,7 +45,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("out", type=Path, help="Folder to write; must be absent or empty.")
     args = parser.read(argv)
     _check(args)
-    from src.tools.synthetic.dataset import generate, subsets  # --help stays quick
+    from src.synthetic.dataset import generate, subsets  # --help stays quick
     setup()
     by_split = generate(args.out, {"train": args.train, "val": args.val}, args.seed, args.size, args.workers)
     for split, images in by_split.items():

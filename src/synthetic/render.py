@@ -9,7 +9,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from src.tools.synthetic.canvas import Rng
+from src.synthetic.canvas import Rng
 
 SKIN, FACE, OTHER = 0, 1, 2  # parts of a surface; FACE is what an annotator would put a box round
 

@@ -23,9 +23,9 @@ from dependency.evaluate.ground_truth import write_ground_truth
 from dependency.files import atomic_write
 from src.common.progress import progress_bar
 from src.data.annotations import write_label_txt
-from src.tools.synthetic.person import Face
-from src.tools.synthetic.render import to_jpeg
-from src.tools.synthetic.scene import EVENTS, Event, draw_scene
+from src.synthetic.person import Face
+from src.synthetic.render import to_jpeg
+from src.synthetic.scene import EVENTS, Event, draw_scene
 
 SPLITS = ("train", "val")
 FLAGS = ("blur", "expression", "illumination", "invalid", "occlusion", "pose")

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from src.tools.synthetic.backdrop import draw_backdrop
-from src.tools.synthetic.canvas import Rng
-from src.tools.synthetic.head import Pose
-from src.tools.synthetic.look import sample_look, sample_wear
-from src.tools.synthetic.person import Face, Person, Stage, draw_person
-from src.tools.synthetic.props import OCCLUDERS, draw_distractor, draw_occluder
-from src.tools.synthetic.render import Light, expose, sample_light
+from src.synthetic.backdrop import draw_backdrop
+from src.synthetic.canvas import Rng
+from src.synthetic.head import Pose
+from src.synthetic.look import sample_look, sample_wear
+from src.synthetic.person import Face, Person, Stage, draw_person
+from src.synthetic.props import OCCLUDERS, draw_distractor, draw_occluder
+from src.synthetic.render import Light, expose, sample_light
 
 BOX_PER_SCALE = 1.6  # box height of a frontal face over half a head's height
 

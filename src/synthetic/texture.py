@@ -7,8 +7,8 @@ centre."""
 import cv2
 import numpy as np
 
-from src.tools.synthetic.canvas import Rng, ellipse_points, fractal, smoothstep
-from src.tools.synthetic.look import Look, Wear
+from src.synthetic.canvas import Rng, ellipse_points, fractal, smoothstep
+from src.synthetic.look import Look, Wear
 
 EXTENT = 1.05
 RELIEF_SIZE = 96
