@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SPEED_BARS = {"eval.py, compiled": 100, "eval.py, Python": 40}
 MEMORY_BAR = 250                                    # MB
 TOLERANCE = 1e-9
-# Of the environment: one thread each; and modules are compiled once and kept, as Python does unless told otherwise.
+# One thread each, and compiled modules are cached, as by default in Python.
 ENVIRONMENT = {**{name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"},
                **{name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}}
 # A module that is None in sys.modules cannot be imported, as if it had never been built.

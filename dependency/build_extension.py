@@ -18,7 +18,7 @@ from setuptools import Command, Extension, setup
 from setuptools.command.build_ext import build_ext
 
 # A fused multiply-add rounds once where the NumPy twins round twice, so contraction stays off.  GCC
-# vectorises conditional expressions only where it may ignore floating-point exception flags, which nobody reads here.
+# vectorises conditional expressions only with -fno-trapping-math; floating-point exception flags are not used here.
 # Nothing is tuned to this machine: a binary runs wherever its Python does.
 FLAGS = {"msvc": ["/O2", "/fp:precise"], "unix": ["-O3", "-ffp-contract=off", "-fno-trapping-math"]}
 

@@ -93,7 +93,7 @@ def likely_reason(matches: Matches, faces: int, iou: float) -> str:
 
 
 def _layout_by_numbers(table: np.ndarray) -> str | None:
-    """Recognise rows [N, 5] of a layout that pixels cannot have, whatever the faces are."""
+    """Recognise rows [N, 5] that cannot be x y w h score in pixels, without looking at the annotated faces."""
     if not table[:, 1:4].any():
         return None
     if (table[:, 1:4] <= 1.5).all():            # of the first five numbers these are coordinates in any layout

@@ -85,8 +85,8 @@ def score_set(pred: Source, gt: str | Path | GroundTruth,
         iou_thresholds: overlaps from which a box matches a face; all are computed in one pass.
         allow_missing: images without predictions count as missed instead of being an error.
         only_predicted: images without predictions are left out, with their faces.
-        check_layout: refuse rows that find the faces only in another layout; not for those that this project has just
-            written, however bad the network is.
+        check_layout: refuse rows that match the faces only when read in another layout. False for predictions that
+            this project has just written.
 
     Raises:
         InputError: no or damaged predictions, rows of another layout, missing images unless allowed, a threshold

@@ -26,7 +26,7 @@ DEFAULT_METADATA: Metadata = {
 
 
 def assumed_metadata(names: Iterable[str]) -> Metadata:
-    """Return the metadata for a file that has none: `DEFAULT_METADATA`, whatever its tensors' names."""
+    """Return the metadata for a file that has none; the names of its tensors are not used."""
     del names
     return DEFAULT_METADATA
 

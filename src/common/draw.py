@@ -23,7 +23,7 @@ BACKGROUND = 32
 CAPTION_COLOUR = (230, 230, 230)
 # libjpeg's limit.
 JPEG_SIDE = 65500
-# Stands in the JPEG and PNG files written here, so that a later run does not take them for photographs.
+# Comment in the JPEG and PNG files written here, by which a later run recognises them and leaves them out.
 MARK = b"written by mindspore-face-detection"
 
 

@@ -140,7 +140,7 @@ def find_named(folder: Path, names: Iterable[str]) -> dict[str, str]:
         names: "<event>/<name>", or deeper, or "<name>".
 
     Returns:
-        The name -> the name with the suffix of its file, for those that are there.
+        A dict from each name that has a file to the name with the file's suffix.
 
     Raises:
         InputError: two images have one of these names.

@@ -52,7 +52,7 @@ KINDS = {
     "image_missing": "no such image file",
     "image_unreadable": "image file cannot be decoded",
     "image_turned": "boxes are of the picture as its EXIF orientation shows it; the stored pixels are read",
-    "image_orientation": "an EXIF orientation, and nothing tells which picture the boxes are of",
+    "image_orientation": "an EXIF orientation; unknown whether boxes are of the stored or of the shown picture",
     "image_size": "annotated height and width are those of a smaller or larger copy of the image",
     "image_shape": "annotated height and width are of another shape than the image file",
 }

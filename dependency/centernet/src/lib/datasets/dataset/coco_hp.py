@@ -166,7 +166,7 @@ def _key(identity: object) -> str:
 
 
 def _usable(path: str, data: dict, problems: list[Problem]) -> dict[str, list[dict]]:
-    """Return the annotations of faces by the key of their image; note those that belong to no image or category."""
+    """Group the annotations of faces by image; add those without image or category to `problems`."""
     images = {_key(image["id"]) for image in data["images"]}
     names = {_key(category.get("id")): str(category.get("name")) for category in data["categories"]}
     usable = defaultdict(list)
@@ -196,7 +196,7 @@ def _usable(path: str, data: dict, problems: list[Problem]) -> dict[str, list[di
 
 def _images(path: str, images: list[dict], faces: dict[str, list[dict]],
             problems: list[Problem]) -> list[tuple[dict, list[dict]]]:
-    """Return the images with their annotations; those that are listed once for each of their faces are joined."""
+    """Return each image with its annotations; join entries of one image, if each has at most one face."""
     one_each = all(len(faces.get(_key(image["id"]), [])) <= 1 for image in images)
     first: dict[str, tuple[dict, list[dict]]] = {}
     found = []
