@@ -73,7 +73,7 @@ def _check_corners(records: Sequence[Record], file: str | Path, image_dir: Path 
         height, width = record.height, record.width
         if not (height and width) and image_dir is not None and headers < IMAGES_READ:
             headers += 1
-            with suppress(InputError):      # missing or unreadable: told elsewhere
+            with suppress(InputError):      # missing or unreadable: reported elsewhere
                 height, width, _ = read_header(image_dir / record.path)
         if height and width:
             sides = np.array([width, height])
