@@ -56,7 +56,8 @@ OPTIONS: Table = {"Options": {
                      rule=one_of(*sorted(FORMATS))),
     "headers_only": Option(False, "--validate, --repair: read the images' headers, do not decode them."),
     "exif": Option(None, "Photographs with an EXIF orientation: the boxes are those of the stored pixels, or of the "
-                         "picture as shown, turned (default: what the annotated size tells, else an error).",
+                         "picture as shown, turned (default: decided by the annotated size; an error where that is not "
+                         "possible).",
                    choices=(STORED, SHOWN)),
     "only_existing": Option(False, "Skip images missing from --image_dir."),
     "min_size": Option(0.0, "Drop faces whose shorter side is below this many pixels.", low=0, high=LARGEST_SIDE),
