@@ -65,7 +65,7 @@ def train(name: str, cfg: Any, ranks: Any) -> None:
     # Under a launcher every process has its own console file, and the end of a failed one's is shown.
     log.setup(0 if restart_file.is_launched() else rank, keep=True)
     LOGGER.info("training %s on %s", name, device.describe(world_size))
-    for problem in idle_options(flat(models.options(name)), cfg, models.effects(name, cfg, world_size)):
+    for problem in idle_options(flat(models.options(name)), cfg, models.option_conditions(name, cfg, world_size)):
         LOGGER.warning("%s; it has no effect here", problem)
     restarted = ranks.share(restart_file.newest_checkpoint())
     if restarted:

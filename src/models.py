@@ -132,9 +132,9 @@ def presets(name: str) -> Presets:
     return import_module(f"src.{_require_model(name)}.config").PRESETS
 
 
-def effects(name: str, cfg: Any, world_size: int) -> list[tuple[str, bool, str]]:
+def option_conditions(name: str, cfg: Any, world_size: int) -> list[tuple[str, bool, str]]:
     """Return the rules for `idle_options`: which training options have an effect beside the others."""
-    return import_module(f"src.{_require_model(name)}.config").effects(cfg, world_size)
+    return import_module(f"src.{_require_model(name)}.config").option_conditions(cfg, world_size)
 
 
 def training(name: str) -> TrainingSpec:

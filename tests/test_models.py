@@ -49,7 +49,7 @@ def test_what_cannot_be_meant(argv, message):
     ("retinaface", "--backbone mobilenet025 --pretrain 0", [])])
 def test_options_that_work_only_with_others_are_named(name, words, idle):
     cfg, _ = parse(models.options(name), words.split(), "", presets=models.presets(name))
-    problems = idle_options(flat(models.options(name)), cfg, models.effects(name, cfg, 1))
+    problems = idle_options(flat(models.options(name)), cfg, models.option_conditions(name, cfg, 1))
     assert [problem.split()[0] for problem in problems] == [f"--{each}" for each in idle]
 
 

@@ -114,7 +114,7 @@ OPTIONS: Table = {
 PRESETS: Presets = {}
 
 
-def effects(cfg: Any, world_size: int) -> list[tuple[str, bool, str]]:
+def option_conditions(cfg: Any, world_size: int) -> list[tuple[str, bool, str]]:
     """List the options that work only with others: names, whether they have an effect, and where they have."""
     steps, cosines = ("multistep", "exponential"), ("cosine_annealing", "cosine_annealing_V2")
     return [("crop_scales", cfg.data_anchor == "crop", "with --data_anchor crop"),

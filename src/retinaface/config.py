@@ -149,7 +149,7 @@ MOBILENET = {"image_size": 640, "pretrain_path": "./data/mobilenet025_pretrain.c
 PRESETS: Presets = {"backbone": {"mobilenet025": MOBILENET}}
 
 
-def effects(cfg: Any, world_size: int) -> list[tuple[str, bool, str]]:
+def option_conditions(cfg: Any, world_size: int) -> list[tuple[str, bool, str]]:
     """List the options that work only with others: names, whether they have an effect, and where they have."""
     steps = ("standard_lr", "multistep", "exponential")
     return [("decay1 decay2 gamma", cfg.lr_type in steps, f"with --lr_type {' or '.join(steps)}"),
