@@ -66,7 +66,7 @@ OPTIONS: Table = {
     },
     "Videos and cameras": {
         "camera": Option(None, "Number of the camera to look at; the first one is 0.", rule=whole(0, 1000)),
-        "record": Option(False, "Write what the camera sees: camera.mp4, camera.jsonl."),
+        "record": Option(False, "Write what the camera sees: camera.mp4, camera.jsonl (camera_1.mp4, ...)."),
         "frames": Option(None, "Number of camera pictures after which to end (default: no end).", rule=whole(1)),
         "every": Option(1, "Look at every Nth frame; those between show the faces of the one before.", low=1),
     },

@@ -5,6 +5,7 @@
 """
 from __future__ import annotations
 
+import itertools
 import os
 import sys
 import time
@@ -36,7 +37,8 @@ def watch_camera(detector: Any, index: int, record: Path | None = None, frames: 
     Args:
         detector: a `FaceDetector`.
         index: of the camera, from 0.
-        record: write the pictures as `<record>.mp4` and `<record>.jsonl`, as `predict_video` does.
+        record: write the pictures as `<record>.mp4` and `<record>.jsonl`, as `predict_video` does; where an earlier
+            recording has this name, as `<record>_1`, `<record>_2`, ...
         frames: end after this many.
         every: search every Nth picture; those between show the faces of the one before.
 
@@ -47,6 +49,7 @@ def watch_camera(detector: Any, index: int, record: Path | None = None, frames: 
     if problem and record is None:
         raise InputError(f"no window can be shown ({problem}); write a video instead: --camera {index} --record")
     count, faces = 0, Faces.from_rows(np.empty(0))
+    record = record and _new_stem(record)
     with ExitStack() as stack:
         camera = _open_camera(index, stack)
         writer = stack.enter_context(write_video(record, CLOCK, DEFAULT_RATE)) if record else None
@@ -79,6 +82,12 @@ def no_window() -> str:
     if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
         return "there is no display: neither DISPLAY nor WAYLAND_DISPLAY is set"
     return ""
+
+
+def _new_stem(stem: Path) -> Path:
+    """Return the stem, or <stem>_1, <stem>_2, ... where a recording of that name is there already."""
+    stems = itertools.chain([stem], (stem.with_name(f"{stem.name}_{number}") for number in itertools.count(1)))
+    return next(each for each in stems if not any(Path(f"{each}{suffix}").exists() for suffix in (".mp4", ".jsonl")))
 
 
 def _open_camera(index: int, stack: ExitStack) -> cv2.VideoCapture:

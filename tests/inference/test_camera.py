@@ -46,10 +46,18 @@ def test_a_camera_is_recorded_where_there_is_no_window(headless, tmp_path, capsy
     assert pictures[2].shape == (48, 64, 3)
 
 
+def test_a_recording_never_replaces_an_earlier_one(headless, tmp_path):
+    (tmp_path / "camera_1.jsonl").write_text("kept")
+    for stem in ("camera", "camera_2"):
+        assert watch_camera(Finder(), 0, tmp_path / "camera", frames=1) == 0 and (tmp_path / f"{stem}.mp4").is_file()
+    assert (tmp_path / "camera_1.jsonl").read_text() == "kept" and not (tmp_path / "camera_1.mp4").exists()
+
+
 def test_a_camera_ends_by_ctrl_c_or_without_more_pictures(headless, tmp_path):
     for finder, count in ((Stopped(), 4), (Finder(), Camera.pictures)):
         assert watch_camera(finder, 0, tmp_path / "camera") == 0
-        assert len(lines(tmp_path / "camera.jsonl")) == len(read(tmp_path / "camera.mp4")[0]) == count
+        newest = max(tmp_path.glob("*.mp4"))
+        assert len(lines(newest.with_suffix(".jsonl"))) == len(read(newest)[0]) == count
 
 
 def test_without_window_and_record_the_error_says_what_to_type(headless, tmp_path):
