@@ -13,7 +13,7 @@ from tests.conftest import ROOT
 FLOORS = (
     ("dependency",),
     ("mindspore", "src.cli", "src.common"),
-    ("src.weights", "src.data", "src.models"),
+    ("src.weights", "src.annotations", "src.data", "src.models"),
     ("src.inference", "src.training", "src.evaluation"),
     ("src.export", "src.centerface", "src.retinaface", "src.launch"),
     ("src",),           # face_detector, and the modules that the RetinaFace manual imports

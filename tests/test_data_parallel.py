@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from dependency.centernet.src.lib.datasets.dataset.coco_hp import write_coco
-from src.data.annotations import read_annotations
+from src.annotations.read_write import read_annotations
 from src.weights import checkpoint
 from tests.conftest import ROOT
 

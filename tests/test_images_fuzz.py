@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from dependency.centernet.src.lib.utils.image_file import read_header, read_photo
-from src.data.annotations import read_annotations
+from src.annotations.read_write import read_annotations
 from tests.dependency.test_image_file import encode, turned
 from tests.mutations import mutate, outcome
 

@@ -17,11 +17,11 @@ import numpy as np
 from dependency.centernet.src.lib.datasets.dataset.coco_hp import Record
 from dependency.centernet.src.lib.utils.image_file import missing_text, read_image
 from dependency.errors import InputError, TrainingError
+from src.annotations.image_frame import check_fit
+from src.annotations.layout import check_layout
+from src.annotations.read_write import name_files, read_annotations
+from src.annotations.rows import Annotations
 from src.common.log import LOGGER
-from src.data.annotation_layout import check_layout
-from src.data.annotation_rows import Annotations
-from src.data.annotations import name_files, read_annotations
-from src.data.image_frame import check_fit
 
 DROPPED_KINDS = ("size", "below_pixel")
 NONE_BAD = -1

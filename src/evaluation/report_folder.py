@@ -19,7 +19,7 @@ from dependency.evaluate.report.landmarks import landmark_nme
 from dependency.evaluate.report.page import load_templates, write_page
 from dependency.evaluate.report.text import format_analysis
 from dependency.evaluate.results import Report
-from src.data.annotations import read_annotations
+from src.annotations.read_write import read_annotations
 
 PAGE, DATA = "index.html", "analysis.json"
 

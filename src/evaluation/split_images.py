@@ -18,8 +18,8 @@ from dependency.evaluate.fddb.files import fold_lists
 from dependency.evaluate.ground_truth import MAIN_FILES
 from dependency.evaluate.prediction_io import is_prediction
 from dependency.files import inside
+from src.annotations.read_write import name_files, read_annotations
 from src.common.log import LOGGER
-from src.data.annotations import name_files, read_annotations
 
 SPLIT_OPTIONS = ("--ground_truth_mat", "--data_dir")
 

@@ -21,8 +21,8 @@ import numpy as np
 from dependency.centernet.src.lib.datasets.dataset.coco_hp import Record, write_coco
 from dependency.evaluate.ground_truth import write_ground_truth
 from dependency.files import atomic_write
+from src.annotations.read_write import write_label_txt
 from src.common.progress import progress_bar
-from src.data.annotations import write_label_txt
 from src.synthetic.person import Face
 from src.synthetic.render import to_jpeg
 from src.synthetic.scene import EVENTS, Event, draw_scene

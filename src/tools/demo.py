@@ -38,7 +38,7 @@ OPTIONS: Table = {"": {
 def main(argv: list[str] | None = None) -> int:
     """Draw the data set, train, test, and predict with the best checkpoint."""
     args = Parser(OPTIONS, __doc__, prog="python -m src.tools.demo").read(argv)
-    from src.data.annotations import read_annotations  # --help stays quick
+    from src.annotations.read_write import read_annotations  # --help stays quick
     from src.data.sampler import SamplePlan
     from src.weights.checkpoint import list_checkpoints
     folder = Path(args.folder)

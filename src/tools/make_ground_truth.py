@@ -35,7 +35,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--image_dir", type=Path, default=None, metavar="DIR",
                         help="Image folder: boxes of turned and resized images are brought to the files' pixels.")
     args = parser.read(argv)
-    from src.data.annotations import read_annotations  # --help stays quick
+    from src.annotations.read_write import read_annotations  # --help stays quick
     counts = make(read_annotations(args.annotation, image_dir=args.image_dir), args.folder)
     print(f"{args.folder}: " + ", ".join(f"{count} {name}" for name, count in counts.items()))
     return 0
@@ -50,7 +50,7 @@ def make(records: Sequence[Record], folder: Path) -> dict[str, int]:
         InputError: no image at all, or two images that differ only in their suffix.
     """
     from dependency.evaluate.ground_truth import write_ground_truth
-    from src.data.annotations import merge
+    from src.annotations.read_write import merge
     if not records:
         raise InputError("the annotation file names no image: there is nothing to score against")
     events: dict[str, list] = defaultdict(list)

@@ -28,12 +28,9 @@ from dependency.centernet.src.lib.datasets.dataset.coco_hp import Record
 from dependency.centernet.src.lib.detectors.option_rules import LARGEST_SIDE, one_of
 from dependency.centernet.src.lib.utils.image_file import missing_text
 from dependency.errors import InputError
-from src.cli.arguments import Parser
-from src.cli.options import Option, Table
-from src.cli.program import run
-from src.common.log import LOGGER
-from src.data.annotation_check import DROPPED, IMAGE_LEFT_OUT
-from src.data.annotations import (
+from src.annotations.check import DROPPED, IMAGE_LEFT_OUT
+from src.annotations.image_frame import SHOWN, STORED
+from src.annotations.read_write import (
     FORMATS,
     Annotations,
     Repair,
@@ -44,7 +41,10 @@ from src.data.annotations import (
     validate,
     write_records,
 )
-from src.data.image_frame import SHOWN, STORED
+from src.cli.arguments import Parser
+from src.cli.options import Option, Table
+from src.cli.program import run
+from src.common.log import LOGGER
 from src.tools.wider_layout import make_layout
 
 TRAIN_IMAGES = 12880  # the official WIDER FACE train split

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from dependency.centernet.src.lib.datasets.dataset.annotation_problems import short_number, xywh_numbers
 from dependency.centernet.src.lib.datasets.dataset.coco_hp import LOGGER, Record, make_record, read_coco, write_coco
 from dependency.errors import InputError
-from tests.data.annotation_files import same
+from tests.annotations.annotation_files import same
 
 
 def record(path="e/a.jpg", boxes=((1, 2, 11, 22),), visibility=2, height=60, width=80, ignore=False):

@@ -6,7 +6,7 @@ import pytest
 
 from dependency.errors import InputError
 from dependency.evaluate.fddb.protocol import evaluate_fddb
-from src.data.annotations import read_annotations, validate
+from src.annotations.read_write import read_annotations, validate
 from src.evaluation.predict import predict_images
 from src.evaluation.split_images import check_folder, list_images, split_files
 from tests.small_wider import BOX, SquareDetector

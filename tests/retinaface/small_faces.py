@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from dependency.centernet.src.lib.datasets.dataset.coco_hp import Record
-from src.data.annotations import write_label_txt
+from src.annotations.read_write import write_label_txt
 
 
 def write_small_faces(folder: Path, images: int = 5) -> list[Record]:

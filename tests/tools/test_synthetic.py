@@ -11,8 +11,8 @@ from dependency.centernet.src.lib.datasets.dataset.coco_hp import read_coco
 from dependency.errors import InputError
 from dependency.evaluate.eval import evaluate
 from dependency.evaluate.ground_truth import SUBSETS, load_ground_truth
-from src.data.annotation_check import validate
-from src.data.annotations import read_annotations
+from src.annotations.check import validate
+from src.annotations.read_write import read_annotations
 from src.face_detector import FaceDetector
 from src.synthetic.dataset import draw, event_of, generate, subsets
 from src.synthetic.head import Pose

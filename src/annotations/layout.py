@@ -16,7 +16,7 @@ import numpy as np
 from dependency.centernet.src.lib.datasets.dataset.coco_hp import Record
 from dependency.centernet.src.lib.utils.image_file import read_header
 from dependency.errors import InputError
-from src.data.annotation_rows import Annotations
+from src.annotations.rows import Annotations
 
 MOST = 0.9
 # Corners read as sizes reach this far beyond the image, in parts of its side, in this part of the faces, at least two:

@@ -11,8 +11,7 @@ from scipy.io import savemat
 from dependency.centernet.src.lib.datasets.dataset.coco_hp import Record, read_coco, write_coco
 from dependency.centernet.src.lib.utils.image_file import read_header
 from dependency.errors import InputError
-from src.common.log import LOGGER
-from src.data.annotations import (
+from src.annotations.read_write import (
     Annotations,
     fill_sizes,
     read_annotations,
@@ -21,7 +20,8 @@ from src.data.annotations import (
     write_label_txt,
     write_records,
 )
-from tests.data.annotation_files import LABEL, SEEN, row, same
+from src.common.log import LOGGER
+from tests.annotations.annotation_files import LABEL, SEEN, row, same
 from tests.dependency.mat_files import cells
 
 # ---- reading -----------------------------------------------------------------------------------------------

@@ -24,8 +24,8 @@ from dependency.errors import InputError
 from dependency.evaluate.fddb.files import SUFFIX, parse_ellipse, read_entries
 from dependency.evaluate.fddb.overlap import ellipse_boxes
 from dependency.evaluate.mat_file import read_mat
-from src.data.annotation_layout import check_layout, check_sizes
-from src.data.annotation_rows import NO_LANDMARKS, Annotations, Reader
+from src.annotations.layout import check_layout, check_sizes
+from src.annotations.rows import NO_LANDMARKS, Annotations, Reader
 
 # label.txt's third number of a point -> COCO's visibility.
 VISIBILITY = {-1.0: 0, 0.0: 2, 1.0: 1}
@@ -265,7 +265,7 @@ def _parse_fddb(path: Path) -> Annotations:
 def _parse_mat(path: Path) -> Annotations:
     """Read wider_face_{train,val}.mat: event_list, file_list, face_bbx_list, and invalid_label_list if present."""
     content = read_mat(path, ("event_list", "file_list", "face_bbx_list", "invalid_label_list"))
-    reader = Reader(path, numbered=False)
+    reader = Reader(path)
     try:
         lists = [content[name] for name in ("event_list", "file_list", "face_bbx_list")]
         lists.append(content.get("invalid_label_list", lists[2]))

@@ -7,9 +7,9 @@ from PIL import Image, ImageOps
 from dependency.centernet.src.lib.datasets.dataset.coco_hp import Record, write_coco
 from dependency.centernet.src.lib.utils.image_file import Header, read_header
 from dependency.errors import InputError
+from src.annotations.image_frame import fit_to_file
+from src.annotations.read_write import read_annotations, repair, validate
 from src.centerface.dataset import Augmentation, CenterFaceSamples
-from src.data.annotations import read_annotations, repair, validate
-from src.data.image_frame import fit_to_file
 from src.retinaface.dataset import RetinaFaceSamples, SampleOptions
 
 WIDTH, HEIGHT = 80, 60

@@ -11,7 +11,8 @@ Rows are x, y, width, height, 5 x (x, y, v), in pixels; v is COCO's visibility.
 """
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,30 +26,42 @@ NO_LANDMARKS = [0.0] * 15
 
 
 class Lines(NamedTuple):
-    """Where one Record stands in its text file: the line of its image and of each face; 0 for none."""
+    """Where one Record stands: the line of its image and of each face, 0 for none; `file` where it has its own."""
     image: int
     faces: list[int]
+    file: str = ""
 
 
 class Annotations(list):
     """A list of Records that remembers where they come from.
 
-    file: the annotation file's name; lines: one `Lines` a Record; problems: rows that were left out.
+    file: the annotation file's name; lines: one `Lines` a Record; problems: rows that were left out; exif: the picture
+    that the boxes are of where the format decides it, see `fit_to_file`.
     """
 
     def __init__(self, records: Iterable[Record], file: str = "", lines: Sequence[Lines] | None = None,
-                 problems: Sequence[Problem] = ()):
+                 problems: Sequence[Problem] = (), exif: str | None = None):
         super().__init__(records)
         self.file = file
         self.lines = list(lines or [Lines(0, [0] * len(record.boxes)) for record in self])
         self.problems = list(problems)
+        self.exif = exif
+
+    def renamed(self, names: Mapping[str, str]) -> Annotations:
+        """Return the Records and problems of the images in `names`, which gives each its new path."""
+        kept = [(replace(record, path=names[record.path]), lines)
+                for record, lines in zip(self, self.lines) if record.path in names]
+        problems = [replace(problem, image=names.get(problem.image, problem.image)) for problem in self.problems
+                    if not problem.image or problem.image in names]
+        return Annotations([record for record, _ in kept], self.file, [lines for _, lines in kept], problems, self.exif)
 
 
 class Block:
     """The rows below one line that names an image; path "": rows that belong to no image, because of `fault`."""
 
-    def __init__(self, line: int, path: str, height: int = 0, width: int = 0, fault: str = ""):
+    def __init__(self, line: int, path: str, height: int = 0, width: int = 0, fault: str = "", file: str = ""):
         self.line, self.path, self.height, self.width, self.fault = line, path, height, width, fault
+        self.file = file
         self.rows: list[list[float]] = []
         self.ignore: list[bool] = []
         self.lines: list[int] = []
@@ -63,16 +76,16 @@ class Block:
 
 
 class Reader:
-    """Collects the images and the problems of one file; `numbered`: its lines mean something."""
+    """Collects the images and the problems of one file, or of a folder with a file for each image."""
 
-    def __init__(self, path: Path, numbered: bool = True):
-        self.file, self.numbered = str(path), numbered
+    def __init__(self, path: Path):
+        self.file = str(path)
         self.blocks: list[Block] = []
         self.problems: list[Problem] = []
 
-    def begin(self, line: int, path: str, height: int = 0, width: int = 0) -> None:
-        """Begin an image: the rows that follow are its faces."""
-        self.blocks.append(Block(line, path, height, width))
+    def begin(self, line: int, path: str, height: int = 0, width: int = 0, file: str = "") -> None:
+        """Begin an image, in a `file` of its own where it has one: the rows that follow are its faces."""
+        self.blocks.append(Block(line, path, height, width, file=file))
 
     def begin_unknown(self, line: int, fault: str) -> None:
         """Begin rows that belong to no image: a line that may name one is not understood."""
@@ -86,8 +99,8 @@ class Reader:
 
     def problem(self, line: int, text: str, kind: str = "syntax") -> None:
         """Note what is wrong with a line."""
-        image = self.blocks[-1].path if self.blocks else ""
-        self.problems.append(Problem(self.file, line, image, kind, text))
+        image, file = (self.blocks[-1].path, self.blocks[-1].file) if self.blocks else ("", "")
+        self.problems.append(Problem(file or self.file, line, image, kind, text))
 
     def finish(self) -> Annotations:
         """Make Records of all that is usable, in the order of the file."""
@@ -98,12 +111,13 @@ class Reader:
             record, faults = make_record(block.path, table, block.ignore, block.height, block.width)
             bad = {face for face, _, _ in faults}
             for face, kind, text in faults:
-                text = text if self.numbered else f"face {face + 1}: {text}"
-                self.problems.append(Problem(self.file, block.lines[face], block.path, kind, text))
+                text = text if block.lines[face] else f"face {face + 1}: {text}"
+                self.problems.append(Problem(block.file or self.file, block.lines[face], block.path, kind, text))
             records.append(record)
-            lines.append(Lines(block.line, [line for face, line in enumerate(block.lines) if face not in bad]))
+            kept = [line for face, line in enumerate(block.lines) if face not in bad]
+            lines.append(Lines(block.line, kept, block.file))
         warn_unset(self.file, unset)
-        self.problems.sort(key=lambda problem: problem.line)
+        self.problems.sort(key=lambda problem: (problem.file, problem.line))
         return Annotations(records, self.file, lines, self.problems)
 
     def _images(self) -> list[Block]:

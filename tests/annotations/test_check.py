@@ -9,10 +9,10 @@ from PIL import Image
 from dependency.centernet.src.lib.datasets.dataset.annotation_problems import KINDS
 from dependency.centernet.src.lib.datasets.dataset.coco_hp import Record
 from dependency.errors import InputError
+from src.annotations.formats import parse
+from src.annotations.read_write import merge, read_annotations, repair, validate
 from src.common.log import LOGGER
-from src.data.annotation_formats import parse
-from src.data.annotations import merge, read_annotations, repair, validate
-from tests.data.annotation_files import SEEN, row, same
+from tests.annotations.annotation_files import SEEN, row, same
 
 BAD_ROWS = [
     ("syntax", "1 2 3"),

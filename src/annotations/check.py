@@ -21,10 +21,10 @@ from dependency.centernet.src.lib.datasets.dataset.annotation_problems import Pr
 from dependency.centernet.src.lib.datasets.dataset.coco_hp import Record
 from dependency.centernet.src.lib.utils.image_file import read_header, read_image
 from dependency.errors import InputError
-from src.data.annotation_formats import parse
-from src.data.annotation_layout import check_layout
-from src.data.annotation_rows import Annotations
-from src.data.image_frame import WHOLE_IMAGE, Fault, fit_to_file
+from src.annotations.formats import parse
+from src.annotations.image_frame import WHOLE_IMAGE, Fault, fit_to_file
+from src.annotations.layout import check_layout
+from src.annotations.rows import Annotations
 
 # Profile faces have landmarks a little outside their box; further than this part of a side it is a mistake.
 LANDMARK_MARGIN = 0.25
@@ -59,7 +59,7 @@ def validate(source: str | Path | Sequence[Record], image_dir: str | Path | None
     problems = list(annotations.problems)
     for index, _, faults in _examine(annotations, image_dir, check_images, exif):
         problems += [_problem(annotations, index, fault) for fault in faults]
-    return sorted(problems, key=lambda problem: problem.line)
+    return sorted(problems, key=lambda problem: (problem.file, problem.line))
 
 
 def repair(records: Sequence[Record], image_dir: str | Path | None = None,
@@ -95,7 +95,7 @@ def repair(records: Sequence[Record], image_dir: str | Path | None = None,
     if unclear:
         raise InputError(f"{len(unclear):,} of {len(annotations):,} images cannot be read one way only, the first: "
                          f"{unclear[0]}")
-    repairs.sort(key=lambda item: item.problem.line)
+    repairs.sort(key=lambda item: (item.problem.file, item.problem.line))
     return Annotations(usable, annotations.file), repairs
 
 
@@ -122,7 +122,7 @@ def _problem(annotations: Annotations, index: int, fault: Fault) -> Problem:
     lines = annotations.lines[index]
     line = lines.image if fault.face == WHOLE_IMAGE else lines.faces[fault.face]
     text = fault.text if line or fault.face == WHOLE_IMAGE else f"face {fault.face + 1}: {fault.text}"
-    return Problem(annotations.file, line, annotations[index].path, fault.kind, text)
+    return Problem(lines.file or annotations.file, line, annotations[index].path, fault.kind, text)
 
 
 def _examine(annotations: Annotations, image_dir: str | Path | None,
@@ -136,7 +136,7 @@ def _examine(annotations: Annotations, image_dir: str | Path | None,
     for index, record in enumerate(tqdm(annotations, desc="checking", unit="image", disable=None)):
         faults: list[Fault] = []
         if image_dir is not None:
-            record, faults = _check_file(record, Path(image_dir) / record.path, decode, exif)
+            record, faults = _check_file(record, Path(image_dir) / record.path, decode, exif or annotations.exif)
         sized.append(record)
         yield index, record, faults + _check_faces(record)
     check_layout(sized, annotations.file)

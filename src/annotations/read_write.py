@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -28,10 +27,10 @@ from dependency.centernet.src.lib.datasets.dataset.coco_hp import Record, write_
 from dependency.centernet.src.lib.utils.image_file import find_named, read_header
 from dependency.errors import InputError
 from dependency.files import atomic_write
-from src.data.annotation_check import Repair, merge, repair, validate
-from src.data.annotation_formats import FORMATS, parse
-from src.data.annotation_rows import Annotations
-from src.data.image_frame import fit_to_file
+from src.annotations.check import Repair, merge, repair, validate
+from src.annotations.formats import FORMATS, parse
+from src.annotations.image_frame import fit_to_file
+from src.annotations.rows import Annotations
 
 __all__ = ["FORMATS", "Annotations", "Repair", "fill_sizes", "merge", "name_files",
            "read_annotations", "repair", "validate", "write_coco", "write_label_txt", "write_records"]
@@ -72,20 +71,19 @@ def name_files(annotations: Annotations, image_dir: str | Path) -> Annotations:
     stems = [os.path.splitext(record.path)[0] for record in annotations]
     found = find_named(Path(image_dir), stems)
     files = {record.path: found.get(stem, record.path) for stem, record in zip(stems, annotations)}
-    records = [replace(record, path=files[record.path]) for record in annotations]
-    problems = [replace(problem, image=files.get(problem.image, problem.image)) for problem in annotations.problems]
-    return Annotations(records, annotations.file, annotations.lines, problems)
+    return annotations.renamed(files)
 
 
-def fill_sizes(records: Sequence[Record], image_dir: str | Path) -> Annotations:
+def fill_sizes(records: Sequence[Record], image_dir: str | Path, exif: str | None = None) -> Annotations:
     """Return the records with the heights and widths of the images, and boxes in their pixels (see `fit_to_file`).
 
     Raises:
         InputError: an image that is missing or no image, or to which the boxes cannot be brought.
     """
+    exif = exif or getattr(records, "exif", None)
     filled = []
     for record in tqdm(records, desc="image sizes", unit="image", disable=None):
-        fitted, faults = fit_to_file(record, read_header(Path(image_dir) / record.path))
+        fitted, faults = fit_to_file(record, read_header(Path(image_dir) / record.path), exif)
         if not fitted.height:
             raise InputError(f"{record.path}: {faults[-1].text}")
         filled.append(fitted)

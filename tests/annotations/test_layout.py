@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from dependency.errors import InputError
-from src.data.annotations import read_annotations, repair, validate
+from src.annotations.read_write import read_annotations, repair, validate
 from src.data.training_set import training_records
-from tests.data.test_annotations import write_mat
+from tests.annotations.test_read_write import write_mat
 
 # Fractions of e/one.jpg and e/two.jpg, 80 x 60: x y width height.
 NORMALISED = [[0.125, 0.21, 0.19, 0.33], [0.5, 0.5, 0.25, 0.5], [0.0, 0.0, 1.0, 0.9]]

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from dependency.errors import InputError
+from src.annotations.read_write import read_annotations
 from src.common.log import LOGGER
-from src.data.annotations import read_annotations
-from tests.data.test_annotations import write_mat
+from tests.annotations.test_read_write import write_mat
 
 NAMES = ["a/first.jpg", "a/second one.png", "b/third.jpeg", "b/fourth.JPG", "c/d/fifth.jpg", "sixth.jpg"]
 COUNTS = [2, 0, 1, 3, 2, 1]
