@@ -44,8 +44,7 @@ def fit_to_file(record: Record, header: Header, exif: str | None = None) -> tupl
         The Record, and what was not as it should be, by kind: "image_size" (now scaled), "image_turned" (now turned),
         "image_shape" and "image_orientation" (not known how; the Record has no height and width).
     """
-    stored = (header.width, header.height)
-    shown = stored[::-1] if header.orientation in EXCHANGED else stored
+    stored, shown = (header.width, header.height), shown_size(header)
     annotated = (record.width, record.height)
     frames = {STORED: stored} if header.orientation == UPRIGHT else {STORED: stored, SHOWN: shown}
     faults = []
@@ -75,6 +74,12 @@ def fit_to_file(record: Record, header: Header, exif: str | None = None) -> tupl
                 f"{tag}, and nothing tells whether the boxes are of the stored pixels or of the picture as shown; "
                 "give src.tools.prepare_wider --exif stored or --exif shown"))]
     return _sized(record, stored), faults
+
+
+def shown_size(header: Header) -> tuple[int, int]:
+    """Return width and height of the picture that viewers show."""
+    size = (header.width, header.height)
+    return size[::-1] if header.orientation in EXCHANGED else size
 
 
 def check_fit(record: Record, shape: tuple[int, ...], image_dir: object) -> None:

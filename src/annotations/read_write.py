@@ -31,8 +31,11 @@ from src.annotations.check import Repair, merge, repair, validate
 from src.annotations.formats import FORMATS, parse
 from src.annotations.image_frame import fit_to_file
 from src.annotations.rows import Annotations
+from src.common.log import LOGGER
 
-__all__ = ["FORMATS", "Annotations", "Repair", "fill_sizes", "merge", "name_files",
+EMPTY_KINDS = ("size", "below_pixel")
+
+__all__ = ["FORMATS", "Annotations", "Repair", "drop_empty_faces", "fill_sizes", "merge", "name_files",
            "read_annotations", "repair", "validate", "write_coco", "write_label_txt", "write_records"]
 
 
@@ -58,6 +61,19 @@ def read_annotations(path: str | Path, fmt: str | None = None,
     if on_problem == "raise":
         raise_problems(annotations.problems, repair_hint(path))
     return annotations if image_dir is None else fill_sizes(name_files(annotations, image_dir), image_dir)
+
+
+def drop_empty_faces(records: Annotations, source: str | Path) -> Annotations:
+    """Return Records whose unusable rows are only faces below a pixel, which are left out and counted in the log.
+
+    Raises:
+        InputError: any other unusable row of `source`, by file and line.
+    """
+    raise_problems([problem for problem in records.problems if problem.kind not in EMPTY_KINDS], repair_hint(source))
+    if records.problems:
+        LOGGER.warning("%d faces of less than a pixel are left out, the first: %s", len(records.problems),
+                       records.problems[0])
+    return records
 
 
 def name_files(annotations: Annotations, image_dir: str | Path) -> Annotations:

@@ -11,7 +11,8 @@ Rows are x, y, width, height, 5 x (x, y, v), in pixels; v is COCO's visibility.
 """
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -20,6 +21,7 @@ import numpy as np
 
 from dependency.centernet.src.lib.datasets.dataset.annotation_problems import Problem
 from dependency.centernet.src.lib.datasets.dataset.coco_hp import Record, make_record, unset_points, warn_unset
+from dependency.errors import InputError
 from src.common.log import LOGGER
 
 NO_LANDMARKS = [0.0] * 15
@@ -150,3 +152,30 @@ class Reader:
             LOGGER.warning("%s: the name of the image is repeated for each face: %d faces are joined to those of the "
                            "same image", self.file, joined)
         return images
+
+
+def text_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield (number counted from 1, stripped text) of each line that is not blank.
+
+    Byte order marks are left out everywhere: files that are joined bring theirs along.
+    """
+    data = path.read_bytes()
+    encoding = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+    try:
+        text = data.decode(encoding)
+    except UnicodeDecodeError as error:
+        line = data[:error.start].count(b"\n") + 1
+        raise InputError(f"{path}:{line}: not {encoding} text; convert it, for example: "
+                         f"iconv -f GB18030 -t UTF-8 {path} > label_utf8.txt") from error
+    # Only these end a line: str.splitlines would also split at form feeds and such, and shift the numbers.
+    for number, content in enumerate(re.split(r"\r\n|\n|\r", text.replace("\ufeff", "")), 1):
+        if content.strip():
+            yield number, content.strip()
+
+
+def read_row(line: str) -> list[float]:
+    """Read the numbers of a line; raise InputError for anything else."""
+    try:
+        return [float(word) for word in line.split()]
+    except ValueError as error:
+        raise InputError(f"{line[:60]!r}: expected numbers ({error})") from error

@@ -19,11 +19,10 @@ from dependency.centernet.src.lib.utils.image_file import missing_text, read_ima
 from dependency.errors import InputError, TrainingError
 from src.annotations.image_frame import check_fit
 from src.annotations.layout import check_layout
-from src.annotations.read_write import name_files, read_annotations
+from src.annotations.read_write import drop_empty_faces, name_files, read_annotations
 from src.annotations.rows import Annotations
 from src.common.log import LOGGER
 
-DROPPED_KINDS = ("size", "below_pixel")
 NONE_BAD = -1
 
 
@@ -56,7 +55,7 @@ def training_records(path: str | Path, image_dir: Path, only_existing: bool = Fa
                          "without any data, python -m src.tools.synthetic --help")
     if not image_dir.is_dir():
         raise InputError(f"--img_dir: {image_dir} is not a folder; expected the images as <event>/<name>.jpg in it")
-    records = name_files(_without_empty_faces(path), image_dir)
+    records = name_files(drop_empty_faces(read_annotations(path, on_problem="collect"), path), image_dir)
     present = [record for record in records if (image_dir / record.path).is_file()]
     if len(present) < len(records):
         missing = [record.path for record in records if not (image_dir / record.path).is_file()]
@@ -65,16 +64,21 @@ def training_records(path: str | Path, image_dir: Path, only_existing: bool = Fa
             raise InputError(f"{missing_text(missing, len(records), image_dir)}; give the right --img_dir{remedy}")
         LOGGER.info("training on %d of %d annotated images", len(present), len(records))
     check_layout(present, path, image_dir)
-    usable = _usable(records, present, background_images)
-    if not any(len(record.boxes) for record in usable):
-        raise InputError(f"{path}: no image with a face; check it: "
-                         f"python -m src.tools.prepare_wider --annotation {path} --validate")
-    LOGGER.info("Loaded train %d samples", len(usable))
-    return usable
+    return select_records(records, present, path, background_images)
 
 
-def _usable(records: Annotations, present: list[Record], background_images: bool) -> list[Record]:
-    """Select the records to train on, and log how many are background or left out."""
+def select_records(records: Annotations, present: Sequence[Record], source: str | Path,
+                   background_images: bool = False) -> list[Record]:
+    """Select the records to train on; log how many are background or left out.
+
+    Args:
+        records: all that were read; present: those of them whose image is there.
+        source: their file, for messages.
+        background_images: include the images without a face.
+
+    Raises:
+        InputError: no image with a face.
+    """
     annotated = {record.path for record in records if len(record.boxes)}
     annotated.update(problem.image for problem in records.problems)
     with_face = [(~record.ignore).any() for record in present]
@@ -86,8 +90,13 @@ def _usable(records: Annotations, present: list[Record], background_images: bool
     unusable = len(present) - sum(with_face) - sum(empty)
     if unusable:
         LOGGER.info("%d images are left out: all their faces are ignored or below a pixel", unusable)
-    return [record for record, face, background in zip(present, with_face, empty)
-            if face or background and background_images]
+    usable = [record for record, face, background in zip(present, with_face, empty)
+              if face or background and background_images]
+    if not any(len(record.boxes) for record in usable):
+        raise InputError(f"{source}: no image with a face; check it: "
+                         f"python -m src.tools.prepare_wider --annotation {source} --validate")
+    LOGGER.info("Loaded train %d samples", len(usable))
+    return usable
 
 
 def fingerprint(records: Sequence[Record]) -> str:
@@ -100,17 +109,6 @@ def fingerprint(records: Sequence[Record]) -> str:
         for values in (record.boxes, landmarks, visible, record.ignore):
             digest.update(np.asarray(values, np.float32).tobytes())
     return digest.hexdigest()[:16]
-
-
-def _without_empty_faces(path: str | Path) -> Annotations:
-    """Read the records, and leave out faces below a pixel; any other fault of a row raises as in `read_annotations`."""
-    records = read_annotations(path, on_problem="collect")
-    if any(problem.kind not in DROPPED_KINDS for problem in records.problems):
-        return read_annotations(path)
-    if records.problems:
-        LOGGER.warning("%d faces of less than a pixel are left out, the first: %s", len(records.problems),
-                       records.problems[0])
-    return records
 
 
 def read_training_image(image_dir: Path, record: Record, index: int) -> np.ndarray:

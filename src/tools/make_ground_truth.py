@@ -11,18 +11,12 @@ from __future__ import annotations
 import sys
 from collections import defaultdict
 from collections.abc import Sequence
-from pathlib import Path, PurePosixPath
-
-import numpy as np
+from pathlib import Path
 
 from dependency.centernet.src.lib.datasets.dataset.coco_hp import Record
-from dependency.errors import InputError
 from dependency.files import atomic_write
 from src.cli.arguments import Parser
 from src.cli.program import run
-
-# Lowest box height in pixels of each subset; each subset holds the ones before it.
-HEIGHTS = {"easy": 50, "medium": 30, "hard": 10}
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -44,36 +38,20 @@ def main(argv: list[str] | None = None) -> int:
 def make(records: Sequence[Record], folder: Path) -> dict[str, int]:
     """Write the five .mat files; returns the number of images, and of faces by subset.
 
-    The folder of an image is its event; faces of an image that stands in two places are joined.
-
     Raises:
-        InputError: no image at all, or two images that differ only in their suffix.
+        InputError: see `truth_images`.
     """
     from dependency.evaluate.ground_truth import write_ground_truth
-    from src.annotations.read_write import merge
-    if not records:
-        raise InputError("the annotation file names no image: there is nothing to score against")
+    from src.evaluation.evaluation_set import HEIGHTS, truth_images
+    images = truth_images(records)
     events: dict[str, list] = defaultdict(list)
-    counts = dict.fromkeys(("images", *HEIGHTS), 0)
-    paths: dict[PurePosixPath, str] = {}
-    for record in merge([records]):
-        path = PurePosixPath(record.path)
-        other = paths.setdefault(path.with_suffix(""), record.path)
-        if other != record.path:
-            raise InputError(f"{other} and {record.path} are one image to the WIDER files, which know no suffix; "
-                             "rename one of them")
-        size = record.boxes[:, 2:] - record.boxes[:, :2]
-        indices = [np.flatnonzero(~record.ignore & (size[:, 1] >= height)) for height in HEIGHTS.values()]
-        xywh = np.rint(np.concatenate([record.boxes[:, :2], size], axis=1)).astype(int)
-        events[str(path.parent)].append((path.stem, xywh, *indices))
-        counts["images"] += 1
-        for name, index in zip(HEIGHTS, indices):
-            counts[name] += len(index)
+    for image in images:
+        events[image.event].append((image.name, image.boxes, *image.subsets.values()))
     write_ground_truth(folder, list(events.items()))
     # The manual's name for the same file.
     with atomic_write(folder / "val.mat", "wb") as file:
         file.write((folder / "wider_face_val.mat").read_bytes())
-    return counts
+    return {"images": len(images), **{name: sum(len(image.subsets[name]) for image in images) for name in HEIGHTS}}
 
 
 if __name__ == "__main__":

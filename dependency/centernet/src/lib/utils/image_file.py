@@ -114,7 +114,7 @@ def find_images(folder: str | Path, recursive: bool = False) -> list[Path]:
         raise InputError(f"{plain_text(folder)}: no such folder")
     images: list[Path] = []
     others: Counter[str] = Counter()
-    for path in (path for each in (_folders(folder) if recursive else [folder]) for path in sorted(each.iterdir())):
+    for path in (path for each in (folders_below(folder) if recursive else [folder]) for path in sorted(each.iterdir())):
         if path.is_dir():
             others["folders (--recursive)"] += not recursive
         elif not path.is_file():
@@ -163,7 +163,7 @@ def missing_text(missing: Sequence[str], count: int, folder: Path) -> str:
     text = f"{len(missing):,} of {count:,} images are not in {plain_text(folder)}, first {', '.join(missing[:3])}"
     if len(missing) < count:
         return text
-    found = next((path for each in _folders(folder) for path in sorted(each.iterdir())
+    found = next((path for each in folders_below(folder) for path in sorted(each.iterdir())
                   if path.suffix.lower() in IMAGE_SUFFIXES), "no image")
     return f"{text}; expected for example {plain_text(folder / missing[0])}, found {plain_text(found)}"
 
@@ -252,7 +252,7 @@ def _kinds(start: bytes) -> tuple[str, ...]:
     return tuple(kind for kind in OPTIONAL_KINDS if kind in Image.OPEN)
 
 
-def _folders(top: Path) -> Iterator[Path]:
+def folders_below(top: Path) -> Iterator[Path]:
     """Yield a folder and all folders below it, each once, even if links lead back to a folder above."""
     entered = set()
     for folder, below, _ in os.walk(top, followlinks=True, onerror=_tell):
