@@ -3,8 +3,8 @@
 
     annotations = read_labels("my.yaml", images, Path("labels"), Classes(names=["face"]))
 
-The labels of images/e/a.jpg are labels/e/a.txt (or .xml, .json) or images/e/a.txt; of a folder of labels of its own, the
-file at the same place in it.
+The labels of images/e/a.jpg are labels/e/a.txt (or .xml, .json) or images/e/a.txt; in a folder of labels that the user
+names, the file at the same place.
 """
 from __future__ import annotations
 
@@ -59,8 +59,8 @@ def read_labels(source: str | Path, images: Sequence[ImageFile], label_dir: Path
     without = [image for image, path in files.items() if path is None]
     if len(without) == len(images):
         example = ", ".join(map(str, _candidates(images[0], label_dir)[:3]))
-        raise InputError(f"{source}: none of {len(images)} images has labels; expected for example {example}; or name the "
-                         "annotation file, or the folder, by `labels:`")
+        raise InputError(f"{source}: none of {len(images)} images has labels; expected for example {example}; or name "
+                         "the annotation file, or the folder, by `labels:`")
     empty = sum(not each.objects and not each.faults for each in labels) - len(without)
     if without:
         LOGGER.warning("%s: %d of %d images have no label file and count as images without a face, the first: %s",
@@ -90,8 +90,8 @@ def _candidates(image: ImageFile, label_dir: Path | None) -> list[Path]:
 def _label_file(image: ImageFile, label_dir: Path | None) -> Path | None:
     found = [path for path in _candidates(image, label_dir) if path.is_file()]
     if len(found) > 1:
-        raise InputError(f"{found[0]} and {found[1]} are both labels of {image.path}; move one of them away, or name the "
-                         "folder of the right ones by `labels:`")
+        raise InputError(f"{found[0]} and {found[1]} are both labels of {image.path}; move one of them away, or name "
+                         "the folder of the right ones by `labels:`")
     return found[0] if found else None
 
 

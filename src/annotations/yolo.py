@@ -3,7 +3,7 @@
 
     labels = read_yolo(Path("labels/a.txt"), "images/a.jpg", header, Classes(names=["face"], points=POINT_NAMES))
 
-A row is class, x and y of the box's centre, width, height; then, where there are landmarks, n x (x, y) or n x (x, y, v).
+A row is class, x and y of the box's centre, width, height; then, for landmarks, n x (x, y) or n x (x, y, v).
 The picture is the one that viewers show, turned as its EXIF orientation says: so YOLO's own programs read it.
 """
 from __future__ import annotations
@@ -66,9 +66,10 @@ def read_yolo(path: Path, image: str, header: Header, classes: Classes) -> tuple
                 raise InputError(f"{len(row)} columns; expected one of {', '.join(map(str, classes.columns))}{hint}")
             boxes.append(row[1:5])
             if not all(-SLACK <= value <= 1 + SLACK for value in row[1:5]):
-                raise InputError(f"box {' '.join(line.split()[1:5])}: expected centre and size from 0 to 1, in parts of "
-                                 "the image's width and height")
-            labels.objects.append(Object(number, _class_name(row[0], classes.names), _pixels(row, classes, width, height)))
+                raise InputError(f"box {' '.join(line.split()[1:5])}: expected centre and size from 0 to 1, in parts "
+                                 "of the image's width and height")
+            name = _class_name(row[0], classes.names)
+            labels.objects.append(Object(number, name, _pixels(row, classes, width, height)))
         except InputError as error:
             labels.faults.append((number, "syntax", str(error)))
     return labels, boxes
@@ -87,8 +88,8 @@ def check_boxes(source: str | Path, boxes: Sequence[Sequence[float]]) -> None:
     table = np.array(boxes, np.float64).reshape(-1, 4)
     table = table[np.isfinite(table).all(axis=1)]
     if len(table) and (table.max(axis=1) > 1 + SLACK).mean() > 0.5:
-        raise InputError(f"{source}: most boxes, such as {_text(table[table.max(axis=1).argmax()])}, are larger than 1: "
-                         "these are pixels; divide x and width by the width of the image, y and height by its height")
+        raise InputError(f"{source}: most boxes, such as {_text(table[table.max(axis=1).argmax()])}, are larger than "
+                         "1: these are pixels; divide x and width by the width of the image, y and height by its height")
     first, last = table[:, :2], table[:, 2:]
     outside = _outside(first - last / 2, first + last / 2)
     if outside.sum() < max(2, 0.05 * len(table)):
@@ -103,7 +104,7 @@ def check_boxes(source: str | Path, boxes: Sequence[Sequence[float]]) -> None:
 
 
 def _outside(low: np.ndarray, high: np.ndarray) -> np.ndarray:
-    return (low < -SLACK).any(axis=1) | (high > 1 + SLACK).any(axis=1)
+    return np.concatenate([low < -SLACK, high > 1 + SLACK], axis=1).any(axis=1)
 
 
 def _class_name(number: float, names: Sequence[str]) -> str:

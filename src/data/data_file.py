@@ -143,8 +143,8 @@ def _classes(path: Path, content: Mapping[str, Any]) -> Classes:
     if isinstance(points, dict):
         points = next(iter(points.values()))
     if not (isinstance(shape, list) and len(shape) == 2 and shape[1] in (0, 2, 3) and shape[0] == len(points)):
-        raise InputError(f"{path}: kpt_shape: {shape}: expected [5, 3] or [5, 2]: {', '.join(POINT_NAMES)}; other points "
-                         "need kpt_names, with these five among them")
+        raise InputError(f"{path}: kpt_shape: {shape}: expected [5, 3] or [5, 2]: {', '.join(POINT_NAMES)}; other "
+                         "points need kpt_names, with these five among them")
     return Classes(names, list(map(str, points)), shape[1])
 
 
@@ -245,7 +245,8 @@ def _split_off(path: Path, images: Sequence[ImageFile], annotated: set[str]) -> 
     val = {name for name, rank in ranks.items() if rank < VAL_SHARE} or {min(ranks, key=lambda name: ranks[name])}
     if len(val) == len(ranks):
         val.remove(max(ranks, key=lambda name: ranks[name]))
-    LOGGER.info("%s: no val:, so %d of %d images, chosen by their names, are for validation", path, len(val), len(ranks))
+    LOGGER.info("%s: no val:, so %d of %d images, chosen by their names, are for validation", path, len(val),
+                len(ranks))
     return [set(ranks) - val, val]
 
 

@@ -114,7 +114,8 @@ def find_images(folder: str | Path, recursive: bool = False) -> list[Path]:
         raise InputError(f"{plain_text(folder)}: no such folder")
     images: list[Path] = []
     others: Counter[str] = Counter()
-    for path in (path for each in (folders_below(folder) if recursive else [folder]) for path in sorted(each.iterdir())):
+    folders = folders_below(folder) if recursive else [folder]
+    for path in (path for each in folders for path in sorted(each.iterdir())):
         if path.is_dir():
             others["folders (--recursive)"] += not recursive
         elif not path.is_file():
