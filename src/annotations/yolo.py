@@ -89,7 +89,8 @@ def check_boxes(source: str | Path, boxes: Sequence[Sequence[float]]) -> None:
     table = table[np.isfinite(table).all(axis=1)]
     if len(table) and (table.max(axis=1) > 1 + SLACK).mean() > 0.5:
         raise InputError(f"{source}: most boxes, such as {_text(table[table.max(axis=1).argmax()])}, are larger than "
-                         "1: these are pixels; divide x and width by the width of the image, y and height by its height")
+                         "1: these are pixels; divide x and width by the width of the image, y and height by its "
+                         "height")
     first, last = table[:, :2], table[:, 2:]
     outside = _outside(first - last / 2, first + last / 2)
     if outside.sum() < max(2, 0.05 * len(table)):
@@ -104,7 +105,8 @@ def check_boxes(source: str | Path, boxes: Sequence[Sequence[float]]) -> None:
 
 
 def _outside(low: np.ndarray, high: np.ndarray) -> np.ndarray:
-    return np.concatenate([low < -SLACK, high > 1 + SLACK], axis=1).any(axis=1)
+    beyond: np.ndarray = (low < -SLACK) | (high > 1 + SLACK)
+    return np.asarray(beyond.any(axis=1))
 
 
 def _class_name(number: float, names: Sequence[str]) -> str:
