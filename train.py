@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import sys
 import time
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -52,10 +53,14 @@ def train(name: str, cfg: Any, ranks: Any) -> None:
     from src.data.loader import batches
     from src.data.sampler import SamplePlan
     from src.data.training_set import fingerprint
+    from src.run_folder.dry_run import one_step
+    from src.run_folder.files import CONFIG, LAST
+    from src.run_folder.report import RunReport
+    from src.run_folder.tensorboard import require_tensorboard
+    from src.run_folder.validation import open_validator
     from src.training import resume
     from src.training.batch_norm import synchronise
     from src.training.optim import build_optimizer
-    from src.training.settings import CONFIG
     from src.training.train_step import TrainStep
     from src.training.trainer import Trainer
 
@@ -74,6 +79,9 @@ def train(name: str, cfg: Any, ranks: Any) -> None:
     samples = model.build_samples(cfg)
     plan = SamplePlan(len(samples), settings.batch, settings.epochs, settings.seed, rank, world_size)
     LOGGER.info("Finish loading dataset")
+    validator = open_validator(name, cfg, model.val_layout) if rank == 0 else None
+    if cfg.tensorboard:
+        require_tensorboard()
     network = model.build_network(cfg)
     if settings.sync_bn:
         synchronise(network, world_size)
@@ -101,15 +109,23 @@ def train(name: str, cfg: Any, ranks: Any) -> None:
         LOGGER.info("the run had already ended with %s", restarted)
         LOGGER.info(log.END_TRAINING)
         return
-    with settings.files(plan.steps_per_epoch, position is not None, ranks) as files:
+    with ExitStack() as stack:
+        if cfg.dry_run:
+            settings, plan, first_step = stack.enter_context(one_step(settings, plan, validator))
+        files = stack.enter_context(settings.files(plan.steps_per_epoch, first_step > 0, ranks))
         for path in remove_partial(files.run_dir):
             LOGGER.info("removed %s, half written by a process that was killed", path)
         log.write_to(files.path(f"{settings.log_name}_rank_{rank}.log"))
+        report = None
         if rank == 0:
             files.path(CONFIG).write_text(yaml.safe_dump({"model": name, **cfg}, sort_keys=False), encoding="utf-8")
+            report = RunReport(files, first_step, plan.steps_per_epoch, model.terms, validator, cfg.eval_every,
+                               cfg.patience, cfg.tensorboard, samples.image_dir / samples.describe(0))
         trainer = Trainer(step, network, plan, rates, metadata, model.terms, settings, files, samples.describe,
-                          model.build_picture(cfg), ranks, data)
+                          model.build_picture(cfg), report, ranks, data)
         trainer.fit(batches(samples, plan, first_step, settings.workers, settings.bad_images), first_step)
+        if report and not cfg.dry_run:
+            report.finish(files.path(LAST))
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@
     path = inside("output", "0--Parade/a.txt")                  # the check of names that come from another file
     folder = new_folder("outputs/2026-11-28_time_22_42_33")     # of two processes each gets its own
     with open_locked("config.yaml", "x") as file: ...           # no other process may open it so until it is closed
+    link_file("0-3_594.ckpt", "best.ckpt")                      # a second name for a file
     remove_partial("outputs")                                   # what writers that were killed have left behind
 """
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -128,6 +130,26 @@ def append_line(path: str | Path, line: str) -> None:
             with suppress(OSError):
                 file.truncate(former)
             raise
+
+
+def link_file(source: str | Path, target: str | Path) -> None:
+    """Give a file a second name in place of what had it, at once: a hard link, or a copy where links are impossible.
+
+    Raises:
+        OSError: the file is absent, the disk is full, or the folder may not be written.
+    """
+    source, target = Path(source), Path(target)
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.link")
+    with suppress(FileNotFoundError):
+        temporary.unlink()
+    try:
+        os.link(source, temporary)
+    except OSError:
+        with source.open("rb") as content, atomic_write(target, "wb") as file:
+            shutil.copyfileobj(content, file)
+        return
+    os.replace(temporary, target)
+    temporary.unlink(missing_ok=True)       # os.replace leaves it where both are names of one file already
 
 
 def new_folder(path: str | Path) -> Path:

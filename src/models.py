@@ -79,9 +79,10 @@ class ModelSpec:
 class Samples(Protocol):
     """Training samples: `samples(index, rng)` gives one as a tuple of arrays.
 
-    records: the annotated faces of each image.
+    records: the annotated faces of each image; image_dir: where the images are.
     """
     records: Sequence[Record]
+    image_dir: Path
 
     def __len__(self) -> int:
         """Return the number of images."""
@@ -104,8 +105,9 @@ class TrainingSpec:
         build_samples: cfg -> training samples.
         build_network: cfg -> the network with its initial or pretrained weights.
         build_loss_cell: (cfg, network, world_size) -> cell: batch of samples -> (total loss, tuple of terms).
-        build_picture: cfg -> function (batch of samples, path), which draws the batch into a PNG file.
+        build_picture: cfg -> function: batch of samples -> their pictures, uint8 BGR [S, S, 3] each.
         build_metadata: cfg -> metadata of this run's checkpoints.
+        val_layout: cfg -> (ground truth, image folder) of the val set, where they would be in the manual's layout.
     """
     terms: tuple[str, ...]
     backbone_prefix: str
@@ -113,8 +115,9 @@ class TrainingSpec:
     build_samples: Callable[[Any], Samples]
     build_network: Callable[[Any], Any]
     build_loss_cell: Callable[[Any, Any, int], Any]
-    build_picture: Callable[[Any], Callable[[Sequence[np.ndarray], Path], None]]
+    build_picture: Callable[[Any], Callable[[Sequence[np.ndarray]], list[np.ndarray]]]
     build_metadata: Callable[[Any], Metadata]
+    val_layout: Callable[[Any], tuple[Path, Path]]
 
 
 def spec(name: str) -> ModelSpec:

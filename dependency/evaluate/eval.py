@@ -75,7 +75,8 @@ def evaluate(pred: Source, gt: str | Path | GroundTruth,
 
 def score_set(pred: Source, gt: str | Path | GroundTruth,
               iou_thresholds: Sequence[float] = IOU_THRESHOLDS, allow_missing: bool = False,
-              only_predicted: bool = False, check_layout: bool = True) -> tuple[Report, Scored]:
+              only_predicted: bool = False, check_layout: bool = True,
+              warn: bool = True) -> tuple[Report, Scored]:
     """Score predictions and keep the matches behind the numbers.
 
     Args:
@@ -87,6 +88,7 @@ def score_set(pred: Source, gt: str | Path | GroundTruth,
         only_predicted: images without predictions are left out, with their faces.
         check_layout: refuse rows that match the faces only when read in another layout. False for predictions that
             this project has just written.
+        warn: log what was odd in the input; the report holds it either way.
 
     Raises:
         InputError: no or damaged predictions, rows of another layout, missing images unless allowed, a threshold
@@ -119,7 +121,7 @@ def score_set(pred: Source, gt: str | Path | GroundTruth,
             _check_layout(name, table, images, isinstance(pred, Mapping))
         if best < NEAR_ZERO_AP:
             notes.append(likely_reason(matches, sum(len(image.boxes) for image in images), min(thresholds)))
-    for note in notes:
+    for note in notes if warn else ():
         LOGGER.warning("%s: %s", name, note)
     protocol = {"iou_thresholds": list(thresholds), "score_thresholds": len(THRESHOLDS), "offset": 1,
                 "order": "score", "allow_missing": allow_missing, "only_predicted": only_predicted}

@@ -5,6 +5,7 @@ from typing import Any
 from dependency.centernet.src.lib.detectors.option_rules import numbers, whole, wholes
 from src.cli.options import Option, Presets, Table
 from src.common.device import TARGETS
+from src.run_folder import options as run_folder
 from src.training.lr_schedule import SCHEDULES
 
 # BGR, in 0..255 (the manual's test values 0.408 ... in 0..1).
@@ -98,9 +99,12 @@ OPTIONS: Table = {
         "ckpt_path": Option("outputs/", "Output folder; each run gets a folder <ckpt_path>/<date_time>/.",
                             metavar="DIR"),
         "ckpt_interval": Option(0, "Steps between checkpoints; 0 = an epoch.", low=0, high=10 ** 9),
-        "log_interval": Option(1, "Steps between log lines; above 1 a terminal shows a progress bar.", low=1,
-                               high=10 ** 9),
+        "keep_checkpoint_max": Option(0, "Maximum number of checkpoints of a run that are kept, the newest; 0 = all, "
+                                         "among which test.py finds the best.", low=0, high=10 ** 9),
+        "log_interval": Option(0, "Steps between log lines; 0 = 1, on a terminal, which has a progress bar, a tenth of "
+                                  "an epoch.", low=0, high=10 ** 9),
     },
+    "Validation and reports": run_folder.OPTIONS,
     "Device": {
         "device_target": Option("auto", "Device to train on; auto = Ascend if there is one, else CPU.",
                                 choices=TARGETS),

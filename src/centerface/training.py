@@ -20,7 +20,6 @@ from src.centerface.dataset import Augmentation, CenterFaceSamples
 from src.centerface.layers import BACKBONE
 from src.centerface.losses import TERMS, CenterFaceLoss
 from src.centerface.network import CenterfaceMobilev2
-from src.common.draw import contact_sheet, write_image
 from src.common.log import LOGGER
 from src.common.normalise import Normalise
 from src.data.training_set import training_records
@@ -49,7 +48,8 @@ def run_settings(cfg: Any, world_size: int, start_time: str) -> RunSettings:
         loss_scale=cfg.loss_scale, clip_norm=cfg.clip_norm, ema_decay=cfg.ema_decay, resume=cfg.resume,
         sync_bn=cfg.sync_bn, run_dir=Path(cfg.ckpt_path) / start_time, log_name=start_time, checkpoint_prefix="0",
         checkpoint_every=cfg.ckpt_interval,
-        log_every=cfg.log_interval, bad_images=cfg.bad_images, names=NAMES)
+        keep=cfg.keep_checkpoint_max, log_every=cfg.log_interval, bad_images=cfg.bad_images, names=NAMES,
+        patience=cfg.patience)
 
 
 def build_samples(cfg: Any) -> CenterFaceSamples:
@@ -105,23 +105,29 @@ def build_loss_cell(cfg: Any, network: CenterfaceMobilev2, world_size: int = 1) 
                                                       world_size))
 
 
-def build_picture(cfg: Any) -> Callable[[Sequence[np.ndarray], Path], None]:
+def build_picture(cfg: Any) -> Callable[[Sequence[np.ndarray]], list[np.ndarray]]:
     """Return `draw_batch`, the function that draws a batch; it needs no options."""
     del cfg
     return draw_batch
 
 
-def draw_batch(batch: Sequence[np.ndarray], path: Path) -> None:
-    """Draw image, heatmap (red), ignored cells (dark) and target faces of every sample into a PNG file.
+def draw_batch(batch: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Draw every sample of a batch: its image, heatmap (red), ignored cells (dark) and target faces.
 
     Args:
         batch: image [B, S, S, 3] uint8 BGR, heatmap, cells, values and weights as in `CentreTargets`, stacked.
+
+    Returns:
+        uint8 BGR [S, S, 3] each.
     """
-    pictures = []
-    for image, heatmap, cells, values, weights in zip(*batch[:5]):
-        faces = target_faces(cells, values, weights, heatmap.shape[1])
-        pictures.append(draw_faces(_overlay(image, heatmap), faces, scores=False))
-    write_image(path, contact_sheet(pictures))
+    return [draw_faces(_overlay(image, heatmap), target_faces(cells, values, weights, heatmap.shape[1]), scores=False)
+            for image, heatmap, cells, values, weights in zip(*batch[:5])]
+
+
+def val_layout(cfg: Any) -> tuple[Path, Path]:
+    """Return where the manual's data folder holds the ground truth and the images of the val set."""
+    folder = _inside("annot_path", cfg.annot_path, cfg.data_dir).parent.parent
+    return folder / "ground_truth", folder / "images" / "val" / "images"
 
 
 def target_faces(cells: np.ndarray, values: np.ndarray, weights: np.ndarray, grid: int) -> Faces:
@@ -172,4 +178,4 @@ def _overlay(image: np.ndarray, heatmap: np.ndarray) -> np.ndarray:
 
 TRAINING = TrainingSpec(terms=TERMS, backbone_prefix=BACKBONE, run_settings=run_settings, build_samples=build_samples,
                         build_network=build_network, build_loss_cell=build_loss_cell, build_picture=build_picture,
-                        build_metadata=build_metadata)
+                        build_metadata=build_metadata, val_layout=val_layout)

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import logging
 import sys
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from logging.handlers import MemoryHandler
 from pathlib import Path
+from typing import Callable
 
 LOGGER = logging.getLogger("facedet")
 FORMATTER = logging.Formatter("%(asctime)s:%(levelname)s:%(message)s")
@@ -44,7 +45,13 @@ class _WarnsOnce:
 
 
 class Console(_WarnsOnce, logging.StreamHandler):
-    """Standard output."""
+    """Standard output; `make_room` takes progress bars off the terminal while a line is written."""
+    make_room: Callable[[], AbstractContextManager] = nullcontext
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a line."""
+        with type(self).make_room():
+            super().emit(record)
 
 
 class LogFile(_WarnsOnce, logging.FileHandler):

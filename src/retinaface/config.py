@@ -15,6 +15,7 @@ from src.cli.options import Option, Presets, Table, defaults_of
 from src.common.device import RUNTIMES, TARGETS
 from src.retinaface.anchors import VARIANCE
 from src.retinaface.layers import BACKBONES
+from src.run_folder import options as run_folder
 from src.training.lr_schedule import SCHEDULES
 
 # Sides of the crops: those of RetinaFace's PyTorch port, and SCRFD's (Guo et al. 2021, section 4.1, "sample
@@ -107,9 +108,10 @@ OPTIONS: Table = {
                                               "one.", low=0, high=10 ** 9),
         "keep_checkpoint_max": Option(1, "Maximum number of checkpoints of a run that are kept, the newest; 0 = all.",
                                       low=0, high=10 ** 9),
-        "log_interval": Option(1, "Steps between log lines; above 1 a terminal shows a progress bar.", low=1,
-                               high=10 ** 9),
+        "log_interval": Option(0, "Steps between log lines; 0 = 1, on a terminal, which has a progress bar, a tenth of "
+                                  "an epoch.", low=0, high=10 ** 9),
     },
+    "Validation and reports": run_folder.OPTIONS,
     "Evaluation": {
         "val_model": Option("./checkpoint/ckpt_0/RetinaFace-100_536.ckpt", "Checkpoint to evaluate; where this default "
                                                                            "is absent, the newest in --ckpt_path.",

@@ -14,7 +14,6 @@ from dependency.centernet.src.lib.detectors.faces import Faces
 from dependency.centernet.src.lib.utils.draw import draw_faces
 from dependency.errors import InputError
 from src.common import log
-from src.common.draw import contact_sheet, write_image
 from src.common.log import LOGGER
 from src.data.training_set import training_records
 from src.models import Metadata, TrainingSpec
@@ -57,7 +56,8 @@ def run_settings(cfg: Any, world_size: int, start_time: str) -> RunSettings:
         checkpoint_prefix="RetinaFace", unique_run_dir=False, step_in_epoch=True,
         checkpoint_every=cfg.save_checkpoint_steps,
         keep=cfg.keep_checkpoint_max, iteration_line=log.LOSS_MONITOR, log_every=cfg.log_interval,
-        bad_images=cfg.bad_images, names=NAMES)
+        bad_images=cfg.bad_images, names=NAMES,
+        patience=cfg.patience)
 
 
 def build_samples(cfg: Any) -> RetinaFaceSamples:
@@ -109,24 +109,30 @@ def build_loss_cell(cfg: Any, network: RetinaFace, world_size: int = 1) -> Retin
     return RetinaFaceTerms(network, loss, (cfg.loc_weight, cfg.class_weight, cfg.landm_weight))
 
 
-def build_picture(cfg: Any) -> Callable[[Sequence[np.ndarray], Path], None]:
+def build_picture(cfg: Any) -> Callable[[Sequence[np.ndarray]], list[np.ndarray]]:
     """Return the function that draws a batch: `draw_batch` with the anchors and offsets that the options name."""
     return partial(draw_batch, variance=cfg.variance, clip=cfg.clip)
 
 
-def draw_batch(batch: Sequence[np.ndarray], path: Path, variance: Sequence[float] = VARIANCE,
-               clip: bool = False) -> None:
-    """Draw every sample with its target faces, ignored anchors darkened, into a PNG file.
+def draw_batch(batch: Sequence[np.ndarray], variance: Sequence[float] = VARIANCE,
+               clip: bool = False) -> list[np.ndarray]:
+    """Draw every sample of a batch with its target faces, ignored anchors darkened.
 
     Args:
         batch: image [B, S, S, 3] uint8 BGR, loc, conf and landm as `match` gives them, stacked.
         variance: scale of the offsets. clip: of the anchors.
+
+    Returns:
+        uint8 BGR [S, S, 3] each.
     """
-    pictures = []
-    for image, loc, conf, landm in zip(*batch[:4]):
-        faces = target_faces(loc, conf, landm, image.shape[0], variance, clip)
-        pictures.append(draw_faces(_darken(image, conf), faces, scores=False))
-    write_image(path, contact_sheet(pictures))
+    return [draw_faces(_darken(image, conf), target_faces(loc, conf, landm, image.shape[0], variance, clip),
+                       scores=False) for image, loc, conf, landm in zip(*batch[:4])]
+
+
+def val_layout(cfg: Any) -> tuple[Path, Path]:
+    """Return where the options say that the ground truth and the images of the val set are."""
+    folder = Path(cfg.val_dataset_folder)
+    return Path(cfg.val_gt_dir), folder / "images" if (folder / "images").is_dir() else folder
 
 
 def target_faces(loc: np.ndarray, conf: np.ndarray, landm: np.ndarray, size: int,
@@ -164,4 +170,4 @@ def _darken(image: np.ndarray, conf: np.ndarray) -> np.ndarray:
 
 TRAINING = TrainingSpec(terms=TERMS, backbone_prefix=BACKBONE, run_settings=run_settings, build_samples=build_samples,
                         build_network=build_network, build_loss_cell=build_loss_cell, build_picture=build_picture,
-                        build_metadata=build_metadata)
+                        build_metadata=build_metadata, val_layout=val_layout)

@@ -140,6 +140,13 @@ def optimizer_state(step: TrainStep) -> dict[str, Any]:
             if id(parameter) not in trained and not parameter.name.startswith("learning_rate")}
 
 
+def state_size(step: TrainStep, network: nn.Cell) -> int:
+    """Return the bytes of what `save_state` writes, but for its texts."""
+    weights = sum(parameter.nbytes for parameter in network.get_parameters())
+    return weights * (2 if step.ema_parameters() else 1) + sum(
+        parameter.nbytes for parameter in optimizer_state(step).values())
+
+
 def _require_same_use(source: str, actual: Metadata, expected: Metadata, names: OptionNames) -> None:
     """Raise InputError where weights are of another model, or built, fed or decoded in another way than in training."""
     if actual.get("part") == "backbone":

@@ -17,10 +17,8 @@ from typing import Callable, NamedTuple
 from dependency.errors import InputError
 from dependency.files import new_folder, open_locked
 from src.common import log
+from src.run_folder.files import CONFIG, RunFiles
 from src.training.distributed import ALONE, Ranks
-from src.weights.checkpoint import checkpoint_name
-
-CONFIG = "config.yaml"
 
 
 class OptionNames(NamedTuple):
@@ -33,27 +31,6 @@ class OptionNames(NamedTuple):
     optimizer: str
     backbone: str
     folder: str
-
-
-@dataclass(frozen=True)
-class RunFiles:
-    """The files of a run in `run_dir`: checkpoints `<checkpoint_prefix>-<epoch>_<step>.ckpt`, others `<prefix><name>`.
-
-    steps_per_epoch: checkpoint names end with the step within the epoch; 0: with the steps since training began.
-    """
-    run_dir: Path
-    checkpoint_prefix: str = "0"
-    steps_per_epoch: int = 0
-    prefix: str = ""
-
-    def checkpoint(self, epoch: int, done: int) -> Path:
-        """Return the path of the checkpoint after `done` steps, in epoch `epoch` (counted from 1)."""
-        step = done - (epoch - 1) * self.steps_per_epoch if self.steps_per_epoch else done
-        return self.run_dir / checkpoint_name(self.checkpoint_prefix, epoch, step)
-
-    def path(self, name: str) -> Path:
-        """Return the path of any other file of the run."""
-        return self.run_dir / f"{self.prefix}{name}"
 
 
 @dataclass(frozen=True)
@@ -73,7 +50,9 @@ class RunSettings:
         False: all runs share one, and a later run's prefix is <checkpoint_prefix>_1, _2, ...
     step_in_epoch: see `RunFiles`.
     checkpoint_every: steps between checkpoints (0 = an epoch); keep: number of newest ones to keep (0 = all).
-    iteration_line: format of a step's log line, see `log.ITERATION`; log_every: steps between them.
+    iteration_line: format of a step's log line, see `log.ITERATION`; log_every: steps between them (0 = 1, on a terminal a
+        tenth of an epoch).
+    patience: number of validations without a better AP after which training ends (0 = none).
     """
     batch: int
     epochs: int
@@ -100,6 +79,7 @@ class RunSettings:
     keep: int = 0
     iteration_line: str = log.ITERATION
     log_every: int = 1
+    patience: int = 0
 
     @contextmanager
     def files(self, steps_per_epoch: int, is_resumed: bool, ranks: Ranks = ALONE) -> Iterator[RunFiles]:
@@ -145,7 +125,7 @@ class RunSettings:
         folder, own = checkpoint.resolve().parent, self.run_dir.resolve()
         if self.unique_run_dir:
             return (folder, self.checkpoint_prefix) if folder.parent == own.parent else None
-        name = re.fullmatch(r"(.+)-\d+_\d+\.ckpt", checkpoint.name)
+        name = re.fullmatch(r"(.+)-(?:\d+_\d+|best|last)\.ckpt", checkpoint.name)
         return (self.run_dir, name[1]) if name and folder == own else None
 
     def _before(self, prefix: str) -> str:

@@ -39,6 +39,11 @@ class StopRequest:
         return {number: signal.signal(number, self._record) for number in NUMBERS
                 if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN}
 
+    def check(self) -> bool:
+        """Check whether a signal came, and keep listening: for work between two batches."""
+        self.listen()
+        return self.is_requested
+
     def _record(self, number: int, _: Any) -> None:
         """Remember the request. A second Ctrl+C ends the program at once; batch systems repeat SIGTERM."""
         if self.is_requested and number == signal.SIGINT:

@@ -3,12 +3,11 @@
 
     Trainer(step, network, plan, rates, metadata, terms=("hm", "wh"), settings=settings, files=files).fit(batches)
 
-Writes checkpoints and `metrics.jsonl` (one line an epoch) into the run's folder. Knows no model: a batch's last two
+Writes checkpoints into the run's folder; what else is there, `report` writes. Knows no model: a batch's last two
 columns hold image indices and bad images, everything before them goes to the train step.
 """
 from __future__ import annotations
 
-import json
 import math
 import sys
 import time
@@ -18,50 +17,33 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Callable
 
-import cv2
 import numpy as np
 from mindspore import Tensor
 
 from dependency.errors import TrainingError
-from dependency.files import append_line, atomic_write
+from dependency.files import link_file
 from src.common import log
 from src.common.log import LOGGER
-from src.common.progress import progress_bar
+from src.common.progress import ProgressBar, progress_bar
 from src.data.loader import Batch, DataError
 from src.data.sampler import SamplePlan
 from src.data.training_set import BadImages
+from src.run_folder.epoch_meter import EpochMeter
+from src.run_folder.files import LAST, RunFiles
+from src.run_folder.pictures import optional, write_sheet
+from src.run_folder.report import RunReport
 from src.training import restart_file
 from src.training.distributed import ALONE, Ranks
-from src.training.resume import save_state
-from src.training.settings import RunFiles, RunSettings
-from src.training.stop_signal import catch_stop_signals
+from src.training.resume import save_state, state_size
+from src.training.settings import RunSettings
+from src.training.stop_signal import StopRequest, catch_stop_signals
 from src.training.train_step import TrainStep
 
-METRICS = "metrics.jsonl"
-
-
-@dataclass
-class EpochMeter:
-    """Running means over one epoch; data_seconds: time spent waiting for batches."""
-    terms: int
-    steps: int = 0
-    skipped: int = 0
-    bad_images: int = 0
-    data_seconds: float = 0.0
-    loss: float = 0.0
-    sums: list[float] = field(default_factory=list)
-    start: float = field(default_factory=time.monotonic)
-
-    def add(self, loss: float, terms: Sequence[float], finite: bool, bad_images: int) -> None:
-        self.steps += 1
-        self.bad_images += bad_images
-        self.skipped += not finite
-        self.loss += (loss - self.loss) / self.steps
-        self.sums = [total + term for total, term in zip(self.sums or [0.0] * self.terms, terms)]
-
-    @property
-    def means(self) -> list[float]:
-        return [total / max(1, self.steps) for total in self.sums]
+# Seconds between two log lines that say how long it will take; at the end of an epoch fewer are enough.
+SECONDS_BETWEEN_LINES = 600.0
+ENOUGH_FOR_A_LINE = 60.0
+# Number of batches that are drawn.
+BATCHES = 3
 
 
 @dataclass
@@ -70,7 +52,8 @@ class Trainer:
 
     step: the train step; network: whose weights are saved; plan: which image when; rates: learning rate per step.
     metadata: embedded in every checkpoint; terms: names of the loss terms; settings: intervals, log line; files: where
-    to write. describe: image index -> its name; picture: (batch, path) -> writes the batch as a picture.
+    to write. describe: image index -> its name; picture: batch -> its pictures, uint8 BGR; report: of rank 0, None
+    elsewhere.
     ranks: the processes that train together; losses are means over them, and they stop together.
     fingerprint: of the training set, see `src.data.training_set.fingerprint`.
     """
@@ -83,7 +66,8 @@ class Trainer:
     settings: RunSettings
     files: RunFiles
     describe: Callable[[int], str] = str
-    picture: Callable[[Batch, Path], None] | None = None
+    picture: Callable[[Batch], Sequence[np.ndarray]] | None = None
+    report: RunReport | None = None
     ranks: Ranks = ALONE
     fingerprint: str = ""
     saved: list[Path] = field(default_factory=list)
@@ -98,68 +82,123 @@ class Trainer:
             TrainingError: the loss is not finite, or no more data come.
         """
         self.step.set_train(True)
-        self._discard_metrics_after(first_step)
         self.saved = self._checkpoints_until(first_step)
         bad_images = BadImages(self.describe)
         meter = EpochMeter(len(self.terms))
-        total = self.plan.total_steps
-        # In a file the log lines of the steps say enough.
-        shown = self.settings.log_every > 1 and sys.stderr.isatty()
-        bar = progress_bar(total - first_step, "steps", "training", shown)
+        total, steps_per_epoch = self.plan.total_steps, self.plan.steps_per_epoch
+        bar = progress_bar(total - first_step, "steps", "compiling", seconds=SECONDS_BETWEEN_LINES)
         with catch_stop_signals() as stop, bar, closing(batches):
             # From this line on a stop saves a checkpoint.
             LOGGER.info("args.steps_per_epoch = %d args.ckpt_interval = %d, first step %d of %d, outputs in %s",
-                        self.plan.steps_per_epoch, self.settings.checkpoint_every, first_step, len(self.rates),
+                        steps_per_epoch, self.settings.checkpoint_every, first_step, len(self.rates),
                         self.files.run_dir)
-            for done in range(first_step + 1, total + 1):
+            LOGGER.info("%s", self.files.describe_checkpoints(-(-(total - first_step) // self._checkpoint_interval),
+                                                              self.settings.keep, state_size(self.step, self.network)))
+            done, stopping, is_over = first_step, False, False
+            if done % steps_per_epoch == 0 < done:      # the signal may have come before its validation
+                _, is_over = self._validate(done, stop)
+            for done in () if is_over else range(first_step + 1, total + 1):
                 stop.listen()
-                start = time.monotonic()
-                try:
-                    batch = next(batches)
-                except DataError as error:
-                    raise self._data_failure(error, done - 1, first_step) from error
-                meter.data_seconds += time.monotonic() - start
-                loss, terms, finite = self._run(batch)
+                batch = self._next(batches, meter, done, first_step)
+                loss, terms, finite = self._run(batch, bar)
                 # Asked for after the step, so that a signal during it ends the run with it.
                 counts = (stop.is_requested, bad_images.record(batch[-1]))
                 mean, means, (stopping, bad) = self._over_devices(loss, terms, counts)
                 if not math.isfinite(mean):
-                    raise self._not_finite(batch, loss, terms, done)
+                    raise self._not_finite(batch, loss, terms, done, meter)
                 meter.add(mean, means, finite, bad)
                 self._log_iteration(done, meter, mean, finite)
-                bar.update()
-                if done % self.plan.steps_per_epoch == 0:
-                    self._end_epoch(done, meter)
-                    meter = EpochMeter(len(self.terms))
+                ends_epoch = done % steps_per_epoch == 0
+                if ends_epoch:
+                    self._end_epoch(done, meter, bar)
                 if stopping or done == total or done % self._checkpoint_interval == 0:
                     self.save(done)
-                if stopping:
-                    stop.is_granted = True
-                if stopping and done < total:
-                    LOGGER.warning("stopped by %s after step %d of %d; go on with %s %s", stop.by, done, total,
-                                   self.settings.names.resume, self._checkpoint(done))
-                    return
+                if ends_epoch:
+                    stopping, is_over = (True, False) if stopping else self._validate(done, stop)
+                    meter = EpochMeter(len(self.terms))
+                if stopping or is_over:
+                    self.save(done)
+                    stop.is_granted = stopping
+                    break
+        if stopping and done < total:
+            LOGGER.warning("stopped by %s after step %d of %d; go on with %s %s", stop.by, done, total,
+                           self.settings.names.resume, self._checkpoint(done))
+            if self.report:
+                self.report.add_unfinished(self._epoch(done), meter.losses)
+            return
+        if is_over:
+            LOGGER.info("no better AP in %d validations: training ends", self.settings.patience)
         LOGGER.info(log.END_TRAINING)
 
     def save(self, done: int) -> None:
-        """Write the checkpoint of the state after `done` steps (rank 0 only) and remove the oldest above `keep`."""
-        if self.plan.rank != 0:
-            return
+        """Write the checkpoint of the state after `done` steps (rank 0, once) and remove the oldest above `keep`."""
         path = self._checkpoint(done)
-        # "group" is the name of the number of devices in the files.
-        save_state(path, self.step, self.network, self.metadata,
-                   {"epoch": self._epoch(done), "step": done, "steps_per_epoch": self.plan.steps_per_epoch,
-                    "batch": self.plan.batch, "group": self.plan.world_size, "seed": self.plan.seed,
-                    "images": self.plan.count, "fingerprint": self.fingerprint})
+        if self.plan.rank != 0 or path in self.saved:
+            return
+        self._write_state(path, done)
+        link_file(path, self.files.path(LAST))
         restart_file.record(path)
         self.saved.append(path)
         while 0 < self.settings.keep < len(self.saved):
             self.saved.pop(0).unlink(missing_ok=True)
 
-    def _run(self, batch: Batch) -> tuple[float, list[float], bool]:
-        """Make a step; this device's loss and its terms, and whether the gradients were finite."""
-        loss, terms, finite = self.step(*map(Tensor, batch[:-2]))
-        return float(loss.asnumpy()), [float(term.asnumpy()) for term in terms], bool(finite.asnumpy())
+    def _write_state(self, path: Path, done: int) -> None:
+        # "group" is the name of the number of devices in the files.
+        save_state(path, self.step, self.network, self.metadata,
+                   {"epoch": self._epoch(done), "step": done, "steps_per_epoch": self.plan.steps_per_epoch,
+                    "batch": self.plan.batch, "group": self.plan.world_size, "seed": self.plan.seed,
+                    "images": self.plan.count, "fingerprint": self.fingerprint})
+
+    def _next(self, batches: Generator[Batch, None, None], meter: EpochMeter, done: int, first_step: int) -> Batch:
+        """Wait for the batch of step `done`."""
+        start = time.monotonic()
+        try:
+            batch = next(batches)
+        except DataError as error:
+            raise self._data_failure(error, done - 1, first_step) from error
+        meter.data_seconds += time.monotonic() - start
+        if self.report and done - first_step <= BATCHES:
+            path = self.files.path(f"train_batch_{done - first_step - 1}.jpg")
+            if not path.exists():       # by the part of the run that this one continues
+                self._draw(batch, path)
+        return batch
+
+    def _validate(self, done: int, stop: StopRequest) -> tuple[bool, bool]:
+        """Validate the state after `done` steps on rank 0 if it is time for it, while the other ranks wait.
+
+        Returns:
+            (a signal to stop came meanwhile, patience is over), the same on all ranks.
+        """
+        verdict = None
+        if self.report:
+            epoch = self._epoch(done)
+            if self.report.is_due(epoch, done == self.plan.total_steps):
+                path = self._checkpoint(done)
+                if path not in self.saved:
+                    path = self.files.path(LAST)
+                    self._write_state(path, done)
+                self.report.validate(epoch, done, path, stop.check)
+            verdict = stop.is_requested, self.report.is_over
+        stopping, is_over = self.ranks.share(verdict) or (False, False)
+        return stopping, is_over
+
+    def _run(self, batch: Batch, bar: ProgressBar) -> tuple[float, list[float], bool]:
+        """Make a step; this device's loss and its terms, and whether the gradients were finite.
+
+        The first step compiles the graph: its time says nothing about the time that remains.
+        """
+        is_first, start = bar.n == 0, time.monotonic()
+        if is_first:
+            LOGGER.info("compiling the training step")
+        results = self.step(*map(Tensor, batch[:-2]))
+        loss, terms, finite = (float(results[0].asnumpy()), [float(term.asnumpy()) for term in results[1]],
+                               bool(results[2].asnumpy()))
+        if is_first:
+            LOGGER.info("compiled, and the first step done, in %.1f s", time.monotonic() - start)
+            bar.skip(1, "training")
+        else:
+            bar.update()
+        return loss, terms, finite
 
     def _over_devices(self, loss: float, terms: Sequence[float],
                       counts: Sequence[int]) -> tuple[float, list[float], list[int]]:
@@ -168,49 +207,49 @@ class Trainer:
         sums = [round(value * self.ranks.world_size) for value in means[len(terms):]]
         return mean, means[:len(terms)], sums
 
-    def _not_finite(self, batch: Batch, loss: float, terms: Sequence[float], done: int) -> TrainingError:
+    def _not_finite(self, batch: Batch, loss: float, terms: Sequence[float], done: int,
+                    meter: EpochMeter) -> TrainingError:
         where = f"at epoch {self._epoch(done)}, step {done - 1}"
         if math.isfinite(loss):
-            report = f"the loss of another device is not finite {where}; the end of its log names the images"
+            message = f"the loss of another device is not finite {where}; the end of its log names the images"
         else:
             values = ", ".join(f"{name} {value:g}" for name, value in zip(self.terms, terms))
             names = ", ".join(self.describe(int(index)) for index in batch[-2])
-            report = (f"the loss is not finite {where}: {values}. Images of the batch: {names}."
-                      f"{self._draw(batch, done)} Lower {self.settings.names.rate}, clip gradients "
-                      "(--clip_norm 10), or look for bad boxes: python -m src.tools.prepare_wider --validate")
+            path = self.files.path(f"non_finite_{done - 1}.png")
+            message = (f"the loss is not finite {where}: {values}. Images of the batch: {names}."
+                       f"{self._draw(batch, path)} Lower {self.settings.names.rate}, clip gradients "
+                       "(--clip_norm 10), or look for bad boxes: python -m src.tools.prepare_wider --validate")
             if self.ranks.world_size > 1:
-                LOGGER.error("%s", report)
+                LOGGER.error("%s", message)
+        if self.report:
+            self.report.add_unfinished(self._epoch(done), meter.losses)
         self.ranks.mean([0.0])      # wait for the others: the launcher ends all processes with the first one
-        return TrainingError(report)
+        return TrainingError(message)
 
-    def _draw(self, batch: Batch, done: int) -> str:
-        """Draw the batch of a loss that is not finite; a sentence that says where."""
-        if self.picture is None:
-            return ""
-        path = self.files.path(f"non_finite_{done - 1}.png")
-        try:
-            self.picture(batch, path)
-        except (OSError, ValueError, ArithmeticError, cv2.error) as error:
-            return f" The batch could not be drawn in {path} ({error})."
-        return f" The batch is drawn in {path}."
+    def _draw(self, batch: Batch, path: Path) -> str:
+        """Draw a batch; return a sentence that says where, "" where it could not be drawn."""
+        with optional(path.name):
+            if self.picture:
+                write_sheet(path, self.picture(batch), [self.describe(int(index)) for index in batch[-2]])
+                return f" The batch is drawn in {path}."
+        return ""
 
     def _data_failure(self, error: DataError, done: int, first_step: int) -> TrainingError:
         """Save what was learnt before the data failed; the error that names the checkpoint."""
         if done == first_step or self.plan.rank:
             return error
-        path = self._checkpoint(done)
-        if path not in self.saved:
-            self.save(done)
-        return TrainingError(f"{error}; go on with {self.settings.names.resume} {path}")
+        self.save(done)
+        return TrainingError(f"{error}; go on with {self.settings.names.resume} {self._checkpoint(done)}")
 
     def _log_iteration(self, done: int, meter: EpochMeter, loss: float, finite: bool) -> None:
         iteration = (done - 1) % self.plan.steps_per_epoch
-        if iteration % self.settings.log_every == 0 or not finite:
+        every = self.settings.log_every or (-(-self.plan.steps_per_epoch // 10) if sys.stdout.isatty() else 1)
+        if iteration % every == 0 or not finite:
             LOGGER.info(self.settings.iteration_line.format(
                 epoch=self._epoch(done), iteration=iteration, step=iteration + 1, average=meter.loss, loss=loss,
                 overflow=not finite, loss_scale=self.settings.loss_scale))
 
-    def _end_epoch(self, done: int, meter: EpochMeter) -> None:
+    def _end_epoch(self, done: int, meter: EpochMeter, bar: ProgressBar) -> None:
         epoch = self._epoch(done)
         seconds = time.monotonic() - meter.start
         speed = meter.steps * self.plan.batch * self.plan.world_size / seconds
@@ -221,21 +260,13 @@ class Trainer:
                                      terms=", ".join(f"{name}:{value:.4f}" for name, value in terms.items())))
         if meter.bad_images:
             LOGGER.warning(log.BAD_IMAGES.format(epoch=epoch, bad_images=meter.bad_images))
+        bar.write_line(ENOUGH_FOR_A_LINE)
         LOGGER.info(log.END_EPOCH)
-        if self.plan.rank == 0:
-            line = {"epoch": epoch, "step": done, "loss": meter.loss, **terms, "skipped": meter.skipped,
-                    "bad_images": meter.bad_images, "data_seconds": meter.data_seconds, "lr": rate,
-                    "images_per_second": speed, "seconds": seconds, "time": time.time()}
-            append_line(self.files.path(METRICS), json.dumps(line))
-
-    def _discard_metrics_after(self, step: int) -> None:
-        """Drop the metrics that an interrupted run wrote after the checkpoint that this one resumes."""
-        path = self.files.path(METRICS)
-        if self.plan.rank or not path.is_file():
-            return
-        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-        with atomic_write(path) as file:
-            file.writelines(line for line in lines if _step_of(line) <= step)
+        if self.report:
+            self.report.end_epoch({
+                "epoch": epoch, "step": done, "loss": meter.loss, **terms, "skipped": meter.skipped,
+                "bad_images": meter.bad_images, "data_seconds": meter.data_seconds, "lr": rate,
+                "images_per_second": speed, "seconds": seconds, "losses": meter.part_means, "time": time.time()})
 
     def _checkpoints_until(self, step: int) -> list[Path]:
         """List this run's own checkpoints up to `step`, the oldest first.
@@ -257,10 +288,3 @@ class Trainer:
     def _checkpoint(self, done: int) -> Path:
         return self.files.checkpoint(self._epoch(done), done)
 
-
-def _step_of(line: str) -> float:
-    """Read the step from a line of the metrics; return infinity for a line that a crash cut off."""
-    try:
-        return json.loads(line)["step"]
-    except ValueError:
-        return math.inf

@@ -28,3 +28,22 @@ def test_progress_in_a_file_is_log_lines(lines, total, shown, expected):
             bar.update()
     assert len(lines) == len(expected)
     assert all(part in line and line.startswith("test") for part, line in zip(expected, lines))
+
+
+def test_the_first_step_compiles_and_does_not_count_in_the_estimate(lines, monkeypatch):
+    clock = [100.0]
+    with progress.progress_bar(11, "steps", "compiling", seconds=600) as bar:
+        monkeypatch.setattr(bar, "_time", lambda: clock[0])
+        bar.start_t = bar.last_print_t = 100.0
+        clock[0] += 90
+        bar.skip(1, "training")
+        for _ in range(5):
+            clock[0] += 2
+            bar.update()
+        bar.write_line(60)
+        assert lines == []
+        clock[0] += 70
+        bar.write_line(60)
+        bar.write_line(60)
+    (line,) = lines
+    assert line.startswith("training: 6 of 11")

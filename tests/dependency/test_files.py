@@ -11,7 +11,7 @@ import pytest
 
 from dependency import files
 from dependency.errors import InputError
-from dependency.files import append_line, atomic_write, existing_file, plain_text, remove_partial
+from dependency.files import append_line, atomic_write, existing_file, link_file, plain_text, remove_partial
 from tests.conftest import ROOT
 
 WRITER = """
@@ -131,3 +131,20 @@ def test_a_line_is_appended_whole_or_not_at_all(tmp_path):
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert str(path) in done.stdout
     assert path.read_text(encoding="utf-8") == "größer\nsecond\n", "nothing of the long line stays"
+
+
+@pytest.mark.parametrize("has_links", [True, False])
+def test_a_second_name_for_a_file(tmp_path, monkeypatch, has_links):
+    def refuse(*_):
+        raise OSError("no links here")
+
+    if not has_links:
+        monkeypatch.setattr(os, "link", refuse)
+    first, second, best = (tmp_path / name for name in ("1.ckpt", "2.ckpt", "best.ckpt"))
+    first.write_text("one")
+    second.write_text("two")
+    for source, content in ((first, "one"), (second, "two"), (second, "two")):
+        link_file(source, best)
+        assert best.read_text() == content
+    second.unlink()
+    assert best.read_text() == "two" and {path.name for path in tmp_path.iterdir()} == {"1.ckpt", "best.ckpt"}

@@ -3,7 +3,6 @@
 import subprocess
 import sys
 
-import cv2
 import numpy as np
 import pytest
 
@@ -73,8 +72,7 @@ def test_a_batch_as_a_picture(data):
     records = write_small_faces(data / "more")
     samples = RetinaFaceSamples(records, data / "more/images", SampleOptions(image_size=128, flip=0.0))
     batch = [np.stack(column) for column in zip(*(samples(i, np.random.default_rng(i)) for i in range(2)))]
-    draw_batch(batch, data / "batch.png")
-    assert cv2.imread(str(data / "batch.png")).shape == (320, 640, 3)
+    assert [picture.shape for picture in draw_batch(batch)] == [(128, 128, 3)] * 2
     faces = target_faces(*(column[0] for column in batch[1:]), 128)
     assert isinstance(faces, Faces) and len(faces) == 1
     x1, y1, x2, y2 = faces.boxes[0].astype(int)

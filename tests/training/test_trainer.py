@@ -17,13 +17,14 @@ EPOCHS = 4
 
 @pytest.fixture
 def train(ms, tmp_path):
-    """train(epochs, resume=path, sample=..., **step options) -> (trainer, tensors of the last checkpoint)."""
+    """train(folder, epochs, resume=path, sample=..., **step options) -> the run's folder."""
+    from src.run_folder.report import RunReport
     from src.training.resume import first_step, load_state
     from src.training.trainer import Trainer
     from tests.training.small_training import METADATA, NAMES, SPEC, small_sample, small_settings, small_step
 
     def run(folder, epochs=EPOCHS, resume=None, sample=small_sample, count=13, seed=2, settings=None,
-            metadata=METADATA, **options):
+            metadata=METADATA, report=None, **options):
         plan = SamplePlan(count, 4, epochs, seed=seed)
         rates = [0.05 / (1 + step) for step in range(EPOCHS * plan.steps_per_epoch)][:epochs * plan.steps_per_epoch]
         step, network = small_step(rates, **options)
@@ -31,8 +32,10 @@ def train(ms, tmp_path):
         first = first_step(plan, position, NAMES, "a1")
         settings = small_settings(tmp_path / folder, plan, rates, resume=str(resume or ""), **(settings or {}))
         with settings.files(plan.steps_per_epoch, bool(position)) as files:
-            Trainer(step, network, plan, rates, metadata, ("square", "absolute"), settings, files,
-                    describe=lambda index: f"image_{index}.jpg", fingerprint="a1").fit(
+            terms = ("square", "absolute")
+            Trainer(step, network, plan, rates, metadata, terms, settings, files,
+                    describe=lambda index: f"image_{index}.jpg", fingerprint="a1",
+                    report=RunReport(files, first, plan.steps_per_epoch, terms, **(report or {}))).fit(
                         batches(sample, plan, first, workers=1), first)
         return files.run_dir
 
@@ -147,7 +150,7 @@ def test_a_resumed_run_leaves_the_files_of_a_straight_one(train):
 
     whole = train("whole", settings=options)
     parts = train("parts", epochs=1, settings=options)
-    others = {"RetinaFace_1-1_3.ckpt", "best.ckpt", "RetinaFace-1_2.ckpt.bak"}
+    others = {"RetinaFace_1-1_3.ckpt", "mine.ckpt", "RetinaFace-1_2.ckpt.bak"}
     for name in others:
         (parts / name).touch()
     for done, epochs in ((1, 3), (3, 4)):
@@ -167,9 +170,10 @@ def test_checkpoints_of_a_shared_folder(train):
     shared = {"unique_run_dir": False, "step_in_epoch": True, "checkpoint_prefix": "RetinaFace", "keep": 1}
     train("shared", epochs=2, settings=shared)
     folder = train("shared", epochs=1, settings={**shared, "checkpoint_every": 2, "keep": 0})
-    assert sorted(path.name for path in folder.iterdir()) == [
-        "RetinaFace-2_3.ckpt", "RetinaFace-config.yaml", "RetinaFace-metrics.jsonl", "RetinaFace_1-1_2.ckpt",
-        "RetinaFace_1-1_3.ckpt", "RetinaFace_1-config.yaml", "RetinaFace_1-metrics.jsonl"]
+    shared_names = ("config.yaml", "last.ckpt", "metrics.jsonl", "results.png")
+    assert {path.name for path in folder.iterdir()} == {
+        "RetinaFace-2_3.ckpt", "RetinaFace_1-1_2.ckpt", "RetinaFace_1-1_3.ckpt",
+        *(f"{prefix}-{name}" for prefix in ("RetinaFace", "RetinaFace_1") for name in shared_names)}
 
 
 @pytest.mark.parametrize("shared", [False, True])

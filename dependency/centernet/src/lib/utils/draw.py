@@ -5,6 +5,8 @@
 
 Images are BGR uint8 [H, W, 3].
 """
+from __future__ import annotations
+
 import cv2
 import numpy as np
 
@@ -17,28 +19,42 @@ STRONG_SCORE = 0.5
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
-def draw_faces(image: np.ndarray, faces: Detections, scores: bool = True) -> np.ndarray:
-    """Draw boxes (green from score 0.5 on, yellow below), scores and landmarks on a copy of the image.
+def draw_faces(image: np.ndarray, faces: Detections, scores: bool = True,
+               colour: tuple[int, int, int] | None = None) -> np.ndarray:
+    """Draw boxes (in `colour`, else green from score 0.5 on, yellow below), scores and landmarks on a copy of the image.
 
     Lines and dots grow with the image; a score is left out where its text is wider than twice the face. Coordinates
     that are NaN are not drawn, those far outside the image are clipped to twice its size, which OpenCV's integers hold.
     """
     canvas = image.copy()
-    thickness = max(1, round(max(image.shape[:2]) / 700))
+    thickness = _line_width(image)
     limit = 2 * max(image.shape[:2])
     for box, score, landmarks in zip(faces.boxes, faces.scores, faces.landmarks):
         if np.isnan(box).any():
             continue
-        colour = STRONG if score >= STRONG_SCORE else WEAK
+        line_colour = colour or (STRONG if score >= STRONG_SCORE else WEAK)
         left, top, right, bottom = _pixels(box, limit)
-        cv2.rectangle(canvas, (left, top), (right - 1, bottom - 1), colour, thickness)
+        cv2.rectangle(canvas, (left, top), (right - 1, bottom - 1), line_colour, thickness)
         radius = max(1, round((right - left) / 35))
         for point, dot_colour in zip(landmarks, LANDMARK_COLOURS):
             if not np.isnan(point).any():
                 cv2.circle(canvas, _pixels(point, limit), radius, dot_colour, cv2.FILLED, cv2.LINE_AA)
         if scores:
-            _draw_label(canvas, f"{score:.2f}", left, top, 2 * (right - left), thickness, colour)
+            _draw_label(canvas, f"{score:.2f}", left, top, 2 * (right - left), thickness, line_colour)
     return canvas
+
+
+def draw_boxes(image: np.ndarray, boxes: np.ndarray, colour: tuple[int, int, int]) -> np.ndarray:
+    """Draw boxes [N, 4] xyxy alone, in one colour, on a copy of the image."""
+    canvas = image.copy()
+    for box in boxes:
+        left, top, right, bottom = _pixels(box, 2 * max(image.shape[:2]))
+        cv2.rectangle(canvas, (left, top), (right - 1, bottom - 1), colour, _line_width(image))
+    return canvas
+
+
+def _line_width(image: np.ndarray) -> int:
+    return max(1, round(max(image.shape[:2]) / 700))
 
 
 def _pixels(values: np.ndarray, limit: int) -> tuple[int, ...]:
