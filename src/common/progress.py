@@ -39,7 +39,7 @@ class ProgressBar(tqdm):
         """Count the first ones as done, and leave their time out of the estimate of the rest; change the title."""
         self.initial = self.n = self.last_print_n = count
         self.unpause()
-        self.set_description(title, refresh=sys.stderr.isatty())
+        self.set_description_str(title, refresh=sys.stderr.isatty())
 
 
 def progress_bar(total: int | None, unit: str, title: str, shown: bool = True,

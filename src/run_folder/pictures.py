@@ -47,7 +47,8 @@ def optional(name: str) -> Iterator[None]:
 
 def write_sheet(path: Path, pictures: Sequence[np.ndarray], captions: Sequence[str]) -> None:
     """Write the first pictures of a batch as one image file, a caption below each."""
-    write_image(path, contact_sheet(pictures[:MOST], cell=CELL, captions=list(captions[:MOST])))
+    cell = min(CELL, max(map(max, (picture.shape for picture in pictures))) + 4)
+    write_image(path, contact_sheet(pictures[:MOST], cell=cell, captions=[each[-cell // 9:] for each in captions[:MOST]]))
 
 
 def write_validation(files: RunFiles, evaluation_set: EvaluationSet, validation: Validation) -> None:
@@ -62,23 +63,23 @@ def write_validation(files: RunFiles, evaluation_set: EvaluationSet, validation:
             except (InputError, OSError):       # it went since it was tested
                 continue
             faces = validation.faces[name].filter(score=validation.score)
-            left, right, found, false = draw_pair(image, truth[str(PurePosixPath(name).with_suffix(""))], faces)
+            left, right, found, missed, false = draw_pair(image, truth[str(PurePosixPath(name).with_suffix(""))], faces)
             pictures += [left, right]
-            captions += [f"{PurePosixPath(name).name[-40:]}: annotated",
-                         f"score >= {validation.score:.2f}: {found} found, {false} false"]
+            captions += [f"{PurePosixPath(name).name[-24:]}: {found + missed} annotated (blue)",
+                         f"from {validation.score:.2f}: {found} found (green), {missed} missed (orange), {false} false (red)"]
         if pictures:
             write_image(files.path(f"val_batch_{number}.jpg"),
                         contact_sheet(pictures, cell=VAL_CELL, captions=captions))
 
 
-def draw_pair(image: np.ndarray, truth: TruthImage, faces: Faces) -> tuple[np.ndarray, np.ndarray, int, int]:
+def draw_pair(image: np.ndarray, truth: TruthImage, faces: Faces) -> tuple[np.ndarray, np.ndarray, int, int, int]:
     """Draw what is annotated and what was found on two copies of an image.
 
     Annotated faces are blue, ignored ones grey. Found ones are green, with landmarks, where they overlap an annotated
     face, else red; missed faces are orange.
 
     Returns:
-        (annotated, found, number of annotated faces that were found, number of false ones)
+        (annotated, found, number of annotated faces that were found, of those that were missed, of false ones)
     """
     small, scales = shrink(image, VAL_CELL)
     scale = np.tile(np.array(scales, np.float32), 2)
@@ -93,7 +94,7 @@ def draw_pair(image: np.ndarray, truth: TruthImage, faces: Faces) -> tuple[np.nd
     scaled = faces.scaled(scales)
     found = draw_faces(found, scaled[hits], colour=RIGHT)
     found = draw_faces(found, scaled[~hits], colour=WRONG)
-    return annotated, found, int((counts & is_found).sum()), int((~hits).sum())
+    return annotated, found, *(int(each.sum()) for each in (counts & is_found, counts & ~is_found, ~hits))
 
 
 def _spread(names: Sequence[str], count: int) -> list[str]:

@@ -51,6 +51,7 @@ def plot(history: History, terms: Sequence[str], path: Path,
     for term in terms:
         parts.plot(numbers, [line[term] for line in epochs], marker=".", label=term)
     rate.plot(numbers, [line["lr"] for line in epochs], marker=".", color="tab:purple")
+    rate.set_ylim(bottom=0)
     _draw_ap(ap, history)
     for axes, title in ((loss, "loss"), (parts, "loss terms"), (rate, "learning rate"),
                         (ap, f"AP on the val set at IoU {IOU:g}")):
