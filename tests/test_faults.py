@@ -99,7 +99,7 @@ def metrics(data):
 
 
 def newest(data):
-    return max((data.parent / "out").rglob("*.ckpt"), key=lambda path: checkpoint.load(path).bookkeeping["step"])
+    return max((data.parent / "out").rglob("*-*_*.ckpt"), key=lambda path: checkpoint.load(path).bookkeeping["step"])
 
 
 def one_line(errors):
@@ -238,7 +238,7 @@ def test_a_full_disk_leaves_the_former_checkpoint(data):
 def test_a_log_on_a_full_disk_loses_only_its_lines(data):
     """The disk is filled to the last byte while training runs; nothing but the log and the metrics is written."""
     out = data.parent / "out"
-    fill = ("import os, sys; from src.cli.program import run; import train, src.training.trainer as t; "
+    fill = ("import os, sys; from src.cli.program import run; import train, src.run_folder.history as t; "
             "append = t.append_line; t.append_line = lambda path, line: (os.system("
             "f\"dd if=/dev/zero of={path.parent}/full bs=4k 2>/dev/null\"), append(path, line)); "
             "sys.exit(run(train.main))")

@@ -48,7 +48,8 @@ def optional(name: str) -> Iterator[None]:
 def write_sheet(path: Path, pictures: Sequence[np.ndarray], captions: Sequence[str]) -> None:
     """Write the first pictures of a batch as one image file, a caption below each."""
     cell = min(CELL, max(map(max, (picture.shape for picture in pictures))) + 4)
-    write_image(path, contact_sheet(pictures[:MOST], cell=cell, captions=[each[-cell // 9:] for each in captions[:MOST]]))
+    ends = [caption[-cell // 9:] for caption in captions[:MOST]]
+    write_image(path, contact_sheet(pictures[:MOST], cell=cell, captions=ends))
 
 
 def write_validation(files: RunFiles, evaluation_set: EvaluationSet, validation: Validation) -> None:
@@ -66,7 +67,8 @@ def write_validation(files: RunFiles, evaluation_set: EvaluationSet, validation:
             left, right, found, missed, false = draw_pair(image, truth[str(PurePosixPath(name).with_suffix(""))], faces)
             pictures += [left, right]
             captions += [f"{PurePosixPath(name).name[-24:]}: {found + missed} annotated (blue)",
-                         f"from {validation.score:.2f}: {found} found (green), {missed} missed (orange), {false} false (red)"]
+                         f"from {validation.score:.2f}: {found} found (green), {missed} missed (orange), "
+                         f"{false} false (red)"]
         if pictures:
             write_image(files.path(f"val_batch_{number}.jpg"),
                         contact_sheet(pictures, cell=VAL_CELL, captions=captions))

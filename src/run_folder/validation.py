@@ -111,7 +111,8 @@ class Validator:
                 if should_stop():
                     return None
         size = detector.test_size
-        return self._score(faces, "/".join(map(str, size)) if isinstance(size, tuple) else str(size), time.monotonic() - start, backend.runtime)
+        shown = "/".join(map(str, size)) if isinstance(size, tuple) else str(size)
+        return self._score(faces, shown, time.monotonic() - start, backend.runtime)
 
     def keep_first_image(self) -> None:
         """Leave out all images but the first one."""
@@ -120,8 +121,8 @@ class Validator:
     def test_options(self) -> list[str]:
         """Return the options of test.py that make the same AP of the same images."""
         backend = ["--backend", "onnx"] if _has_onnx_runtime() and device.is_cpu() else []
-        return [*self.set_options, *(word for name, value in self.options.items() for word in (f"--{name}", str(value))
-                                     ), *backend]
+        detector = [word for name, value in self.options.items() for word in (f"--{name}", str(value))]
+        return [*self.set_options, *detector, *backend]
 
     def _open(self) -> BackendBase:
         """Start the runtime; MindSpore on the device that is in use."""

@@ -60,7 +60,8 @@ def main(argv: list[str] | None = None) -> int:
               f"--max_epoch={args.epochs}", "--lr=2e-3", "--lr_scheduler=cosine", "--warmup_epochs=0.2",
               "--weight_decay=0", "--area_weights=uniform", "--wh_weight=5", "--off_weight=3", "--lm_weight=1",
               "--ema_decay=0.99", f"--ckpt_interval={math.ceil(args.epochs / args.checkpoints) * per_epoch}",
-              f"--log_interval={max(1, per_epoch // 4)}", f"--ckpt_path={model}", "--device_target=CPU")
+              f"--log_interval={max(1, per_epoch // 4)}", f"--ckpt_path={model}", "--eval_every=0",
+              "--device_target=CPU")
     newest = max(folder for folder in model.iterdir() if folder.is_dir())
     if not list_checkpoints(newest):
         raise TrainingError(f"training left no checkpoint in {newest}; its log is there")

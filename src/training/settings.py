@@ -50,8 +50,8 @@ class RunSettings:
         False: all runs share one, and a later run's prefix is <checkpoint_prefix>_1, _2, ...
     step_in_epoch: see `RunFiles`.
     checkpoint_every: steps between checkpoints (0 = an epoch); keep: number of newest ones to keep (0 = all).
-    iteration_line: format of a step's log line, see `log.ITERATION`; log_every: steps between them (0 = 1, on a terminal a
-        tenth of an epoch).
+    iteration_line: format of a step's log line, see `log.ITERATION`.
+    log_every: steps between these lines (0 = 1, on a terminal a tenth of an epoch).
     patience: number of validations without a better AP after which training ends (0 = none).
     """
     batch: int

@@ -14,6 +14,7 @@ import time
 from collections.abc import Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Callable
 
@@ -42,6 +43,7 @@ from src.training.train_step import TrainStep
 # Seconds between two log lines that say how long it will take; at the end of an epoch fewer are enough.
 SECONDS_BETWEEN_LINES = 600.0
 ENOUGH_FOR_A_LINE = 60.0
+SECONDS_BETWEEN_MESSAGES = 5.0
 # Number of batches that are drawn.
 BATCHES = 3
 
@@ -71,6 +73,7 @@ class Trainer:
     ranks: Ranks = ALONE
     fingerprint: str = ""
     saved: list[Path] = field(default_factory=list)
+    last_message: float = 0.0
 
     def fit(self, batches: Generator[Batch, None, None], first_step: int = 0) -> None:
         """Train from step `first_step` to the end of the plan.
@@ -108,6 +111,7 @@ class Trainer:
                     raise self._not_finite(batch, loss, terms, done, meter)
                 meter.add(mean, means, finite, bad)
                 self._log_iteration(done, meter, mean, finite)
+                bar.set_postfix_str(f"epoch {self._epoch(done)} of {self.plan.max_epoch}, loss {meter.loss:.4f}", False)
                 ends_epoch = done % steps_per_epoch == 0
                 if ends_epoch:
                     self._end_epoch(done, meter, bar)
@@ -177,10 +181,18 @@ class Trainer:
                 if path not in self.saved:
                     path = self.files.path(LAST)
                     self._write_state(path, done)
-                self.report.validate(epoch, done, path, stop.check)
+                self.report.validate(epoch, done, path, partial(self._check, stop))
             verdict = stop.is_requested, self.report.is_over
+        self.ranks.meet()
         stopping, is_over = self.ranks.share(verdict) or (False, False)
         return stopping, is_over
+
+    def _check(self, stop: StopRequest) -> bool:
+        """Check during rank 0's validation whether a signal came, and keep the other ranks waiting."""
+        if time.monotonic() - self.last_message > SECONDS_BETWEEN_MESSAGES:
+            self.ranks.keep_waiting()
+            self.last_message = time.monotonic()
+        return stop.check()
 
     def _run(self, batch: Batch, bar: ProgressBar) -> tuple[float, list[float], bool]:
         """Make a step; this device's loss and its terms, and whether the gradients were finite.

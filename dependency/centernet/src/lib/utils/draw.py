@@ -21,7 +21,7 @@ FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 def draw_faces(image: np.ndarray, faces: Detections, scores: bool = True,
                colour: tuple[int, int, int] | None = None) -> np.ndarray:
-    """Draw boxes (in `colour`, else green from score 0.5 on, yellow below), scores and landmarks on a copy of the image.
+    """Draw boxes (in `colour`; else green from score 0.5 on, yellow below), scores and landmarks on a copy.
 
     Lines and dots grow with the image; a score is left out where its text is wider than twice the face. Coordinates
     that are NaN are not drawn, those far outside the image are clipped to twice its size, which OpenCV's integers hold.
