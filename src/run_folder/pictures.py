@@ -67,8 +67,8 @@ def write_validation(files: RunFiles, evaluation_set: EvaluationSet, validation:
             left, right, found, missed, false = draw_pair(image, truth[str(PurePosixPath(name).with_suffix(""))], faces)
             pictures += [left, right]
             captions += [f"{PurePosixPath(name).name[-24:]}: {found + missed} annotated (blue)",
-                         f"from {validation.score:.2f}: {found} found (green), {missed} missed (orange), "
-                         f"{false} false (red)"]
+                         (f"from {validation.score:.2f}: {found} found (green), {missed} missed (orange), "
+                          f"{false} false (red)")]
         if pictures:
             write_image(files.path(f"val_batch_{number}.jpg"),
                         contact_sheet(pictures, cell=VAL_CELL, captions=captions))
