@@ -24,8 +24,9 @@ from dependency.errors import InputError
 from dependency.files import remove_partial
 from src import models
 from src.cli.arguments import idle_options, parse
-from src.cli.options import flat
+from src.cli.options import as_typed, flat
 from src.cli.program import run
+from src.cli.training_options import refuse_double
 from src.common import device, log
 from src.common.log import LOGGER
 from src.training import restart_file
@@ -33,20 +34,22 @@ from src.training import restart_file
 
 def main(argv: list[str] | None = None) -> int:
     name, argv = models.select(sys.argv[1:] if argv is None else argv, default="retinaface")
-    cfg, _ = parse(models.options(name), argv, __doc__, prog="train.py", presets=models.presets(name))
+    cfg, names = parse(models.options(name), argv, __doc__, prog="train.py", presets=models.presets(name))
+    refuse_double(flat(models.options(name)), cfg)
     device.setup(cfg.device_target)
     from src.training.distributed import connect
     ranks = connect(cfg.is_distributed)
     device.setup_seed(cfg.seed)
-    train(name, cfg, ranks)
+    train(name, cfg, names, ranks)
     return 0
 
 
-def train(name: str, cfg: Any, ranks: Any) -> None:
+def train(name: str, cfg: Any, names: set[str], ranks: Any) -> None:
     """Build what the options name, and train.
 
     Args:
-        name: of the model; cfg: its options; ranks: the processes that train together, see `connect`.
+        name: of the model; cfg: its options; names: of those that the user set; ranks: the processes that
+            train together, see `connect`.
     """
     import yaml
 
@@ -61,17 +64,24 @@ def train(name: str, cfg: Any, ranks: Any) -> None:
     from src.training import resume
     from src.training.batch_norm import synchronise
     from src.training.optim import build_optimizer
+    from src.training.settings import scale_rate
     from src.training.train_step import TrainStep
     from src.training.trainer import Trainer
 
     model = models.training(name)
     rank, world_size = ranks.rank, ranks.world_size
-    settings = model.run_settings(cfg, world_size, ranks.share(time.strftime("%Y-%m-%d_time_%H_%M_%S")))
     # Under a launcher every process has its own console file, and the end of a failed one's is shown.
     log.setup(0 if restart_file.is_launched() else rank, keep=True)
     LOGGER.info("training %s on %s", name, device.describe(world_size))
-    for problem in idle_options(flat(models.options(name)), cfg, models.option_conditions(name, cfg, world_size)):
+    options = flat(models.options(name))
+    for problem in idle_options(options, cfg, models.option_conditions(name, cfg, world_size)):
         LOGGER.warning("%s; it has no effect here", problem)
+    chosen = {key: value for key, value in cfg.items()
+              if key in options and key not in names and value != options[key].default}
+    if cfg.data or cfg.pretrained:
+        LOGGER.info("chosen for --data and --pretrained, unless you set them: %s", as_typed(chosen))
+    scale_rate(cfg, "lr" in names, cfg.batch_size * world_size, model.lr_images)
+    settings = model.run_settings(cfg, world_size, ranks.share(time.strftime("%Y-%m-%d_time_%H_%M_%S")))
     restarted = ranks.share(restart_file.newest_checkpoint())
     if restarted:
         LOGGER.info("started again: goes on from %s", restarted)
@@ -97,15 +107,15 @@ def train(name: str, cfg: Any, ranks: Any) -> None:
     metadata = {**model.build_metadata(cfg), "versions": device.versions(), "command": sys.argv}
     position = None
     if settings.resume and rank == 0:
-        position = resume.load_state(Path(settings.resume), step, network, models.spec(name), metadata, settings.names)
+        position = resume.load_state(Path(settings.resume), step, network, models.spec(name), metadata)
     position = ranks.share(position)
     ranks.share_state(step.get_parameters())
     data = fingerprint(samples.records)
-    first_step = resume.first_step(plan, position, settings.names, data)
+    first_step = resume.first_step(plan, position, data)
     if first_step >= plan.total_steps:
         if not restarted:
             raise InputError(f"nothing left to train: step {first_step} is the end of epoch {settings.epochs}; raise "
-                             f"{settings.names.epochs} to continue")
+                             "--epochs to continue")
         LOGGER.info("the run had already ended with %s", restarted)
         LOGGER.info(log.END_TRAINING)
         return

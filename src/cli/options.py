@@ -14,7 +14,7 @@ import difflib
 import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Callable, ClassVar
 
 from easydict import EasyDict
 
@@ -36,7 +36,7 @@ class Option:
     low, high: smallest and largest number.
     rule: what is allowed, in place of choices, low and high; needed for lists and where the default is None.
     alone: the value of `--name` without a value behind it; None demands one.
-    aliases: further spellings on the command line, such as "-p".
+    aliases: further names: of the command line, such as "-p"; those with two dashes also of YAML files and of `Config`.
     metavar: what stands for the value in --help.
     """
     default: Any
@@ -66,9 +66,39 @@ class Option:
         return Rule(str, self.choices) if self.choices else TEXT
 
 
+class Config(EasyDict):
+    """Values of options by name, `cfg.epochs` or `cfg["epochs"]`; an alias reads and sets the option itself."""
+
+    _names: ClassVar[dict[str, str]] = {}
+
+    def __init__(self, values: dict[str, Any], names: dict[str, str]):
+        """Take values by name; `names` are the options' names by alias."""
+        object.__setattr__(self, "_names", names)
+        self.update(values)
+
+    def __missing__(self, key: str) -> Any:
+        return self[self._names[key]]
+
+    def __getattr__(self, name: str) -> Any:
+        if name in self._names:
+            return self[name]
+        raise AttributeError(name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(self._names.get(name, name), value)
+
+    __setitem__ = __setattr__
+
+    def __contains__(self, key: Any) -> bool:
+        return super().__contains__(self._names.get(key, key))
+
+    def get(self, key: str, default: Any = None) -> Any:
+        return super().get(self._names.get(key, key), default)
+
+
 Table = dict[str, dict[str, Option]]
-# Option -> its value -> defaults of other options that go with it.
-Presets = dict[str, dict[Any, dict[str, Any]]]
+# (the values of all options, the names of those that the user set) -> defaults that go with some of them.
+Presets = Callable[[Config, set[str]], dict[str, Any]]
 
 
 def flat(table: Table) -> dict[str, Option]:
@@ -76,9 +106,21 @@ def flat(table: Table) -> dict[str, Option]:
     return {name: option for group in table.values() for name, option in group.items()}
 
 
-def defaults_of(table: Table) -> EasyDict:
-    """Return the default values of the options, for use from Python."""
-    return EasyDict({name: option.default for name, option in flat(table).items()})
+def names_of(options: dict[str, Option]) -> dict[str, str]:
+    """Return the option's name by each of its aliases of two dashes."""
+    return {alias[2:]: name for name, option in options.items() for alias in option.aliases if alias.startswith("--")}
+
+
+def defaults_of(table: Table, **changes: Any) -> Config:
+    """Return the default values of the options, some of them changed, for use from Python."""
+    options = flat(table)
+    return Config({**{name: option.default for name, option in options.items()}, **changes}, names_of(options))
+
+
+def as_typed(values: dict[str, Any]) -> str:
+    """Write options as they are typed on a command line."""
+    return " ".join(f"--{name}={','.join(map(str, value)) if isinstance(value, list) else value}"
+                    for name, value in values.items())
 
 
 def convert(name: str, value: Any, option: Option) -> Any:

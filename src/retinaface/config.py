@@ -1,18 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The options of RetinaFace: names and defaults of the manual's config.py, and a few more.
+"""The options of RetinaFace: defaults of the manual's config.py, and a few more options.
 
     from src.config import cfg_res50            # a dictionary, cfg_res50['batch_size'] or cfg_res50.batch_size
 
-Each key is also an option of train.py and eval.py: `python train.py --batch_size 4`. Training and evaluation share
-the table, as in the manual.
+The manual's names are aliases: cfg_res50['epoch'] is cfg_res50['epochs']. Each key is also an option of
+train.py and eval.py: `python train.py --batch_size 4`. Training and evaluation share the table, as in the manual.
 """
+from pathlib import Path
 from typing import Any
 
-from easydict import EasyDict
-
 from dependency.centernet.src.lib.detectors.option_rules import DETECTOR, INFERENCE, IOU, LARGEST_SIDE, numbers
-from src.cli.options import Option, Presets, Table, defaults_of
-from src.common.device import RUNTIMES, TARGETS
+from src.cli import training_options as shared
+from src.cli.options import Config, Option, Table, defaults_of
+from src.cli.training_options import adapt, own_value, warmup
+from src.common.device import RUNTIMES, choose_target
 from src.retinaface.anchors import VARIANCE
 from src.retinaface.layers import BACKBONES
 from src.run_folder import options as run_folder
@@ -23,11 +24,20 @@ from src.training.lr_schedule import SCHEDULES
 CROPS = (0.3, 0.45, 0.6, 0.8, 1.0)
 REDISTRIBUTION = (0.3, 0.45, 0.6, 0.8, 1.0, 1.2, 1.4, 1.6, 1.8, 2.0)
 # Images a step for which the manual's learning rate was made: 4 devices with 8.
-# --scale_lr scales in proportion (Goyal et al. 2017, section 2.1).
 LR_IMAGES = 32
 LR_TYPES = ("dynamic_lr", "standard_lr", *SCHEDULES)
 
 OPTIONS: Table = {
+    "Main options": {
+        "data": shared.DATA,
+        "pretrained": shared.PRETRAINED,
+        "epochs": adapt(shared.EPOCHS, 100, "--epoch"),
+        "batch_size": shared.BATCH_SIZE,
+        "lr": adapt(shared.RATE, 0.01, "--initial_lr"),
+        "image_size": Option(840, "Side of the training input in pixels.", low=32, high=8192),
+        "resume": adapt(shared.RESUME, None, "--resume_net"),
+        "workers": adapt(shared.WORKERS, 8, "--num_workers"),
+    },
     "Network and anchors": {
         "backbone": Option("resnet50", "Backbone network.", choices=tuple(BACKBONES)),
         "variance": Option(list(VARIANCE), "Scale of the box codes: centre, size.", rule=numbers(2, 2, 0.001, 1000)),
@@ -43,25 +53,17 @@ OPTIONS: Table = {
     "Loss": {
         "loc_weight": Option(2.0, "Weight of the box loss.", low=0, high=1000),
         "class_weight": Option(1.0, "Weight of the classification loss.", low=0, high=1000),
-        "landm_weight": Option(1.0, "Weight of the landmark loss.", low=0, high=1000),
+        "lm_weight": Option(1.0, "Weight of the landmark loss.", low=0, high=1000, aliases=("--landm_weight",)),
         "neg_pos_ratio": Option(7, "Hardest background anchors per face anchor.", low=1, high=10_000),
         "loss_scale": Option(1.0, "Static loss scale; a step whose gradients overflow is skipped.", low=0.001,
                              high=1e9),
     },
     "Data": {
-        "training_dataset": Option("./data/widerface/train/label.txt", "Annotation file: a RetinaFace label.txt, WIDER "
-                                                                       "*_bbx_gt.txt or .mat, or train.json.",
-                                   metavar="FILE"),
-        "img_dir": Option("", "Image folder (default: images/ beside --training_dataset).", metavar="DIR"),
-        "only_existing": Option(False, "Skip annotated images that are missing (the count is logged)."),
-        "background_images": Option(False, "Train on images without a face, too; without it they are left out (either "
-                                           "way their count is logged)."),
-        "bad_images": Option("error", "An image that cannot be read: error = training ends and names it; skip = the "
-                                      "next one takes its place, and it is logged.", choices=("error", "skip")),
-        "image_size": Option(840, "Side of the training input in pixels.", low=32, high=8192),
-        "batch_size": Option(8, "Images per step on each device.", low=1, high=4096),
-        "num_workers": Option(8, "Data loading workers, at most one per core; 0 = one per core, at most 8.", low=0,
-                              high=1024),
+        "annot_path": Option("./data/widerface/train/label.txt", "Annotation file: a RetinaFace label.txt, WIDER "
+                                                                 "*_bbx_gt.txt or .mat, or train.json.",
+                             aliases=("--training_dataset",), metavar="FILE"),
+        "img_dir": Option("", "Image folder (default: images/ beside --annot_path).", metavar="DIR"),
+        **shared.IMAGES,
         "min_face": Option(8.0, "Faces whose longer side is below this many input pixels are ignored.", low=0,
                            high=8192),
     },
@@ -73,43 +75,27 @@ OPTIONS: Table = {
         "flip": Option(0.5, "Probability of mirroring.", low=0, high=1),
     },
     "Optimisation": {
-        "epoch": Option(100, "Number of epochs.", low=1, high=100_000),
-        "optim": Option("sgd", "Optimiser.", choices=("sgd", "momentum", "adam")),
-        "initial_lr": Option(0.01, "Learning rate (0.01 is for 4 devices with 8 images each).", low=1e-9, high=100),
-        "scale_lr": Option(False, f"Scale --initial_lr, which is for {LR_IMAGES} images per step, to the devices and "
-                                  "batch of this run."),
-        "lr_type": Option("dynamic_lr", "Learning rate schedule: dynamic_lr = cosine by step, standard_lr = steps at "
-                                        "--decay1 and --decay2.", choices=LR_TYPES),
-        "warmup_epoch": Option(5, "Epochs of warm-up; 0 or -1 = none.", low=-1, high=100_000),
+        "optimizer": adapt(shared.OPTIMIZER, "sgd", "--optim"),
+        "scale_lr": shared.scale_lr(LR_IMAGES),
+        "lr_scheduler": Option("dynamic_lr", "Learning rate schedule: dynamic_lr = cosine by step, standard_lr = steps "
+                                             "at --decay1 and --decay2.", choices=LR_TYPES, aliases=("--lr_type",)),
+        "warmup_epochs": Option(5.0, "Epochs of warm-up; 0 or -1 = none.", low=-1, high=100_000,
+                                aliases=("--warmup_epoch",)),
         "decay1": Option(70, "standard_lr: epoch of the first decay.", low=0, high=100_000),
         "decay2": Option(90, "standard_lr: epoch after which the rate decays again.", low=0, high=100_000),
-        "gamma": Option(0.1, "standard_lr: the factor.", low=1e-6, high=1),
-        "momentum": Option(0.9, "Momentum of sgd and momentum.", low=0, high=0.9999),
-        "weight_decay": Option(5e-4, "Decay of weights, not of biases and BatchNorm.", low=0, high=1),
-        "backbone_lr": Option(1.0, "Learning rate of the backbone relative to --initial_lr.", low=0, high=100),
-        "backbone_bn": Option("batch", "BatchNorm of the backbone: batch = statistics of the batch; frozen = keep the "
-                                       "pretrained ones.", choices=("batch", "frozen")),
-        "clip_norm": Option(0.0, "Maximum global norm of the gradients; 0 = no clipping.", low=0, high=1e6),
-        "ema_decay": Option(0.0, "Decay of the moving average of the weights that is saved for testing; 0 = none.",
-                            low=0, high=0.999999),
-        "seed": Option(1, "Random seed of initial weights, data order and augmentation.", low=0, high=2 ** 32 - 1),
+        "lr_gamma": Option(0.1, "standard_lr: the factor.", low=1e-6, high=1, aliases=("--gamma",)),
+        **shared.OPTIMISATION,
     },
     "Start": {
-        "pretrain": Option(True, "Start from the pretrained backbone --pretrain_path."),
-        "pretrain_path": Option("./data/res50_pretrain.ckpt", "Checkpoint of the backbone (see python -m "
-                                                              "src.tools.convert --help).", metavar="FILE"),
-        "resume_net": Option(None, "Checkpoint to continue from: weights, moments, data order and schedule.",
-                             metavar="FILE"),
+        "pretrain": Option(True, "Start from the pretrained backbone --pretrained_backbone."),
+        "pretrained_backbone": adapt(shared.BACKBONE_FILE, "./data/res50_pretrain.ckpt", "--pretrain_path"),
     },
     "Output": {
         "ckpt_path": Option("./checkpoint/", "Folder of the checkpoints; with several devices its ckpt_0/.",
                             metavar="DIR"),
-        "save_checkpoint_steps": Option(2000, "Steps between checkpoints; 0 = an epoch. The end of training always has "
-                                              "one.", low=0, high=10 ** 9),
-        "keep_checkpoint_max": Option(1, "Maximum number of checkpoints of a run that are kept, the newest; 0 = all.",
-                                      low=0, high=10 ** 9),
-        "log_interval": Option(0, "Steps between log lines; 0 = 1, on a terminal, which has a progress bar, a tenth of "
-                                  "an epoch.", low=0, high=10 ** 9),
+        "ckpt_interval": adapt(shared.CHECKPOINT_STEPS, 2000, "--save_checkpoint_steps"),
+        "keep_checkpoint_max": adapt(shared.KEEP, 1),
+        "log_interval": shared.LOG_INTERVAL,
     },
     "Validation and reports": run_folder.OPTIONS,
     "Evaluation": {
@@ -134,33 +120,61 @@ OPTIONS: Table = {
         "predictions": Option("", "Score this saved folder or JSON file; no network runs.", metavar="PATH"),
     },
     "Device": {
-        "device_target": Option("auto", "Device to run on; auto = Ascend if there is one, else CPU.", choices=TARGETS),
+        **shared.DEVICE,
         "backend": Option("mindspore", "Backend of the evaluation; onnx = ONNX Runtime, faster on a CPU.",
                           choices=RUNTIMES),
-        "is_distributed": Option(False, "Train on several devices; detected automatically under msrun, mpirun or a "
-                                        "rank table."),
-        "sync_bn": Option(False, "Several devices: BatchNorm over the images of all of them; for small batches."),
         "ngpu": Option(4, "Accepted for the manual's configuration; the launcher sets the number of devices.", low=1,
                        high=100_000),
     },
 }
 
 # With --backbone mobilenet025 these are the defaults: what its authors trained it with.
-MOBILENET = {"image_size": 640, "pretrain_path": "./data/mobilenet025_pretrain.ckpt"}
+MOBILENET = {"image_size": 640, "pretrained_backbone": "./data/mobilenet025_pretrain.ckpt"}
+# Defaults with --data or --pretrained, for a set of some hundred images; docs/performance.md has what was measured. The
+# rates are for LR_IMAGES images a step.
+SMALL_SET = {"epochs": 40, "lr": 4e-3, "optimizer": "adam", "lr_scheduler": "cosine", "ema_decay": 0.998,
+             "ckpt_interval": 0}
+# Beside these, from a whole detector.
+FROM_DETECTOR = {"epochs": 12, "lr": 4e-4, "backbone_bn": "all", "backbone_lr": 0.1}
+CPU_SIZE = 320
 
-PRESETS: Presets = {"backbone": {"mobilenet025": MOBILENET}}
+
+def presets(cfg: Config, names: set[str]) -> dict[str, Any]:
+    """Compute the defaults that go with --data, --pretrained and --backbone; without them the manual's stay.
+
+    Args:
+        cfg: the values of all options; names: of those that the user set.
+
+    Raises:
+        InputError: the pretrained weights cannot be read.
+    """
+    chosen: dict[str, Any] = {}
+    if cfg.data or cfg.pretrained:
+        from src.retinaface.convert import read_pretrained
+        chosen = {**SMALL_SET, "backbone": "mobilenet025"}
+        if cfg.pretrained not in ("", "none", "backbone"):
+            weights = read_pretrained(cfg.pretrained)
+            chosen.update({} if weights.metadata.get("part") == "backbone" else FROM_DETECTOR)
+            chosen.update(weights.metadata["options"])
+        chosen["warmup_epochs"] = warmup(own_value(cfg, names, chosen, "epochs"))
+    if own_value(cfg, names, chosen, "backbone") == "mobilenet025":
+        chosen = {**MOBILENET, **chosen}
+    if cfg.data or cfg.pretrained:
+        chosen["pretrain"] = Path(own_value(cfg, names, chosen, "pretrained_backbone")).is_file()
+        if choose_target(cfg.device_target) == "CPU":
+            chosen["image_size"] = CPU_SIZE
+    return chosen
 
 
-def option_conditions(cfg: Any, world_size: int) -> list[tuple[str, bool, str]]:
+def option_conditions(cfg: Any) -> list[tuple[str, bool, str]]:
     """List the options that work only with others: names, whether they have an effect, and where they have."""
     steps = ("standard_lr", "multistep", "exponential")
-    return [("decay1 decay2 gamma", cfg.lr_type in steps, f"with --lr_type {' or '.join(steps)}"),
-            ("momentum", cfg.optim != "adam", "with --optim sgd or momentum"),
+    return [("decay1 decay2 lr_gamma", cfg.lr_scheduler in steps, f"with --lr_scheduler {' or '.join(steps)}"),
             ("ignore_tiny", cfg.matching == "own", "with --matching own"),
-            ("pretrain_path", cfg.pretrain or cfg.pretrain_path == MOBILENET["pretrain_path"], "with --pretrain 1"),
-            ("sync_bn", world_size > 1, "on several devices")]
+            ("pretrained_backbone", cfg.pretrain and cfg.pretrained in ("", "backbone")
+             or cfg.pretrained_backbone == MOBILENET["pretrained_backbone"],
+             "with --pretrain 1, without --pretrained or with its backbone")]
 
 
-cfg_res50: EasyDict = defaults_of(OPTIONS)
-cfg_res50.num_anchor = 29126
-cfg_mnet025: EasyDict = EasyDict({**cfg_res50, **MOBILENET, "backbone": "mobilenet025", "num_anchor": 16800})
+cfg_res50: Config = defaults_of(OPTIONS, num_anchor=29126)
+cfg_mnet025: Config = defaults_of(OPTIONS, **MOBILENET, backbone="mobilenet025", num_anchor=16800)

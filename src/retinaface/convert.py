@@ -12,6 +12,7 @@ MobileNetV1 x0.25.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ from src.weights.conversion import (
     Conversion,
     TorchWeights,
     change_input,
+    file_of,
     read_checkpoint,
     read_source,
     require_same_use,
@@ -117,6 +119,29 @@ def read_backbone(path: str | Path, backbone: str = "resnet50", fold_input_norm:
         raise InputError(f"{path}: holds the backbone {actual}, the network has {backbone}; give weights of "
                          f"{backbone}, or --backbone={actual}")
     return converted
+
+
+def read_pretrained(choice: str, backbone_file: str = "", backbone: str = "resnet50") -> Conversion:
+    """Read the weights that --pretrained names, for a network in training: with our input.
+
+    Args:
+        choice: "backbone", or a file of a detector or a backbone.
+        backbone_file, backbone: of --pretrained_backbone and --backbone, for "backbone".
+
+    Raises:
+        InputError: as `convert`; "released" without its file.
+    """
+    if choice == "backbone":
+        return read_backbone(backbone_file, backbone)
+    if choice == "released":
+        raise InputError("--pretrained released: RetinaFace's released weights are a file to download; give it: "
+                         "--pretrained released=mobilenet0.25_Final.pth (github.com/biubug6/Pytorch_Retinaface)")
+    weights = convert(file_of(choice))
+    network_input, stem = weights.metadata["input"], BACKBONES[weights.metadata["options"]["backbone"]]
+    if network_input == NETWORK_INPUT:
+        return weights
+    return replace(weights, tensors=change_input(weights.tensors, stem.stem, stem.stem_norm, network_input,
+                                                 NETWORK_INPUT))
 
 
 def to_torch(path: str | Path) -> TorchWeights:

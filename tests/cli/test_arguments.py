@@ -32,7 +32,10 @@ def test_numbers_with_a_minus_are_values():
 def test_command_line_over_yaml_over_presets_over_defaults(tmp_path):
     file = tmp_path / "c.yaml"
     file.write_text("lr: 0.5\nepochs: 9\nsteps: [4]\nfile: null\nname: y\nflag: off\n")
-    presets = {"name": {"y": {"limit": 7, "epochs": 2}}}
+    def presets(cfg, names):
+        assert names == {"lr", "epochs", "steps", "file", "name", "flag", "config_path"}
+        return {"limit": 7, "epochs": 2} if cfg.name == "y" else {}
+
     cfg, explicit = parse(TABLE, ["--config_path", str(file), "--lr", "0.7"], "text", presets=presets)
     assert (cfg.lr, cfg.epochs, cfg.steps, cfg.file, cfg.limit, cfg.flag) == (0.7, 9, [4], None, 7, False)
     assert explicit == {"lr", "epochs", "steps", "file", "name", "flag", "config_path"}

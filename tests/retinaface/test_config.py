@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The manual's configuration: every key, its and its default."""
-from src.cli.options import flat
+import copy
+
+import pytest
+
+from src.cli.options import defaults_of, flat, names_of
 from src.config import cfg_mnet025, cfg_res50
 from src.retinaface.anchors import anchor_count
 from src.retinaface.config import OPTIONS
@@ -23,7 +27,20 @@ def test_the_manuals_keys_and_defaults():
 
 
 def test_every_key_is_an_option():
-    assert {*MANUAL, "training_dataset"} <= set(flat(OPTIONS))
+    options = flat(OPTIONS)
+    assert {*MANUAL, "training_dataset"} <= {*options, *names_of(options)}
+
+
+def test_the_manuals_names_read_and_set_the_options():
+    cfg = defaults_of(OPTIONS)
+    cfg["epoch"], cfg.initial_lr = 3, 0.5
+    cfg.update({"resume_net": "a.ckpt"})
+    again = copy.deepcopy(cfg)
+    assert (again.epochs, again["lr"], again.resume, again.get("num_workers")) == (3, 0.5, "a.ckpt", 8)
+    assert set(cfg) == set(flat(OPTIONS)) and "optim" in cfg and "epochen" not in cfg
+    for read in (lambda: cfg["epochen"], lambda: cfg.epochen):
+        with pytest.raises((KeyError, AttributeError)):
+            read()
 
 
 def test_anchors_follow_from_the_image_size():

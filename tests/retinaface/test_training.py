@@ -58,7 +58,7 @@ def test_a_few_steps_of_resnet50_lower_its_loss(data):
 @pytest.mark.parametrize("options, message", [
     (["--training_dataset=nowhere.txt"], "nowhere.txt"),
     (["--num_anchor=29126"], "--num_anchor 168"),
-    (["--pretrain=1", "--pretrain_path=nowhere.ckpt"], "--pretrain_path"),
+    (["--pretrain=1", "--pretrain_path=nowhere.ckpt"], "--pretrained_backbone"),
     (["--per_batch_size=2"], "--model"),
 ])
 def test_bad_input_is_one_clear_error(data, options, message):

@@ -8,7 +8,7 @@ from mindspore import Tensor, nn, ops
 
 from src.data.sampler import SamplePlan
 from src.training.optim import build_optimizer
-from src.training.settings import OptionNames, RunSettings
+from src.training.settings import RunSettings
 from src.training.train_step import TrainStep
 
 
@@ -47,8 +47,6 @@ def small_sample(index: int, rng: np.random.Generator) -> tuple:
     return x, (x[:1] * 2 - x[1:]).astype(np.float32)
 
 
-NAMES = OptionNames("--resume", "--lr", "--batch_size", "--epochs", "--annotations", "--optimizer", "--backbone",
-                    "--folder")
 SPEC = SimpleNamespace(own_names=dict, default_metadata={"options": {}})
 METADATA = {"model": "small", "options": {"width": 4}, "decoder": "plain",
             "input": {"channels": "BGR", "mean": [0, 0, 0], "std": [1, 1, 1]}}
@@ -59,7 +57,7 @@ def small_settings(folder: Path, plan: SamplePlan, rates: list, **options) -> Ru
     options = {"checkpoint_prefix": "0", "resume": "", **options}
     return RunSettings(batch=plan.batch, epochs=plan.max_epoch, seed=plan.seed, workers=1, rates=lambda _: rates,
                        optimizer="adam", weight_decay=0.0, momentum=0.9, backbone_lr=1.0, loss_scale=1.0,
-                       clip_norm=0.0, ema_decay=0.0, run_dir=folder, log_name="run", names=NAMES, **options)
+                       clip_norm=0.0, ema_decay=0.0, run_dir=folder, log_name="run", **options)
 
 
 def small_step(rates: list, optimizer: str = "adam", **options) -> tuple[TrainStep, SmallNetwork]:

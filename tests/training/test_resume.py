@@ -10,15 +10,14 @@ from src.data.sampler import SamplePlan
 @pytest.fixture(scope="module")
 def first_step(ms):
     from src.training.resume import first_step
-    from tests.training.small_training import NAMES
-    return partial(first_step, names=NAMES, fingerprint="a1")
+    return partial(first_step, fingerprint="a1")
 
 
 def test_resume_with_other_data_is_refused(first_step):
     plan = SamplePlan(count=10, batch=3, max_epoch=3, seed=5)
     position = {"images": 10, "batch": 3, "group": 1, "seed": 5, "step": 6, "epoch": 2}
     assert first_step(plan, None) == 0 and first_step(plan, position) == 6
-    for name, value, option in (("images", 11, "--annotations"), ("seed", 6, "--seed"), ("batch", 2, "--batch_size"),
+    for name, value, option in (("images", 11, "--annot_path"), ("seed", 6, "--seed"), ("batch", 2, "--batch_size"),
                                 ("group", 2, "number of devices")):
         with pytest.raises(InputError, match=option):
             first_step(plan, {**position, name: value})
@@ -31,7 +30,7 @@ def test_resume_with_other_images_of_the_same_number_is_refused(first_step, monk
     plan = SamplePlan(count=10, batch=3, max_epoch=3)
     position = {"images": 10, "batch": 3, "group": 1, "seed": 1, "step": 6, "fingerprint": "a1"}
     assert first_step(plan, position) == 6
-    with pytest.raises(InputError, match="a1 in the checkpoint, b2 now .*--annotations.* src.tools.convert"):
+    with pytest.raises(InputError, match="a1 in the checkpoint, b2 now .*--annot_path.*--pretrained"):
         first_step(plan, position, fingerprint="b2")
     del position["fingerprint"]
     with caplog.at_level("INFO", logger="facedet"):

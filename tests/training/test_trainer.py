@@ -21,15 +21,15 @@ def train(ms, tmp_path):
     from src.run_folder.report import RunReport
     from src.training.resume import first_step, load_state
     from src.training.trainer import Trainer
-    from tests.training.small_training import METADATA, NAMES, SPEC, small_sample, small_settings, small_step
+    from tests.training.small_training import METADATA, SPEC, small_sample, small_settings, small_step
 
     def run(folder, epochs=EPOCHS, resume=None, sample=small_sample, count=13, seed=2, settings=None,
             metadata=METADATA, report=None, **options):
         plan = SamplePlan(count, 4, epochs, seed=seed)
         rates = [0.05 / (1 + step) for step in range(EPOCHS * plan.steps_per_epoch)][:epochs * plan.steps_per_epoch]
         step, network = small_step(rates, **options)
-        position = load_state(resume, step, network, SPEC, metadata, NAMES) if resume else None
-        first = first_step(plan, position, NAMES, "a1")
+        position = load_state(resume, step, network, SPEC, metadata) if resume else None
+        first = first_step(plan, position, "a1")
         settings = small_settings(tmp_path / folder, plan, rates, resume=str(resume or ""), **(settings or {}))
         with settings.files(plan.steps_per_epoch, bool(position)) as files:
             terms = ("square", "absolute")
@@ -187,7 +187,7 @@ def test_two_runs_at_once_have_files_of_their_own(ms, tmp_path, shared):
         assert saved != second.checkpoint(1, 2) and first.path("metrics.jsonl") != second.path("metrics.jsonl")
         again = small_settings(tmp_path / "out" / ("run" if shared else "later"), SamplePlan(4, 2, 1), [0.1],
                                resume=str(saved), **options)
-        with pytest.raises(InputError, match=f"{first.run_dir}.*--folder"), again.files(2, True):
+        with pytest.raises(InputError, match=f"{first.run_dir}.*--ckpt_path"), again.files(2, True):
             pass
     with again.files(2, True) as former:
         assert former.checkpoint(1, 2) == saved
@@ -198,7 +198,7 @@ def test_two_runs_at_once_have_files_of_their_own(ms, tmp_path, shared):
 @pytest.mark.parametrize("changed, words", [
     ({"model": "other"}, ["--model small", "other"]), ({"options": {"width": 8}}, ["--width=4", "--width=8"]),
     ({"decoder": "other"}, ["decoder plain", "other"]),
-    ({"input": {"channels": "RGB"}}, ["'BGR'", "'RGB'", "--backbone"])])
+    ({"input": {"channels": "RGB"}}, ["'BGR'", "'RGB'", "--pretrained"])])
 def test_weights_of_another_use_are_refused(train, changed, words):
     """The network that the training has, here METADATA with a change, and that of the file have the same shapes."""
     from tests.training.small_training import METADATA
