@@ -22,7 +22,7 @@ from src.centerface.losses import TERMS, CenterFaceLoss
 from src.centerface.network import CenterfaceMobilev2
 from src.common.log import LOGGER
 from src.common.normalise import Normalise
-from src.data.training_set import training_records
+from src.data.training_set import own_records, training_records
 from src.models import Metadata, TrainingSpec
 from src.training.batch_norm import freeze_statistics
 from src.training.lr_schedule import schedule
@@ -55,10 +55,13 @@ def build_samples(cfg: Any) -> CenterFaceSamples:
     Raises:
         InputError: a path does not exist, an annotation is bad, an annotated image is missing.
     """
-    image_dir = _inside("img_dir", cfg.img_dir, cfg.data_dir)
-    path = _inside("annot_path", cfg.annot_path, cfg.data_dir)
     LOGGER.info("==> getting centerface key point train data.")
-    records = training_records(path, image_dir, cfg.only_existing, cfg.background_images)
+    if cfg.data:
+        records, image_dir = own_records(cfg.data, cfg.background_images)
+    else:
+        image_dir = _inside("img_dir", cfg.img_dir, cfg.data_dir)
+        path = _inside("annot_path", cfg.annot_path, cfg.data_dir)
+        records = training_records(path, image_dir, cfg.only_existing, cfg.background_images)
     return CenterFaceSamples(records, image_dir, Augmentation(
         input_size=cfg.image_size, data_anchor=cfg.data_anchor, crop_scales=tuple(cfg.crop_scales), mosaic=cfg.mosaic,
         flip=cfg.flip, colour=cfg.color_aug, lighting=cfg.lighting, max_objs=cfg.max_objs, min_face=cfg.min_face,

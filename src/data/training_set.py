@@ -22,6 +22,7 @@ from src.annotations.layout import check_layout
 from src.annotations.read_write import drop_empty_faces, name_files, read_annotations
 from src.annotations.rows import Annotations
 from src.common.log import LOGGER
+from src.data.data_file import read_data_file
 
 NONE_BAD = -1
 
@@ -65,6 +66,12 @@ def training_records(path: str | Path, image_dir: Path, only_existing: bool = Fa
         LOGGER.info("training on %d of %d annotated images", len(present), len(records))
     check_layout(present, path, image_dir)
     return select_records(records, present, path, background_images)
+
+
+def own_records(path: str | Path, background_images: bool = False) -> tuple[list[Record], Path]:
+    """Read the records to train on, and the folder of their images, of a data file; raise as `read_data_file`."""
+    data = read_data_file(path)
+    return select_records(data.train, data.train, path, background_images), data.image_dir
 
 
 def select_records(records: Annotations, present: Sequence[Record], source: str | Path,

@@ -15,7 +15,7 @@ from dependency.centernet.src.lib.utils.draw import draw_faces
 from dependency.errors import InputError
 from src.common import log
 from src.common.log import LOGGER
-from src.data.training_set import training_records
+from src.data.training_set import own_records, training_records
 from src.models import Metadata, TrainingSpec
 from src.retinaface.anchors import VARIANCE, anchor_count, decode_bbox, decode_landm, prior_box
 from src.retinaface.config import LR_IMAGES
@@ -63,9 +63,12 @@ def build_samples(cfg: Any) -> RetinaFaceSamples:
     Raises:
         InputError: a path does not exist, an annotation is bad, an annotated image is missing.
     """
-    path = Path(cfg.annot_path)
-    image_dir = Path(cfg.img_dir) if cfg.img_dir else path.parent / "images"
-    records = training_records(path, image_dir, cfg.only_existing, cfg.background_images)
+    if cfg.data:
+        records, image_dir = own_records(cfg.data, cfg.background_images)
+    else:
+        path = Path(cfg.annot_path)
+        image_dir = Path(cfg.img_dir) if cfg.img_dir else path.parent / "images"
+        records = training_records(path, image_dir, cfg.only_existing, cfg.background_images)
     return RetinaFaceSamples(records, image_dir, SampleOptions.of(cfg))
 
 
