@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Train a face detector: CenterFace or RetinaFace.
 
+  python train.py --model centerface --data my.yaml
   python train.py --lr=5e-4 --weight_decay=0 --per_batch_size=8 --pretrained_backbone=mobilenet_v2.ckpt \\
       --data_dir=dataset/centerface --annot_path=annotations/train.json --img_dir=images/train/images
   python train.py --model retinaface --backbone mobilenet025 --training_dataset data/widerface/train/label.txt
@@ -9,7 +10,7 @@
 --model selects the model, or any option that only one of them has; the default is RetinaFace. Each model has its
 own options: python train.py --model centerface --help. CenterFace writes checkpoints, log and metrics.jsonl to
 outputs/<date_time>/ (test with test.py), RetinaFace to checkpoint/ (test with eval.py). A stopped run continues with
-the same command and --resume (CenterFace) or --resume_net (RetinaFace) CHECKPOINT.
+the same command and --resume CHECKPOINT. docs/own_images.md says what my.yaml is and what --data changes.
 """
 from __future__ import annotations
 

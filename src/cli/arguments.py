@@ -69,6 +69,7 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, table: Table, description: str, prog: str | None = None, files_follow: bool = False,
                  **settings: Any):
+        settings = {"usage": "%(prog)s [options]", **settings}
         super().__init__(prog=prog, description=description, allow_abbrev=False, argument_default=argparse.SUPPRESS,
                          formatter_class=_Help, **settings)
         self.given: dict[str, tuple[str, str]] = {}
