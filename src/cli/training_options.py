@@ -51,8 +51,8 @@ OPTIMISATION = {
 CHECKPOINT_STEPS = Option(0, "Steps between checkpoints; 0 = an epoch.", low=0, high=10 ** 9)
 LOG_INTERVAL = Option(0, "Steps between log lines; 0 = 1, on a terminal, which has a progress bar, a tenth of an epoch.",
                       low=0, high=10 ** 9)
-KEEP = Option(0, "Maximum number of checkpoints of a run that are kept, the newest; 0 = all, among which test.py finds the "
-                 "best.", low=0, high=10 ** 9)
+KEEP = Option(0, "Maximum number of checkpoints of a run that are kept, the newest; 0 = all, among which test.py finds "
+                 "the best.", low=0, high=10 ** 9)
 DEVICE = {
     "device_target": Option("auto", "Device to run on; auto = Ascend if there is one, else CPU.", choices=TARGETS),
     "is_distributed": Option(False, "Train on several devices; detected automatically under msrun, mpirun or a rank "
