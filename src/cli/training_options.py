@@ -49,7 +49,7 @@ OPTIMISATION = {
     "seed": Option(1, "Random seed of initial weights, data order and augmentation.", low=0, high=2 ** 32 - 1),
 }
 CHECKPOINT_STEPS = Option(0, "Steps between checkpoints; 0 = an epoch.", low=0, high=10 ** 9)
-LOG_INTERVAL = Option(0, "Steps between log lines; 0 = 1, on a terminal, which has a progress bar, a tenth of an epoch.",
+LOG_INTERVAL = Option(0, "Steps between log lines; 0 = 1, on a terminal, which has a bar, a tenth of an epoch.",
                       low=0, high=10 ** 9)
 KEEP = Option(0, "Maximum number of checkpoints of a run that are kept, the newest; 0 = all, among which test.py finds "
                  "the best.", low=0, high=10 ** 9)
