@@ -49,18 +49,21 @@ def plot(history: History, terms: Sequence[str], path: Path,
         loss.plot(before + np.arange(1, len(losses) + 1) / steps, losses, color="tab:red", linewidth=1,
                   label="unfinished epoch")
     for term in terms:
-        parts.plot(numbers, [line[term] for line in epochs], marker=".", label=term)
-    rate.plot(numbers, [line["lr"] for line in epochs], marker=".", color="tab:purple")
+        parts.plot(numbers, [line[term] for line in epochs], marker="o", label=term)
+    rate.plot(numbers, [line["lr"] for line in epochs], marker="o", color="tab:purple")
     rate.set_ylim(bottom=0)
     _draw_ap(ap, history)
     for axes, title in ((loss, "loss"), (parts, "loss terms"), (rate, "learning rate"),
                         (ap, f"AP on the val set at IoU {IOU:g}")):
         axes.set_title(title)
         axes.set_xlabel("epoch")
-        axes.set_xlim(0, max(1, *numbers) if numbers else 1)
+        axes.set_xlim(0, 1.03 * max([1, *numbers]))
         axes.grid(alpha=0.3)
         if axes.get_legend_handles_labels()[0]:
             axes.legend()
+    skipped = sum(line["skipped"] for line in epochs)
+    if skipped:
+        loss.set_title(f"loss; {skipped} steps were skipped: their gradients were not finite", color="tab:red")
     for axes in (loss, parts):
         _choose_scale(axes)
     with atomic_write(path, "wb") as file:
@@ -73,7 +76,7 @@ def _draw_loss(axes: Any, epochs: Sequence[dict[str, Any]]) -> None:
                  for line in epochs if line.get("losses") for part in range(len(line["losses"]))]
     values = [value for line in epochs for value in line.get("losses", [])]
     axes.plot(positions, values, color="tab:blue", alpha=0.5, linewidth=1, label="parts of an epoch")
-    axes.plot([line["epoch"] for line in epochs], [line["loss"] for line in epochs], marker=".", color="tab:blue",
+    axes.plot([line["epoch"] for line in epochs], [line["loss"] for line in epochs], marker="o", color="tab:blue",
               label="mean of the epoch")
 
 
@@ -84,9 +87,9 @@ def _draw_ap(axes: Any, history: History) -> None:
         return
     for name in lines[0]["ap"]:
         values = [np.nan if line["ap"][name] is None else line["ap"][name] for line in lines]
-        axes.plot([line["epoch"] for line in lines], values, marker=".", label=name,
+        axes.plot([line["epoch"] for line in lines], values, marker="o", label=name,
                   **({"color": "black", "linewidth": 2} if name == "mean" else {}))
-    axes.set_ylim(0, 1)
+    axes.set_ylim(-0.02, 1)
     best = history.best
     if best:
         axes.plot(best["epoch"], best["ap"]["mean"], "k*", markersize=14,

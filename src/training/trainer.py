@@ -44,6 +44,8 @@ from src.training.train_step import TrainStep
 SECONDS_BETWEEN_LINES = 600.0
 ENOUGH_FOR_A_LINE = 60.0
 SECONDS_BETWEEN_MESSAGES = 5.0
+# Share of an epoch's steps; the first few of a training may be skipped.
+MANY_SKIPPED = 0.2
 # Number of batches that are drawn.
 BATCHES = 3
 
@@ -272,6 +274,10 @@ class Trainer:
                                      terms=", ".join(f"{name}:{value:.4f}" for name, value in terms.items())))
         if meter.bad_images:
             LOGGER.warning(log.BAD_IMAGES.format(epoch=epoch, bad_images=meter.bad_images))
+        if meter.skipped > MANY_SKIPPED * meter.steps:
+            LOGGER.warning("epoch[%d], %d of %d steps were skipped, because their gradients were not finite, and taught "
+                           "nothing: lower %s or --loss_scale", epoch, meter.skipped, meter.steps,
+                           self.settings.names.rate)
         bar.write_line(ENOUGH_FOR_A_LINE)
         LOGGER.info(log.END_EPOCH)
         if self.report:

@@ -11,7 +11,7 @@ from src.run_folder.tensorboard import NullWriter, TensorBoardWriter
 
 def line(epoch, mean=None, **more):
     ap = {} if mean is None else {"ap": {"easy": None, "medium": mean, "hard": mean, "mean": mean}}
-    loss = {"loss": 9.0 / epoch, "square": 5.0, "lr": 0.1, "losses": [3.0, 2.0]} if mean is None else {}
+    loss = {"loss": 9.0 / epoch, "square": 5.0, "lr": 0.1, "skipped": 2, "losses": [3.0, 2.0]} if mean is None else {}
     return {"epoch": epoch, "step": 3 * epoch, **loss, **ap, **more}
 
 
