@@ -139,7 +139,7 @@ def link_file(source: str | Path, target: str | Path) -> None:
         OSError: the file is absent, the disk is full, or the folder may not be written.
     """
     source, target = Path(source), Path(target)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.link")
+    temporary = target.with_name(f".{target.name}.{os.getpid():08d}.part")      # a name that `remove_partial` knows
     with suppress(FileNotFoundError):
         temporary.unlink()
     try:

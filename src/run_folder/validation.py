@@ -18,6 +18,7 @@ from typing import Any, Callable, NamedTuple
 
 import numpy as np
 
+from dependency.centernet.src.lib.detectors.base_detector import NonFiniteMaps
 from dependency.centernet.src.lib.detectors.faces import Faces
 from dependency.errors import InputError
 from dependency.evaluate.eval import score_set
@@ -97,19 +98,24 @@ class Validator:
             None where `should_stop` said so.
 
         Raises:
-            InputError: an image cannot be read, or the network gives NaN.
+            InputError: no image can be read, or the network gives NaN.
         """
         start = time.monotonic()
         backend = self._backend = self._backend or self._open()
         detector = build_detector(backend, backend.load(checkpoint), **self.options)
         images = self.set.images
         faces: dict[str, Faces] = {}
-        with progress_bar(len(images), "images", "validating", seconds=300) as bar:
-            for name, found, _ in detect_images(detector, images, self.set.image_dir):
-                faces[name] = found
-                bar.update()
-                if should_stop():
-                    return None
+        try:
+            with progress_bar(len(images), "images", "validating", seconds=300) as bar:
+                for name, found, _ in detect_images(detector, images, self.set.image_dir):
+                    faces[name] = found
+                    bar.update()
+                    if should_stop():
+                        return None
+        except InputError as error:
+            if isinstance(error, NonFiniteMaps) or not faces:
+                raise
+            LOGGER.warning("validation without some images: %s", error)
         size = detector.test_size
         shown = "/".join(map(str, size)) if isinstance(size, tuple) else str(size)
         return self._score(faces, shown, time.monotonic() - start, backend.runtime)
