@@ -116,7 +116,8 @@ class RunReport:
         is_best = self.history.best is line
         if is_best:
             link_file(checkpoint, self.files.path(BEST))
-        LOGGER.info("epoch[%d], %s%s", epoch, result.describe(), "; the best so far" if is_best and result.ap["mean"] else "")
+        praise = "; the best so far" if is_best and result.ap["mean"] else ""
+        LOGGER.info("epoch[%d], %s%s", epoch, result.describe(), praise)
         self.writer.add({f"AP {name}": value for name, value in result.ap.items() if value is not None}, step)
         with pictures.optional("val_batch_*.jpg"):
             pictures.write_validation(self.files, self.validator.set, result)

@@ -21,12 +21,14 @@ from src.cli.options import as_typed
 from src.common.log import LOGGER
 from src.data.sampler import SamplePlan
 from src.models import Metadata, ModelSpec
+from src.run_folder.options import OPTIONS as REPORT_OPTIONS
 from src.training.train_step import TrainStep
 from src.weights import checkpoint
 
 RAW_PREFIX = "raw."
 # Options that usually differ from one part of a run to the next.
-PER_RUN = ("config_path", "resume", "ckpt_path", "epochs", "workers", "log_interval", "device_target", "is_distributed")
+PER_RUN = ("config_path", "resume", "ckpt_path", "epochs", "workers", "log_interval", "device_target", "is_distributed",
+           "keep_checkpoint_max", *REPORT_OPTIONS)
 
 
 def save_state(path: Path, step: TrainStep, network: nn.Cell, metadata: dict[str, Any],

@@ -113,7 +113,7 @@ class Trainer:
                     raise self._not_finite(batch, loss, terms, done, meter)
                 meter.add(mean, means, finite, bad)
                 self._log_iteration(done, meter, mean, finite)
-                bar.set_postfix_str(f"epoch {self._epoch(done)} of {self.plan.max_epoch}, loss {meter.loss:.4f}", False)
+                bar.set_postfix_str(f"epoch {self._epoch(done)} of {self.settings.epochs}, loss {meter.loss:.4f}", False)
                 ends_epoch = done % steps_per_epoch == 0
                 if ends_epoch:
                     self._end_epoch(done, meter, bar)
