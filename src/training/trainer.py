@@ -113,7 +113,7 @@ class Trainer:
                     raise self._not_finite(batch, loss, terms, done, meter)
                 meter.add(mean, means, finite, bad)
                 self._log_iteration(done, meter, mean, finite)
-                bar.set_postfix_str(f"epoch {self._epoch(done)} of {self.settings.epochs}, loss {meter.loss:.4f}", False)
+                bar.set_postfix_str(f"epoch {self._epoch(done)}, mean loss {meter.loss:.4f}", refresh=False)
                 ends_epoch = done % steps_per_epoch == 0
                 if ends_epoch:
                     self._end_epoch(done, meter, bar)
@@ -275,9 +275,8 @@ class Trainer:
         if meter.bad_images:
             LOGGER.warning(log.BAD_IMAGES.format(epoch=epoch, bad_images=meter.bad_images))
         if meter.skipped > MANY_SKIPPED * meter.steps:
-            LOGGER.warning("epoch[%d], %d of %d steps were skipped, because their gradients were not finite, and taught "
-                           "nothing: lower %s or --loss_scale", epoch, meter.skipped, meter.steps,
-                           self.settings.names.rate)
+            LOGGER.warning("epoch[%d], %d of %d steps were skipped, because their gradients were not finite: lower --lr "
+                           "or --loss_scale", epoch, meter.skipped, meter.steps)
         bar.write_line(ENOUGH_FOR_A_LINE)
         LOGGER.info(log.END_EPOCH)
         if self.report:
