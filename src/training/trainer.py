@@ -275,8 +275,8 @@ class Trainer:
         if meter.bad_images:
             LOGGER.warning(log.BAD_IMAGES.format(epoch=epoch, bad_images=meter.bad_images))
         if meter.skipped > MANY_SKIPPED * meter.steps:
-            LOGGER.warning("epoch[%d], %d of %d steps were skipped, because their gradients were not finite: lower --lr "
-                           "or --loss_scale", epoch, meter.skipped, meter.steps)
+            LOGGER.warning("epoch[%d], %d of %d steps were skipped, their gradients were not finite: lower --lr or "
+                           "--loss_scale", epoch, meter.skipped, meter.steps)
         bar.write_line(ENOUGH_FOR_A_LINE)
         LOGGER.info(log.END_EPOCH)
         if self.report:
