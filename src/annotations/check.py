@@ -55,7 +55,7 @@ def validate(source: str | Path | Sequence[Record], image_dir: str | Path | None
         fmt: the file's format, detected when None.
         exif: see `fit_to_file`.
     """
-    annotations = _annotations(source, fmt)
+    annotations = _annotations(source, fmt, image_dir)
     problems = list(annotations.problems)
     for index, _, faults in _examine(annotations, image_dir, check_images, exif):
         problems += [_problem(annotations, index, fault) for fault in faults]
@@ -112,9 +112,10 @@ def merge(sources: Iterable[Sequence[Record]]) -> Annotations:
     return Annotations(united.values())
 
 
-def _annotations(source: str | Path | Sequence[Record], fmt: str | None = None) -> Annotations:
+def _annotations(source: str | Path | Sequence[Record], fmt: str | None = None,
+                 image_dir: str | Path | None = None) -> Annotations:
     if isinstance(source, (str, Path)):
-        return parse(source, fmt)
+        return parse(source, fmt, image_dir)
     return source if isinstance(source, Annotations) else Annotations(source)
 
 

@@ -14,17 +14,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from dependency.centernet.src.lib.utils.image_file import read_header
+from dependency.centernet.src.lib.utils.image_file import IMAGE_SUFFIXES, folders_below, read_header
 from dependency.errors import InputError
 from src.annotations.image_frame import SHOWN
+from src.annotations.labelling import is_document, read_document
+from src.annotations.layout import check_layout, check_sizes
 from src.annotations.objects import ImageLabels, select_faces
-from src.annotations.rows import Annotations
+from src.annotations.rows import Annotations, text_lines
 from src.annotations.yolo import Classes, check_boxes, read_yolo
 from src.common.log import LOGGER
 
 SUFFIXES = (".txt", ".xml", ".json")
 # Lists of class names that labelling programs write beside their labels.
-NO_LABELS = ("classes.txt", "notes.json", "obj.names", "predefined_classes.txt")
+CLASS_NAMES = "classes.txt"
+NO_LABELS = (CLASS_NAMES, "notes.json", "predefined_classes.txt")
 
 
 class ImageFile(NamedTuple):
@@ -48,30 +51,83 @@ def read_labels(source: str | Path, images: Sequence[ImageFile], label_dir: Path
         InputError: two files for one image; most boxes are of another layout; no image has a file.
     """
     files = {image: _label_file(image, label_dir) for image in images}
-    labels, boxes = [], []
+    labels, boxes, unturned = [], [], False
     for image, path in files.items():
         if path is None:
             labels.append(ImageLabels("", image.name))
-            continue
-        found, rows = read_yolo(path, image.name, read_header(image.path), classes)
-        labels.append(found)
-        boxes += rows
+        elif is_document(path):
+            labels.append(_of_image(path, image))
+            unturned = True
+        else:
+            found, rows = _yolo(path, image, classes)
+            labels.append(found)
+            boxes += rows
+    _log_empty(source, files, labels, label_dir)
+    check_boxes(source, boxes)
+    annotations = select_faces(source, labels, classes.names)
+    annotations.exif = None if unturned else SHOWN
+    check_sizes(annotations, corners=unturned)
+    check_layout(annotations, source)
+    return annotations
+
+
+def read_folder(folder: Path, image_dir: Path) -> Annotations:
+    """Read a folder of labels, each at the same place in it as its image in `image_dir`.
+
+    The class names are those of a `classes.txt` in the folder, if there is one.
+
+    Raises:
+        InputError: as `read_labels`; no image.
+    """
+    images = [ImageFile(path.relative_to(image_dir).as_posix(), path, image_dir)
+              for below in folders_below(image_dir) for path in sorted(below.iterdir())
+              if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()]
+    if not images:
+        raise InputError(f"{image_dir}: no image in this folder; expected .jpg, .png or the like")
+    names = folder / CLASS_NAMES
+    return read_labels(folder, images, folder,
+                       Classes([line for _, line in text_lines(names)] if names.is_file() else []))
+
+
+def _yolo(path: Path, image: ImageFile, classes: Classes) -> tuple[ImageLabels, list[list[float]]]:
+    try:
+        header = read_header(image.path)
+    except InputError as error:         # without its size the labels mean nothing
+        return ImageLabels(str(path), image.name, faults=[(0, "image_unreadable", str(error))]), []
+    return read_yolo(path, image.name, header, classes)
+
+
+def _of_image(path: Path, image: ImageFile) -> ImageLabels:
+    """Read a file of a labelling program as that of an image, which has its name.
+
+    Raises:
+        InputError: it is of several images.
+    """
+    labels, *others = read_document(path) or [ImageLabels(str(path), "")]
+    if others:
+        raise InputError(f"{path}: holds the labels of {1 + len(others)} images; name it by `labels:`")
+    if labels.image not in ("", image.path.name) and image.path.with_name(labels.image).is_file():
+        labels.faults.append((0, "image", (f"the file says that it is of {labels.image}, which is there, too; correct "
+                                           "the name in the file, or that of the file")))
+    labels.image = image.name
+    return labels
+
+
+def _log_empty(source: str | Path, files: dict[ImageFile, Path | None], labels: Sequence[ImageLabels],
+               label_dir: Path | None) -> None:
+    """Log how many images have no labels and count as images without a face; raise where none has any."""
     without = [image for image, path in files.items() if path is None]
-    if len(without) == len(images):
-        example = ", ".join(map(str, _candidates(images[0], label_dir)[:3]))
-        raise InputError(f"{source}: none of {len(images)} images has labels; expected for example {example}; or name "
+    if len(without) == len(files):
+        example = ", ".join(map(str, _candidates(without[0], label_dir)[:3]))
+        raise InputError(f"{source}: none of {len(files)} images has labels; expected for example {example}; or name "
                          "the annotation file, or the folder, by `labels:`")
     empty = sum(not each.objects and not each.faults for each in labels) - len(without)
     if without:
         LOGGER.warning("%s: %d of %d images have no label file and count as images without a face, the first: %s",
-                       source, len(without), len(images), without[0].path)
+                       source, len(without), len(files), without[0].path)
     if empty:
         LOGGER.info("%s: %d images have an empty label file: no face", source, empty)
     _warn_orphans(source, files)
-    check_boxes(source, boxes)
-    annotations = select_faces(source, labels, classes.names)
-    annotations.exif = SHOWN
-    return annotations
 
 
 def _candidates(image: ImageFile, label_dir: Path | None) -> list[Path]:

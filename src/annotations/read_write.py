@@ -44,7 +44,7 @@ def read_annotations(path: str | Path, fmt: str | None = None,
     """Read an annotation file, one Record for every image, also for those without faces.
 
     Args:
-        path: label.txt (4, 5, 20 columns), labelv2.txt, wider_face_*_bbx_gt.txt, wider_face_*.mat, COCO json.
+        path: a file of `FORMATS`, or a folder with a file for each image.
         fmt: one of `FORMATS`; detected from the content when None.
         image_dir: where the images are; then boxes, heights and widths are brought to theirs.
         on_problem: "raise", or "collect" to leave unusable rows out and list them in `.problems`.
@@ -55,7 +55,7 @@ def read_annotations(path: str | Path, fmt: str | None = None,
     """
     if on_problem not in ("raise", "collect"):
         raise InputError(f'on_problem {on_problem!r}; expected "raise" or "collect"')
-    annotations = parse(path, fmt)
+    annotations = parse(path, fmt, image_dir)
     raise_problems([problem for problem in annotations.problems if problem.kind in NO_IMAGE_KINDS],
                    "Correct the file, so that each face belongs to one image")
     if on_problem == "raise":

@@ -27,7 +27,7 @@ def face_categories(path: str, names: dict[str, str], counts: Counter[str]) -> l
     """
     if len(names or counts) < 2:
         return list(names or counts)
-    faces = [key for key, name in names.items() if _names_a_face(name)]
+    faces = [key for key, name in names.items() if names_a_face(name)]
     if not faces:
         raise InputError(f'{path}: categories {list(names.values()) or sorted(counts)}: none is named "face"; rename '
                          "the one to be read")
@@ -40,7 +40,8 @@ def face_categories(path: str, names: dict[str, str], counts: Counter[str]) -> l
     return faces
 
 
-def _names_a_face(name: str) -> bool:
+def names_a_face(name: str) -> bool:
+    """Check whether the name of a category means faces: "face mask" and "no face" do not."""
     words = re.sub(r"[\W\d_]+", " ", name).lower().strip()
     return re.search(r"(?<!\bno )(?<!\bnot )(?<!\bnon )\bfaces?\b(?! ?(masks?|shields?)\b)", words) is not None
 
@@ -83,12 +84,17 @@ def five_points(values: object, names: list | None) -> list[float]:
 
 def _point_order(names: list) -> list[int]:
     """Return the index of each of the five points among the names of a file's keypoints."""
-    plain = [str(name).lower() for name in names]
-    for pattern, word in _POINT_WORDS:
-        plain = [re.sub(pattern, word, name) for name in plain]
-    order = [index for point in _POINTS for index, name in enumerate(plain) if point.fullmatch(name)]
+    points = [point_index(name) for name in names]
     # None may be absent, none there twice.
-    if len(order) != len(_POINTS) or not all(point.fullmatch(plain[index]) for point, index in zip(_POINTS, order)):
+    if sorted(point for point in points if point is not None) != list(range(len(_POINTS))):
         raise InputError(f"keypoints are named {str(names)[:60]}; expected {', '.join(POINT_NAMES)} among them; "
                          "correct the names, or leave the keypoints out")
-    return order
+    return [points.index(point) for point in range(len(_POINTS))]
+
+
+def point_index(name: object) -> int | None:
+    """Return which of the five points a name means, 0 to 4; None for another."""
+    plain = str(name).lower()
+    for pattern, word in _POINT_WORDS:
+        plain = re.sub(pattern, word, plain)
+    return next((index for index, point in enumerate(_POINTS) if point.fullmatch(plain)), None)
