@@ -7,6 +7,7 @@
     python eval.py --pred output/centerface --gt dataset/centerface/ground_truth   # trees of epochs 89, 90, ...
     python eval.py PRED GT --report report --image_dir WIDER_val/images             # report/index.html
     python eval.py --protocol fddb --pred output/fddb --gt FDDB-folds
+    python eval.py --pred output/own --data my.yaml                                # own images: no .mat files
     python eval.py --val_model RetinaFace-100_402.ckpt --val_gt_dir GT             # RetinaFace; or without any option
 
 Predictions are <pred>/<event>/<image>.txt with rows x y w h score, or a .json file; docs/formats.md describes them.
@@ -23,7 +24,10 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
+
+from easydict import EasyDict
 
 from dependency.centernet.src.lib.detectors.option_rules import IOU, numbers
 from dependency.errors import InputError
@@ -36,6 +40,7 @@ from src.cli.options import Option, Table, flat
 from src.cli.program import run
 from src.common import log
 from src.evaluation import ap_table, scoring
+from src.evaluation.options import DATA, DETECTOR
 
 PROTOCOLS = ("wider", "fddb")
 USAGE = "python eval.py --pred PREDICTIONS --gt GROUND_TRUTH"
@@ -45,6 +50,7 @@ FILTERS = {f"filter_{kind}": Option(0.0, f"The best has more than this {kind} AP
            for kind in (*ap_table.SUBSETS, "sum")}
 OPTIONS: Table = {
     "Scoring": {
+        "data": DATA,
         "gt": Option(None, "Ground truth folder: wider_face_val.mat (or val.mat) and wider_{easy,medium,hard}_val.mat.",
                      aliases=("-g",), metavar="DIR"),
         "protocol": Option("wider", "Protocol.", choices=PROTOCOLS),
@@ -55,6 +61,7 @@ OPTIONS: Table = {
         **FILTERS,
     },
     "Output": {
+        "dry_run": Option(False, "Score one prediction tree, or detect in one image, and keep no file."),
         "json": Option(None, "File to write the reports to, as JSON.", metavar="FILE"),
         "plot": Option(None, "Draw AP over epochs, or FDDB's curves (needs matplotlib).", metavar="PNG"),
         "fold_files": Option(None, "fddb: also write the predictions as fold-01-out.txt ...", metavar="DIR"),
@@ -91,14 +98,24 @@ def main(argv: list[str] | None = None) -> int:
         return detect_and_score(argv)
     args = parser.read(argv)
     folders, several = list(args.folders), args.checkpoint_evaluation
-    gt = args.gt or (folders.pop() if len(folders) + len(args.pred) + len(several) > 1 and folders else None)
+    gt = args.data or args.gt
+    if not gt and folders and len(folders) + len(args.pred) + len(several) > 1:
+        gt = folders.pop()
     predictions = [Path(folder) for folder in args.pred + folders]
     if not gt or not (predictions or several):
         raise InputError(f"nothing to score: expected {USAGE}"
                          " (predicting and scoring in one go is test.py with --eval 1)")
     log.setup()
     check_protocol(args, predictions)
-    return score_fddb(args, predictions, gt) if args.protocol == "fddb" else score_wider(args, predictions, gt)
+    if args.protocol == "fddb":
+        return score_fddb(args, predictions, gt)
+    if not args.dry_run:
+        return score_wider(args, predictions, gt)
+    with TemporaryDirectory() as folder:
+        kept = {name: str(Path(folder) / name) for name in ("json", "plot", "report") if args[name]}
+        status = score_wider(EasyDict({**args, **kept}), predictions, gt)
+    print("dry run: one prediction tree was scored; nothing is kept")
+    return status
 
 
 def check_protocol(args: Any, predictions: list[Path]) -> None:
@@ -107,6 +124,8 @@ def check_protocol(args: Any, predictions: list[Path]) -> None:
     if fddb and args.checkpoint_evaluation:
         raise InputError("--checkpoint_evaluation works only with --protocol wider; leave it out here")
     refuse_idle(flat(OPTIONS), args, [
+        ("gt", not args.data, "without --data"),
+        ("data dry_run", not fddb, "with --protocol wider"),
         (" ".join(["report", "iou_thresh", *FILTERS]), not fddb, "with --protocol wider"),
         ("fold_files", fddb, "with --protocol fddb"),
         ("image_dir flags landmarks", args.report, "with --report")])
@@ -116,14 +135,20 @@ def check_protocol(args: Any, predictions: list[Path]) -> None:
 
 def score_wider(args: Any, predictions: list[Path], gt: str) -> int:
     """Print the manual's block of each tree, a table of several, and what `args` asks for."""
-    truth = load_ground_truth(gt)
+    image_dir = Path(args.image_dir) if args.image_dir else None
+    if args.data:
+        from src.evaluation.evaluation_set import EvaluationSet
+        own = EvaluationSet.of_data_file(args.data)
+        truth, image_dir = own.truth, image_dir or own.image_dir
+    else:
+        truth = load_ground_truth(gt)
     trees = scoring.find_trees(predictions, truth)
     trees += scoring.find_trees([Path(folder) for folder in args.checkpoint_evaluation], truth, sweep=True)
+    trees = trees[:1] if args.dry_run else trees
     explained = None
     if args.report:
         from src.evaluation.report_folder import ReportFolder
-        explained = ReportFolder(Path(args.report), truth, args.flags, Path(args.image_dir) if args.image_dir else None,
-                                 args.landmarks)
+        explained = ReportFolder(Path(args.report), truth, args.flags, image_dir, args.landmarks)
     reports, failed = scoring.score_trees(trees, truth, args.iou_thresh, explained.add if explained else None,
                                           allow_missing=args.allow_missing, only_predicted=args.only_predicted)
     floors = ap_table.subset_floors(args.filter_easy, args.filter_medium, args.filter_hard, args.filter_sum)
@@ -159,22 +184,29 @@ def is_detection(argv: Sequence[str], parser: Parser) -> bool:
     """Check whether a command line means RetinaFace's evaluation: it names no predictions and no scoring option."""
     if any(word.split("=")[0] == "--model" for word in argv):
         return True
-    return (not argv or argv[0].startswith("--")) and not any(map(parser.knows, argv))
+    return (not argv or argv[0].startswith("--")) and not any(
+        parser.knows(word) for word in argv if word.split("=")[0] not in ("--data", "--dry_run"))
 
 
 def detect_and_score(argv: Sequence[str]) -> int:
     """Find the faces of the val images with a checkpoint and score them: the manual's `python eval.py`."""
     from src import models
-    from src.evaluation.options import DETECTOR
     name, argv = models.select(argv, default="retinaface")
     if name != "retinaface":
         raise InputError(f"eval.py --model {name}: {name} is tested by test.py, and scored with --eval 1; see "
                          "python test.py --help")
     table = {**models.options(name), "Detector": DETECTOR}
+    table["Own images"] = {key: option for key, option in (("data", DATA), ("dry_run", flat(OPTIONS)["dry_run"]))
+                           if key not in flat(table)}
     cfg, explicit = parse(table, argv, __doc__, prog="eval.py")
     log.setup()
     from src.retinaface.evaluation import run as evaluate_checkpoint
-    evaluate_checkpoint(cfg, explicit, cfg.val_batch_size)
+    with TemporaryDirectory() as folder:
+        if cfg.dry_run:
+            cfg.val_predict_save_folder = folder
+        evaluate_checkpoint(cfg, explicit, cfg.val_batch_size)
+    if cfg.dry_run:
+        print("dry run: one image was tested; nothing is kept")
     return 0
 
 

@@ -156,7 +156,8 @@ def _labelme_shape(number: int, item: Any) -> Shape:
     kind = "points" if kind == "point" else "box"
     flags = item.get("flags")
     return Shape(0, kind, str(label), points, None if group is None else str(group),
-                 occluded=isinstance(flags, dict) and flags.get("occluded") is True, ignore=item.get("difficult") is True, fault=fault)
+                 occluded=isinstance(flags, dict) and flags.get("occluded") is True,
+                 ignore=item.get("difficult") is True, fault=fault)
 
 
 def _is_rectangle(points: Sequence[Sequence[float]]) -> bool:

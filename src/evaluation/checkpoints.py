@@ -34,13 +34,15 @@ def find_checkpoints(cfg: Any, names: set[str]) -> list[Candidate]:
     """List the checkpoints that the options of test.py mean, in order of epoch.
 
     Args:
-        cfg: test_model, ckpt_path, ckpt_name, device_num, rank, steps_per_epoch, start, end.
+        cfg: ckpt, test_model, ckpt_path, ckpt_name, device_num, rank, steps_per_epoch, start, end.
         names: the options that the user set; with one of `ARITHMETIC` the manual's formula gives the names, and some
             of the files may not exist.
 
     Raises:
         InputError: the folder is absent or holds none; `--start` and `--end` mean none.
     """
+    if cfg.ckpt:
+        return [Candidate(Path(cfg.ckpt), "")]
     folder = Path(cfg.test_model or cfg.ckpt_path)
     if cfg.ckpt_name:
         inside, outside = folder / cfg.ckpt_name, Path(cfg.ckpt_name)

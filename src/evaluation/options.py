@@ -36,14 +36,19 @@ DETECTOR: dict[str, Option] = {
                           "(default: the metadata's, else 1).", rule=option_rules.FLAG),
 }
 
+DATA = Option("", "Data file of one's own images, my.yaml (docs/own_images.md); its val images are tested, and no other "
+                  "option names images or ground truth.", metavar="FILE")
+DRY_RUN = Option(False, "Try everything on one checkpoint and one image, and keep no file.")
 OPTIONS: Table = {
     "Images": {
+        "data": DATA,
         "data_dir": Option("", "Image folder; holds <event>/<image>.jpg.", metavar="DIR"),
         "ground_truth_mat": Option("", "File that lists the images to test: val.mat / wider_face_val.mat, or any "
                                        "annotation file that src.tools.prepare_wider reads.", metavar="FILE"),
         "only_existing": Option(False, "Skip images missing from --data_dir (the count is logged)."),
     },
     "Checkpoints": {
+        "ckpt": Option("", "The checkpoint to test; its model is that of its metadata.", metavar="FILE"),
         "test_model": Option("", "Folder of the checkpoints; all are tested unless one of the next options selects "
                                  "some.", metavar="DIR"),
         "ckpt_path": Option("outputs/", "The same as --test_model, which takes precedence.", metavar="DIR"),
@@ -66,6 +71,7 @@ OPTIONS: Table = {
         "score_digits": Option(3, "Decimals of the scores in the files.", low=1, high=17),
         "save_landmarks": Option(False, "Add the landmarks to the files, ten columns after the score, for eval.py "
                                         "--landmarks."),
+        "dry_run": DRY_RUN,
         "verbose": Option(False, "Log a line for every image, as in the manual."),
     },
     "Evaluation": {

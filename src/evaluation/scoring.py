@@ -134,23 +134,23 @@ class CheckpointScores:
     """Scores the checkpoints of one run of test.py, one by one, and names the best.
 
     Args:
-        gt: folder of the WIDER .mat files.
+        gt: the ground truth, or the folder of the WIDER .mat files.
         save_dir: gets a line in metrics.jsonl for every checkpoint, and ap.png.
         only_predicted: score only the predicted images.
     """
 
-    def __init__(self, gt: str | Path, save_dir: Path, only_predicted: bool):
-        self.truth = load_ground_truth(gt)
+    def __init__(self, gt: str | Path | GroundTruth, save_dir: Path, only_predicted: bool):
+        self.truth = gt if isinstance(gt, GroundTruth) else load_ground_truth(gt)
         self.save_dir = save_dir
         self.only_predicted = only_predicted
         self.rows: list[ap_table.ApRow] = []
 
     @classmethod
-    def from_options(cls, cfg: Any) -> CheckpointScores:
-        """Read the ground truth that the options of test.py name: by default it lies beside --ground_truth_mat."""
+    def from_options(cls, cfg: Any, truth: GroundTruth | None) -> CheckpointScores:
+        """Score as the options of test.py say; the ground truth not given lies by default beside --ground_truth_mat."""
         split = Path(cfg.ground_truth_mat)
         folder = split if split.is_dir() else split.parent
-        return cls(cfg.ground_truth_path or folder, Path(cfg.save_dir), cfg.only_existing)
+        return cls(truth or cfg.ground_truth_path or folder, Path(cfg.save_dir), cfg.only_existing or cfg.dry_run)
 
     def add(self, candidate: Candidate) -> None:
         """Score the prediction tree of one checkpoint, log its AP and add a line to metrics.jsonl."""

@@ -25,6 +25,7 @@ from dependency.evaluate.prediction_io import write_prediction, write_prediction
 from dependency.evaluate.results import Report
 from dependency.files import new_folder
 from src.common.log import LOGGER
+from src.evaluation.evaluation_set import EvaluationSet
 from src.evaluation.options import detector_options
 from src.evaluation.predict import detect_images
 from src.evaluation.split_images import list_images, prediction_path
@@ -53,7 +54,7 @@ def run(cfg: Any, names: set[str], batch_size: int = 1) -> dict[str, float]:
     Args:
         cfg: val_model, val_dataset_folder, val_origin_size, val_max_size, val_confidence_threshold,
             val_nms_threshold, val_iou_threshold, val_save_result, val_predict_save_folder, val_gt_dir, predictions,
-            only_existing, device_target.
+            only_existing, device_target; data, in place of val_dataset_folder and val_gt_dir; dry_run.
         names: the options that the user set.
         batch_size: most images of one size that go through the network together.
 
@@ -63,13 +64,21 @@ def run(cfg: Any, names: set[str], batch_size: int = 1) -> dict[str, float]:
     Raises:
         InputError: a file or folder is missing or damaged, options contradict each other.
     """
+    if cfg.data:
+        for name in ("val_gt_dir", "val_dataset_folder", "only_existing"):
+            if name in names:
+                raise InputError(f"--{name} works only without --data; leave it out here")
+        own = EvaluationSet.of_data_file(cfg.data)
     gt = Path(cfg.val_gt_dir)
-    has_truth = any((gt / name).is_file() for name in MAIN_FILES)
-    if cfg.predictions:
-        return score(cfg.predictions, load_ground_truth(gt), cfg.val_iou_threshold, cfg.only_existing,
+    has_truth = bool(cfg.data) or any((gt / name).is_file() for name in MAIN_FILES)
+    truth = None
+    if has_truth or cfg.predictions or not cfg.val_save_result:
+        truth = own.truth if cfg.data else load_ground_truth(gt)
+    if truth and cfg.predictions:
+        return score(cfg.predictions, truth, cfg.val_iou_threshold, cfg.only_existing,
                      f"saved predictions {cfg.predictions}")
-    truth = load_ground_truth(gt) if has_truth or not cfg.val_save_result else None
-    images, data_dir = find_images(cfg, has_truth)
+    images, data_dir = (own.images, own.image_dir) if cfg.data else find_images(cfg, has_truth)
+    images = images[:1] if cfg.dry_run else images
     model = choose_model(cfg, names)
     detector = load_detector(cfg, names, model)
     folder = None
@@ -83,7 +92,7 @@ def run(cfg: Any, names: set[str], batch_size: int = 1) -> dict[str, float]:
     if truth is None:
         LOGGER.warning("--val_gt_dir %s holds no %s: the predictions are saved, not scored", gt, MAIN_FILES[0])
         return {}
-    return score(faces, truth, cfg.val_iou_threshold, cfg.only_existing,
+    return score(faces, truth, cfg.val_iou_threshold, cfg.only_existing or cfg.dry_run,
                  f"{model.name}, {describe(detector)}")
 
 
