@@ -31,6 +31,17 @@ def make_split(folder: Path) -> SimpleNamespace:
     return SimpleNamespace(images=folder / "images", gt=folder / "ground_truth")
 
 
+def make_data_file(split: SimpleNamespace) -> Path:
+    """Write my.yaml, whose val images are those of `make_split`, and their labels beside them as YOLO has them."""
+    x, y, width, height = BOX
+    row = f"0 {(x + width / 2) / 128} {(y + height / 2) / 96} {width / 128} {height / 96}\n"
+    for name in IMAGES:
+        (split.images / name).with_suffix(".txt").write_text(row)
+    path = split.images.parent / "my.yaml"
+    path.write_text("val: images\nnames: [face]\n")
+    return path
+
+
 def make_checkpoint(path: Path, seed: int = 0, **changes: float) -> Path:
     """A CenterFace checkpoint with metadata and random weights; `changes` fill whole tensors, dots written as `__`."""
     rng = np.random.default_rng(seed)

@@ -7,7 +7,7 @@ import pytest
 
 from dependency.errors import InputError
 from src.evaluation.predict import predict_images
-from tests.small_wider import BOX, IMAGES, SquareDetector, make_split
+from tests.small_wider import BOX, IMAGES, SquareDetector, make_data_file, make_split
 from tests.test_test_py import script
 
 
@@ -33,6 +33,22 @@ def test_one_tree_in_every_spelling(entry, split, capsys, form):
     assert entry.main(arguments) == 0
     printed = capsys.readouterr().out
     assert printed.count("Hard   Val AP: 1.0") == 2 and "IoU 0.4" in printed and "best" not in printed
+
+
+def test_own_images_and_a_dry_run(entry, split, capsys, tmp_path):
+    """A data file in place of the .mat files; the report finds its images there."""
+    tree = tmp_path / "own"
+    predict_images(SquareDetector(), [f"images/{name}" for name in IMAGES], tmp_path, tree)
+    own = ["--pred", str(tree), "--data", str(make_data_file(split))]
+    written = ["--report", str(tmp_path / "report"), "--json", str(tmp_path / "r.json")]
+    assert entry.main([*own, *written, "--dry_run"]) == 0
+    assert "dry run" in capsys.readouterr().out and not (tmp_path / "report").exists()
+    assert not (tmp_path / "r.json").exists()
+    assert entry.main([*own, *written]) == 0
+    assert "Medium Val AP: 1.0" in capsys.readouterr().out
+    assert "data:image" in (tmp_path / "report/index.html").read_text()
+    with pytest.raises(InputError, match="--gt works only without --data"):
+        entry.main([*own, "--gt", str(split.gt)])
 
 
 def test_a_sweeps_folder_is_scored_in_order_of_epoch(entry, split, capsys, tmp_path):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from dependency.errors import InputError
-from tests.small_wider import IMAGES, SquareDetector, make_checkpoint, make_split
+from tests.small_wider import IMAGES, SquareDetector, make_checkpoint, make_data_file, make_split
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -58,6 +58,29 @@ def test_a_sweep_writes_a_tree_for_each_epoch_and_names_the_best(entry, split, c
     assert lines[1]["ap"]["0.5"] == {"easy": 1.0, "medium": 1.0, "hard": 1.0} and lines[2]["ap"]["0.5"]["hard"] == 0
     printed = capsys.readouterr().out
     assert "best by sum   : 0-2_396.ckpt" in printed and "Hard   Val AP: 1.0" in printed
+
+
+def test_own_images_need_a_checkpoint_and_a_data_file_only(entry, split, capsys):
+    checkpoints(split, 2)
+    one = ["--ckpt", str(split.model / "0-2_396.ckpt"), "--data", str(make_data_file(split)), "--save_dir",
+           str(split.save), "--eval", "1"]
+    assert entry.main(one) == 0
+    assert (split.save / "images" / IMAGES[0]).with_suffix(".txt").is_file()
+    assert capsys.readouterr().out.count("Easy   Val AP: nan") == 2     # the square has 32 pixels, easy begins at 50
+    (line,) = (split.save / "metrics.jsonl").read_text().splitlines()
+    assert json.loads(line)["ap"]["0.5"]["medium"] == 1.0
+    for option in ("--data_dir=x", "--ground_truth_mat=x", "--ground_truth_path=x", "--test_model=x", "--start=1"):
+        with pytest.raises(InputError, match=f"{option.split('=')[0]} works only without"):
+            entry.main([*one, option])
+
+
+def test_a_dry_run_leaves_nothing_behind(entry, split, capsys):
+    checkpoints(split, 1, 2)
+    before = sorted(split.images.parent.rglob("*"))
+    assert entry.main([*split.arguments, "--eval", "1", "--dry_run"]) == 0
+    printed = capsys.readouterr().out
+    assert "1 of 3 images scored" in printed and "0-1_198.ckpt" in printed and "0-2_396" not in printed
+    assert "dry run" in printed and sorted(split.images.parent.rglob("*")) == before
 
 
 def test_one_checkpoint_goes_straight_into_the_save_folder(entry, split, capsys):

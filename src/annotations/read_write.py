@@ -40,13 +40,15 @@ __all__ = ["FORMATS", "Annotations", "Repair", "drop_empty_faces", "fill_sizes",
 
 
 def read_annotations(path: str | Path, fmt: str | None = None,
-                     image_dir: str | Path | None = None, on_problem: str = "raise") -> Annotations:
+                     image_dir: str | Path | None = None, on_problem: str = "raise",
+                     fit: bool = True) -> Annotations:
     """Read an annotation file, one Record for every image, also for those without faces.
 
     Args:
         path: a file of `FORMATS`, or a folder with a file for each image.
         fmt: one of `FORMATS`; detected from the content when None.
-        image_dir: where the images are; then boxes, heights and widths are brought to theirs.
+        image_dir: where the images are; needed for a folder.
+        fit: with `image_dir`, bring boxes, heights and widths to the images' own.
         on_problem: "raise", or "collect" to leave unusable rows out and list them in `.problems`.
 
     Raises:
@@ -60,7 +62,10 @@ def read_annotations(path: str | Path, fmt: str | None = None,
                    "Correct the file, so that each face belongs to one image")
     if on_problem == "raise":
         raise_problems(annotations.problems, repair_hint(path))
-    return annotations if image_dir is None else fill_sizes(name_files(annotations, image_dir), image_dir)
+    if image_dir is None:
+        return annotations
+    annotations = name_files(annotations, image_dir)
+    return fill_sizes(annotations, image_dir) if fit else annotations
 
 
 def drop_empty_faces(records: Annotations, source: str | Path) -> Annotations:
@@ -90,13 +95,13 @@ def name_files(annotations: Annotations, image_dir: str | Path) -> Annotations:
     return annotations.renamed(files)
 
 
-def fill_sizes(records: Sequence[Record], image_dir: str | Path, exif: str | None = None) -> Annotations:
+def fill_sizes(records: Sequence[Record], image_dir: str | Path) -> Annotations:
     """Return the records with the heights and widths of the images, and boxes in their pixels (see `fit_to_file`).
 
     Raises:
         InputError: an image that is missing or no image, or to which the boxes cannot be brought.
     """
-    exif = exif or getattr(records, "exif", None)
+    exif = getattr(records, "exif", None)
     filled = []
     for record in tqdm(records, desc="image sizes", unit="image", disable=None):
         fitted, faults = fit_to_file(record, read_header(Path(image_dir) / record.path), exif)

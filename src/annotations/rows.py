@@ -51,10 +51,11 @@ class Annotations(list):
 
     def renamed(self, names: Mapping[str, str]) -> Annotations:
         """Return the Records and problems of the images in `names`, which gives each its new path."""
+        left_out = {record.path for record in self} - set(names)
         kept = [(replace(record, path=names[record.path]), lines)
                 for record, lines in zip(self, self.lines) if record.path in names]
         problems = [replace(problem, image=names.get(problem.image, problem.image)) for problem in self.problems
-                    if not problem.image or problem.image in names]
+                    if problem.image not in left_out]
         return Annotations([record for record, _ in kept], self.file, [lines for _, lines in kept], problems, self.exif)
 
 

@@ -63,8 +63,9 @@ def read_data_file(path: str | Path, on_problem: str = "raise") -> DataFile:
 
     Args:
         path: the .yaml file.
-        on_problem: "raise", or "collect" to leave unusable rows out and list them in `.problems`, as
-            `read_annotations` does. Faces below a pixel are left out and counted in the log in either case.
+        on_problem: "raise"; or "collect", for `validate` and `repair`: unusable rows are left out and listed in
+            `.problems`, and boxes are not brought to the pixels of the files. With "raise" faces below a pixel are left
+            out and counted in the log.
 
     Raises:
         InputError: an unknown key or a wrong value; no such folder; no image has labels; an unusable row.
@@ -97,9 +98,8 @@ def read_data_file(path: str | Path, on_problem: str = "raise") -> DataFile:
     splits = []
     for source, of_split in zip(sources, names):
         records = source.renamed({name: name for name in of_split})
-        if on_problem == "raise":
-            records = drop_empty_faces(records, path)
-        splits.append(fill_sizes(records, image_dir, content.get("exif")))
+        records.exif = content.get("exif") or records.exif
+        splits.append(records if on_problem == "collect" else fill_sizes(drop_empty_faces(records, path), image_dir))
     return DataFile(path, image_dir, *splits)
 
 

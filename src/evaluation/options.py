@@ -36,9 +36,8 @@ DETECTOR: dict[str, Option] = {
                           "(default: the metadata's, else 1).", rule=option_rules.FLAG),
 }
 
-DATA = Option("", "Data file of one's own images, my.yaml (docs/own_images.md); its val images are tested, and no other "
-                  "option names images or ground truth.", metavar="FILE")
-DRY_RUN = Option(False, "Try everything on one checkpoint and one image, and keep no file.")
+DATA = Option("", "Data file of one's own images, my.yaml (docs/own_images.md); its val images are tested, and no "
+                  "other option names images or ground truth.", metavar="FILE")
 OPTIONS: Table = {
     "Images": {
         "data": DATA,
@@ -71,7 +70,7 @@ OPTIONS: Table = {
         "score_digits": Option(3, "Decimals of the scores in the files.", low=1, high=17),
         "save_landmarks": Option(False, "Add the landmarks to the files, ten columns after the score, for eval.py "
                                         "--landmarks."),
-        "dry_run": DRY_RUN,
+        "dry_run": Option(False, "Try everything on one checkpoint and one image, and keep no file."),
         "verbose": Option(False, "Log a line for every image, as in the manual."),
     },
     "Evaluation": {

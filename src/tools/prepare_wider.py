@@ -6,9 +6,12 @@
     python -m src.tools.prepare_wider --annotation label.txt --image_dir WIDER_train/images --repair fixed.txt
     python -m src.tools.prepare_wider --wider DOWNLOADS --layout dataset/centerface --annotation label.txt
 
-Reads RetinaFace label.txt, SCRFD labelv2.txt, wider_face_*_bbx_gt.txt, wider_face_*.mat and COCO json; their
-lines are shown in docs/formats.md. Of several files the faces with the same box become one, so that label.txt
-brings the landmarks and wider_face_train.mat the invalid flags. Sizes are in pixels of the original image.
+    python -m src.tools.prepare_wider --annotation my.yaml --validate              # one's own images
+
+Reads RetinaFace label.txt, SCRFD labelv2.txt, wider_face_*_bbx_gt.txt, wider_face_*.mat, COCO json, CVAT xml, folders
+of YOLO, Pascal VOC or LabelMe files, and data files; docs/formats.md shows them. Of several files the faces with the
+same box become one, so that label.txt brings the landmarks and wider_face_train.mat the invalid flags. Sizes are in
+pixels of the original image.
 """
 from __future__ import annotations
 
@@ -35,7 +38,6 @@ from src.annotations.read_write import (
     Annotations,
     Repair,
     merge,
-    name_files,
     read_annotations,
     repair,
     validate,
@@ -45,15 +47,18 @@ from src.cli.arguments import Parser
 from src.cli.options import Option, Table
 from src.cli.program import run
 from src.common.log import LOGGER
+from src.data.data_file import SPLITS, read_data_file
 from src.tools.wider_layout import make_layout
 
 TRAIN_IMAGES = 12880  # the official WIDER FACE train split
 MANUAL_IMAGES = 12671  # of these in the train.json that the CenterFace manual's step count comes from
+YAML_SUFFIXES = (".yaml", ".yml")
 MOST_MISSING = 3  # images that are named one by one
 
 OPTIONS: Table = {"Options": {
     "format": Option(None, "Format of --annotation (default: detected from the content).",
                      rule=one_of(*sorted(FORMATS))),
+    "split": Option("all", "Of a data file (my.yaml): the images to take.", choices=("all", *SPLITS)),
     "headers_only": Option(False, "--validate, --repair: read the images' headers, do not decode them."),
     "exif": Option(None, "Photographs with an EXIF orientation: the boxes are those of the stored pixels, or of the "
                          "picture as shown, turned (default: decided by the annotated size; an error where that is not "
@@ -96,7 +101,8 @@ def main(argv: list[str] | None = None) -> int:
 
 def _parser() -> Parser:
     parser = Parser(OPTIONS, __doc__, prog="python -m src.tools.prepare_wider")
-    parser.add_argument("--annotation", nargs="+", type=Path, default=[], metavar="FILE", help="Files to read.")
+    parser.add_argument("--annotation", nargs="+", type=Path, default=[], metavar="FILE",
+                        help="Files to read: annotations, a folder of labels, or a data file (my.yaml).")
     action = parser.add_mutually_exclusive_group()
     action.add_argument("--out", type=Path, default=None, metavar="FILE",
                         help="File to write: .json for CenterFace, .txt for RetinaFace; problems are repaired and "
@@ -113,8 +119,8 @@ def _parser() -> Parser:
 def _validate(args: EasyDict) -> int:
     problems = []
     for path in args.annotation:
-        source = _read(path, args, some=True)
-        problems += validate(source, args.image_dir, check_images=not args.headers_only, exif=args.exif)
+        for source in _read(path, args, some=True):
+            problems += validate(source, args.image_dir, check_images=not args.headers_only, exif=args.exif)
     _print_list(problems)
     if args.image_dir is None:
         print("images not checked; add --image_dir to check them too")
@@ -127,8 +133,7 @@ def _convert(args: EasyDict, out: Path, thorough: bool) -> None:
     sources: list[Annotations] = []
     repairs: list[Repair] = []
     lost: Counter[str] = Counter()
-    for path in args.annotation:
-        source = _read(path, args, some=thorough)
+    for source in [source for path in args.annotation for source in _read(path, args, some=thorough)]:
         repaired, done = repair(source, args.image_dir, thorough and not args.headers_only, args.exif)
         sources.append(repaired)
         repairs += done
@@ -154,19 +159,38 @@ def _convert(args: EasyDict, out: Path, thorough: bool) -> None:
         print(f"left out  {len(filtered) - len(records):,} images that lost all their faces")
 
 
-def _read(path: Path, args: EasyDict, some: bool) -> Annotations:
-    """Read a file; raise where images are missing, with `some` only where none is there."""
-    source = read_annotations(path, args.format, on_problem="collect")
-    if args.image_dir is not None:
-        source = name_files(source, args.image_dir)
+def _read(path: Path, args: EasyDict, some: bool) -> list[Annotations]:
+    """Read a file, or the splits of a data file; raise where images are missing, with `some` only where all are."""
+    if path.suffix.lower() in YAML_SUFFIXES:
+        return _read_data_file(path, args)
+    source = read_annotations(path, args.format, args.image_dir, on_problem="collect", fit=False)
     if args.only_existing:
-        return only_existing(source, args.image_dir)
+        return [only_existing(source, args.image_dir)]
     if args.image_dir is not None:
         missing = [record.path for record in source if not os.path.isfile(args.image_dir / record.path)]
         if missing and not (some and len(missing) < len(source)):
             raise InputError(f"{path}: {missing_text(missing, len(source), args.image_dir)}; check --image_dir or add "
                              "--only_existing")
-    return source
+    return [source]
+
+
+def _read_data_file(path: Path, args: EasyDict) -> list[Annotations]:
+    """Read the splits of a data file that --split names; the folder of the images becomes --image_dir.
+
+    Raises:
+        InputError: --image_dir, or another data file before it, names another folder.
+    """
+    data = read_data_file(path, on_problem="collect")
+    if args.image_dir not in (None, data.image_dir):
+        raise InputError(f"--image_dir {args.image_dir}: the images of {path} are in {data.image_dir}; leave it out")
+    args.image_dir = data.image_dir
+    splits = {"train": data.train, "val": data.val}
+    if args.split != "all":
+        return [splits[args.split]]
+    if data.train and data.val and args.out:
+        LOGGER.warning("%s: %d images to train on and %d to validate on go into one file; --split train takes only the "
+                       "first", path, len(data.train), len(data.val))
+    return [split for split in splits.values() if split]
 
 
 def _print_list(items: Sequence[Problem | Repair]) -> None:
@@ -216,11 +240,7 @@ def only_existing(annotations: Annotations, image_dir: Path | None) -> Annotatio
     faces = sum(len(record.boxes) for record, here in zip(annotations, keep) if not here)
     print(f"{annotations.file}: {sum(keep):,} of {len(keep):,} images are under {image_dir}"
           + (f"; those that are not have {faces:,} faces" if faces else ""))
-    records = [record for record, here in zip(annotations, keep) if here]
-    lines = [line for line, here in zip(annotations.lines, keep) if here]
-    absent = {record.path for record, here in zip(annotations, keep) if not here}
-    problems = [problem for problem in annotations.problems if problem.image not in absent]
-    return Annotations(records, annotations.file, lines, problems)
+    return annotations.renamed({record.path: record.path for record, here in zip(annotations, keep) if here})
 
 
 def filter_faces(records: Sequence[Record], min_size: float = 0, ignore_small: float = 0,

@@ -21,7 +21,7 @@ from src.retinaface.config import OPTIONS
 from src.weights import checkpoint
 from tests.conftest import ROOT, read_prediction
 from tests.retinaface.test_detector import make_checkpoint
-from tests.small_wider import BOX, IMAGES, make_split
+from tests.small_wider import BOX, IMAGES, make_data_file, make_split
 
 
 def white_square(maps, shape, *_):
@@ -38,7 +38,8 @@ def split(tmp_path):
     (tmp_path / "stub.ckpt").touch()
     made.cfg = EasyDict({**defaults_of(OPTIONS), "val_model": str(tmp_path / "stub.ckpt"),
                          "val_dataset_folder": str(tmp_path), "val_gt_dir": str(made.gt),
-                         "val_predict_save_folder": str(tmp_path / "saved"), "device_target": "CPU"})
+                         "val_predict_save_folder": str(tmp_path / "saved"), "device_target": "CPU",
+                         "data": "", "dry_run": False})
     return made
 
 
@@ -68,6 +69,15 @@ def test_the_manuals_lines_are_printed_and_logged(split, stub, lines, capsys, ba
     assert said[0] == "Predict box starting" and said[-3:] == ["Predict box done.", "Eval starting", "Eval done."]
     assert [line.split(" forward")[0] for line in said[1:-3]] == [f"im_detect: {i}/3" for i in (1, 2, 3)]
     assert all(line.split()[2] == "forward_pass_time:" and line.split()[4] == "misc:" for line in said[1:-3])
+
+
+def test_own_images(split, stub, capsys):
+    split.cfg.update(data=str(make_data_file(split)), val_gt_dir="absent", val_dataset_folder="absent")
+    assert evaluation.run(split.cfg, set())["medium"] == 1.0
+    split.cfg.dry_run = True
+    assert evaluation.run(split.cfg, set())["medium"] == 1.0 and "1 of 3 images scored" in capsys.readouterr().out
+    with pytest.raises(InputError, match="--val_gt_dir works only without --data"):
+        evaluation.run(split.cfg, {"val_gt_dir"})
 
 
 def test_saved_files_hold_whole_pixels_and_score_the_same(split, stub, tmp_path, capsys):
