@@ -9,6 +9,7 @@ import json
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from dependency.errors import InputError
 from src.annotations.read_write import read_annotations
@@ -18,7 +19,10 @@ from tests.annotations.test_read_write import write_mat
 NAMES = ["a/first.jpg", "a/second one.png", "b/third.jpeg", "b/fourth.JPG", "c/d/fifth.jpg", "sixth.jpg"]
 COUNTS = [2, 0, 1, 3, 2, 1]
 CHARACTERS = ["#", "/", "\\", ".", ",", "x", "-", "7", "\ufeff", "\t", " ", "\n", "\0", "é", '"', "{", "}", "]"]
-FORMATS = ["label", "label_v2", "bbx_gt", "fddb", "coco"]
+FORMATS = ["label", "label_v2", "bbx_gt", "fddb", "coco", "cvat", "voc", "labelme", "yolo"]
+# A folder with a file for each image.
+FOLDERS = ["voc", "labelme", "yolo"]
+WIDTH, HEIGHT = 1024, 768
 
 
 def box(image, face):
@@ -70,6 +74,48 @@ def coco_lines():
     return [*lines, Line("]}")]
 
 
+def markup_lines(fmt):
+    """The files of labelling programs, one element a line."""
+    lines = [Line("<annotations>")] * (fmt == "cvat")
+    size = f"<size><width>{WIDTH}</width><height>{HEIGHT}</height></size>"
+    for image, (name, count) in enumerate(zip(NAMES, COUNTS)):
+        begin, face_text, end = {
+            "cvat": (f'<image name="{name}" width="{WIDTH}" height="{HEIGHT}">', cvat_face, "</image>"),
+            "voc": (f"<annotation><filename>{name.split('/')[-1]}</filename>{size}", voc_face, "</annotation>"),
+            "labelme": (f'{{"imagePath": "..\\\\{image}.jpg", "shapes": [', labelme_face, "]}"),
+            "yolo": ("", yolo_face, "")}[fmt]
+        lines += [Line(begin, image, header=True)] * bool(begin)
+        lines += [Line(face_text(*corners(image, face)) + "," * (fmt == "labelme" and face < count - 1), image, face)
+                  for face in range(count)]
+        lines += [Line(end, image)] * bool(end)
+    return lines + [Line("</annotations>")] * (fmt == "cvat")
+
+
+def cvat_face(x1, y1, x2, y2):
+    return f'<box label="face" xtl="{x1}" ytl="{y1}" xbr="{x2}" ybr="{y2}"></box>'
+
+
+def voc_face(x1, y1, x2, y2):
+    return (f"<object><name>face</name><bndbox><xmin>{x1}</xmin><ymin>{y1}</ymin><xmax>{x2}</xmax><ymax>{y2}</ymax>"
+            "</bndbox></object>")
+
+
+def labelme_face(x1, y1, x2, y2):
+    return json.dumps({"label": "face", "shape_type": "rectangle", "points": [[x2, y1], [x1, y2]]})
+
+
+def yolo_face(x1, y1, x2, y2):
+    return f"0 {(x1 + x2) / 2 / WIDTH} {(y1 + y2) / 2 / HEIGHT} {(x2 - x1) / WIDTH} {(y2 - y1) / HEIGHT}"
+
+
+def write_folder(folder, lines):
+    """Write the lines of each image into a file of its name."""
+    for image, name in enumerate(NAMES):
+        path = (folder / name).with_suffix(".txt")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes("".join(f"{line.text}\n" for line in lines if line.image == image).encode())
+
+
 def damage(lines, fmt, rng, index):
     """Damage one line; the lines that are no longer as before are not intact."""
     line = lines[index]
@@ -97,11 +143,11 @@ def damage(lines, fmt, rng, index):
         line.text = "#"     # a blank line is no line, so this would be a deleted one
 
 
-def check(path, fmt, intact, names, marked):
+def check(path, fmt, intact, names, marked, image_dir=None):
     """Read the file; "refused", "whole" or "counted": some face of `intact` {box: image} is left out, and told."""
     marked.clear()
     try:
-        records = read_annotations(path, fmt, on_problem="collect")
+        records = read_annotations(path, fmt, image_dir, on_problem="collect", fit=False)
     except InputError as error:
         assert path.name in str(error)
         return "refused"
@@ -121,19 +167,28 @@ def corners(image, face):
 
 def run(path, fmt, count, marked):
     """Read `count` damaged files; how they ended."""
+    image_dir = path.with_name("images")
+    for name in NAMES if fmt in FOLDERS else []:
+        (image_dir / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (WIDTH, HEIGHT)).save(image_dir / name)
+    path = path.with_suffix("") if fmt in FOLDERS else path
     rng = np.random.default_rng(FORMATS.index(fmt))
     names = [f"{stem(name)}.jpg" for name in NAMES] if fmt == "fddb" else NAMES
     ends = []
     for _ in range(count):
-        lines = coco_lines() if fmt == "coco" else lines_of(fmt)
+        markup = fmt in FOLDERS or fmt == "cvat"
+        lines = coco_lines() if fmt == "coco" else markup_lines(fmt) if markup else lines_of(fmt)
         # Damages next to each other may make a good file of other content: one image's count, the next one's name.
         first, second = sorted(rng.integers(len(lines), size=2).tolist())
         for index in [second, first] if second - first > 3 else [first]:
             damage(lines, fmt, rng, index)
-        path.write_bytes("".join(f"{line.text}\n" for line in lines).encode("utf-8"))
+        if fmt in FOLDERS:
+            write_folder(path, lines)
+        else:
+            path.write_bytes("".join(f"{line.text}\n" for line in lines).encode("utf-8"))
         intact = {corners(line.image, line.face): names[line.image]
                   for line in lines if line.intact and line.face >= 0}
-        ends.append(check(path, fmt, intact, names, marked))
+        ends.append(check(path, fmt, intact, names, marked, image_dir if fmt in FOLDERS else None))
     return {end: ends.count(end) for end in ("refused", "whole", "counted")}
 
 
