@@ -196,8 +196,6 @@ def detect_and_score(argv: Sequence[str]) -> int:
         raise InputError(f"eval.py --model {name}: {name} is tested by test.py, and scored with --eval 1; see "
                          "python test.py --help")
     table = {**models.options(name), "Detector": DETECTOR}
-    table["Own images"] = {key: option for key, option in (("data", DATA), ("dry_run", flat(OPTIONS)["dry_run"]))
-                           if key not in flat(table)}
     cfg, explicit = parse(table, argv, __doc__, prog="eval.py")
     log.setup()
     from src.retinaface.evaluation import run as evaluate_checkpoint

@@ -38,8 +38,7 @@ def split(tmp_path):
     (tmp_path / "stub.ckpt").touch()
     made.cfg = EasyDict({**defaults_of(OPTIONS), "val_model": str(tmp_path / "stub.ckpt"),
                          "val_dataset_folder": str(tmp_path), "val_gt_dir": str(made.gt),
-                         "val_predict_save_folder": str(tmp_path / "saved"), "device_target": "CPU",
-                         "data": "", "dry_run": False})
+                         "val_predict_save_folder": str(tmp_path / "saved"), "device_target": "CPU"})
     return made
 
 
