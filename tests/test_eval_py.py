@@ -46,6 +46,8 @@ def test_own_images_and_a_dry_run(entry, split, capsys, tmp_path):
     assert not (tmp_path / "r.json").exists()
     assert entry.main([*own, *written]) == 0
     assert "Medium Val AP: 1.0" in capsys.readouterr().out
+    predict_images(SquareDetector(30), [f"images/{name}" for name in IMAGES], tmp_path, tree)
+    assert entry.main([*own, *written]) == 0        # with pictures of what is missed
     assert "data:image" in (tmp_path / "report/index.html").read_text()
     with pytest.raises(InputError, match="--gt works only without --data"):
         entry.main([*own, "--gt", str(split.gt)])

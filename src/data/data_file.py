@@ -83,14 +83,15 @@ def read_data_file(path: str | Path, on_problem: str = "raise") -> DataFile:
     images = {split: [ImageFile(image.relative_to(image_dir).as_posix(), image, folder) for image, folder in of_split]
               for split, of_split in listed.items()}
     labels = content.get("labels")
+    bases = [image_dir, root, path.parent]
     if isinstance(labels, dict):
         if content.get("val") is None or sorted(labels) != sorted(SPLITS):
             raise InputError(f"{path}: labels: {labels}: expected one file or folder, or `train:` and `val:` with one "
                              "each, where there are `train:` and `val:` images")
-        sources = [_read(path, images[split], root / str(labels[split]), content) for split in SPLITS]
+        sources = [_read(path, images[split], labels[split], bases, content) for split in SPLITS]
     else:
         every = list(dict.fromkeys(images["train"] + images["val"]))
-        sources = [_read(path, every, root / str(labels) if labels else None, content)] * 2
+        sources = [_read(path, every, labels, bases, content)] * 2
     names = [{image.name for image in images[split]} for split in SPLITS]
     _warn_shared(path, names)
     if content.get("val") is None:
@@ -191,32 +192,39 @@ def _listed(path: Path, split: str, file: Path, root: Path) -> dict[Path, Path]:
     return images
 
 
-def _read(path: Path, images: Sequence[ImageFile], labels: Path | None, content: Mapping[str, Any]) -> Annotations:
-    """Read the labels of images, wherever they are.
+def _read(path: Path, images: Sequence[ImageFile], labels: Any, bases: Sequence[Path],
+          content: Mapping[str, Any]) -> Annotations:
+    """Read the labels of images: beside them, or from the file or folder `labels` in one of the `bases`.
 
     Raises:
         InputError: as `read_labels` and `read_annotations`; not one image is in the annotation file.
     """
-    if labels is None or labels.is_dir():
-        annotations = read_labels(path, images, labels, _classes(path, content))
+    places = [_whole(base / Path(str(labels)).expanduser()) for base in bases[1:]] if labels else []
+    place = next((place for place in places if place.exists()), None)
+    if places and place is None:
+        raise InputError(f"{path}: labels: {places[0]} is neither an annotation file nor a folder")
+    if place is None or place.is_dir():
+        annotations = read_labels(path, images, place, _classes(path, content))
     else:
-        if not labels.is_file():
-            raise InputError(f"{path}: labels: {labels} is neither an annotation file nor a folder")
-        annotations = _of_images(read_annotations(labels, on_problem="collect"), images, labels)
+        annotations = _of_images(read_annotations(place, on_problem="collect"), images, place, bases)
     raise_problems([problem for problem in annotations.problems if problem.kind in NO_IMAGE_KINDS],
                    "Correct the labels, so that each face belongs to one image")
     return annotations
 
 
-def _of_images(annotations: Annotations, images: Sequence[ImageFile], labels: Path) -> Annotations:
-    """Name the images of an annotation file as `images` does; the log counts those that are in one of both only."""
+def _of_images(annotations: Annotations, images: Sequence[ImageFile], labels: Path,
+               bases: Sequence[Path]) -> Annotations:
+    """Name the images of an annotation file as `images` does; the log counts those that are in one of both only.
+
+    The file's names are relative to a folder of the data file, to its own folder, or to one of the `bases`.
+    """
     folders = list(dict.fromkeys(image.folder for image in images))
     if len(folders) == 1:
         annotations = name_files(annotations, folders[0])
     names = {image.path: image.name for image in images}
     found = {}
     for record in annotations:
-        places = [_whole(folder / record.path) for folder in (*folders, labels.parent)]
+        places = [_whole(folder / record.path) for folder in (*folders, labels.parent, *bases)]
         place = next((place for place in places if place in names), None)
         if place is not None:
             found[record.path] = names[place]

@@ -147,8 +147,8 @@ def test_files_of_no_format_are_refused(write, tmp_path):
     for content in ("", "hello\n", "1 2 3 4\n", b"\x00\x01\x02\xff", "# e/a.jpg\n# e/\u4eba.jpg\n".encode("gb18030")):
         with pytest.raises(InputError, match="label.txt"):
             read_annotations(write(content))
-    with pytest.raises(InputError, match="voc"):
-        read_annotations(write(LABEL), "voc")
+    with pytest.raises(InputError, match="'xyz'; expected one of .*voc"):
+        read_annotations(write(LABEL), "xyz")
     with pytest.raises(FileNotFoundError, match="absent.txt"):
         read_annotations(tmp_path / "absent.txt")
 

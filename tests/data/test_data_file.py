@@ -5,9 +5,11 @@ import logging
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from dependency.errors import InputError
 from src.data.data_file import read_data_file
+from src.tools import prepare_wider
 
 POINTS = "0.3 0.4 2 0.5 0.4 2 0.4 0.5 1 0.3 0.6 2 0.5 0.6 0"
 
@@ -158,6 +160,36 @@ def test_an_annotation_file(tmp_path, log, labels):
     path.with_name("label.txt").write_text("# other/a.jpg\n10 10 20 20\n")
     with pytest.raises(InputError, match="not one of its 1 images"):
         read_data_file(path)
+
+
+def test_labels_of_a_turned_photograph(tmp_path):
+    """YOLO's are of the picture as shown, unless the data file says otherwise; Records are of the stored pixels."""
+    path = make(tmp_path, two("0 .75 .25 .5 .5"))
+    exif = Image.Exif()
+    exif[274] = 6       # shown turned by a quarter, 60 wide and 80 high
+    Image.new("RGB", (80, 60)).save(tmp_path / "images/train/a.jpg", exif=exif)
+    (record,) = read_data_file(path).train
+    np.testing.assert_array_equal(record.boxes, [[0, 0, 40, 30]])
+    assert (record.width, record.height) == (80, 60)
+    (record,) = read_data_file(make(tmp_path, {}, path.read_text() + "exif: shown\n")).train
+    np.testing.assert_array_equal(record.boxes, [[0, 0, 40, 30]])
+
+
+def test_repaired_labels_take_the_place_of_the_others(tmp_path, capsys):
+    path = make(tmp_path / "d", two("0 .5 .5 .5 .5\n0 .5 .5\n"), "path: ..\ntrain: d/images/train\nval: d/images/val\n")
+    with pytest.raises(InputError, match="prepare_wider"):
+        read_data_file(path)
+    assert prepare_wider.main(["--annotation", str(path), "--validate"]) == 1
+    assert "a.txt:2: d/images/train/a.jpg: 3 columns" in capsys.readouterr().out
+    fixed = tmp_path / "d/fixed.json"
+    assert prepare_wider.main(["--annotation", str(path), "--repair", str(fixed)]) == 0
+    data = read_data_file(make(tmp_path / "d", {}, path.read_text() + "labels: fixed.json\n"))
+    assert [len(each[0].boxes) for each in (data.train, data.val)] == [1, 1]
+    for split, name in (("train", "a.jpg"), ("val", "b.PNG")):
+        assert prepare_wider.main(["--annotation", str(path), "--split", split, "--out", str(tmp_path / "x.txt")]) == 0
+        assert (tmp_path / "x.txt").read_text().splitlines()[0] == f"# d/images/{split}/{name}"
+    with pytest.raises(InputError, match="leave it out"):
+        prepare_wider.main(["--annotation", str(path), "--image_dir", str(tmp_path / "d"), "--validate"])
 
 
 def test_two_label_files_of_one_image(tmp_path):
