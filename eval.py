@@ -27,8 +27,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from easydict import EasyDict
-
 from dependency.centernet.src.lib.detectors.option_rules import IOU, numbers
 from dependency.errors import InputError
 from dependency.evaluate.eval import IOU_THRESHOLDS
@@ -112,8 +110,8 @@ def main(argv: list[str] | None = None) -> int:
     if not args.dry_run:
         return score_wider(args, predictions, gt)
     with TemporaryDirectory() as folder:
-        kept = {name: str(Path(folder) / name) for name in ("json", "plot", "report") if args[name]}
-        status = score_wider(EasyDict({**args, **kept}), predictions, gt)
+        args.update({name: str(Path(folder) / name) for name in ("json", "plot", "report") if args[name]})
+        status = score_wider(args, predictions, gt)
     print("dry run: one prediction tree was scored; nothing is kept")
     return status
 
