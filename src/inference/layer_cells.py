@@ -19,7 +19,7 @@ from src.weights.layers import LEAKY_SLOPE, Layer
 
 def convolution(layer: Layer) -> nn.Cell:
     """Build the layer's convolution alone."""
-    device.cap_onednn()             # for those who import mindspore themselves, as README's "How to use" does
+    device.cap_onednn()             # for those who import mindspore themselves, as docs/retinaface.md shows
     if layer.transposed:
         return nn.Conv2dTranspose(layer.in_channels, layer.channels, layer.kernel, layer.stride, pad_mode="pad",
                                   padding=0)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The README's "How to use" runs as written, with MindSpore's own Model and callbacks."""
+"""The "How to use" of docs/retinaface.md runs as written, with MindSpore's own Model and callbacks."""
 import os
 import subprocess
 import sys
@@ -11,20 +11,20 @@ from src.weights import checkpoint
 from tests.conftest import ROOT
 from tests.retinaface.small_faces import write_small_faces
 
-# Nothing but small settings goes before the README's code: it imports mindspore first, in its default mode.
+# Nothing but small settings goes before the manual's code: it imports mindspore first, in its default mode.
 SETTINGS = """
 from src.config import {cfg}
 {cfg}.update({settings})
 """
 
 
-def readme_code():
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+def manual_code():
+    text = (ROOT / "docs/retinaface.md").read_text(encoding="utf-8")
     return text.split("### Continue Training on the Pretrained Model", 1)[1].split("```python\n", 1)[1].split("```")[0]
 
 
 def run(folder, mobilenet=False, **settings):
-    code, cfg = readme_code(), "cfg_res50"
+    code, cfg = manual_code(), "cfg_res50"
     if mobilenet:
         code, cfg = code.replace("cfg_res50", "cfg_mnet025").replace("resnet50", "mobilenet025"), "cfg_mnet025"
     settings = {"training_dataset": str(folder / "label.txt"), "image_size": 64, "num_anchor": 168, "batch_size": 2,
@@ -35,7 +35,7 @@ def run(folder, mobilenet=False, **settings):
 
 
 @pytest.mark.soak
-def test_the_readme_trains_and_goes_on(tmp_path):
+def test_the_manual_trains_and_goes_on(tmp_path):
     write_small_faces(tmp_path, images=5)
     done = run(tmp_path)
     assert done.returncode == 0, done.stderr[-3000:]
@@ -47,7 +47,7 @@ def test_the_readme_trains_and_goes_on(tmp_path):
     assert again.returncode == 0, again.stderr[-3000:]
 
 
-def test_mobilenet_trains_as_the_readme_says_capped(tmp_path):
+def test_mobilenet_trains_as_the_manual_says_capped(tmp_path):
     write_small_faces(tmp_path, images=2)
     done = run(tmp_path, mobilenet=True, epoch=1)
     assert done.returncode == 0, done.stderr[-3000:]

