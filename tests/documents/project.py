@@ -9,6 +9,7 @@ import av
 import cv2
 import numpy as np
 
+from src.annotations.read_write import read_annotations
 from src.centerface.torch_names import key_shapes, torch_name
 from src.retinaface.layers import tensor_shapes
 from src.tools import make_ground_truth, synthetic
@@ -32,6 +33,7 @@ def make_data(folder: Path) -> Path:
     photo = next((folder / "set/images/val/images").rglob("*.jpg"))
     make_fddb(folder, photo)
     make_downloads(folder)
+    make_own(folder)
     image = cv2.imread(str(photo))
     with av.open(str(folder / "film.mp4"), "w") as film:
         stream = film.add_stream("libx264", rate=10)
@@ -63,6 +65,22 @@ def make_downloads(folder: Path) -> None:
     make_ground_truth.main([str(synthetic_set / "annotations/train.json"), str(folder / "train_truth")])
     (downloads / "wider_face_split").mkdir()
     (folder / "train_truth/wider_face_val.mat").rename(downloads / "wider_face_split/wider_face_train.mat")
+
+
+def make_own(folder: Path) -> None:
+    """Images of one's own as YOLO has them: faces/images/{train,val}, labels beside them, and their data file."""
+    for split in ("train", "val"):
+        images, labels = folder / f"faces/images/{split}", folder / f"faces/labels/{split}"
+        images.mkdir(parents=True)
+        labels.mkdir(parents=True)
+        for record in read_annotations(folder / f"set/annotations/{split}.json"):
+            name = Path(record.path)
+            shutil.copy(folder / f"set/images/{split}/images" / name, images)
+            size = np.array([record.width, record.height])
+            corners = record.boxes.reshape(-1, 2, 2) / size
+            rows = np.concatenate([corners.mean(axis=1), corners[:, 1] - corners[:, 0]], axis=1)
+            (labels / f"{name.stem}.txt").write_text("".join(f"0 {' '.join(map(str, row))}\n" for row in rows))
+    (folder / "my.yaml").write_text("path: faces\ntrain: images/train\nval: images/val\nnames: [face]\n")
 
 
 def make_project(folder: Path, data: Path, document: str) -> Path:

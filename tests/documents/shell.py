@@ -49,13 +49,15 @@ ABSENT = {
     "unzip": "the copy of the project has the unpacked files",
     "setup.py": "tests/dependency/test_build_extension.py builds both extensions",
 }
-CLIENT = """import json, os, socket, sys
+CLIENT = """import json, os, socket, sys, time
 with socket.socket(socket.AF_UNIX) as server:
     server.connect({address!r})
     server.sendall(json.dumps([sys.argv[1:], os.getcwd(), dict(os.environ)]).encode())
     server.shutdown(socket.SHUT_WR)
     status, out, error = json.loads(server.makefile().read())
 sys.stdout.write(out), sys.stderr.write(error)
+sys.stdout.flush()
+time.sleep(0.03)        # a Python takes longer to end: whoever reads its output has it all then
 sys.exit(status)
 """
 

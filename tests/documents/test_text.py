@@ -11,7 +11,8 @@ from tests.documents.blocks import DOCUMENTS, blocks, prose, read
 
 MANUALS = ("docs/centerface.md", "docs/retinaface.md")
 # Of other programs: pip, msrun, setup.py, Slurm.
-FOREIGN_OPTIONS = {"no-deps", "inplace", "worker_num", "local_worker_num", "node_rank", "join"}
+FOREIGN_OPTIONS = {"no-deps", "inplace", "worker_num", "local_worker_num", "node_rank", "join", "nodes", "ntasks-per-node",
+                   "gpus-per-node", "signal", "requeue", "open-mode", "kill-on-bad-exit"}
 
 
 def headings(document, level="#+"):
@@ -58,7 +59,8 @@ def test_the_options_of_the_documents_exist():
     sources += [path.read_text(encoding="utf-8") for path in ROOT.glob("*.py")]
     known = {word for text in sources for pair in re.findall(r"\"(\w+)\": Option\(|--(\w[\w-]*)", text) for word in pair}
     for document in DOCUMENTS:
-        assert not set(re.findall(r"(?<![\w-])--(\w[\w-]*)", read(document))) - known - FOREIGN_OPTIONS, document
+        unknown = set(re.findall(r"(?<![\w-])--(\w[\w-]*)", read(document))) - known - FOREIGN_OPTIONS
+        assert not unknown, f"{document}: {sorted(unknown)}"
 
 
 def test_the_parameters_of_the_retinaface_manual_are_its_defaults():
