@@ -27,16 +27,15 @@ from src import models
 from src.cli.program import run
 from tests.conftest import ROOT
 
-# What a command gets so that it takes seconds. Programs are named by file or module; train.py by model.
+# What a command gets so that it takes seconds. Programs are named by file or module.
 SMALL = {
-    "train.py centerface": "--max_epoch=2 --per_batch_size=2 --input_res=64 --workers=1 --head_conv=24 --device_target=CPU",
-    "train.py retinaface": "--epoch=2 --batch_size=2 --image_size=64 --num_workers=1 --num_anchor=0 --device_target=CPU",
+    "train.py": "--epochs=2 --batch_size=2 --image_size=64 --workers=1 --device_target=CPU",
     "test.py": "--backend=onnx --device_target=CPU --test_size=96",
-    "eval.py retinaface": "--backend=onnx --device_target=CPU --val_origin_size=1",
+    "eval.py": "--backend=onnx --device_target=CPU --val_origin_size=1",      # where it detects
     "predict.py": "--test_size=96",
     "src.tools.synthetic": "--train=6 --val=4 --size=192 --workers=1",
 }
-# And in the quick tests: building ResNet-50 and its optimiser takes long.
+# Building ResNet-50 and its optimiser takes long: the quick tests train the other backbone from random weights.
 QUICK = {"train.py retinaface": "--backbone=mobilenet025 --pretrain=0"}
 # Words that are replaced: a file whose name promises a hash can only be downloaded.
 WORDS = {"mobilenet_v2-b0353104.pth": "mobilenet_v2.pth", "resnet50-19c8e357.pth": "resnet50.pth"}
@@ -107,7 +106,7 @@ class Shell:
     def _answer(self, words: list[str], environment: dict[str, str]) -> tuple[int, str, str]:
         if Path(words[0]).name in ABSENT:
             return 0, "", ""
-        words, start = shrink(words, {} if self.real else QUICK), time.monotonic()
+        words, start = shrink(words, not self.real), time.monotonic()
         answer = self._start(words, environment) if self.real or words[0] == "-c" else call(words, environment)
         self.times.append((time.monotonic() - start, shlex.join(words)))
         return answer
@@ -118,18 +117,19 @@ class Shell:
         return done.returncode, done.stdout, done.stderr
 
 
-def shrink(words: list[str], more: dict[str, str]) -> list[str]:
-    """The command line of a Python program with the options of SMALL and `more`."""
+def shrink(words: list[str], quick: bool) -> list[str]:
+    """The command line of a Python program with the options of SMALL, and with `quick` of QUICK."""
     words = [_replace(word) for word in words]
     if words[0].endswith("launch.py") and "--" in words and "--dry_run" not in words and "--which_host" not in words:
         # One process in place of several: no device of this kind is here.
         words = [word for word in words[words.index("--") + 1:] if not word.startswith("--is_distributed")]
     program = words[1] if words[0] == "-m" else Path(words[0]).name
-    if program == "train.py":
-        program += " " + models.select(words[1:], default="retinaface")[0]
-    if program == "eval.py" and not {"--pred", "--gt"} & {word.split("=")[0] for word in words}:
-        program += " retinaface"
-    return [*words, *SMALL.get(program, "").split(), *more.get(program, "").split()]
+    if program == "eval.py" and {"--pred", "--gt", "--sweep"} & {word.split("=")[0] for word in words}:
+        return words
+    small = SMALL.get(program, "")
+    if program == "train.py" and quick:
+        small += " " + QUICK.get(f"train.py {models.select(words[1:], default='retinaface')[0]}", "")
+    return [*words, *small.split()]
 
 
 def call(words: list[str], environment: dict[str, str]) -> tuple[int, str, str]:
