@@ -84,7 +84,7 @@ def make_own(folder: Path) -> None:
 
 
 def make_project(folder: Path, data: Path, document: str) -> Path:
-    """The programs by links, the scripts (which write beside themselves) copied, and the data that a document assumes."""
+    """The programs by links, the scripts (which write beside themselves) copied, and the data of a document."""
     for path in ROOT.iterdir():
         if path.name in ("src", "dependency", "benchmarks") or path.suffix == ".py":
             (folder / path.name).symlink_to(path)

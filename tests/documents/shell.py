@@ -73,7 +73,7 @@ class Shell:
         address = f"{self.socket_folder.name}/python"
         (tools / "client.py").write_text(CLIENT.format(address=address))
         for name in ("python", "python3"):
-            _write_tool(tools / name, f'exec {shlex.quote(sys.executable)} -IS {shlex.quote(str(tools))}/client.py "$@"')
+            _write_tool(tools / name, f'exec {shlex.join([sys.executable, "-IS", str(tools / "client.py")])} "$@"')
         for name in ABSENT:
             _write_tool(tools / name, ":")
         _write_tool(tools / "sleep", "exec /bin/sleep 0.05")
@@ -143,7 +143,8 @@ def call(words: list[str], environment: dict[str, str]) -> tuple[int, str, str]:
     main = importlib.import_module(name).main
     out, error = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(error), \
-            mock.patch.dict(os.environ, environment, clear=True), mock.patch.object(sys, "argv", [words[0], *arguments]):
+            mock.patch.dict(os.environ, environment, clear=True), \
+            mock.patch.object(sys, "argv", [words[0], *arguments]):
         try:
             status = run(lambda: main(arguments))
         except SystemExit as end:

@@ -57,7 +57,8 @@ def test_the_options_of_the_documents_exist():
     sources = [path.read_text(encoding="utf-8") for folder in ("src", "benchmarks", "scripts", "dependency")
                for path in (ROOT / folder).rglob("*") if path.suffix in (".py", ".sh")]
     sources += [path.read_text(encoding="utf-8") for path in ROOT.glob("*.py")]
-    known = {word for text in sources for pair in re.findall(r"\"(\w+)\": Option\(|--(\w[\w-]*)", text) for word in pair}
+    pattern = re.compile(r"\"(\w+)\": Option\(|--(\w[\w-]*)")
+    known = {word for text in sources for pair in pattern.findall(text) for word in pair}
     for document in DOCUMENTS:
         unknown = set(re.findall(r"(?<![\w-])--(\w[\w-]*)", read(document))) - known - FOREIGN_OPTIONS
         assert not unknown, f"{document}: {sorted(unknown)}"
