@@ -11,8 +11,8 @@ from tests.documents.blocks import DOCUMENTS, blocks, prose, read
 
 MANUALS = ("docs/centerface.md", "docs/retinaface.md")
 # Of other programs: pip, msrun, setup.py, Slurm.
-FOREIGN_OPTIONS = {"no-deps", "inplace", "worker_num", "local_worker_num", "node_rank", "join", "nodes", "ntasks-per-node",
-                   "gpus-per-node", "signal", "requeue", "open-mode", "kill-on-bad-exit"}
+FOREIGN_OPTIONS = {"no-deps", "inplace", "worker_num", "local_worker_num", "node_rank", "join", "nodes",
+                   "ntasks-per-node", "gpus-per-node", "signal", "requeue", "open-mode", "kill-on-bad-exit"}
 
 
 def headings(document, level="#+"):
