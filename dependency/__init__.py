@@ -3,6 +3,6 @@
 """Says in one line where NumPy is not installed, as when a program starts without its environment."""
 try:
     import numpy
-except ModuleNotFoundError as error:
-    from dependency.errors import not_installed
-    raise not_installed(error) from None
+except ImportError as error:
+    from dependency.errors import end_without
+    end_without(error)

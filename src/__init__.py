@@ -4,6 +4,6 @@
 try:
     import easydict
     import numpy
-except ModuleNotFoundError as error:
-    from dependency.errors import not_installed
-    raise not_installed(error) from None
+except ImportError as error:
+    from dependency.errors import end_without
+    end_without(error)

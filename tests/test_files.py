@@ -48,9 +48,12 @@ def test_files_and_packages_are_of_readable_size():
 PROGRAMS = sorted(path.name for path in ROOT.glob("*.py"))
 
 
-@pytest.mark.parametrize("program", [*PROGRAMS, "scripts/launch.py", "scripts/hccl_tools.py"])
+@pytest.mark.parametrize("program", [
+    *PROGRAMS, "scripts/launch.py", "scripts/hccl_tools.py", "dependency/evaluate/eval.py",
+    *sorted(f"-m {module_name(path)}" for folder in ("src/tools", "benchmarks") for path in (ROOT / folder).glob("*.py")
+            if "__main__" in path.read_text(encoding="utf-8") and path.name != "doctor.py")])
 def test_a_python_without_the_requirements_is_told_in_one_line(program):
-    done = subprocess.run([sys.executable, "-S", program, "--help"], cwd=ROOT, capture_output=True, text=True,
+    done = subprocess.run([sys.executable, "-S", *program.split(), "--help"], cwd=ROOT, capture_output=True, text=True,
                           timeout=60, check=False)
     (line,) = done.stderr.splitlines()
     assert done.returncode and "pip install -r requirements.txt" in line and sys.executable in line

@@ -22,10 +22,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-
 if not __package__:                 # run as a script from any directory
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+    import dependency  # noqa: F401  (says in one line where NumPy is not installed)
+
+import numpy as np
 
 from dependency.errors import InputError
 from dependency.evaluate.diagnosis import LOW_AP, NEAR_ZERO_AP, XYWH, XYXY, describe_other_layout, likely_reason

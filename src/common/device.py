@@ -12,7 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from dependency.errors import InputError
+from dependency.errors import DOCTOR, InputError
 from src.common.log import LOGGER
 
 TARGETS = ("auto", "CPU", "GPU", "Ascend")
@@ -71,7 +71,7 @@ def setup(target: str = "auto", device_id: int | None = None, pynative: bool = F
         import mindspore as ms
     except ImportError as error:
         raise InputError(f"mindspore cannot be imported ({error}): run `make env`, "
-                         "or `pip install -r requirements.txt`") from error
+                         f"or `pip install -r requirements.txt`, or ask {DOCTOR}") from error
     target = choose_target(target)
     ms.set_context(mode=ms.PYNATIVE_MODE if pynative else ms.GRAPH_MODE)
     try:
@@ -82,7 +82,8 @@ def setup(target: str = "auto", device_id: int | None = None, pynative: bool = F
     except (RuntimeError, ValueError) as error:
         first = str(error).strip().splitlines()[0]
         raise InputError(f"--device_target {target}: this mindspore {ms.__version__} cannot use it ({first}). "
-                         "Use --device_target CPU, or install CANN (Ascend) or CUDA 11.6 with cuDNN 8 (GPU)") from error
+                         "Use --device_target CPU, or install CANN (Ascend) or CUDA 11.6 with cuDNN 8 (GPU); what is "
+                         f"missing says {DOCTOR} --device_target {target}") from error
     return ms
 
 
