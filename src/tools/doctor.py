@@ -65,7 +65,8 @@ def main(argv: list[str] | None = None) -> int:
             print(f"{finding.state:5} {title}: {finding.text}", flush=True)
             if finding.command:
                 print(f"      {finding.command}", flush=True)
-    print(f"\n{wrong} wrong: type the command below each, then run the doctor again" if wrong else "\nNothing is wrong.")
+    print(f"\n{wrong} wrong: type the command below each, then run the doctor again" if wrong
+          else "\nNothing is wrong.")
     return int(wrong > 0)
 
 
@@ -115,7 +116,7 @@ def data(path: Path, out: Path) -> Iterator[Finding]:
     try:
         content = read_data_file(path, on_problem="collect")
     except InputError as error:
-        yield Finding(WRONG, str(error), _find_images(path) or _convert_text(str(error)))
+        yield Finding(WRONG, str(error), _find_images(path) or _correct_file(str(error)))
         return
     finally:
         LOGGER.removeHandler(messages)
@@ -195,7 +196,7 @@ def _leave_out(problems: Iterable[Any]) -> str:
     commands = []
     for file, numbers in list(lines.items())[:MOST_FILES]:
         if file.endswith(".txt") and 0 not in numbers:
-            commands.append(shlex.join(["sed", "-i.bak", ";".join(f"{number}d" for number in sorted(numbers)), file]))
+            commands.append(_delete_lines(file, numbers))
         else:
             repaired = str(Path(file).with_suffix(f".repaired{Path(file).suffix}"))
             commands += [python_command("-m", "src.tools.prepare_wider", "--annotation", file, "--repair", repaired),
@@ -203,11 +204,25 @@ def _leave_out(problems: Iterable[Any]) -> str:
     return " && ".join(commands)
 
 
-def _convert_text(problem: str) -> str:
-    """Write the command that makes UTF-8 of the text file that a message begins with; "" where it names none."""
+def _correct_file(problem: str) -> str:
+    """Write the command that corrects the file that a message names: a list of images, a text, an image; else ""."""
+    match = re.search(r"(?:^|: )([^:]+) lists .*, which is neither in (.+) nor in (.+)$", problem)
+    if match:
+        lines = Path(match[1]).read_text(encoding="utf-8-sig").splitlines()
+        absent = [number for number, line in enumerate(lines, 1) if line.strip() and not any(
+            Path(folder, line.strip()).is_file() for folder in (match[2], match[3]))]
+        return _delete_lines(match[1], absent)
     match = re.match(r"(.+?):\d+: not utf", problem)
-    code = "import pathlib, sys; p = pathlib.Path(sys.argv[1]); p.write_bytes(p.read_bytes().decode('gb18030').encode())"
-    return python_command("-c", code, match[1]) if match and Path(match[1]).is_file() else ""
+    if match and Path(match[1]).is_file():
+        content = Path(match[1]).read_bytes()
+        is_chinese = content.decode("gb18030", "ignore").encode("gb18030") == content
+        code = f"p.write_bytes(p.read_bytes().decode({'gb18030' if is_chinese else 'latin-1'!r}).encode())"
+        return python_command("-c", f"import pathlib; p = pathlib.Path({match[1]!r}); {code}")
+    return ""
+
+
+def _delete_lines(file: str, numbers: Iterable[int]) -> str:
+    return shlex.join(["sed", "-i.bak", ";".join(f"{number}d" for number in sorted(numbers)), file])
 
 
 def one_step(args: argparse.Namespace) -> Iterator[Finding]:
