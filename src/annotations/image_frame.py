@@ -72,7 +72,7 @@ def fit_to_file(record: Record, header: Header, exif: str | None = None) -> tupl
         elif exif is None and len(possible) > 1:
             return _sized(record, UNKNOWN), [*faults, Fault(WHOLE_IMAGE, "image_orientation", (
                 f"{tag}, and nothing tells whether the boxes are of the stored pixels or of the picture as shown; "
-                "give src.tools.prepare_wider --exif stored or --exif shown"))]
+                "give src.tools.prepare_wider --exif stored or --exif shown; in a data file, exif: stored or shown"))]
     return _sized(record, stored), faults
 
 

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Callable
 
 import numpy as np
 
 from dependency.centernet.src.lib.datasets.dataset.coco_hp import Record
-from dependency.centernet.src.lib.utils.image_file import missing_text, read_image
+from dependency.centernet.src.lib.utils.image_file import missing_text, read_header, read_image
 from dependency.errors import InputError, TrainingError
-from src.annotations.image_frame import check_fit
+from src.annotations.image_frame import check_fit, fit_to_file
 from src.annotations.layout import check_layout
 from src.annotations.read_write import drop_empty_faces, name_files, read_annotations
 from src.annotations.rows import Annotations
@@ -65,7 +65,24 @@ def training_records(path: str | Path, image_dir: Path, only_existing: bool = Fa
             raise InputError(f"{missing_text(missing, len(records), image_dir)}; give the right --img_dir{remedy}")
         LOGGER.info("training on %d of %d annotated images", len(present), len(records))
     check_layout(present, path, image_dir)
-    return select_records(records, present, path, background_images)
+    usable = select_records(records, present, path, background_images)
+    _warn_turned(usable, path, image_dir)
+    return usable
+
+
+def _warn_turned(records: Sequence[Record], path: str | Path, image_dir: Path) -> None:
+    """Warn of images whose EXIF orientation leaves two ways to read their boxes: they count as of the stored pixels."""
+    unclear = []
+    for record in records:
+        with suppress(InputError, OSError):         # a damaged image is reported when it is read
+            _, faults = fit_to_file(record, read_header(image_dir / record.path))
+            unclear += [record.path for fault in faults if fault.kind == "image_orientation"]
+    if unclear:
+        LOGGER.warning("%d of %d images have an EXIF orientation, and nothing tells whether their boxes are of the "
+                       "stored pixels (so they are trained on) or of the picture as shown, the first: %s; if as "
+                       "shown: python -m src.tools.prepare_wider --annotation %s --image_dir %s --exif shown --out "
+                       "turned.json",
+                       len(unclear), len(records), unclear[0], path, image_dir)
 
 
 def own_records(path: str | Path, background_images: bool = False) -> tuple[list[Record], Path]:

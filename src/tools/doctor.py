@@ -29,7 +29,6 @@ from src.tools import machine_checks
 from src.tools.machine_checks import NOTE, OK, ROOT, WRONG, Finding, doctor_command, python_command, run_code, short
 
 SHEET_IMAGES = 12
-MOST_FILES = 20         # that one command corrects
 SYNTHETIC = "train: images/train/images\nval: images/val/images\nlabels: {train: annotations/train.json, " \
             "val: annotations/val.json}\n"
 
@@ -123,7 +122,7 @@ def data(path: Path, out: Path) -> Iterator[Finding]:
     problems = list(dict.fromkeys([*content.train.problems, *content.val.problems]))
     if problems:
         yield Finding(WRONG, f"{len(problems)} labels cannot be used, the first: {problems[0]}. Correct them, or leave "
-                             "them out (the former files stay as .bak)", _leave_out(problems))
+                             "them out:", _leave_out(path))
     yield from (Finding(NOTE, text) for text in messages.texts)
     faces = sum(len(record.boxes) for record in content.train)
     yield Finding(OK if faces else WRONG, f"{len(content.train)} images to train on with {faces} faces, landmarks: "
@@ -188,20 +187,11 @@ def _find_images(path: Path) -> str:
     return shlex.join(["sed", "-i.bak", edit, str(path)])
 
 
-def _leave_out(problems: Iterable[Any]) -> str:
-    """Write the command that leaves the unusable rows out of label files."""
-    lines: dict[str, set[int]] = {}
-    for problem in problems:
-        lines.setdefault(problem.file, set()).add(problem.line)
-    commands = []
-    for file, numbers in list(lines.items())[:MOST_FILES]:
-        if file.endswith(".txt") and 0 not in numbers:
-            commands.append(_delete_lines(file, numbers))
-        else:
-            repaired = str(Path(file).with_suffix(f".repaired{Path(file).suffix}"))
-            commands += [python_command("-m", "src.tools.prepare_wider", "--annotation", file, "--repair", repaired),
-                         shlex.join(["mv", file, f"{file}.bak"]), shlex.join(["mv", repaired, file])]
-    return " && ".join(commands)
+def _leave_out(path: Path) -> str:
+    """Write the command that writes the labels without unusable rows, and names the result in the data file."""
+    fixed = path.absolute().with_name(f"{path.stem}_fixed.json")
+    return (f"{python_command('-m', 'src.tools.prepare_wider', '--annotation', path, '--repair', fixed)} && "
+            f"{shlex.join(['sed', '-i.bak', '-e', '/^labels:/d', '-e', f'$a labels: {fixed}', str(path)])}")
 
 
 def _correct_file(problem: str) -> str:

@@ -7,6 +7,7 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from dependency.errors import InputError, TrainingError
 from src.centerface import dataset as centerface
@@ -39,6 +40,20 @@ def write_json(path):
                    for number, name in enumerate(NAMES, 1)],
         "annotations": [{"id": image, "image_id": image, "category_id": 1, "bbox": box, "iscrowd": int(image == 3)}
                         for image, box in boxes.items()]}))
+
+
+def test_turned_photographs_whose_boxes_fit_both_ways_are_counted(tmp_path, caplog):
+    """Without the annotated size; where only one way is possible, or there is no orientation, nothing is said."""
+    for name, orientation in (("upright", 1), ("turned", 6), ("also", 3), ("wide", 6)):
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        Image.new("RGB", (80, 60)).save(tmp_path / f"{name}.jpg", exif=exif)
+    (tmp_path / "label.txt").write_text("# upright.jpg\n5 5 20 20\n# turned.jpg\n5 5 20 20\n# also.jpg\n5 5 20 20\n"
+                                        "# wide.jpg\n60 5 20 20\n")
+    logging.getLogger("facedet").propagate = True
+    assert len(training_records(tmp_path / "label.txt", tmp_path)) == 4
+    (message,) = [record.getMessage() for record in caplog.records if "EXIF" in record.getMessage()]
+    assert message.startswith("2 of 4 images") and "turned.jpg" in message and "--exif shown" in message
 
 
 @pytest.mark.parametrize("write, name, unusable", [
