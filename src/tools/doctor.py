@@ -61,7 +61,7 @@ def main(argv: list[str] | None = None) -> int:
     for title, check in checks:
         for finding in _guarded(check):
             wrong += finding.state == WRONG
-            print(f"{finding.state:5} {title}: {finding.text}", flush=True)
+            print(f"{finding.state:5} {title}: {' '.join(finding.text.split())}", flush=True)
             if finding.command:
                 print(f"      {finding.command}", flush=True)
     print(f"\n{wrong} wrong: type the command below each, then run the doctor again" if wrong
@@ -113,16 +113,12 @@ def data(path: Path, out: Path) -> Iterator[Finding]:
     messages = _Messages()
     LOGGER.addHandler(messages)
     try:
-        content = read_data_file(path, on_problem="collect")
+        content = read_data_file(path)
     except InputError as error:
-        yield Finding(WRONG, str(error), _find_images(path) or _correct_file(str(error)))
+        yield Finding(WRONG, str(error), _find_images(path) or _correct_file(str(error)) or _leave_out(path))
         return
     finally:
         LOGGER.removeHandler(messages)
-    problems = list(dict.fromkeys([*content.train.problems, *content.val.problems]))
-    if problems:
-        yield Finding(WRONG, f"{len(problems)} labels cannot be used, the first: {problems[0]}. Correct them, or leave "
-                             "them out:", _leave_out(path))
     yield from (Finding(NOTE, text) for text in messages.texts)
     faces = sum(len(record.boxes) for record in content.train)
     yield Finding(OK if faces else WRONG, f"{len(content.train)} images to train on with {faces} faces, landmarks: "
@@ -188,10 +184,17 @@ def _find_images(path: Path) -> str:
 
 
 def _leave_out(path: Path) -> str:
-    """Write the command that writes the labels without unusable rows, and names the result in the data file."""
-    fixed = path.absolute().with_name(f"{path.stem}_fixed.json")
-    return (f"{python_command('-m', 'src.tools.prepare_wider', '--annotation', path, '--repair', fixed)} && "
-            f"{shlex.join(['sed', '-i.bak', '-e', '/^labels:/d', '-e', f'$a labels: {fixed}', str(path)])}")
+    """Write the command that leaves out what cannot be used, and names the result in the data file; "" for none."""
+    from dependency.errors import InputError
+    from src.data.data_file import read_data_file
+    try:
+        fixed = read_data_file(path, on_problem="collect").image_dir / f"{path.stem}_fixed.json"
+    except InputError:
+        return ""
+    commands = [shlex.join(["cd", str(ROOT)]), python_command("-m", "src.tools.prepare_wider", "--annotation",
+                                                              path.absolute(), "--repair", fixed),
+                shlex.join(["sed", "-i.bak", "-e", "/^labels:/d", "-e", f"$a labels: {fixed}", str(path.absolute())])]
+    return " && ".join(commands[Path.cwd() == ROOT:])
 
 
 def _correct_file(problem: str) -> str:
