@@ -18,7 +18,7 @@ DYNAMIC_START = 1 / 3
 
 
 def adjust_learning_rate(initial_lr: float, gamma: float, stepvalues: Sequence[int], steps_pre_epoch: int,
-                         total_epochs: int, warmup_epoch: int = 5, lr_type: str | None = None) -> list[float]:
+                         total_epochs: int, warmup_epoch: float = 5, lr_type: str | None = None) -> list[float]:
     """Compute the learning rate of each of the total_epochs * steps_pre_epoch steps.
 
     Args:
@@ -39,7 +39,7 @@ def adjust_learning_rate(initial_lr: float, gamma: float, stepvalues: Sequence[i
         lr_type = cfg_res50["lr_type"]
     warmup_epoch = max(0, warmup_epoch)
     if lr_type == "dynamic_lr":
-        return _dynamic(initial_lr, warmup_epoch * steps_pre_epoch, total_epochs * steps_pre_epoch)
+        return _dynamic(initial_lr, round(warmup_epoch * steps_pre_epoch), total_epochs * steps_pre_epoch)
     if lr_type == "standard_lr":
         return [rate for epoch in range(1, total_epochs + 1)
                 for rate in [_standard(initial_lr, gamma, stepvalues, epoch, warmup_epoch)] * steps_pre_epoch]
@@ -55,7 +55,7 @@ def _dynamic(lr: float, warmup: int, total: int) -> list[float]:
     return rising + falling
 
 
-def _standard(lr: float, gamma: float, stepvalues: Sequence[int], epoch: int, warmup_epoch: int) -> float:
+def _standard(lr: float, gamma: float, stepvalues: Sequence[int], epoch: int, warmup_epoch: float) -> float:
     if epoch <= warmup_epoch:
         return WARMUP_START * lr * WARMUP_GROWTH ** (epoch - 1)
     falls = sum(epoch > value for value in stepvalues)

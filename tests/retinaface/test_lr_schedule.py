@@ -54,3 +54,12 @@ def test_the_type_comes_from_the_configuration(monkeypatch, chosen):
 def test_an_unknown_type_is_named():
     with pytest.raises(InputError, match="--lr_type: 'dynamic' is not one of dynamic_lr, standard_lr, multistep"):
         adjust_learning_rate(**MANUAL, lr_type="dynamic")
+
+
+@pytest.mark.parametrize("lr_type", ["dynamic_lr", "standard_lr", "cosine"])
+def test_the_epochs_of_warm_up_may_be_a_fraction(lr_type):
+    """As train.py reads them."""
+    assert adjust_learning_rate(**MANUAL, warmup_epoch=5.0, lr_type=lr_type) == adjust_learning_rate(
+        **MANUAL, warmup_epoch=5, lr_type=lr_type)
+    rates = adjust_learning_rate(**MANUAL, warmup_epoch=0.5, lr_type=lr_type)
+    assert len(rates) == MANUAL["steps_pre_epoch"] * MANUAL["total_epochs"]
