@@ -82,6 +82,8 @@ def sniff(path: Path) -> str:
         if columns in (4, 5, 6, 10):
             return "fddb" if columns in (5, 6) else "bbx_gt"
     hint = "or name it with --format"
+    if path.suffix.lower() in (".yaml", ".yml"):
+        hint = f"or, of a data file: --data {path}"
     with suppress(InputError):
         if lines and read_row(lines[0]):
             hint = "or the folder of such files, if these are YOLO's labels of one image"
