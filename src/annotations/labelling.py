@@ -44,6 +44,8 @@ def read_document(path: Path) -> list[ImageLabels]:
                          "(CVAT)")
     if root.find("track") is not None:
         raise InputError(f"{path}: holds the tracks of a video; export it from CVAT as \"CVAT for images 1.1\"")
+    for nested in root.iterfind("image//image"):
+        raise InputError(f"{path}:{nested.get(LINE)}: an <image> inside another one; the end of the other is missing")
     return [_read_cvat(path, image) for image in root.iter("image")]
 
 

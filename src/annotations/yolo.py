@@ -119,8 +119,11 @@ def _class_name(number: float, names: Sequence[str]) -> str:
 
 def _pixels(row: list[float], classes: Classes, width: int, height: int) -> list[float]:
     """Convert a row to x, y, width, height, 5 x (x, y, v), in pixels."""
-    x, y, wide, high = row[1] * width, row[2] * height, row[3] * width, row[4] * height
-    box = [x - wide / 2, y - high / 2, wide, high]
+    sides = (width, height)
+    # Whole pixels are whole again, to a hundredth: the files hold few digits.
+    low, high = ([round((row[1 + axis] + sign * row[3 + axis] / 2) * sides[axis], 2) for axis in (0, 1)]
+                 for sign in (-1, 1))
+    box = [*low, high[0] - low[0], high[1] - low[1]]
     if len(row) == 5:
         return box + NO_LANDMARKS
     dims = (len(row) - 5) // len(classes.points)
@@ -128,7 +131,8 @@ def _pixels(row: list[float], classes: Classes, width: int, height: int) -> list
     for point in zip(*(row[5 + axis::dims] for axis in range(dims))):
         unset = min(point[:2]) < 0 or not any(point[:2])        # without v: YOLO's sign of a point that is not labelled
         seen = point[2] if dims == 3 else 0.0 if unset else 2.0
-        values += [point[0] * width, point[1] * height, seen] if not unset or point[:2] != (-1, -1) else [-1, -1, seen]
+        x, y = (-1, -1) if point[:2] == (-1, -1) else (round(point[0] * width, 2), round(point[1] * height, 2))
+        values += [x, y, seen]
     return box + five_points(values, list(classes.points))
 
 
