@@ -36,7 +36,8 @@ def main(argv: list[str] | None = None) -> int:
         ("test_model ckpt_name device_num steps_per_epoch start end rank", not cfg.ckpt, "without --ckpt")])
     if not cfg.dry_run:
         return test(cfg, names)
-    with TemporaryDirectory() as cfg.save_dir:
+    with TemporaryDirectory() as folder:
+        cfg.save_dir = f"{folder}/predictions"      # logs of several processes go beside it
         status = test(cfg, names)
     LOGGER.info("dry run: one image was tested; nothing is kept")
     return status
