@@ -37,7 +37,7 @@ SYNTHETIC = (("0--Portrait", 0), ("1--Group", 1), ("5--Street", 5))
 
 OPTIONS: Table = {
     "Network": {
-        "ckpt_file": Option(None, "The trained checkpoint.", metavar="FILE"),
+        "ckpt_file": Option(None, "The trained checkpoint.", aliases=("--ckpt",), metavar="FILE"),
         "model": Option("centerface", "Model of a checkpoint without metadata.", choices=MODELS),
         "device_target": Option("auto", "Device to trace the network on.", choices=TARGETS),
     },

@@ -178,7 +178,11 @@ train() {           # LAUNCH OPTIONS...
     RESUME='' before=''
     for option in "$@"; do
         [ "$before" != --resume ] || RESUME=$option
-        case $option in --resume=*) RESUME=${option#--resume=} ;; esac
+        case $option in
+        --resume=*) RESUME=${option#--resume=} ;;
+        --data | --data=*) die "$option: this launcher is for the manual's layout; for own images type python train.py" \
+            "--model centerface, or python -m src.tools.launch -- train.py --model centerface, and $option" ;;
+        esac
         before=$option
     done
     backbone=${ARG2:-$ROOT/mobilenet_v2.ckpt}

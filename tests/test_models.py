@@ -12,6 +12,8 @@ from src.cli.options import flat
     ([], "retinaface"), (["--is_distributed"], "retinaface"), (["--device_target", "CPU"], "retinaface"),
     (["--batch_size=4"], "retinaface"), (["--lr=5e-4", "--per_batch_size=8"], "centerface"),
     (["--annot_path", "train.json", "--weight_decay=0"], "centerface"),
+    (["--epochs=3", "--backbone=resnet50"], "retinaface"), (["--data=a.yaml", "--input_res=64"], "centerface"),
+    (["--resume_net=a.ckpt", "--lr=1"], "retinaface"), (["--lr=1", "--optimizer=sgd"], "centerface"),
     (["--model=centerface", "--seed", "3"], "centerface"), (["--model", "retinaface", "--seed=3"], "retinaface"),
     (["--model=retinaface", "--seed=3", "--model=centerface"], "centerface")])
 def test_the_manuals_commands_name_their_model(argv, name):
@@ -30,6 +32,8 @@ def test_a_configuration_file_names_the_model(tmp_path):
 
 @pytest.mark.parametrize("argv, message", [
     (["--lr=1", "--batch_size=2"], "--lr of centerface; --batch_size of retinaface; say which with --model"),
+    (["--data=a.yaml", "--lr=1"], "--data is an option of both models; say which one: --model centerface"),
+    (["--epochs=3"], "--model centerface or --model retinaface"), (["--initial_lr=1", "--max_epoch=2"], "two models"),
     (["--model=yolo"], "no model 'yolo': expected one of centerface, retinaface")])
 def test_what_cannot_be_meant(argv, message):
     with pytest.raises(InputError, match=message):

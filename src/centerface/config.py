@@ -3,6 +3,7 @@
 from typing import Any
 
 from dependency.centernet.src.lib.detectors.option_rules import numbers, whole, wholes
+from dependency.errors import InputError
 from src.cli import training_options as shared
 from src.cli.options import Config, Option, Table
 from src.cli.training_options import adapt, own_value, warmup
@@ -113,11 +114,16 @@ def presets(cfg: Config, names: set[str]) -> dict[str, Any]:
     chosen: dict[str, Any] = dict(SMALL_SET)
     if choose_target(cfg.device_target) == "CPU":
         chosen["image_size"] = CPU_SIZE
-    if not cfg.pretrained:
-        chosen["pretrained"] = "backbone" if cfg.pretrained_backbone else "released"
-    pretrained = own_value(cfg, names, chosen, "pretrained")
+    pretrained = cfg.pretrained or ("backbone" if cfg.pretrained_backbone else "released")
+    chosen["pretrained"] = pretrained
     if pretrained != "none":
-        weights = read_pretrained(pretrained, cfg.pretrained_backbone)
+        try:
+            weights = read_pretrained(pretrained, cfg.pretrained_backbone)
+        except InputError as error:
+            if cfg.pretrained or cfg.pretrained_backbone:
+                raise
+            raise InputError(f"{error}; or start from other weights: --pretrained FILE, from random ones: --pretrained "
+                             "none") from error
         chosen.update(FROM_BACKBONE if weights.metadata.get("part") == "backbone" else FROM_DETECTOR)
         chosen.update(weights.metadata["options"])
     chosen["warmup_epochs"] = warmup(own_value(cfg, names, chosen, "epochs"))

@@ -101,7 +101,7 @@ OPTIONS: Table = {
     "Evaluation": {
         "val_model": Option("./checkpoint/ckpt_0/RetinaFace-100_536.ckpt", "Checkpoint to evaluate; where this default "
                                                                            "is absent, the newest in --ckpt_path.",
-                            metavar="FILE"),
+                            aliases=("--ckpt",), metavar="FILE"),
         "val_dataset_folder": Option("./data/widerface/val/", "Image folder; holds images/<event>/<image>.jpg.",
                                      metavar="DIR"),
         "val_origin_size": Option(False, "1 = images at their original size; 0 = short side 1600, long side at most "

@@ -73,6 +73,37 @@ def test_help_shows_groups_defaults_ranges_and_choices(capsys):
         assert part in text
 
 
+NAMED = {"": {"epochs": Option(3, "Epochs.", aliases=("-e", "--max_epoch")), "lr": Option(0.1, "Rate.")}}
+
+
+def named(tmp_path, text, *argv):
+    file = tmp_path / "c.yaml"
+    file.write_text(text)
+    return parse(NAMED, [f"--config_path={file}", *argv], "text")
+
+
+def test_two_names_of_an_option_are_one(tmp_path):
+    for text, argv, epochs in (("", ["--max_epoch=5"], 5), ("", ["-e", "5"], 5), ("max_epoch: 5", [], 5),
+                               ("max_epoch: 5\nepochs: 5", [], 5), ("max_epoch: 5", ["--epochs=6"], 6),
+                               ("epochs: 5", ["--max_epoch", "6", "--epochs=6"], 6),
+                               ("", ["--epochs=5", "--epochs=6"], 6)):
+        cfg, explicit = named(tmp_path, text, *argv)
+        assert cfg.epochs == cfg.max_epoch == cfg["max_epoch"] == epochs and "epochs" in explicit
+
+
+@pytest.mark.parametrize("text, argv", [("", ["--epochs=5", "--max_epoch=6"]), ("", ["--max_epoch=5", "-e6"]),
+                                        ("epochs: 5\nmax_epoch: 6", ["--epochs=7"])])
+def test_two_names_that_differ_are_refused(tmp_path, text, argv):
+    with pytest.raises(InputError, match="epochs?.* 5 .*6.*two names"):
+        named(tmp_path, text, *argv)
+
+
+def test_help_shows_both_names_and_the_value_once(capsys):
+    with pytest.raises(SystemExit):
+        parse(NAMED, ["--help"], "text")
+    assert "--epochs, -e, --max_epoch INT\n" in capsys.readouterr().out
+
+
 PICTURES = {"": {"crop": Option(None, "Crop.", rule=number(0, 10), alone=0.2), "flag": Option(False, "A switch."),
                  "align": Option(None, "Align.", rule=whole(1, 999), alone=112)}}
 
