@@ -68,6 +68,21 @@ def test_a_run_of_four_epochs_equals_two_and_two(data, tmp_path):
         np.testing.assert_array_equal(value, rest[name], err_msg=name)
 
 
+def test_own_images_train_with_a_scaled_rate_that_the_configuration_keeps(data, tmp_path):
+    import yaml
+    (tmp_path / "my.yaml").write_text(f"train: {data}/images\nlabels: {data}/train.json\nnames: [face]\n")
+    words = [word for word in FAST if not word.startswith(("--lr", "--per_batch"))]
+    done = subprocess.run([sys.executable, str(ROOT / "train.py"), "--model=centerface", f"--data={tmp_path}/my.yaml",
+                           "--pretrained=none", "--epochs=1", "--batch_size=2", "--eval_every=0",
+                           f"--ckpt_path={tmp_path}/out", *words], capture_output=True, text=True, timeout=300,
+                          check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    config = yaml.safe_load((last(tmp_path / "out").parent / "config.yaml").read_text())
+    assert config["lr"] == pytest.approx(8e-3 * 2 / 64) and config["scale_lr"] is False
+    assert "learning rate 0.00025: 0.008 is for 64 images a step, this run has 2" in done.stdout
+    assert "--lr_scheduler=cosine" in done.stdout and config["lr_scheduler"] == "cosine"
+
+
 def test_sigterm_at_the_defaults_saves_a_checkpoint(data, tmp_path):
     """As a user starts it: the number of data workers is the default. tests/test_faults.py has the other cases."""
     options = [word for word in command(data, tmp_path / "out") if not word.startswith("--workers")]

@@ -159,8 +159,11 @@ def presets(cfg: Config, names: set[str]) -> dict[str, Any]:
         chosen["warmup_epochs"] = warmup(own_value(cfg, names, chosen, "epochs"))
     if own_value(cfg, names, chosen, "backbone") == "mobilenet025":
         chosen = {**MOBILENET, **chosen}
-    if cfg.data or cfg.pretrained:
+    if cfg.pretrained not in ("", "backbone"):
+        chosen.pop("pretrained_backbone", None)
+    if cfg.data and not cfg.pretrained:
         chosen["pretrain"] = Path(own_value(cfg, names, chosen, "pretrained_backbone")).is_file()
+    if cfg.data or cfg.pretrained:
         if choose_target(cfg.device_target) == "CPU":
             chosen["image_size"] = CPU_SIZE
     return chosen
