@@ -152,6 +152,8 @@ def presets(cfg: Config, names: set[str]) -> dict[str, Any]:
     if cfg.data or cfg.pretrained:
         from src.retinaface.convert import read_pretrained
         chosen = {**SMALL_SET, "backbone": "mobilenet025"}
+        if choose_target(cfg.device_target) == "CPU":
+            chosen["image_size"] = CPU_SIZE
         if cfg.pretrained not in ("", "none", "backbone"):
             weights = read_pretrained(cfg.pretrained)
             chosen.update({} if weights.metadata.get("part") == "backbone" else FROM_DETECTOR)
@@ -161,11 +163,8 @@ def presets(cfg: Config, names: set[str]) -> dict[str, Any]:
         chosen = {**MOBILENET, **chosen}
     if cfg.pretrained not in ("", "backbone"):
         chosen.pop("pretrained_backbone", None)
-    if cfg.data and not cfg.pretrained:
+    elif cfg.data and not cfg.pretrained:
         chosen["pretrain"] = Path(own_value(cfg, names, chosen, "pretrained_backbone")).is_file()
-    if cfg.data or cfg.pretrained:
-        if choose_target(cfg.device_target) == "CPU":
-            chosen["image_size"] = CPU_SIZE
     return chosen
 
 
