@@ -51,7 +51,7 @@ OPTIONS: Table = {
         "test_model": Option("", "Folder of the checkpoints; all are tested unless one of the next options selects "
                                  "some.", metavar="DIR"),
         "ckpt_path": Option("outputs/", "The same as --test_model, which takes precedence.", metavar="DIR"),
-        "ckpt_name": Option("", "Name or path of the only checkpoint to test.", aliases=("--ckpt",), metavar="FILE"),
+        "ckpt_name": Option("", "Name of the only checkpoint to test.", metavar="FILE"),
         "device_num": Option(1, "Selection by the manual's arithmetic: devices in training. "
                                 "epoch = loop * device_num + rank + 1 for loop in [start, end); "
                                 "name = 0-<epoch>_<epoch * steps_per_epoch>.ckpt.", low=1, high=100_000),
