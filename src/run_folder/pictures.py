@@ -94,8 +94,8 @@ def draw_pair(image: np.ndarray, truth: TruthImage, faces: Faces) -> tuple[np.nd
     annotated = draw_boxes(annotated, boxes[counts] * scale, ANNOTATED)
     found = draw_boxes(small, boxes[counts & ~is_found] * scale, MISSED)
     scaled = faces.scaled(scales)
-    found = draw_faces(found, scaled[hits], colour=RIGHT)
-    found = draw_faces(found, scaled[~hits], colour=WRONG)
+    for those, colour in ((scaled[hits], RIGHT), (scaled[~hits], WRONG)):
+        found = draw_faces(draw_boxes(found, those.boxes, colour), those, colour=colour)
     return annotated, found, *(int(each.sum()) for each in (counts & is_found, counts & ~is_found, ~hits))
 
 

@@ -24,7 +24,7 @@ def draw_faces(image: np.ndarray, faces: Detections, scores: bool = True,
     """Draw boxes (in `colour`; else green from score 0.5 on, yellow below), scores and landmarks on a copy.
 
     Lines and dots grow with the image; a score is left out where its text is wider than twice the face. Coordinates
-    that are NaN are not drawn, those far outside the image are clipped to twice its size, which OpenCV's integers hold.
+    that are NaN are not drawn, nor are landmarks at 0, 0, which means that there are none, those far outside the image are clipped to twice its size, which OpenCV's integers hold.
     """
     canvas = image.copy()
     thickness = _line_width(image)
@@ -37,7 +37,7 @@ def draw_faces(image: np.ndarray, faces: Detections, scores: bool = True,
         cv2.rectangle(canvas, (left, top), (right - 1, bottom - 1), line_colour, thickness)
         radius = max(1, round((right - left) / 35))
         for point, dot_colour in zip(landmarks, LANDMARK_COLOURS):
-            if not np.isnan(point).any():
+            if point.any() and not np.isnan(point).any():
                 cv2.circle(canvas, _pixels(point, limit), radius, dot_colour, cv2.FILLED, cv2.LINE_AA)
         if scores:
             _draw_label(canvas, f"{score:.2f}", left, top, 2 * (right - left), thickness, line_colour)
@@ -45,11 +45,11 @@ def draw_faces(image: np.ndarray, faces: Detections, scores: bool = True,
 
 
 def draw_boxes(image: np.ndarray, boxes: np.ndarray, colour: tuple[int, int, int]) -> np.ndarray:
-    """Draw boxes [N, 4] xyxy alone, in one colour, on a copy of the image."""
+    """Draw boxes [N, 4] xyxy alone, in one colour and with wide lines, on a copy of the image."""
     canvas = image.copy()
     for box in boxes:
         left, top, right, bottom = _pixels(box, 2 * max(image.shape[:2]))
-        cv2.rectangle(canvas, (left, top), (right - 1, bottom - 1), colour, _line_width(image))
+        cv2.rectangle(canvas, (left, top), (right - 1, bottom - 1), colour, 2 * _line_width(image))
     return canvas
 
 
