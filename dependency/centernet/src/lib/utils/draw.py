@@ -24,7 +24,8 @@ def draw_faces(image: np.ndarray, faces: Detections, scores: bool = True,
     """Draw boxes (in `colour`; else green from score 0.5 on, yellow below), scores and landmarks on a copy.
 
     Lines and dots grow with the image; a score is left out where its text is wider than twice the face. Coordinates
-    that are NaN are not drawn, nor are landmarks at 0, 0, which means that there are none, those far outside the image are clipped to twice its size, which OpenCV's integers hold.
+    that are NaN are not drawn, nor landmarks at 0, 0, which are not labelled; those far outside the image are clipped
+    to twice its size, which OpenCV's integers hold.
     """
     canvas = image.copy()
     thickness = _line_width(image)
