@@ -23,16 +23,16 @@ def commands(checkpoint: Path, test_options: Sequence[str], photo: Path | None) 
         test_options: of test.py, that name the val set; none: there is no val set, and no command tests.
         photo: an image to find faces in.
     """
-    folder, stem = checkpoint.parent, checkpoint.with_suffix("")
+    stem = str(checkpoint.with_suffix(""))
     lines = []
     if test_options:
-        lines.append(["test.py", "--test_model", folder, "--ckpt_name", checkpoint.name, *test_options, "--eval", 1,
-                      "--save_dir", f"{stem}_test"])
-    lines.append(["export.py", "--ckpt_file", checkpoint, "--file_format", "ONNX", "--file_name", stem])
+        lines.append(["test.py", "--test_model", str(checkpoint.parent), "--ckpt_name", checkpoint.name, *test_options,
+                      "--eval", "1", "--save_dir", f"{stem}_test"])
+    lines.append(["export.py", "--ckpt_file", str(checkpoint), "--file_format", "ONNX", "--file_name", stem])
     if photo:
-        lines.append(["predict.py", photo, "--ckpt", checkpoint])
+        lines.append(["predict.py", str(photo), "--ckpt", str(checkpoint)])
     python = _interpreter()
-    return [shlex.join([python, os.path.relpath(ROOT / program), *map(str, words)]) for program, *words in lines]
+    return [shlex.join([python, os.path.relpath(str(ROOT / program)), *words]) for program, *words in lines]
 
 
 def _interpreter() -> str:

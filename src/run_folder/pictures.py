@@ -89,14 +89,14 @@ def draw_pair(image: np.ndarray, truth: TruthImage, faces: Faces) -> tuple[np.nd
     counts = np.zeros(len(boxes), bool)
     counts[truth.subsets["hard"]] = True
     overlap = box_overlaps(faces.boxes, boxes) >= IOU
-    hits, is_found = overlap.any(axis=1), overlap.any(axis=0)
+    hits, is_found = overlap.max(axis=1, initial=False), overlap.max(axis=0, initial=False)
     annotated = draw_boxes(small, boxes[~counts] * scale, IGNORED)
     annotated = draw_boxes(annotated, boxes[counts] * scale, ANNOTATED)
     found = draw_boxes(small, boxes[counts & ~is_found] * scale, MISSED)
     scaled = faces.scaled(scales)
     for those, colour in ((scaled[hits], RIGHT), (scaled[~hits], WRONG)):
         found = draw_faces(draw_boxes(found, those.boxes, colour), those, colour=colour)
-    return annotated, found, *(int(each.sum()) for each in (counts & is_found, counts & ~is_found, ~hits))
+    return annotated, found, int((counts & is_found).sum()), int((counts & ~is_found).sum()), int((~hits).sum())
 
 
 def _spread(names: Sequence[str], count: int) -> list[str]:

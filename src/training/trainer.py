@@ -108,7 +108,7 @@ class Trainer:
                 loss, terms, finite = self._run(batch, bar)
                 # Asked for after the step, so that a signal during it ends the run with it.
                 counts = (stop.is_requested, bad_images.record(batch[-1]))
-                mean, means, (stopping, bad) = self._over_devices(loss, terms, counts)
+                mean, means, (signals, bad) = self._over_devices(loss, terms, counts)
                 if not math.isfinite(mean):
                     raise self._not_finite(batch, loss, terms, done, meter)
                 meter.add(mean, means, finite, bad)
@@ -117,6 +117,7 @@ class Trainer:
                 ends_epoch = done % steps_per_epoch == 0
                 if ends_epoch:
                     self._end_epoch(done, meter, bar)
+                stopping = signals > 0
                 if stopping or done == total or done % self._checkpoint_interval == 0:
                     self.save(done)
                 if ends_epoch:
