@@ -32,6 +32,8 @@ CELL = 400
 # Pictures of the val set: sheets, and images on each, as (annotated, found) side by side.
 SHEETS, PER_SHEET = 3, 6
 VAL_CELL = 480
+# Found faces that are drawn even where fewer are annotated.
+FEWEST = 4
 # BGR.
 ANNOTATED, IGNORED, RIGHT, WRONG, MISSED = (255, 200, 60), (150, 150, 150), (60, 220, 60), (60, 60, 255), (0, 165, 255)
 
@@ -78,7 +80,7 @@ def draw_pair(image: np.ndarray, truth: TruthImage, faces: Faces) -> tuple[np.nd
     """Draw what is annotated and what was found on two copies of an image.
 
     Annotated faces are blue, ignored ones grey. Found ones are green, with landmarks, where they overlap an annotated
-    face, else red; missed faces are orange.
+    face, else red; missed faces are orange. Of the found ones the best are drawn, twice as many as are annotated.
 
     Returns:
         (annotated, found, number of annotated faces that were found, of those that were missed, of false ones)
@@ -94,7 +96,8 @@ def draw_pair(image: np.ndarray, truth: TruthImage, faces: Faces) -> tuple[np.nd
     annotated = draw_boxes(annotated, boxes[counts] * scale, ANNOTATED)
     found = draw_boxes(small, boxes[counts & ~is_found] * scale, MISSED)
     scaled = faces.scaled(scales)
-    for those, colour in ((scaled[hits], RIGHT), (scaled[~hits], WRONG)):
+    shown = np.arange(len(faces)) < max(FEWEST, 2 * len(boxes))
+    for those, colour in ((scaled[shown & hits], RIGHT), (scaled[shown & ~hits], WRONG)):
         found = draw_faces(draw_boxes(found, those.boxes, colour), those, colour=colour)
     return annotated, found, int((counts & is_found).sum()), int((counts & ~is_found).sum()), int((~hits).sum())
 
