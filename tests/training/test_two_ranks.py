@@ -4,7 +4,7 @@ import re
 import pytest
 
 from tests.conftest import ROOT
-from tests.tools.launching import launch
+from tests.tools.launching import Launch, launch
 
 
 @pytest.mark.soak
@@ -23,8 +23,8 @@ def test_a_loss_that_is_not_finite_is_told_by_the_rank_that_has_it(tmp_path):
 
 @pytest.mark.soak
 def test_the_others_wait_for_a_long_validation_and_end_with_its_patience(tmp_path):
-    status, text, _ = launch(tmp_path, "--devices=2", "--", tmp_path, "90",
-                             program=("-m", "tests.training.two_rank_validation"), PYTHONPATH=str(ROOT))
+    status, text, _ = Launch(tmp_path, "--devices=2", "--", tmp_path, "90", PYTHONPATH=str(ROOT),
+                             program=("-m", "tests.training.two_rank_validation")).wait(200)
     assert status == 0, text
     for rank in (0, 1):
         log = (tmp_path / "logs" / "attempt_1" / f"worker_{rank}.log").read_text()
