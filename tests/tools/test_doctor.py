@@ -195,6 +195,15 @@ def test_no_permission_to_write(monkeypatch):
         shutil.rmtree(root)
 
 
+def test_the_folder_of_another_user(tmp_path, monkeypatch):
+    """Only the folder itself gets another owner, never the one above it."""
+    monkeypatch.setattr(os, "geteuid", lambda: 12345)
+    monkeypatch.setattr(tempfile, "TemporaryFile", lambda dir: (_ for _ in ()).throw(PermissionError(13, "denied")))
+    folder = tmp_path / "run"
+    command = wrong(machine_checks.output_folder(folder)).command
+    assert command == f"sudo mkdir -p {folder} && sudo chown 12345 {folder}"
+
+
 def test_a_file_in_place_of_the_folder(tmp_path):
     (tmp_path / "out").write_text("text")
     repair(wrong(machine_checks.output_folder(tmp_path / "out/run")).command)
