@@ -123,10 +123,7 @@ def _version(name: str) -> str | None:
 
 def _version_problems() -> Iterator[str]:
     """Yield the packages that are absent or outside the range that requirements.txt or MindSpore asks for."""
-    try:
-        from packaging.requirements import InvalidRequirement, Requirement
-    except ImportError:
-        from pip._vendor.packaging.requirements import InvalidRequirement, Requirement
+    from pip._vendor.packaging.requirements import InvalidRequirement, Requirement
     lines = [(line, "requirements.txt") for line in (ROOT / "requirements.txt").read_text().splitlines()
              if line and not line.startswith("#")]
     if _version("mindspore"):
@@ -258,9 +255,8 @@ def memory() -> Iterator[Finding]:
 def _free_memory() -> float | None:
     """Return the free bytes; None where this system does not tell."""
     try:
-        text = Path("/proc/meminfo").read_text()
-        free = float(re.search(r"MemAvailable:\s+(\d+)", text)[1]) * 1024
-    except (OSError, TypeError):
+        free = float(re.findall(r"MemAvailable:\s+(\d+)", Path("/proc/meminfo").read_text())[0]) * 1024
+    except (OSError, IndexError):
         return None
     with suppress(OSError, ValueError):         # of a container; "max" where there is no limit
         limit, used = (float(Path("/sys/fs/cgroup", f"memory.{name}").read_text()) for name in ("max", "current"))
@@ -270,7 +266,7 @@ def _free_memory() -> float | None:
 
 def output_folder(folder: Path) -> Iterator[Finding]:
     """Check that a folder, or the one that it will be made in, takes files and has space."""
-    existing = next(each for each in (folder.absolute(), *folder.absolute().parents) if each.exists())
+    existing = next(each for each in (folder.absolute(), *folder.absolute().parents) if os.path.exists(each))
     name = short(existing)
     if not existing.is_dir():
         aside = shlex.join(["mv", name, f"{name}.file"])
