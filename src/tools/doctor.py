@@ -169,8 +169,8 @@ def _find_images(path: Path) -> str:
     """Write the command that names the folder where the images of a data file really are; "" if it is not found."""
     import yaml
     if not path.is_file():
-        folders = (folder for folder in (ROOT, *Path.cwd().parents) if (folder / path.name).is_file())
-        return next((doctor_command("--data", folder / path.name) for folder in folders), "")
+        there = (folder / path.name for folder in (ROOT, *Path.cwd().parents) if (folder / path.name).is_file())
+        return next((doctor_command("--data", file) for file in there), "")
     content = yaml.safe_load(path.read_bytes())
     values = [content.get(split) or [] for split in ("train", "val")]
     names = [str(name) for value in values for name in (value if isinstance(value, list) else [value])]
