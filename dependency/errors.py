@@ -28,6 +28,8 @@ def not_installed(error: Exception) -> str:
     if isinstance(error, ModuleNotFoundError) and "." not in str(error.name):
         return (f"error: {sys.executable} has no package {error.name}; use the environment (make env, then "
                 f".venv/bin/python), or: {sys.executable} -m pip install -r requirements.txt")
+    while error.__cause__ is not None and isinstance(error.__cause__, Exception):
+        error = error.__cause__
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
     return f"error: {sys.executable} cannot load a package ({lines[-1]}); what to do about it says: {DOCTOR}"
 

@@ -29,7 +29,7 @@ if not __package__:                 # run as a script from any directory
 from src.tools import machine_checks
 from src.tools.machine_checks import NOTE, OK, ROOT, WRONG, Finding, doctor_command, python_command, run_code, short
 
-SHEET_IMAGES = 12
+SHEET_IMAGES, CELL = 12, 480
 SYNTHETIC = "train: images/train/images\nval: images/val/images\nlabels: {train: annotations/train.json, " \
             "val: annotations/val.json}\n"
 
@@ -145,6 +145,7 @@ def _draw(records: list[Any], image_dir: Path, out: Path) -> Iterator[Finding]:
 
     from dependency.centernet.src.lib.detectors.faces import Faces
     from dependency.centernet.src.lib.utils.draw import draw_faces
+    from dependency.centernet.src.lib.utils.image import shrink
     from dependency.centernet.src.lib.utils.image_file import read_image
     from dependency.errors import InputError
     from src.common.draw import contact_sheet, write_image
@@ -158,10 +159,12 @@ def _draw(records: list[Any], image_dir: Path, out: Path) -> Iterator[Finding]:
             yield Finding(WRONG, f"{error}; copy it again, or put it aside", aside)
             continue
         points = np.where(record.visibility[..., None] > 0, record.landmarks, np.nan)
-        pictures.append(draw_faces(image, Faces(record.boxes, np.where(record.ignore, 0.0, 1.0), points), scores=False))
+        faces = Faces(record.boxes, np.where(record.ignore, 0.0, 1.0), points)
+        small, scale = shrink(image, CELL - 4)          # before the lines are drawn, which would vanish
+        pictures.append(draw_faces(small, faces.scaled(np.array(scale)), scores=False))
         captions.append(f"{path.name[-30:]}: {len(record.boxes)}".encode("ascii", "replace").decode())
     if pictures:
-        write_image(out / "doctor.jpg", contact_sheet(pictures, captions=captions))
+        write_image(out / "doctor.jpg", contact_sheet(pictures, cell=CELL, captions=captions))
         yield Finding(OK, f"look whether boxes and landmarks are on the faces: {short(out / 'doctor.jpg')}")
 
 

@@ -66,7 +66,7 @@ def run_code(code: str, timeout: float = 120) -> tuple[bool, str, str]:
     """Run Python code in a process of its own, from the project's root.
 
     Returns:
-        whether it ended well; its standard output; the last line of its errors.
+        whether it ended well; its standard output; its first exception, or else the last line of its errors.
     """
     try:
         done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, errors="replace",
@@ -74,8 +74,8 @@ def run_code(code: str, timeout: float = 120) -> tuple[bool, str, str]:
     except subprocess.TimeoutExpired:
         return False, "", f"no end within {timeout:g} s"
     lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
-    ended = f"ended with status {done.returncode}"
-    return done.returncode == 0, done.stdout.strip(), (lines or [ended])[-1]
+    first = next((line for line in lines if re.match(r"[\w.]*(Error|Exception): \S", line)), "")     # causes the others
+    return done.returncode == 0, done.stdout.strip(), first or (lines or [f"ended with status {done.returncode}"])[-1]
 
 
 def packages() -> Iterator[Finding]:
