@@ -70,8 +70,8 @@ OPTIONS: Table = {
         "image_dir": Option(None, "WIDER_val/images, for the pictures of the report.", metavar="DIR"),
         "flags": Option("", "Attributes of the faces, wider_face_val_bbx_gt.txt (default: those in the ground truth).",
                         metavar="FILE"),
-        "landmarks": Option("", "Annotation file with landmarks of images that are scored; the predictions must hold "
-                                "them too (test.py --save_landmarks 1).", metavar="FILE"),
+        "landmarks": Option("", "Annotation file, or data file, with landmarks of images that are scored; the "
+                                "predictions must hold them too (test.py --save_landmarks 1).", metavar="FILE"),
     },
 }
 

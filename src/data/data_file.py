@@ -32,6 +32,7 @@ from src.annotations.yolo import Classes
 from src.cli.options import suggest
 from src.common.log import LOGGER
 
+YAML_SUFFIXES = (".yaml", ".yml")
 SPLITS = ("train", "val")
 KEYS = ("path", *SPLITS, "names", "nc", "kpt_shape", "kpt_names", "labels", "exif")
 # Known to the programs that write such files, without a meaning here.

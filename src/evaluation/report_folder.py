@@ -20,6 +20,8 @@ from dependency.evaluate.report.page import load_templates, write_page
 from dependency.evaluate.report.text import format_analysis
 from dependency.evaluate.results import Report
 from src.annotations.read_write import read_annotations
+from src.annotations.rows import Annotations
+from src.data.data_file import YAML_SUFFIXES, read_data_file
 
 PAGE, DATA = "index.html", "analysis.json"
 
@@ -32,7 +34,7 @@ class ReportFolder:
         truth: the ground truth.
         flags: file with the faces' attributes; "" reads the ground truth's own, if it has any.
         image_dir: folder with `<event>/<image>.jpg` for the pictures of the page.
-        landmarks: annotation file with landmarks of scored images; "" scores no landmarks.
+        landmarks: annotation file, or data file, with landmarks of scored images; "" scores no landmarks.
 
     Raises:
         InputError: an input file cannot be read, or jinja2 is not installed.
@@ -44,7 +46,7 @@ class ReportFolder:
         self.folder = folder
         self.flags = load_flags(flags) if flags else find_flags(truth.folder)
         self.image_dir = image_dir
-        self.records = read_annotations(landmarks, on_problem="collect") if landmarks else []
+        self.records = _read(Path(landmarks)) if landmarks else Annotations([])
         self.analyses: list[dict[str, Any]] = []
 
     def add(self, name: str, report: Report, scored: Scored) -> None:
@@ -66,3 +68,10 @@ class ReportFolder:
         write_analysis(self.folder / DATA, analysis)
         write_page(analysis, self.folder / PAGE, self.image_dir)
         return f"{format_analysis(analysis)}\nreport: {self.folder / PAGE}"
+
+
+def _read(path: Path) -> Annotations:
+    """Read an annotation file, or the val images of a data file."""
+    if path.suffix.lower() in YAML_SUFFIXES:
+        return read_data_file(path).val
+    return read_annotations(path, on_problem="collect")

@@ -47,12 +47,11 @@ from src.cli.arguments import Parser
 from src.cli.options import Option, Table
 from src.cli.program import run
 from src.common.log import LOGGER
-from src.data.data_file import SPLITS, read_data_file
+from src.data.data_file import SPLITS, YAML_SUFFIXES, read_data_file
 from src.tools.wider_layout import make_layout
 
 TRAIN_IMAGES = 12880  # the official WIDER FACE train split
 MANUAL_IMAGES = 12671  # of these in the train.json that the CenterFace manual's step count comes from
-YAML_SUFFIXES = (".yaml", ".yml")
 MOST_MISSING = 3  # images that are named one by one
 
 OPTIONS: Table = {"Options": {
