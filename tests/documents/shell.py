@@ -168,7 +168,7 @@ def call(words: list[str], environment: dict[str, str]) -> tuple[int, str, str]:
             status = run(lambda: main(arguments))
         except SystemExit as end:
             status = end.code or 0
-        except Exception:       # the shell waits for an answer in any case
+        except Exception:       # noqa: BLE001 - the shell waits for an answer in any case
             status = 1
             traceback.print_exc()
     return status, out.getvalue(), error.getvalue()
