@@ -119,5 +119,6 @@ def test_landmarks_are_scored_where_they_are_kept(entry, split, tmp_path):
     assert found["faces"] == 3 and found["nme"] == pytest.approx(np.hypot(3, 3) / np.sqrt(width * height), abs=0.03)
     data = tmp_path / "my.yaml"
     data.write_text("path: images\nval: .\nlabels: ../label.txt\n")
-    assert entry.main(["--pred", str(tree), "--data", str(data), "--report", str(report), "--landmarks", str(data)]) == 0
+    words = ["--pred", str(tree), "--data", str(data), "--report", str(report)]
+    assert entry.main([*words, "--landmarks", str(data)]) == 0
     assert json.loads((report / "analysis.json").read_text())["runs"][0]["landmarks"] == found

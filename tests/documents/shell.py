@@ -143,10 +143,10 @@ def shrink(words: list[str], quick: bool) -> list[str]:
 
 
 def _without(words: list[str], names: tuple[str, ...]) -> list[str]:
-    """The words without an option and its value."""
+    """The words without an option and its value; a flag has none."""
     kept: list[str] = []
     for before, word in zip(["", *words], words):
-        if word.split("=")[0] not in names and before not in names:
+        if word.split("=")[0] not in names and (before not in names or word.startswith("--")):
             kept.append(word)
     return kept
 
