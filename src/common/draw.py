@@ -23,6 +23,8 @@ BACKGROUND = 32
 CAPTION_COLOUR = (230, 230, 230)
 # libjpeg's limit.
 JPEG_SIDE = 65500
+# Of a colour profile in one segment of a JPEG, in bytes.
+PROFILE_PART = 65519
 # Comment in the JPEG and PNG files written here, by which a later run recognises them and leaves them out.
 MARK = b"written by mindspore-face-detection"
 
@@ -58,8 +60,12 @@ def contact_sheet(images: Sequence[np.ndarray], columns: int = 4, cell: int = 32
     return sheet
 
 
-def write_image(path: Path, image: np.ndarray) -> None:
+def write_image(path: Path, image: np.ndarray, text: str = "", profile: bytes = b"") -> None:
     """Write an image file of the format that the suffix names; its folder is created.
+
+    Args:
+        text: for `has_mark`, at most 100 letters of ASCII.
+        profile: an ICC colour profile, for JPEG.
 
     Raises:
         InputError: a format that OpenCV cannot write, or more pixels than it holds.
@@ -77,22 +83,26 @@ def write_image(path: Path, image: np.ndarray) -> None:
     if not is_done:
         raise InputError(f"{size} cannot be written by OpenCV as '{suffix}'; name it .jpg or .png")
     with atomic_write(path, "wb") as file:
-        file.write(_add_mark(encoded.tobytes()))
+        file.write(_add_mark(encoded.tobytes(), MARK + text.encode("ascii"), profile))
 
 
-def has_mark(path: Path) -> bool:
-    """Check whether `write_image` wrote this JPEG or PNG file."""
+def has_mark(path: Path, text: str = "") -> bool:
+    """Check whether `write_image` wrote this JPEG or PNG file, with a text that begins so."""
     with path.open("rb") as file:
-        return MARK in file.read(200)
+        return MARK + text.encode("ascii") in file.read(300)
 
 
-def _add_mark(content: bytes) -> bytes:
-    """Add a comment to the content of a JPEG (after its first segment) or PNG file (after its header)."""
+def _add_mark(content: bytes, mark: bytes, profile: bytes) -> bytes:
+    """Add a comment and a profile to the content of a JPEG (after its first segment), a comment to that of a PNG."""
     if content.startswith(b"\xff\xd8\xff\xe0"):
         end = 4 + int.from_bytes(content[4:6], "big")
-        return content[:end] + b"\xff\xfe" + (len(MARK) + 2).to_bytes(2, "big") + MARK + content[end:]
+        parts = [profile[start:start + PROFILE_PART] for start in range(0, len(profile), PROFILE_PART)]
+        segments = [(b"\xff\xfe", mark), *((b"\xff\xe2", b"ICC_PROFILE\0" + bytes([index, len(parts)]) + part)
+                                           for index, part in enumerate(parts, start=1))]
+        added = b"".join(kind + (len(data) + 2).to_bytes(2, "big") + data for kind, data in segments)
+        return content[:end] + added + content[end:]
     if content.startswith(b"\x89PNG"):
-        chunk = b"tEXtSoftware\0" + MARK
+        chunk = b"tEXtSoftware\0" + mark
         parts = (len(chunk) - 4).to_bytes(4, "big"), chunk, zlib.crc32(chunk).to_bytes(4, "big")
         return content[:33] + b"".join(parts) + content[33:]
     return content

@@ -29,6 +29,7 @@ from src.common.log import LOGGER
 
 # The longest name of results, in bytes: with "_2" and "_001.png", and as a hidden file, it must have at most 255.
 LONGEST_STEM = 230
+DRAWN = "faces drawn"
 # How the .json of an image and the .jsonl of a video begin.
 RESULT_STARTS = (b'{\n "image": ', b'{"frame": 0,')
 # A full disk ends the run; an error of another kind is that of one file.
@@ -38,7 +39,7 @@ SHEET_COLUMNS, SHEET_CELL, SHEET_WIDTH = 4, 480, 8000
 
 
 class Item(NamedTuple):
-    """An image or video, and the name of its results below the output folder, without suffix."""
+    """An image or video (of a stream its address), and the name of its results below the output folder, no suffix."""
     path: Path
     stem: Path
 
@@ -124,6 +125,18 @@ def _start(path: Path) -> bytes:
         return file.read(12)
 
 
+def note(source: str | Path, settings: str) -> str:
+    """Describe how a result was made of a source, by which `--skip_existing` knows it again."""
+    size = os.stat(source).st_size if os.path.isfile(source) else 0
+    return f"; {settings}; of {size} bytes"
+
+
+def is_written(stem: Path, text: str) -> bool:
+    """Check whether the image `<stem>.jpg` and its `<stem>.json` were written with this `note`."""
+    path = Path(f"{stem}.jpg")
+    return path.is_file() and Path(f"{stem}.json").is_file() and has_mark(path, text)
+
+
 def predict_photos(detector: Any, items: Sequence[Item], out: Path, sheet: str | None = None,
                    crop: float | None = None, align: int | None = None) -> int:
     """Write drawing, text and JSON of each image into `out`; print a line for each.
@@ -145,7 +158,7 @@ def predict_photos(detector: Any, items: Sequence[Item], out: Path, sheet: str |
     captions: list[str] = []
     pictures: list[np.ndarray] = []
     done = 0
-    for item, image, faces in _detect(detector, items):
+    for item, image, faces in detect_items(detector, items):
         picture = draw_faces(image, faces)
         try:
             _write(out, item, image, faces, picture, crop, align)
@@ -172,7 +185,7 @@ def describe(faces: Faces) -> str:
     return f"{len(faces)} face{'' if len(faces) == 1 else 's'}{best}"
 
 
-def _detect(detector: Any, items: Sequence[Item]) -> Iterator[tuple[Item, np.ndarray, Faces]]:
+def detect_items(detector: Any, items: Sequence[Item]) -> Iterator[tuple[Item, np.ndarray, Faces]]:
     """Yield the items that can be read, with their image and its faces; log the others."""
     for start in range(0, len(items), detector.batch_size):
         images: dict[Item, np.ndarray] = {}
@@ -189,7 +202,7 @@ def _write(out: Path, item: Item, image: np.ndarray, faces: Faces, picture: np.n
     stem = out / item.stem
     faces.save(f"{stem}.json", item.path, image.shape[:2])      # first: by it `check_outputs` knows the others
     faces.save(f"{stem}.txt", item.path.name)
-    write_image(Path(f"{stem}.jpg"), picture)
+    write_image(Path(f"{stem}.jpg"), picture, note(item.path, DRAWN))
     if crop is not None:
         _write_faces(inside(out, "crops" / item.stem), faces.crop(image, crop))
     if align is not None:

@@ -99,6 +99,17 @@ def read_photo(source: Source | Image.Image, max_pixels: int = MAX_PIXELS) -> np
         return _decode_upright(image)
 
 
+def read_profile(path: str | Path) -> bytes:
+    """Read the ICC profile that says what the colours of a photograph mean; b"" where `read_photo` changes these.
+
+    Raises:
+        InputError: as `read_image`.
+    """
+    with _opened(path, MAX_PIXELS) as image:
+        profile = image.info.get("icc_profile") or b""
+        return profile if image.mode.startswith("RGB") and profile[16:20] == b"RGB " else b""
+
+
 def find_images(folder: str | Path, recursive: bool = False) -> list[Path]:
     """List the files of a folder with one of the `IMAGE_SUFFIXES`, by name; log how many other files there are.
 

@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Find the faces of films, and draw or hide them: frames in, frames and the original sound out.
+
+    status = predict_video(detector, "party.mp4", Path("found/party"), every=2)
+    status = predict_video(detector, "party.mp4", Path("hidden/party"), hide=Hide("blur"))
+    status = predict_video(None, "party.mp4", Path("again/party"), hide=Hide("blur"), known=read_lines("party.jsonl"))
+
+`<stem>.mp4` is the film with its faces drawn or hidden, each frame at its own time; `<stem>.jsonl` has a line for each
+frame that was searched, see `src.video.writer`.
+"""
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from dependency.centernet.src.lib.detectors.faces import Faces
+from dependency.centernet.src.lib.utils.draw import draw_faces
+from dependency.centernet.src.lib.utils.hide import Hide
+from dependency.errors import InputError
+from dependency.files import plain_text
+from src.common.log import LOGGER
+from src.common.progress import progress_bar
+from src.video.source import Frame, Source
+from src.video.tracker import Tracker
+from src.video.writer import VideoWriter, write_video
+
+# A video that ends this much before its declared end was cut off; less is rounding.
+CUT_OFF_SECONDS = 0.5
+# A face stays hidden for so many seconds after it was lost, and was hidden before it was found.
+HOLD, BEFORE = 1.0, 0.4
+# More frames a second than this are not believed of a file that says so.
+FASTEST = 120.0
+# Frames that wait to be written, so that faces found later are known in them: at most so many bytes.
+WAITING = 1 << 29
+# The correlation of two frames in so many pixels, under which they belong to two scenes.
+SCENE_SIDE, SAME_SCENE = 32, 0.5
+
+Known = Sequence[Sequence[dict[str, Any]]]
+
+
+def predict_video(detector: Any, name: str, stem: Path, every: int = 1, hide: Hide | None = None,
+                  known: Known | None = None, note: str = "") -> int:
+    """Find faces in a film; write `<stem>.mp4` and `<stem>.jsonl`.
+
+    KeyboardInterrupt finishes both files after the frame at hand before it is raised again.
+
+    Args:
+        detector: a `FaceDetector`; not used where the faces are `known`.
+        name: a file, the address of a stream, or a camera's device.
+        every: search every Nth frame; those between show the faces of the one before.
+        hide: hide the faces, instead of drawing them.
+        known: the faces of each frame; nothing is searched.
+        note: what `src.video.writer.is_whole` compares.
+
+    Returns:
+        exit status: 1 where the video is damaged or ends before its declared end; what could be read is written.
+
+    Raises:
+        InputError: not a video that PyAV can read, or PyAV is not installed; faces known of another number of frames.
+        OSError: a result cannot be written; files that had the names before stay.
+    """
+    target = Path(f"{stem}.mp4")
+    if target.resolve() == Path(name).resolve():
+        raise InputError(f"--out {plain_text(stem.parent)}: {plain_text(target.name)} there is the video to look at; "
+                         "choose another folder")
+    with closing(Source(name)) as source, \
+            write_video(stem, source.clock, source.rate, source.sound, source.pictures, note) as written, \
+            progress_bar(source.frame_count, "frames", source.name) as bar:
+        items = (_drawn(source, detector, every, written) if hide is None else
+                 _hidden(_known(source, known) if known is not None else
+                         _followed(source, detector, every, source.rate), hide, written))
+        interrupt = _write(items, written, bar)
+        if not written.frames:
+            raise InputError(f"{source.name}: no frame of it can be read; expected a video file")
+        is_short = source.is_damaged or source.end < source.declared_end - CUT_OFF_SECONDS
+        if interrupt or is_short:
+            written.stop()
+    print(f"{source.name}: {written.frames} frames, {written.faces} faces -> {plain_text(target)}", flush=True)
+    if interrupt:
+        LOGGER.warning("%s: stopped after frame %d; what comes before is written", source.name, written.frames)
+        raise interrupt
+    if is_short:
+        LOGGER.warning("%s: cut off or damaged: frame %d is the last that could be read, at %.1f s of %.1f s; what "
+                       "comes before is written", source.name, written.frames, source.end, source.declared_end)
+    return int(is_short)
+
+
+def _write(items: Iterable[Any], written: VideoWriter, bar: tqdm) -> BaseException | None:
+    """Write frames and packets of sound; returns what interrupted it."""
+    try:
+        for item in items:
+            if isinstance(item, Frame):
+                written.add_frame(item)
+                bar.update()
+            else:
+                written.add_sound(item)
+    except KeyboardInterrupt as interrupt:
+        return interrupt
+    return None
+
+
+def _drawn(items: Iterable[Any], detector: Any, every: int, written: VideoWriter) -> Iterator[Any]:
+    """Yield the items, faces drawn on frames."""
+    faces = Faces.from_rows(np.empty(0))
+    for item in items:
+        if isinstance(item, Frame):
+            if item.number % every == 0:
+                faces = detector.detect(item.pixels)
+                written.add_faces(item, faces.to_dict()["faces"])
+            item = item._replace(pixels=draw_faces(item.pixels, faces))
+        yield item
+
+
+def _hidden(items: Iterable[Any], hide: Hide, written: VideoWriter) -> Iterator[Any]:
+    """Yield (frame, its faces) as a frame with hidden faces, and other items as they are."""
+    for item in items:
+        if isinstance(item, tuple):
+            frame, faces = item
+            written.add_faces(frame, faces)
+            item = frame._replace(pixels=hide.apply(frame.pixels, np.array([face["box_xyxy"] for face in faces])))
+        yield item
+
+
+def _known(items: Iterable[Any], known: Known) -> Iterator[Any]:
+    """Yield (frame, its faces) for frames, other items as they are."""
+    count = 0
+    for item in items:
+        if isinstance(item, Frame):
+            count += 1
+            item = item, known[item.number] if count <= len(known) else []
+        yield item
+    if count != len(known):
+        raise InputError(f"--faces has lines for {len(known)} frames, the film has {count}: of another film, or one "
+                         "that was stopped; search the film again")
+
+
+def _followed(items: Iterable[Any], detector: Any, every: int, rate: Any) -> Iterator[Any]:
+    """Search frames, which wait until those after them are searched; yields (frame, its faces), other items at once."""
+    hold, before = (max(every, round(seconds * min(float(rate), FASTEST))) for seconds in (HOLD, BEFORE))
+    tracker, waiting, former, stopped = Tracker(hold, before, hold), deque[Frame](), None, None
+    try:
+        for item in items:
+            if not isinstance(item, Frame):
+                yield item
+                continue
+            if item.number % every == 0:
+                faces, small = detector.detect(item.pixels), _small(item.pixels)
+                is_cut = former is not None and float((small * former).mean()) < SAME_SCENE
+                tracker.add(item.number, faces.boxes, faces.scores, is_cut)
+                former = small
+            waiting.append(item)
+            while len(waiting) > min(hold, WAITING // item.pixels.nbytes):
+                yield waiting[0], tracker.faces(waiting.popleft().number)
+    except KeyboardInterrupt as interrupt:
+        stopped = interrupt
+    yield from ((frame, tracker.faces(frame.number)) for frame in waiting)
+    if stopped:
+        raise stopped
+
+
+def _small(pixels: np.ndarray) -> np.ndarray:
+    """Shrink a frame to a few grey pixels of mean 0 and deviation 1, whose product with another's is a correlation."""
+    small = cv2.resize(pixels, (SCENE_SIDE, SCENE_SIDE), interpolation=cv2.INTER_AREA).astype(np.float32).mean(axis=2)
+    return (small - small.mean()) / max(float(small.std()), 1.0)
