@@ -91,7 +91,7 @@ def synthetic_frames(seconds: float = 30) -> Iterator[Shot]:
 
 def _draw_frame(number: int) -> Shot:
     second = number / RATE
-    index, (start, end, place, roles) = next((index, scene) for index, scene in enumerate(SCENES)
+    index, (_start, _end, place, roles) = next((index, scene) for index, scene in enumerate(SCENES)
                                              if scene[0] <= second < scene[1] or scene is SCENES[-1])
     rng = np.random.default_rng((SEED, index))
     image, light = draw_backdrop(rng, place, HEIGHT, WIDTH), sample_light(rng, 0.0)

@@ -14,7 +14,7 @@ FLOORS = (
     ("dependency",),
     ("mindspore", "src.cli", "src.common"),
     ("src.weights", "src.annotations", "src.data", "src.models"),
-    ("src.inference", "src.training", "src.evaluation", "src.run_folder"),
+    ("src.inference", "src.training", "src.evaluation", "src.run_folder", "src.video"),
     ("src.export", "src.centerface", "src.retinaface", "src.launch"),
     ("src",),           # face_detector, and the modules that the RetinaFace manual imports
     ("src.tools",),

@@ -8,9 +8,9 @@ import pytest
 
 from dependency.errors import InputError
 from tests.inference.test_prediction import names, write
-from tests.inference.test_video import FRAMES, make
 from tests.small_wider import make_checkpoint
 from tests.test_test_py import script
+from tests.video.test_film import FRAMES, make
 
 
 @pytest.mark.parametrize("words, message", [

@@ -10,10 +10,10 @@ import errno
 import glob
 import math
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Callable, NamedTuple
 
 import cv2
 import numpy as np
@@ -39,8 +39,8 @@ SHEET_COLUMNS, SHEET_CELL, SHEET_WIDTH = 4, 480, 8000
 
 
 class Item(NamedTuple):
-    """An image or video (of a stream its address), and the name of its results below the output folder, no suffix."""
-    path: Path
+    """An image or video (a stream's address), and the name of its results below the output folder, without suffix."""
+    path: str | Path
     stem: Path
 
 
@@ -71,7 +71,7 @@ def list_items(sources: Sequence[str | Path], recursive: bool = False, sheet: st
     return name_results(stems)
 
 
-def name_results(stems: dict[Path, Path]) -> list[Item]:
+def name_results(stems: Mapping[Any, Path]) -> list[Item]:
     """Build items of paths and their names below the output folder.
 
     Where two have one stem the later gets a number; names too long for the suffixes of results are cut.
@@ -102,7 +102,7 @@ def check_outputs(images: Sequence[Item], videos: Sequence[Item], out: Path, she
     # Only the suffix, as text: OpenCV crashes on names that are not UTF-8.
     if sheet and not cv2.haveImageWriter(f"sheet{plain_text(Path(sheet).suffix)}"):
         raise InputError(f"--sheet {plain_text(sheet)}: OpenCV cannot write this kind of image; name it .jpg or .png")
-    inputs = {item.path.resolve() for item in [*images, *videos]}
+    inputs = {Path(item.path).resolve() for item in [*images, *videos]}
     results = [[inside(out, f"{item.stem}{suffix}") for suffix in suffixes]
                for items, suffixes in ((images, (".json", ".jpg", ".txt")), (videos, (".jsonl", ".mp4")))
                for item in items]
@@ -131,8 +131,22 @@ def note(source: str | Path, settings: str) -> str:
     return f"; {settings}; of {size} bytes"
 
 
+def left_to_do(items: Sequence[Item], out: Path, settings: str, is_written: Callable[[Path, str], bool]) -> list[Item]:
+    """Select the items whose results are not in `out`; print a line for each of the others.
+
+    Args:
+        settings: how faces are shown; results that show them otherwise do not count.
+        is_written: checks whether the results `<stem>.*` are complete and have this `note`.
+    """
+    left = [item for item in items if not is_written(out / item.stem, note(item.path, settings))]
+    for item in items:
+        if item not in left:
+            print(f"{plain_text(item.path)}: skipped, its results are there", flush=True)
+    return left
+
+
 def is_written(stem: Path, text: str) -> bool:
-    """Check whether the image `<stem>.jpg` and its `<stem>.json` were written with this `note`."""
+    """Check whether the image `<stem>.jpg` and its `<stem>.json` are there and have this `note`."""
     path = Path(f"{stem}.jpg")
     return path.is_file() and Path(f"{stem}.json").is_file() and has_mark(path, text)
 

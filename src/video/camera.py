@@ -12,18 +12,20 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 
-from dependency.centernet.src.lib.detectors.faces import Faces
-from dependency.centernet.src.lib.utils.draw import draw_faces
+from dependency.centernet.src.lib.utils.hide import Hide
 from dependency.errors import InputError
 from dependency.files import plain_text
 from src.common.log import LOGGER
-from src.inference.video import DEFAULT_RATE, Frame, write_video
+from src.video.film import render
+from src.video.source import DEFAULT_RATE, Frame
+from src.video.writer import write_video
 
 CLOCK = Fraction(1, 1000)
 WINDOW = "faces (q or Esc ends)"
@@ -31,7 +33,7 @@ END_KEYS = (ord("q"), 27)
 
 
 def watch_camera(detector: Any, index: int, record: Path | None = None, frames: int | None = None,
-                 every: int = 1) -> int:
+                 every: int = 1, hide: Hide | None = None) -> int:
     """Find faces in a camera's pictures until q, Esc, Ctrl-C or the given number of frames; 0 is the exit status.
 
     Args:
@@ -41,6 +43,7 @@ def watch_camera(detector: Any, index: int, record: Path | None = None, frames: 
             recording has this name, as `<record>_1`, `<record>_2`, ...
         frames: end after this many.
         every: search every Nth picture; those between show the faces of the one before.
+        hide: hide the faces, instead of drawing them; pictures are then shown a second late, see `render`.
 
     Raises:
         InputError: no such camera; neither can a window be shown nor is anything recorded.
@@ -48,7 +51,7 @@ def watch_camera(detector: Any, index: int, record: Path | None = None, frames: 
     problem = no_window()
     if problem and record is None:
         raise InputError(f"no window can be shown ({problem}); write a video instead: --camera {index} --record")
-    count, faces = 0, Faces.from_rows(np.empty(0))
+    count = 0
     record = record and _new_stem(record)
     with ExitStack() as stack:
         camera = _open_camera(index, stack)
@@ -56,17 +59,13 @@ def watch_camera(detector: Any, index: int, record: Path | None = None, frames: 
         if not problem:
             stack.callback(cv2.destroyAllWindows)
         LOGGER.info("camera %d: %s", index, "Ctrl-C ends" if problem else "q or Esc in the window ends")
+        pictures = islice(_frames(camera, index), frames)
         try:
-            for frame in _frames(camera, index):
+            for frame in render(pictures, detector, every, hide, writer.add_faces if writer else lambda *_: None):
                 count = frame.number + 1
-                if frame.number % every == 0:
-                    faces = detector.detect(frame.pixels)
-                    if writer:
-                        writer.add_faces(frame, faces)
-                frame = frame._replace(pixels=draw_faces(frame.pixels, faces))
                 if writer:
                     writer.add_frame(frame)
-                if not problem and _show(frame.pixels) or count == frames:
+                if not problem and _show(frame.pixels):
                     break
         except KeyboardInterrupt:
             LOGGER.info("ended by Ctrl-C")

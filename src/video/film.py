@@ -3,7 +3,7 @@
 
     status = predict_video(detector, "party.mp4", Path("found/party"), every=2)
     status = predict_video(detector, "party.mp4", Path("hidden/party"), hide=Hide("blur"))
-    status = predict_video(None, "party.mp4", Path("again/party"), hide=Hide("blur"), known=read_lines("party.jsonl"))
+    status = predict_video(None, "party.mp4", Path("again/party"), hide=Hide("blur"), known=read_film("party.jsonl"))
 
 `<stem>.mp4` is the film with its faces drawn or hidden, each frame at its own time; `<stem>.jsonl` has a line for each
 frame that was searched, see `src.video.writer`.
@@ -13,8 +13,9 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
+from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable
 
 import cv2
 import numpy as np
@@ -27,7 +28,7 @@ from dependency.errors import InputError
 from dependency.files import plain_text
 from src.common.log import LOGGER
 from src.common.progress import progress_bar
-from src.video.source import Frame, Source
+from src.video.source import DEFAULT_RATE, Frame, Source
 from src.video.tracker import Tracker
 from src.video.writer import VideoWriter, write_video
 
@@ -42,10 +43,12 @@ WAITING = 1 << 29
 # The correlation of two frames in so many pixels, under which they belong to two scenes.
 SCENE_SIDE, SAME_SCENE = 32, 0.5
 
-Known = Sequence[Sequence[dict[str, Any]]]
+Found = Sequence[dict[str, Any]]
+Known = Sequence[Found]
+AddFaces = Callable[[Frame, Found], None]
 
 
-def predict_video(detector: Any, name: str, stem: Path, every: int = 1, hide: Hide | None = None,
+def predict_video(detector: Any, path: str | Path, stem: Path, every: int = 1, hide: Hide | None = None,
                   known: Known | None = None, note: str = "") -> int:
     """Find faces in a film; write `<stem>.mp4` and `<stem>.jsonl`.
 
@@ -53,11 +56,11 @@ def predict_video(detector: Any, name: str, stem: Path, every: int = 1, hide: Hi
 
     Args:
         detector: a `FaceDetector`; not used where the faces are `known`.
-        name: a file, the address of a stream, or a camera's device.
+        path: a file, the address of a stream, or a camera's device.
         every: search every Nth frame; those between show the faces of the one before.
         hide: hide the faces, instead of drawing them.
         known: the faces of each frame; nothing is searched.
-        note: what `src.video.writer.is_whole` compares.
+        note: what `src.video.writer.is_written` compares.
 
     Returns:
         exit status: 1 where the video is damaged or ends before its declared end; what could be read is written.
@@ -67,15 +70,13 @@ def predict_video(detector: Any, name: str, stem: Path, every: int = 1, hide: Hi
         OSError: a result cannot be written; files that had the names before stay.
     """
     target = Path(f"{stem}.mp4")
-    if target.resolve() == Path(name).resolve():
+    if target.resolve() == Path(path).resolve():
         raise InputError(f"--out {plain_text(stem.parent)}: {plain_text(target.name)} there is the video to look at; "
                          "choose another folder")
-    with closing(Source(name)) as source, \
+    with closing(Source(str(path))) as source, \
             write_video(stem, source.clock, source.rate, source.sound, source.pictures, note) as written, \
             progress_bar(source.frame_count, "frames", source.name) as bar:
-        items = (_drawn(source, detector, every, written) if hide is None else
-                 _hidden(_known(source, known) if known is not None else
-                         _followed(source, detector, every, source.rate), hide, written))
+        items = render(source, detector, every, hide, written.add_faces, known, source.rate)
         interrupt = _write(items, written, bar)
         if not written.frames:
             raise InputError(f"{source.name}: no frame of it can be read; expected a video file")
@@ -106,24 +107,41 @@ def _write(items: Iterable[Any], written: VideoWriter, bar: tqdm) -> BaseExcepti
     return None
 
 
-def _drawn(items: Iterable[Any], detector: Any, every: int, written: VideoWriter) -> Iterator[Any]:
+def render(items: Iterable[Any], detector: Any, every: int, hide: Hide | None, add_faces: AddFaces,
+           known: Known | None = None, rate: Fraction = DEFAULT_RATE) -> Iterator[Any]:
+    """Draw or hide the faces of frames; other items are passed on.
+
+    To be hidden, faces are followed: a frame comes out when the second after it is searched.
+
+    Args:
+        add_faces: called with each frame that was searched and its faces, as JSON has them.
+        rate: frames a second, about.
+        The others are those of `predict_video`.
+    """
+    if hide is None:
+        return _drawn(items, detector, every, add_faces)
+    found = _followed(items, detector, every, rate) if known is None else _known(items, known)
+    return _hidden(found, hide, add_faces)
+
+
+def _drawn(items: Iterable[Any], detector: Any, every: int, add_faces: AddFaces) -> Iterator[Any]:
     """Yield the items, faces drawn on frames."""
     faces = Faces.from_rows(np.empty(0))
     for item in items:
         if isinstance(item, Frame):
             if item.number % every == 0:
                 faces = detector.detect(item.pixels)
-                written.add_faces(item, faces.to_dict()["faces"])
+                add_faces(item, faces.to_dict()["faces"])
             item = item._replace(pixels=draw_faces(item.pixels, faces))
         yield item
 
 
-def _hidden(items: Iterable[Any], hide: Hide, written: VideoWriter) -> Iterator[Any]:
+def _hidden(items: Iterable[Any], hide: Hide, add_faces: AddFaces) -> Iterator[Any]:
     """Yield (frame, its faces) as a frame with hidden faces, and other items as they are."""
     for item in items:
         if isinstance(item, tuple):
             frame, faces = item
-            written.add_faces(frame, faces)
+            add_faces(frame, faces)
             item = frame._replace(pixels=hide.apply(frame.pixels, np.array([face["box_xyxy"] for face in faces])))
         yield item
 
@@ -141,7 +159,7 @@ def _known(items: Iterable[Any], known: Known) -> Iterator[Any]:
                          "that was stopped; search the film again")
 
 
-def _followed(items: Iterable[Any], detector: Any, every: int, rate: Any) -> Iterator[Any]:
+def _followed(items: Iterable[Any], detector: Any, every: int, rate: Fraction) -> Iterator[Any]:
     """Search frames, which wait until those after them are searched; yields (frame, its faces), other items at once."""
     hold, before = (max(every, round(seconds * min(float(rate), FASTEST))) for seconds in (HOLD, BEFORE))
     tracker, waiting, former, stopped = Tracker(hold, before, hold), deque[Frame](), None, None

@@ -53,8 +53,8 @@ def is_video(name: str) -> bool:
 
 
 def result_name(name: str) -> str:
-    """Return the name that the results of a stream get: the last part of its address."""
-    return Path(urlsplit(name).path).name or "stream"
+    """Return the name that the results get: that of the file, or the last part of an address."""
+    return (Path(urlsplit(name).path).name or "stream") if "://" in name else Path(name).name
 
 
 def _has_frames(path: Path) -> bool:

@@ -31,8 +31,8 @@ ENCODER = {"preset": "veryfast", "crf": "20"}
 COLOURS = ("color_primaries", "color_trc", "colorspace")
 
 
-def is_whole(stem: Path, note: str) -> bool:
-    """Check whether `<stem>.mp4` and `<stem>.jsonl` are there, not stopped, and written with this note."""
+def is_written(stem: Path, note: str) -> bool:
+    """Check whether `<stem>.mp4` and `<stem>.jsonl` are there, not stopped, and have this note."""
     video, lines = Path(f"{stem}.mp4"), Path(f"{stem}.jsonl")
     if not (video.is_file() and lines.is_file()):
         return False
@@ -56,7 +56,7 @@ def write_video(stem: Path, clock: Fraction, rate: Fraction, sound: Sequence[Any
         rate: frames a second, about.
         sound: streams of another file, whose packets are going to be added.
         pictures: the stream of another file whose colours the frames have.
-        note: written into the file, for `is_whole`.
+        note: written into the file, for `is_written`.
 
     Raises:
         InputError: FFmpeg cannot write these pictures or this sound, or PyAV is not installed.

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 
 from dependency.errors import InputError
-from src.inference import camera
-from src.inference.camera import watch_camera
+from src.video import camera
+from src.video.camera import watch_camera
 from tests.inference.test_prediction import Finder
-from tests.inference.test_video import Stopped, lines, read
+from tests.video.test_film import Stopped, lines, read
 
 
 class Camera:

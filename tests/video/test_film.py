@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from dependency.errors import InputError
-from src.inference import video
-from src.inference.video import predict_video
+from src.video import film
+from src.video.film import predict_video
 from tests.conftest import ROOT
 from tests.inference.test_prediction import Finder
 
@@ -139,7 +139,7 @@ def test_a_phones_portrait_is_turned_upright(tmp_path):
 
 @pytest.mark.parametrize("name, codec", [("a.avi", "mjpeg"), ("a.mkv", "ffv1")])
 def test_a_video_that_breaks_off_keeps_what_was_read(tmp_path, name, codec, caplog, monkeypatch):
-    monkeypatch.setattr(video.LOGGER, "propagate", True)
+    monkeypatch.setattr(film.LOGGER, "propagate", True)
     path = make(tmp_path / name, codec)
     content = path.read_bytes()
     path.write_bytes(content[:len(content) * 6 // 10])
@@ -168,7 +168,7 @@ def test_a_full_disk_is_one_error_and_leaves_the_former_file(tmp_path):
     resource = pytest.importorskip("resource")
     path = make(tmp_path / "in" / "a.mp4", size=(640, 480))
     (tmp_path / "film.mp4").write_text("former")
-    code = (f"from pathlib import Path\nfrom src.inference.video import predict_video\n"
+    code = (f"from pathlib import Path\nfrom src.video.film import predict_video\n"
             f"from tests.inference.test_prediction import Finder\n"
             f"predict_video(Finder(), Path({str(path)!r}), Path({str(tmp_path / 'film')!r}))")
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False,

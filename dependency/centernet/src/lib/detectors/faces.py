@@ -21,6 +21,7 @@ import numpy as np
 
 from dependency.centernet.src.lib.utils.align import TEMPLATE_SIDE, align_faces
 from dependency.centernet.src.lib.utils.draw import draw_faces
+from dependency.centernet.src.lib.utils.hide import GROW, Hide
 from dependency.centernet.src.lib.utils.image_file import as_bgr
 from dependency.errors import InputError
 from dependency.evaluate.prediction_io import write_prediction
@@ -108,6 +109,11 @@ class Faces:
     def draw(self, image: np.ndarray, scores: bool = True) -> np.ndarray:
         """Draw boxes, scores and landmarks on a copy of the image uint8 [H, W, 3]; see `draw_faces`."""
         return draw_faces(as_bgr(image), self, scores)
+
+    def hide(self, image: np.ndarray, style: str | np.ndarray = "blur", mask: str = "ellipse",
+             grow: float = GROW) -> np.ndarray:
+        """Make the faces unrecognisable in a copy of the image uint8 [H, W, 3]; see `Hide`."""
+        return Hide(style, mask, grow).apply(as_bgr(image), self.boxes)
 
     def to_dict(self) -> dict[str, Any]:
         """Return what the JSON file holds, with pixels rounded to a tenth.

@@ -12,17 +12,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from typing import NamedTuple, Union
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
+from dependency.centernet.src.lib.detectors.option_rules import number, one_of
 from dependency.errors import InputError
 from dependency.files import existing_file, plain_text
 
 STYLES = ("blur", "mosaic", "solid")
 MASKS = ("ellipse", "box")
-GROW = 1.3
+GROW, GROWS = 1.3, number(0.1, 10)
 # Of the longer side of what is hidden: at most so many colours, each at least so many pixels wide.
 CELLS, CELL = 6, 4
 # At the border of an image, where a box is cut off, it is made longer by this share: an ellipse fills its corners.
@@ -31,16 +32,26 @@ BORDER = 1.5
 SHIFT = 4       # binary digits after the point in OpenCV's coordinates
 
 
-class Hide(NamedTuple):
+@dataclass(frozen=True)
+class Hide:
     """How faces are hidden.
 
     style: one of `STYLES`, or a picture uint8 [h, w, 3] or [h, w, 4] (with alpha) that is laid over blurred faces.
     mask: what is hidden of the box: an "ellipse" in it, or all of the "box".
     grow: sides of what is hidden over those of the box.
+
+    Raises:
+        InputError: another style, mask or number.
     """
-    style: Union[str, np.ndarray] = "blur"
+    style: str | np.ndarray = "blur"
     mask: str = "ellipse"
     grow: float = GROW
+
+    def __post_init__(self) -> None:
+        if isinstance(self.style, str):
+            one_of(*STYLES).require("style", self.style)
+        one_of(*MASKS).require("mask", self.mask)
+        GROWS.require("grow", self.grow)
 
     def __str__(self) -> str:
         style = self.style if isinstance(self.style, str) else "picture"
