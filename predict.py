@@ -112,7 +112,7 @@ def main(argv: list[str] | None = None) -> int:
         ("crop align sheet", draws and not args.skip_existing, "without --hide and --skip_existing"),
         ("mask grow faces", not draws, "with --hide"),
         ("faces", len(images) + len(videos) == 1, "for one image or video"),
-        ("every score_threshold test_size test_scales flip_test ckpt skip_existing", not args.faces, "without --faces"),
+        ("every ckpt score_threshold skip_existing", not args.faces, "without --faces"),
         ("sheet recursive max_pixels", images, "for images"), ("skip_existing", args.images, "for files"),
         ("out", args.images or args.record, "for files, or with --record"),
         ("threads", args.backend != "mindspore", "for ONNX Runtime, not with --backend mindspore")])
@@ -127,7 +127,7 @@ def main(argv: list[str] | None = None) -> int:
     if args.faces and videos:
         known, detector = read_film(args.faces), None
     else:
-        known, detector = None, KnownFaces(args.faces) if args.faces else _detector(args)
+        known, detector = None, KnownFaces(args.faces, args.max_pixels) if args.faces else _detector(args)
     if watches:
         from src.video.camera import watch_camera
         return watch_camera(detector, args.camera, out / "camera" if args.record else None, args.frames, args.every,

@@ -144,7 +144,7 @@ def main(argv: list[str] | None = None) -> int:
     with tempfile.TemporaryDirectory() as folder:
         films = {"drawn": synthetic_frames(args.seconds)}
         if args.photos:
-            from src.data.annotations import read_annotations
+            from src.annotations.read_write import read_annotations
             images, labels = Path(args.photos) / "images", Path(args.photos) / "label.txt"
             records = [record for record in read_annotations(labels, on_problem="collect")
                        if len(record.boxes) and (images / record.path).is_file()]

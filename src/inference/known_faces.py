@@ -49,8 +49,8 @@ class KnownFaces:
     """
     batch_size = 1
 
-    def __init__(self, path: str | Path, max_pixels: int = MAX_PIXELS):
-        self._name, self._max_pixels = plain_text(path), max_pixels
+    def __init__(self, path: str | Path, max_pixels: int | None = None):
+        self._name, self._max_pixels = plain_text(path), max_pixels or MAX_PIXELS
         content = _parse(_read(path), self._name)
         self._size = content.get("height"), content.get("width")
         self._faces = _faces(content, self._name)
