@@ -167,8 +167,8 @@ class VideoWriter:
             return self._container.add_stream_from_template(source), True
         coder = "alac" if name.startswith("pcm_") else "aac"
         stream = self._container.add_stream(coder, rate=source.codec_context.sample_rate, layout=source.layout.name)
-        if coder == "alac" and source.format.bytes > 2:
-            stream.format = "s32p"
+        if coder == "alac":
+            stream.format = "s32p" if source.format.bytes > 2 else "s16p"
         return stream, False
 
 
