@@ -29,6 +29,8 @@ from src.video.source import Frame, import_av
 
 ENCODER = {"preset": "veryfast", "crf": "20"}
 COLOURS = ("color_primaries", "color_trc", "colorspace")
+# What files without a layout mean, as AVI and WAV.
+LAYOUTS = {"1 channels": "mono", "2 channels": "stereo", "6 channels": "5.1", "8 channels": "7.1"}
 
 
 def is_written(stem: Path, note: str) -> bool:
@@ -166,7 +168,8 @@ class VideoWriter:
         if name in self._container.supported_codecs and not name.startswith("pcm_"):    # which few players play in MP4
             return self._container.add_stream_from_template(source), True
         coder = "alac" if name.startswith("pcm_") else "aac"
-        stream = self._container.add_stream(coder, rate=source.codec_context.sample_rate, layout=source.layout.name)
+        layout = LAYOUTS.get(source.layout.name, source.layout.name)
+        stream = self._container.add_stream(coder, rate=source.codec_context.sample_rate, layout=layout)
         if coder == "alac":
             stream.format = "s32p" if source.format.bytes > 2 else "s16p"
         return stream, False
