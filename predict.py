@@ -75,8 +75,8 @@ OPTIONS: Table = {
                        metavar="STYLE"),
         "mask": Option("ellipse", "Shape of what is hidden.", choices=MASKS),
         "grow": Option(GROW, "Sides of what is hidden, over those of the face.", rule=GROWS),
-        "faces": Option(None, "Do not search; hide the faces of this .jsonl (video) or .json (photograph), which --hide "
-                              "wrote and you have corrected.", metavar="FILE"),
+        "faces": Option(None, "Do not search; hide the faces of this .jsonl (video) or .json (photograph), which "
+                              "--hide wrote and you have corrected.", metavar="FILE"),
     },
     "Videos and cameras": {
         "camera": Option(None, "Number of the camera to look at; the first one is 0.", rule=whole(0, 1000)),
@@ -132,9 +132,10 @@ def main(argv: list[str] | None = None) -> int:
         from src.video.camera import watch_camera
         return watch_camera(detector, args.camera, out / "camera" if args.record else None, args.frames, args.every,
                             hide)
-    if hide:
+    status = 0
+    if images and hide:
         status = hide_photos(detector, images, out, hide)
-    else:
+    elif images:
         status = prediction.predict_photos(detector, images, out, args.sheet, args.crop, args.align)
     failed = 0
     for item in videos:

@@ -2,7 +2,7 @@
 """How often a face stays visible where `predict.py --hide blur` hides the faces of a film, and where deface does.
 
     python -m benchmarks.films                          # people that are drawn: benchmarks/film_scenes.py
-    python -m benchmarks.films --photos DATA/val        # and photographs, panned and zoomed: images/ and label.txt there
+    python -m benchmarks.films --photos DATA/val        # and photographs, panned and zoomed: images/, label.txt
     python -m benchmarks.films --deface .venv/bin/deface                # also times the whole program deface
 
 A face is visible in a frame where less than 70 % of its box's pixels are hidden; which boxes count stands in

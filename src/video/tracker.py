@@ -49,8 +49,8 @@ class Track:
         self.is_believed |= score >= BELIEVED or len(self.frames) >= SEVERAL
 
     def forget(self, frame: int) -> None:
-        """Forget the detections before a frame, except for the most recent ones."""
-        old = min(int(np.searchsorted(self.frames, frame)), len(self.frames) - RECENT)
+        """Forget what the boxes from a frame on do not depend on, except for the most recent detections."""
+        old = min(int(np.searchsorted(self.frames, frame, side="right")) - 1, len(self.frames) - RECENT)
         if old > 0:
             del self.frames[:old], self.boxes[:old], self.scores[:old]
 
@@ -129,7 +129,7 @@ class Tracker:
 
 
 def _match(expected: np.ndarray, found: np.ndarray) -> dict[int, int]:
-    """Pair boxes [N, 4] with boxes [M, 4] so that their overlaps have the largest sum; found index -> expected index."""
+    """Pair boxes [N, 4] with boxes [M, 4], so that the sum of overlaps is largest: found index -> expected index."""
     overlaps = box_overlaps(_twice(expected), _twice(found), offset=0.0)
     rows, columns = linear_sum_assignment(overlaps, maximize=True)
     return {int(column): int(row) for row, column in zip(rows, columns) if overlaps[row, column] >= OVERLAP}

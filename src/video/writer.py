@@ -29,6 +29,8 @@ from src.video.source import Frame, import_av
 
 ENCODER = {"preset": "veryfast", "crf": "20"}
 COLOURS = ("color_primaries", "color_trc", "colorspace")
+# Colour spaces that FFmpeg converts to, by their numbers in ITU-T H.273.
+SPACES = (1, 4, 5, 6, 7, 9)
 # What files without a layout mean, as AVI and WAV.
 LAYOUTS = {"1 channels": "mono", "2 channels": "stereo", "6 channels": "5.1", "8 channels": "7.1"}
 
@@ -92,7 +94,10 @@ class VideoWriter:
         self._sound = {stream.index: self._add_sound_stream(stream) for stream in sound}
         self._stream: Any = None
         self._pictures = pictures
+        space = None if pictures is None else pictures.codec_context.colorspace
+        self._space = space if space in SPACES else None
         self._line: dict[str, Any] = {}
+        self._early: list[Any] = []         # packets of sound before the first frame, whose stream must be there first
         self.frames = self.faces = 0
 
     def add_faces(self, frame: Frame, faces: Sequence[dict[str, Any]]) -> None:
@@ -120,12 +125,19 @@ class VideoWriter:
         width, height = self._size
         pixels = cv2.copyMakeBorder(pixels, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
         picture = self._av.VideoFrame.from_ndarray(pixels, format="bgr24")
+        # The colour space is that of the film: its name alone, which the encoder writes, would shift all colours.
+        picture = picture.reformat(format="yuv420p", dst_colorspace=self._space)
         picture.pts, picture.time_base = frame.ticks, self._clock
         self._container.mux(self._stream.encode(picture))
         self.frames += 1
+        while self._early:
+            self.add_sound(self._early.pop(0))
 
     def add_sound(self, packet: Any) -> None:
         """Write a packet of one of the streams of sound, encoded again where MP4 does not take it."""
+        if self._stream is None:
+            self._early.append(packet)
+            return
         stream, is_copied = self._sound[packet.stream.index]
         if not is_copied:
             try:

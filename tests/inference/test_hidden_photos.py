@@ -68,7 +68,7 @@ def test_neither_pixels_nor_metadata_show_the_face(tmp_path, turned, style):
 def test_of_several_pictures_in_a_file_only_the_first_is_written(tmp_path):
     first, second = Image.fromarray(picture()[..., ::-1]), Image.new("RGB", (160, 100), "red")
     for name in ("a.mpo", "b.gif", "c.tif", "d.webp"):
-        first.save(tmp_path / name, save_all=True, append_images=[second])
+        first.copy().save(tmp_path / name, save_all=True, append_images=[second.copy()])
     assert hide_photos(OneFace(), list_items([tmp_path]), tmp_path / "out", Hide("solid")) == 0
     for name in ("a.jpg", "b.jpg", "c.jpg", "d.jpg"):
         content = (tmp_path / "out" / name).read_bytes()

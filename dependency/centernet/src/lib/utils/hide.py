@@ -64,8 +64,6 @@ class Hide:
             region = canvas[y1:y2, x1:x2]
             cover, share = self._cover(region), alpha[..., None].astype(np.uint16)
             region[:] = (cover * share + region * (255 - share) + 127) // 255
-            if not isinstance(self.style, str):
-                _lay_over(region, self.style)
         return canvas
 
     def covered(self, shape: tuple[int, int], boxes: np.ndarray) -> np.ndarray:
@@ -103,15 +101,17 @@ class Hide:
         size = np.array(region.shape[1::-1])
         cells = np.maximum(1, np.round(min(CELLS / size.max(), 1 / CELL) * size)).astype(int).tolist()
         colours = cv2.resize(region, cells, interpolation=cv2.INTER_AREA)
-        smooth = not isinstance(self.style, str) or self.style == "blur"
-        return cv2.resize(colours, size.tolist(), interpolation=cv2.INTER_CUBIC if smooth else cv2.INTER_NEAREST)
+        if isinstance(self.style, str) and self.style == "mosaic":
+            return cv2.resize(colours, size.tolist(), interpolation=cv2.INTER_NEAREST)
+        blurred = cv2.resize(colours, size.tolist(), interpolation=cv2.INTER_CUBIC)
+        return blurred if isinstance(self.style, str) else _lay_over(blurred, self.style)
 
 
-def _lay_over(region: np.ndarray, picture: np.ndarray) -> None:
-    """Draw a picture over a region, as large as this."""
+def _lay_over(region: np.ndarray, picture: np.ndarray) -> np.ndarray:
+    """Return a region with a picture over it, as large as this."""
     over = cv2.resize(picture, region.shape[1::-1], interpolation=cv2.INTER_AREA)
     share = over[..., 3:].astype(np.uint16) if over.shape[2] == 4 else np.uint16(255)
-    region[:] = (over[..., :3] * share + region * (255 - share) + 127) // 255
+    return ((over[..., :3] * share + region * (255 - share) + 127) // 255).astype(np.uint8)
 
 
 def read_cover(path: str | os.PathLike[str]) -> np.ndarray:
