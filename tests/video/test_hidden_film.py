@@ -89,7 +89,9 @@ def test_every_sample_of_every_stream_of_sound_is_kept(tmp_path, name, codec, fo
     assert predict_video(Sometimes(), path, tmp_path / "out" / "a", hide=SOLID) == 0
     for number in range(2):
         heard, expected = samples(tmp_path / "out" / "a.mp4", number), samples(path, number)
-        heard = heard[624:] if codec == "libopus" else heard        # which a player of Opus leaves out, not PyAV
+        if codec == "libopus":      # PyAV does not leave out what a player of Opus does: the packets are compared
+            assert packets_of_sound(tmp_path / "out" / "a.mp4") == packets_of_sound(path)
+            break
         assert len(heard) == len(expected) >= rate and (heard.astype(expected.dtype) == expected).all()
 
 
