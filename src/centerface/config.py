@@ -95,7 +95,7 @@ SMALL_SET = {"epochs": 40, "lr": 8e-3, "lr_scheduler": "cosine", "weight_decay":
              "wh_weight": 1.0, "ema_decay": 0.998}
 # Beside these: from a pretrained backbone, and from a whole detector.
 FROM_BACKBONE = {"backbone_bn": "frozen", "backbone_lr": 0.1, "mosaic": 0.5}
-FROM_DETECTOR = {"epochs": 12, "lr": 8e-4, "backbone_bn": "all", "backbone_lr": 0.1}
+FROM_DETECTOR = {"epochs": 8, "lr": 8e-5, "backbone_bn": "all", "backbone_lr": 0.1}
 CPU_SIZE = 320
 
 
@@ -112,10 +112,9 @@ def presets(cfg: Config, names: set[str]) -> dict[str, Any]:
         return {}
     from src.centerface.convert import read_pretrained
     chosen: dict[str, Any] = dict(SMALL_SET)
-    if choose_target(cfg.device_target) == "CPU":
-        chosen["image_size"] = CPU_SIZE
     pretrained = cfg.pretrained or ("backbone" if cfg.pretrained_backbone else "released")
     chosen["pretrained"] = pretrained
+    is_detector = False
     if pretrained != "none":
         try:
             weights = read_pretrained(pretrained, cfg.pretrained_backbone)
@@ -124,8 +123,11 @@ def presets(cfg: Config, names: set[str]) -> dict[str, Any]:
                 raise
             raise InputError(f"{error}; or start from other weights: --pretrained FILE, from random ones: --pretrained "
                              "none") from error
-        chosen.update(FROM_BACKBONE if weights.metadata.get("part") == "backbone" else FROM_DETECTOR)
+        is_detector = weights.metadata.get("part") != "backbone"
+        chosen.update(FROM_DETECTOR if is_detector else FROM_BACKBONE)
         chosen.update(weights.metadata["options"])
+    if not is_detector and choose_target(cfg.device_target) == "CPU":
+        chosen["image_size"] = CPU_SIZE
     chosen["warmup_epochs"] = warmup(own_value(cfg, names, chosen, "epochs"))
     return chosen
 

@@ -27,7 +27,7 @@ from src.models import Metadata, TrainingSpec
 from src.training.batch_norm import freeze_statistics
 from src.training.lr_schedule import schedule
 from src.training.settings import RunSettings
-from src.weights.conversion import load_backbone, load_pretrained
+from src.weights.conversion import load_backbone, load_pretrained, starts_from_detector
 
 
 def run_settings(cfg: Any, world_size: int, start_time: str) -> RunSettings:
@@ -46,7 +46,7 @@ def run_settings(cfg: Any, world_size: int, start_time: str) -> RunSettings:
         sync_bn=cfg.sync_bn, run_dir=Path(cfg.ckpt_path) / start_time, log_name=start_time, checkpoint_prefix="0",
         checkpoint_every=cfg.ckpt_interval,
         keep=cfg.keep_checkpoint_max, log_every=cfg.log_interval, bad_images=cfg.bad_images,
-        patience=cfg.patience)
+        patience=cfg.patience, from_detector=starts_from_detector(cfg.pretrained))
 
 
 def build_samples(cfg: Any) -> CenterFaceSamples:
@@ -151,13 +151,16 @@ def target_faces(cells: np.ndarray, values: np.ndarray, weights: np.ndarray, gri
 
 
 def build_metadata(cfg: Any) -> Metadata:
-    """Build the metadata of this run's checkpoints."""
+    """Build the metadata of this run's checkpoints; they are tested as the detector is that training starts from."""
+    detect = {}
+    if starts_from_detector(cfg.pretrained):
+        detect = read_pretrained(cfg.pretrained, cfg.pretrained_backbone).metadata.get("detect", {})
     return {
         "model": "centerface",
         "options": {"head_conv": cfg.head_conv, "activation": cfg.activation},
         "input": dict(NETWORK_INPUT),
         "decoder": "centerface",
-        "detect": {},
+        "detect": detect,
         "train": dict(cfg),
     }
 

@@ -103,6 +103,6 @@ def _add_mark(content: bytes, mark: bytes, profile: bytes) -> bytes:
         return content[:end] + added + content[end:]
     if content.startswith(b"\x89PNG"):
         chunk = b"tEXtSoftware\0" + mark
-        parts = (len(chunk) - 4).to_bytes(4, "big"), chunk, zlib.crc32(chunk).to_bytes(4, "big")
-        return content[:33] + b"".join(parts) + content[33:]
+        return (content[:33] + (len(chunk) - 4).to_bytes(4, "big") + chunk + zlib.crc32(chunk).to_bytes(4, "big")
+                + content[33:])
     return content

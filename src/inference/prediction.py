@@ -184,7 +184,7 @@ def predict_photos(detector: Any, items: Sequence[Item], out: Path, sheet: str |
         print(f"{plain_text(item.path)}: {describe(faces)} -> {plain_text(out / item.stem)}.jpg", flush=True)
         done += 1
         if sheet:
-            captions.append(plain_text(item.path.name))
+            captions.append(plain_text(Path(item.path).name))
             pictures.append(shrink(picture, cell)[0])
     if sheet and pictures:
         write_image(Path(sheet), contact_sheet(pictures, columns, cell, captions))
@@ -215,7 +215,7 @@ def _write(out: Path, item: Item, image: np.ndarray, faces: Faces, picture: np.n
            crop: float | None, align: int | None) -> None:
     stem = out / item.stem
     faces.save(f"{stem}.json", item.path, image.shape[:2])      # first: by it `check_outputs` knows the others
-    faces.save(f"{stem}.txt", item.path.name)
+    faces.save(f"{stem}.txt", Path(item.path).name)
     write_image(Path(f"{stem}.jpg"), picture, note(item.path, DRAWN))
     if crop is not None:
         _write_faces(inside(out, "crops" / item.stem), faces.crop(image, crop))

@@ -135,7 +135,7 @@ MOBILENET = {"image_size": 640, "pretrained_backbone": "./data/mobilenet025_pret
 SMALL_SET = {"epochs": 40, "lr": 4e-3, "optimizer": "adam", "lr_scheduler": "cosine", "ema_decay": 0.998,
              "ckpt_interval": 0}
 # Beside these, from a whole detector.
-FROM_DETECTOR = {"epochs": 12, "lr": 4e-4, "backbone_bn": "all", "backbone_lr": 0.1}
+FROM_DETECTOR = {"epochs": 8, "lr": 4e-5, "backbone_bn": "all", "backbone_lr": 0.1}
 CPU_SIZE = 320
 
 
@@ -151,13 +151,16 @@ def presets(cfg: Config, names: set[str]) -> dict[str, Any]:
     chosen: dict[str, Any] = {}
     if cfg.data or cfg.pretrained:
         from src.retinaface.convert import read_pretrained
+        from src.weights.conversion import starts_from_detector
         chosen = {**SMALL_SET, "backbone": "mobilenet025"}
-        if choose_target(cfg.device_target) == "CPU":
-            chosen["image_size"] = CPU_SIZE
-        if cfg.pretrained not in ("", "none", "backbone"):
+        is_detector = False
+        if starts_from_detector(cfg.pretrained):
             weights = read_pretrained(cfg.pretrained)
-            chosen.update({} if weights.metadata.get("part") == "backbone" else FROM_DETECTOR)
+            is_detector = weights.metadata.get("part") != "backbone"
+            chosen.update(FROM_DETECTOR if is_detector else {})
             chosen.update(weights.metadata["options"])
+        if not is_detector and choose_target(cfg.device_target) == "CPU":
+            chosen["image_size"] = CPU_SIZE
         chosen["warmup_epochs"] = warmup(own_value(cfg, names, chosen, "epochs"))
     if own_value(cfg, names, chosen, "backbone") == "mobilenet025":
         chosen = {**MOBILENET, **chosen}

@@ -29,7 +29,7 @@ from src.retinaface.network import RetinaFace, build_backbone
 from src.retinaface.spec import DEFAULT_METADATA
 from src.training.batch_norm import freeze_statistics
 from src.training.settings import RunSettings
-from src.weights.conversion import load_backbone, load_pretrained
+from src.weights.conversion import load_backbone, load_pretrained, starts_from_detector
 
 CLASSES = 2
 HOW_TO_CONVERT = {"resnet50": "resnet50-19c8e357.pth", "mobilenet025": "mobilenetV1X0.25_pretrain.tar"}
@@ -54,7 +54,7 @@ def run_settings(cfg: Any, world_size: int, start_time: str) -> RunSettings:
         checkpoint_every=cfg.ckpt_interval,
         keep=cfg.keep_checkpoint_max, iteration_line=log.LOSS_MONITOR, log_every=cfg.log_interval,
         bad_images=cfg.bad_images,
-        patience=cfg.patience)
+        patience=cfg.patience, from_detector=starts_from_detector(cfg.pretrained))
 
 
 def build_samples(cfg: Any) -> RetinaFaceSamples:

@@ -88,7 +88,7 @@ class RunReport:
         """Check whether the end of an epoch is the time for a validation, which has not been made yet."""
         if self.validator is None or any(line["epoch"] == epoch for line in self.history.validations):
             return False
-        if is_last or self.every:
+        if is_last or self.every or epoch == 0:
             return is_last or epoch % (self.every or 1) == 0
         return time.monotonic() - self.trained_since >= (RATIO * self.cost or FIRST_AFTER)
 
@@ -137,6 +137,8 @@ class RunReport:
             return
         said = (f"best val AP {format_ap(best['ap'])} at IoU {IOU:g}, epoch {best['epoch']}: {checkpoint}" if best
                 else f"newest checkpoint: {checkpoint}")
+        if best and best["epoch"] == 0:
+            said += " (the weights that training started from: it has improved nothing; try a lower --lr)"
         validator = self.validator
         lines = commands(checkpoint, validator.test_options() if validator else [],
                          validator.set.image_dir / validator.set.images[0] if validator else self.photo)

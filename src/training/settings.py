@@ -60,6 +60,7 @@ class RunSettings:
     iteration_line: format of a step's log line, see `log.ITERATION`.
     log_every: steps between these lines (0 = 1, on a terminal a tenth of an epoch).
     patience: number of validations without a better AP after which training ends (0 = none).
+    from_detector: training starts from a whole detector, which is validated before the first step.
     """
     batch: int
     epochs: int
@@ -86,6 +87,7 @@ class RunSettings:
     iteration_line: str = log.ITERATION
     log_every: int = 1
     patience: int = 0
+    from_detector: bool = False
 
     @contextmanager
     def files(self, steps_per_epoch: int, is_resumed: bool, ranks: Ranks = ALONE) -> Iterator[RunFiles]:

@@ -100,7 +100,8 @@ class Trainer:
             LOGGER.info("%s", self.files.describe_checkpoints(-(-(total - first_step) // self._checkpoint_interval),
                                                               self.settings.keep, state_size(self.step, self.network)))
             done, stopping, is_over = first_step, False, False
-            if done % steps_per_epoch == 0 < done:      # the signal may have come before its validation
+            # At the end of an epoch a signal to stop may have come before its validation.
+            if done % steps_per_epoch == 0 and (done or self.settings.from_detector):
                 _, is_over = self._validate(done, stop)
             for done in () if is_over else range(first_step + 1, total + 1):
                 stop.listen()

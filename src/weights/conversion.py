@@ -170,6 +170,11 @@ def load_pretrained(network: Any, cfg: Any, weights: Conversion) -> None:
                 ": these start from random values" if report.missing else "")
 
 
+def starts_from_detector(pretrained: str) -> bool:
+    """Check whether --pretrained names a whole detector (or a file, which may hold one), not only a backbone."""
+    return pretrained not in ("", "none", "backbone")
+
+
 def file_of(pretrained: str) -> str:
     """Return the file that a --pretrained FILE or released=FILE names."""
     return pretrained.removeprefix("released=")

@@ -42,8 +42,8 @@ def test_a_detector_brings_its_own_options_and_gentle_training(name, tmp_path):
     path = detector(name, tmp_path / "detector.ckpt")
     cfg, _ = options(name, "--data=my.yaml", f"--pretrained=released={path}", "--device_target=CPU")
     assert {key: cfg[key] for key in OTHERS[name]} == OTHERS[name]
-    assert (cfg.backbone_bn, cfg.lr_scheduler, cfg.epochs) == ("all", "cosine", 12)
-    assert 0 < cfg.ema_decay < 1 and cfg.image_size < flat(models.options(name))["image_size"].default
+    assert (cfg.backbone_bn, cfg.lr_scheduler, cfg.epochs) == ("all", "cosine", 8)
+    assert 0 < cfg.ema_decay < 1 and cfg.lr < flat(models.options(name))["lr"].default / 20
     assert 0 < cfg.warmup_epochs < 1
     kept, _ = options(name, f"--pretrained={path}", "--epochs=2", "--ema_decay=0", "--lr_scheduler=multistep")
     assert (kept.epochs, kept.ema_decay, kept.lr_scheduler, kept.warmup_epochs) == (2, 0, "multistep", 0.1)

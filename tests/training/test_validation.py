@@ -54,6 +54,16 @@ def test_validation_changes_nothing_and_names_the_best_and_the_last(train):  # n
     assert [line["ap"]["mean"] for line in metrics(folder) if "ap" in line] == list(RISES_THEN_FALLS.values())
 
 
+def test_a_detector_that_training_does_not_improve_stays_the_best(train):  # noqa: F811
+    plain = train("plain")
+    folder = train("run", settings={"from_detector": True},
+                   report={"validator": Values({0: 0.6, **RISES_THEN_FALLS}), "every": 1})
+    same(tensors(plain, "0-4_12.ckpt"), tensors(folder, "0-4_12.ckpt"))
+    assert checkpoint.load(folder / "best.ckpt").bookkeeping["step"] == 0
+    assert checkpoint.load(folder / "last.ckpt").bookkeeping["step"] == 12
+    assert [line["epoch"] for line in metrics(folder) if "ap" in line] == [0, 1, 2, 3, 4]
+
+
 @pytest.mark.parametrize("stopped_at", [1, 2, 3, 4])
 def test_patience_ends_a_resumed_run_where_it_ends_a_straight_one(train, stopped_at):  # noqa: F811
     def patient(folder, **options):

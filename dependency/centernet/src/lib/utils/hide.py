@@ -10,9 +10,9 @@ that nobody is recognised by them; where that matters much, "solid" leaves nothi
 """
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -114,7 +114,7 @@ def _lay_over(region: np.ndarray, picture: np.ndarray) -> np.ndarray:
     return ((over[..., :3] * share + region * (255 - share) + 127) // 255).astype(np.uint8)
 
 
-def read_cover(path: str | os.PathLike[str]) -> np.ndarray:
+def read_cover(path: str | Path) -> np.ndarray:
     """Read a picture to lay over faces: uint8 [h, w, 3], or [h, w, 4] with the alpha channel of a PNG.
 
     Raises:
