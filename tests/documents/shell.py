@@ -82,6 +82,7 @@ class Shell:
         _write_tool(tools / "sleep", "exec /bin/sleep 0.05")
         (tools / "activate").write_text(f"PATH={shlex.quote(str(tools))}:$PATH\n")
         self.environment = {**os.environ, "PATH": f"{tools}:{os.environ['PATH']}", "PYTHONPATH": "", "DEVICE_NUM": "2"}
+        self.environment.pop("PYTHON", None)        # `make PYTHON=python3.11 test` exports it, and the scripts heed it
         self.server = socket.socket(socket.AF_UNIX)
         self.server.bind(address)
         self.server.listen()
