@@ -56,6 +56,9 @@ OPTIONS: Table = {
                              rule=numbers(1, 64, IOU.low, IOU.high), metavar="IOU[,IOU]"),
         "allow_missing": Option(False, "Count the faces of images without a file as missed."),
         "only_predicted": Option(False, "Skip images without a file (the count is printed)."),
+        "bootstrap": Option(0, "Replicates of the images, such as 1000: every AP gets its 95 % interval, and of "
+                               "several prediction trees the difference from the best one.", low=0, high=100_000, metavar="N"),
+        "seed": Option(0, "Seed of --bootstrap.", low=0, high=2 ** 32 - 1),
         **FILTERS,
     },
     "Output": {
@@ -124,7 +127,8 @@ def check_protocol(args: Any, predictions: list[Path]) -> None:
     refuse_idle(flat(OPTIONS), args, [
         ("gt", not args.data, "without --data"),
         ("data dry_run", not fddb, "with --protocol wider"),
-        (" ".join(["report", "iou_thresh", *FILTERS]), not fddb, "with --protocol wider"),
+        (" ".join(["report", "iou_thresh", "bootstrap", *FILTERS]), not fddb, "with --protocol wider"),
+        ("seed", args.bootstrap, "with --bootstrap"),
         ("fold_files", fddb, "with --protocol fddb"),
         ("image_dir flags landmarks", args.report, "with --report")])
     if args.fold_files and len(predictions) != 1:
@@ -148,7 +152,8 @@ def score_wider(args: Any, predictions: list[Path], gt: str) -> int:
         from src.evaluation.report_folder import ReportFolder
         explained = ReportFolder(Path(args.report), truth, args.flags, image_dir, args.landmarks)
     reports, failed = scoring.score_trees(trees, truth, args.iou_thresh, explained.add if explained else None,
-                                          allow_missing=args.allow_missing, only_predicted=args.only_predicted)
+                                          allow_missing=args.allow_missing, only_predicted=args.only_predicted,
+                                          bootstrap=args.bootstrap, seed=args.seed)
     floors = ap_table.subset_floors(args.filter_easy, args.filter_medium, args.filter_hard, args.filter_sum)
     rows = scoring.as_rows(reports)
     print("\n".join(map(format_report, reports)))
@@ -156,7 +161,7 @@ def score_wider(args: Any, predictions: list[Path], gt: str) -> int:
         print(ap_table.format_table(rows))
         print(ap_table.format_best(rows, floors))
     if explained:
-        print(explained.write())
+        print(explained.write(ap_table.compare_rows(rows, floors)))
     if args.plot:
         ap_table.plot(rows, args.plot)
     write_json(args.json, scoring.as_json(reports, floors))

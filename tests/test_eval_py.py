@@ -64,6 +64,20 @@ def test_a_sweeps_folder_is_scored_in_order_of_epoch(entry, split, capsys, tmp_p
     assert entry.main(["--pred", *(str(split.sweep / each) for each in ("9", "10")), "--gt", str(split.gt)]) == 0
 
 
+def test_intervals_and_comparisons(entry, split, capsys, tmp_path):
+    written = ["--report", str(tmp_path / "report"), "--json", str(tmp_path / "r.json")]
+    assert entry.main([str(split.sweep), str(split.gt), "--bootstrap", "200", "--iou_thresh", "0.5", *written]) == 0
+    printed = capsys.readouterr().out
+    assert printed.count("95 % interval: easy") == 3 and "best by hard" in printed and "with probability" in printed
+    content = json.loads((tmp_path / "r.json").read_text())
+    assert content["reports"][0]["interval"]["0.5"]["hard"] == [1, 1]
+    assert {each["best"] for each in content["comparisons"]} == {"9"} and len(content["comparisons"]) == 8
+    assert json.loads((tmp_path / "report/analysis.json").read_text())["comparisons"] == content["comparisons"]
+    assert "Probability that the best is better" in (tmp_path / "report/index.html").read_text()
+    with pytest.raises(InputError, match="--seed works only with --bootstrap"):
+        entry.main([str(split.sweep), str(split.gt), "--seed", "1"])
+
+
 def test_an_unfinished_tree_of_a_sweep_is_left_out(entry, split, capsys):
     (split.sweep / "10" / "0--Parade" / "0_Parade_1.txt").unlink()
     (split.sweep / "11").mkdir()

@@ -58,6 +58,8 @@ def test_a_sweep_writes_a_tree_for_each_epoch_and_names_the_best(entry, split, c
     assert lines[1]["ap"]["0.5"] == {"easy": 1.0, "medium": 1.0, "hard": 1.0} and lines[2]["ap"]["0.5"]["hard"] == 0
     printed = capsys.readouterr().out
     assert "best by sum   : 0-2_396.ckpt" in printed and "Hard   Val AP: 1.0" in printed
+    assert "better than: 0-1_198.ckpt by" in printed or "cannot be told from it: 0-1_198.ckpt by" in printed
+    assert lines[1]["interval"]["0.5"]["hard"] == [1.0, 1.0]
 
 
 def test_own_images_need_a_checkpoint_and_a_data_file_only(entry, split, capsys):

@@ -29,6 +29,7 @@ if not __package__:                 # run as a script from any directory
 import numpy as np
 
 from dependency.errors import InputError
+from dependency.evaluate.bootstrap import MIN_REPLICATES, draw_weights, replicate_ap
 from dependency.evaluate.diagnosis import LOW_AP, NEAR_ZERO_AP, XYWH, XYXY, describe_other_layout, likely_reason
 from dependency.evaluate.ground_truth import SUBSETS, GroundTruth, TruthImage, load_ground_truth
 from dependency.evaluate.matching import (
@@ -69,15 +70,16 @@ class Scored(NamedTuple):
 
 def evaluate(pred: Source, gt: str | Path | GroundTruth,
              iou_thresholds: Sequence[float] = IOU_THRESHOLDS, allow_missing: bool = False,
-             only_predicted: bool = False, check_layout: bool = True) -> Report:
+             only_predicted: bool = False, check_layout: bool = True, bootstrap: int = 0, seed: int = 0) -> Report:
     """Score predictions; arguments and errors as `score_set`, which gives the matches too."""
-    return score_set(pred, gt, iou_thresholds, allow_missing, only_predicted, check_layout)[0]
+    return score_set(pred, gt, iou_thresholds, allow_missing, only_predicted, check_layout, bootstrap=bootstrap,
+                     seed=seed)[0]
 
 
 def score_set(pred: Source, gt: str | Path | GroundTruth,
               iou_thresholds: Sequence[float] = IOU_THRESHOLDS, allow_missing: bool = False,
               only_predicted: bool = False, check_layout: bool = True,
-              warn: bool = True) -> tuple[Report, Scored]:
+              warn: bool = True, bootstrap: int = 0, seed: int = 0) -> tuple[Report, Scored]:
     """Score predictions and keep the matches behind the numbers.
 
     Args:
@@ -90,11 +92,14 @@ def score_set(pred: Source, gt: str | Path | GroundTruth,
         check_layout: refuse rows that match the faces only when read in another layout. False for predictions that
             this project has just written.
         warn: log what was odd in the input; the report holds it either way.
+        bootstrap: replicates for the 95 % interval of every AP (see bootstrap.py), 0 for none; seed: of their images.
 
     Raises:
         InputError: no or damaged predictions, rows of another layout, missing images unless allowed, a threshold
-            outside 0..1.
+            outside 0..1, fewer than 100 replicates.
     """
+    if 0 < bootstrap < MIN_REPLICATES:
+        raise InputError(f"bootstrap {bootstrap}: an interval needs at least {MIN_REPLICATES} replicates; give 1000")
     thresholds = _checked(iou_thresholds, allow_missing and only_predicted)
     truth = gt if isinstance(gt, GroundTruth) else load_ground_truth(gt)
     name, rows, missing, notes = gather(pred, truth.images)
@@ -126,8 +131,12 @@ def score_set(pred: Source, gt: str | Path | GroundTruth,
         LOGGER.warning("%s: %s", name, note)
     protocol = {"iou_thresholds": list(thresholds), "score_thresholds": len(THRESHOLDS), "offset": 1,
                 "order": "score", "allow_missing": allow_missing, "only_predicted": only_predicted}
+    replicates = None
+    if bootstrap:
+        protocol |= {"bootstrap": bootstrap, "seed": seed}
+        replicates = replicate_ap(images, matches, thresholds, draw_weights(len(images), bootstrap, seed))
     report = Report(name, str(truth.folder), ap, curves, protocol, faces, len(truth.images), len(images),
-                    tuple(missing), sum(map(len, table)), tuple(notes))
+                    tuple(missing), sum(map(len, table)), tuple(notes), replicates)
     return report, Scored(images, table, scores, matches)
 
 
@@ -170,6 +179,8 @@ def main(argv: list[str] | None = None) -> int:
                         help="Count the faces of images without predictions as missed.")
     parser.add_argument("--only_predicted", action="store_true",
                         help="Leave out images without predictions, with their faces.")
+    parser.add_argument("--bootstrap", type=int, default=0, metavar="N",
+                        help="Give every AP its 95 %% interval, from N replicates of the images, such as 1000.")
     parser.add_argument("--json", metavar="FILE", help="Also write the report as JSON.")
     args = parser.parse_args(argv)
     paths = list(args.paths)
@@ -179,7 +190,7 @@ def main(argv: list[str] | None = None) -> int:
         raise InputError("expected one folder of predictions (or .json file) and one of ground truth: "
                          "python dependency/evaluate/eval.py --pred PRED --gt GT")
     ious = [value for part in args.iou_thresh for value in part] if args.iou_thresh else IOU_THRESHOLDS
-    report = evaluate(pred, gt, ious, args.allow_missing, args.only_predicted)
+    report = evaluate(pred, gt, ious, args.allow_missing, args.only_predicted, bootstrap=args.bootstrap)
     print(format_report(report))
     if args.json:
         _write_json(args.json, report_to_dict(report))

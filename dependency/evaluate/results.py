@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from dependency.evaluate.bootstrap import interval
+
 BANNER = "==================== Results = ===================="
 FOOTER = "================================================="
 NOTES = {0.4: "the threshold of the CenterFace manual's published numbers; WIDER FACE itself uses 0.5"}
@@ -31,6 +33,7 @@ class Report:
     missing: `event/image` without a prediction file.
     detections: rows read.
     warnings: what was odd in the input, one sentence each.
+    replicates: IoU threshold -> subset -> [R] AP of the bootstrap's replicates; None without bootstrap.
     """
     pred: str
     gt: str
@@ -43,11 +46,23 @@ class Report:
     missing: tuple[str, ...]
     detections: int
     warnings: tuple[str, ...]
+    replicates: dict[float, dict[str, np.ndarray]] | None = None
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """The images of the ground truth that did not enter the numbers."""
+        return self.missing if self.protocol["only_predicted"] else ()
+
+    def intervals(self) -> dict[float, dict[str, tuple[float, float]]]:
+        """Return the 95 % interval of every AP, by IoU threshold and subset; none without bootstrap."""
+        return {iou: {subset: interval(values) for subset, values in of_iou.items()}
+                for iou, of_iou in (self.replicates or {}).items()}
 
 
 def format_report(report: Report) -> str:
     """Format the manual's block per IoU threshold, each after a line with its protocol."""
     lines: list[str] = []
+    intervals = report.intervals()
     for iou, values in report.ap.items():
         if lines:
             note = f" ({NOTES[iou]})" if iou in NOTES else ""
@@ -57,6 +72,10 @@ def format_report(report: Report) -> str:
         lines.append(f"{BANNER} {report.pred}")
         lines.extend(f"{subset.capitalize():<6} Val AP: {value}" for subset, value in values.items())
         lines.append(FOOTER)
+        if intervals:
+            parts = ", ".join(f"{subset} {low:.4f} to {high:.4f}" for subset, (low, high) in intervals[iou].items())
+            lines.append(f"95 % interval: {parts} "
+                         f"({report.protocol['bootstrap']} replicates of {report.scored} images)")
     return "\n".join(lines)
 
 
@@ -74,6 +93,10 @@ def report_to_dict(report: Report, curves: bool = False, points: int | None = No
                for iou, values in report.ap.items()},
         "faces": report.faces, "images": report.images, "scored": report.scored,
         "missing": list(report.missing), "detections": report.detections, "warnings": list(report.warnings)}
+    if report.replicates:
+        result["interval"] = {f"{iou:g}": {subset: [None if math.isnan(end) else end for end in ends]
+                                           for subset, ends in values.items()}
+                              for iou, values in report.intervals().items()}
     if curves:
         result["curves"] = {
             f"{iou:g}": {subset: _curve_to_dict(curve, points) for subset, curve in values.items()

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dependency.errors import InputError
+from dependency.evaluate.bootstrap import compare, interval
 from src.common.log import LOGGER
 
 SUBSETS = ("easy", "medium", "hard")
@@ -21,28 +22,68 @@ MAIN_IOU = 0.5
 
 
 class ApRow(NamedTuple):
-    """The AP of one prediction tree or checkpoint; `epoch` where it has one."""
+    """The AP of one prediction tree or checkpoint; `epoch` where it has one.
+
+    replicates, left_out: of the `Report`; rows that leave out other images are not compared.
+    """
     name: str
     epoch: int | None
     ap: dict[float, dict[str, float]]
+    replicates: dict[float, dict[str, np.ndarray]] | None = None
+    left_out: tuple[str, ...] = ()
 
     def values(self, iou: float) -> dict[str, float]:
         """Return the AP by "easy", "medium", "hard", and their "sum"; a subset without faces (NaN) counts as 0."""
         values = {subset: 0.0 if np.isnan(self.ap[iou][subset]) else self.ap[iou][subset] for subset in SUBSETS}
         return {**values, "sum": sum(values.values())}
 
+    def samples(self, iou: float) -> dict[str, np.ndarray]:
+        """Return the replicates of `values` [R]."""
+        samples = self.replicates[iou] if self.replicates else {}
+        return {**samples, "sum": np.nansum(list(samples.values()), axis=0)}
+
+
+class Comparison(NamedTuple):
+    """The best row of a kind ("easy", "medium", "hard", "sum") at an IoU, and one of the others.
+
+    difference: AP of the best less that of the other; low, high: its 95 % interval, paired by image.
+    probability: that the best is better; a tie counts half.
+    """
+    iou: float
+    kind: str
+    best: str
+    other: str
+    difference: float
+    low: float
+    high: float
+    probability: float
+
+    @property
+    def is_sure(self) -> bool:
+        """Whether the interval leaves out 0."""
+        return self.low > 0 or self.high < 0
+
 
 def format_table(rows: list[ApRow]) -> str:
-    """Format a table: name, then easy, medium and hard at each IoU threshold."""
+    """Format a table: name, then easy, medium and hard at each IoU threshold, with half the width of the interval."""
     ious = list(rows[0].ap)
     width = max(len("checkpoint"), *(len(row.name) for row in rows))
-    head = "  ".join(f"{f'IoU {iou:g}':<22}" for iou in ious)
+    cell = 13 if any(row.replicates for row in rows) else 6
+    head = "  ".join(f"{f'IoU {iou:g}':<{3 * cell + 4}}" for iou in ious)
     lines = [f"{'':<{width}}  {head}".rstrip(),
-             f"{'checkpoint':<{width}}  " + "  ".join("easy    medium  hard  " for _ in ious).rstrip()]
+             f"{'checkpoint':<{width}}  " + "  ".join(f"{name:<{cell}}" for _ in ious for name in SUBSETS).rstrip()]
     for row in rows:
-        cells = "  ".join("  ".join(f"{row.ap[iou][subset]:.4f}" for subset in SUBSETS) for iou in ious)
-        lines.append(f"{row.name:<{width}}  {cells}")
-    return "\n".join(lines)
+        cells = "  ".join(f"{_cell(row, iou, subset):<{cell}}" for iou in ious for subset in SUBSETS)
+        lines.append(f"{row.name:<{width}}  {cells}".rstrip())
+    return "\n".join([*lines, "±: half the 95 % interval"] if cell > 6 else lines)
+
+
+def _cell(row: ApRow, iou: float, subset: str) -> str:
+    value = f"{row.ap[iou][subset]:.4f}"
+    if not row.replicates:
+        return value
+    low, high = interval(row.replicates[iou][subset])
+    return f"{value}±{(high - low) / 2:.4f}"
 
 
 def find_best(rows: list[ApRow], floors: dict[str, float] | None = None,
@@ -63,9 +104,30 @@ def find_best(rows: list[ApRow], floors: dict[str, float] | None = None,
             for kind in (*SUBSETS, "sum")}
 
 
+def compare_rows(rows: list[ApRow], floors: dict[str, float] | None = None) -> list[Comparison]:
+    """Compare the best row of each kind with the others, at every IoU, the closest first; rows without replicates not.
+
+    Rows that leave out other images than the best one are not compared.
+    """
+    comparisons = []
+    for iou in rows[0].ap:
+        for kind, best in find_best(rows, floors, iou).items():
+            if best is None or not best.replicates:
+                continue
+            samples, value = best.samples(iou)[kind], best.values(iou)[kind]
+            others = [row for row in rows if row is not best and row.replicates and row.left_out == best.left_out]
+            for row in sorted(others, key=lambda row: -row.values(iou)[kind]):
+                difference = compare(samples, row.samples(iou)[kind])
+                if np.isfinite(difference.low):
+                    comparisons.append(Comparison(iou, kind, best.name, row.name, value - row.values(iou)[kind],
+                                                  *difference))
+    return comparisons
+
+
 def format_best(rows: list[ApRow], floors: dict[str, float] | None = None) -> str:
-    """Format a line for each kind: the best checkpoint and its three APs."""
+    """Format a line for each kind: the best checkpoint and its three APs; and those that cannot be told from it."""
     iou = MAIN_IOU if MAIN_IOU in rows[0].ap else next(iter(rows[0].ap))
+    comparisons = compare_rows(rows, floors)
     lines = []
     for kind, row in find_best(rows, floors, iou).items():
         if row is None:
@@ -73,7 +135,20 @@ def format_best(rows: list[ApRow], floors: dict[str, float] | None = None) -> st
             continue
         values = " / ".join(f"{row.ap[iou][subset]:.4f}" for subset in SUBSETS)
         lines.append(f"best by {kind:<6}: {row.name}  ({values} at IoU {iou:g})")
-    return "\n".join(lines)
+        of_kind = [each for each in comparisons if (each.iou, each.kind) == (iou, kind)]
+        equal, worse = ([each for each in of_kind if each.is_sure is sure] for sure in (False, True))
+        if equal:
+            lines.append(f"    cannot be told from it: {'; '.join(map(_format_comparison, equal))}")
+        if worse:
+            more = f"; and {len(worse) - 1} more" if len(worse) > 1 else ""
+            lines.append(f"    better than: {_format_comparison(worse[0])}{more}")
+    apart = len({row.left_out for row in rows}) > 1 and any(row.replicates for row in rows)
+    return "\n".join([*lines, "runs over different images are not compared"] if apart else lines)
+
+
+def _format_comparison(each: Comparison) -> str:
+    return (f"{each.other} by {each.difference:.4f} [{each.low:.4f}, {each.high:.4f}], better with probability "
+            f"{each.probability:.2f}")
 
 
 def plot(rows: list[ApRow], path: str | Path, iou: float = MAIN_IOU) -> bool:

@@ -7,6 +7,7 @@
 """
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from dependency.evaluate.results import Report
 from src.annotations.read_write import read_annotations
 from src.annotations.rows import Annotations
 from src.data.data_file import YAML_SUFFIXES, read_data_file
+from src.evaluation.ap_table import Comparison
 
 PAGE, DATA = "index.html", "analysis.json"
 
@@ -62,9 +64,9 @@ class ReportFolder:
             landmarks = landmark_nme(read_landmarks(report.pred, annotated), self.records, iou)
         self.analyses.append(analyse(report, scored, self.flags, name=name, iou=iou, landmarks=landmarks))
 
-    def write(self) -> str:
-        """Write both files and return the analysis as text for the console."""
-        analysis = merge(self.analyses)
+    def write(self, comparisons: Sequence[Comparison] = ()) -> str:
+        """Write both files, with the comparisons of the runs, and return the analysis as text for the console."""
+        analysis = {**merge(self.analyses), "comparisons": [comparison._asdict() for comparison in comparisons]}
         write_analysis(self.folder / DATA, analysis)
         write_page(analysis, self.folder / PAGE, self.image_dir)
         return f"{format_analysis(analysis)}\nreport: {self.folder / PAGE}"

@@ -23,11 +23,12 @@ from dependency.evaluate.results import Report, format_report, report_to_dict
 from dependency.files import append_line
 from src.common.log import LOGGER
 from src.evaluation import ap_table
-from src.evaluation.ap_table import ApRow, find_best
+from src.evaluation.ap_table import ApRow, compare_rows, find_best
 from src.evaluation.checkpoints import Candidate
 
 METRICS = "metrics.jsonl"
 CURVE = "ap.png"
+REPLICATES = 1000               # of the bootstrap: 1 s for a checkpoint on the 3,226 images of WIDER val
 
 # "125", or "0-125_24750", "RetinaFace_1-100_402" where two checkpoints share an epoch.
 TREE_NAME = re.compile(r"(?:[^-]+-)?(\d+)(?:_(\d+))?")
@@ -71,7 +72,7 @@ def score_trees(trees: Sequence[Path], truth: GroundTruth, ious: Sequence[float]
         truth: the ground truth.
         ious: IoU thresholds.
         on_scored: called with each tree's name, report and matched rows, which are not kept.
-        **options: allow_missing, only_predicted; see `evaluate`.
+        **options: allow_missing, only_predicted, bootstrap, seed; see `evaluate`.
 
     Returns:
         (reports, trees that failed)
@@ -107,7 +108,7 @@ def tree_names(trees: Sequence[Path]) -> list[str]:
 def as_rows(reports: Sequence[Report]) -> list[ApRow]:
     """Make the rows of the table, named by `tree_names`."""
     trees = [Path(report.pred) for report in reports]
-    return [ApRow(name, epoch_of(tree.name), report.ap)
+    return [ApRow(name, epoch_of(tree.name), report.ap, report.replicates, report.left_out)
             for name, tree, report in zip(tree_names(trees), trees, reports)]
 
 
@@ -124,10 +125,11 @@ def tree_numbers(name: str) -> tuple[int, int] | None:
 
 
 def as_json(reports: Sequence[Report], floors: dict[str, float] | None = None) -> dict[str, Any]:
-    """Make {"reports": [...], "best": {"easy": name, ...}} of plain JSON values."""
-    best = find_best(as_rows(reports), floors)
+    """Make {"reports": [...], "best": {"easy": name, ...}, "comparisons": [...]} of plain JSON values."""
+    rows = as_rows(reports)
     return {"reports": [report_to_dict(report) for report in reports],
-            "best": {kind: row.name if row else None for kind, row in best.items()}}
+            "best": {kind: row.name if row else None for kind, row in find_best(rows, floors).items()},
+            "comparisons": [comparison._asdict() for comparison in compare_rows(rows, floors)]}
 
 
 class CheckpointScores:
@@ -155,9 +157,9 @@ class CheckpointScores:
     def add(self, candidate: Candidate) -> None:
         """Score the prediction tree of one checkpoint, log its AP and add a line to metrics.jsonl."""
         report = evaluate(self.save_dir / candidate.folder, self.truth, only_predicted=self.only_predicted,
-                          check_layout=False)
+                          check_layout=False, bootstrap=REPLICATES)
         LOGGER.info("%s\n%s", candidate.path.name, format_report(report))
-        self.rows.append(ap_table.ApRow(candidate.path.name, candidate.epoch, report.ap))
+        self.rows.append(ApRow(candidate.path.name, candidate.epoch, report.ap, report.replicates, report.left_out))
         entry = report_to_dict(report)
         entry.pop("missing")
         append_line(self.save_dir / METRICS, json.dumps({

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tables of AP, and which checkpoint is best."""
+import numpy as np
 import pytest
 
-from src.evaluation.ap_table import ApRow, find_best, format_best, format_table, plot, subset_floors
+from src.evaluation.ap_table import ApRow, compare_rows, find_best, format_best, format_table, plot, subset_floors
 
 NAN = float("nan")
 
@@ -45,3 +46,25 @@ def test_the_curve_needs_two_epochs(tmp_path):
     pytest.importorskip("matplotlib")
     assert not plot(ROWS[:1], tmp_path / "ap.png") and not plot([ROWS[0], row("x", 1, 1, 1)], tmp_path / "ap.png")
     assert plot(ROWS, tmp_path / "ap.png") and (tmp_path / "ap.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def with_replicates(name, value, noise, left_out=()):
+    replicates = {0.5: {kind: value + noise for kind in ("easy", "medium", "hard")}}
+    return ApRow(name, None, {0.5: dict.fromkeys(("easy", "medium", "hard"), value)}, replicates, left_out)
+
+
+def test_the_best_is_compared_with_the_others():
+    rng = np.random.default_rng(0)
+    noise = rng.normal(0, 0.01, 400)
+    rows = [with_replicates("far", .70, noise), with_replicates("best", .90, noise),
+            with_replicates("near", .899, noise + rng.normal(0, 0.003, 400)),
+            with_replicates("other", .8, noise, ("x",))]
+    found = {each.other: each for each in compare_rows(rows) if each.kind == "hard"}
+    assert list(found) == ["near", "far"] and {each.best for each in found.values()} == {"best"}
+    assert found["far"].is_sure and found["far"].low == pytest.approx(0.2) and found["far"].probability == 1
+    assert not found["near"].is_sure and 0.5 < found["near"].probability < 0.8
+    text = format_best(rows)
+    assert text.count("cannot be told from it: near by 0.0010") == 3 and "better than: far by 0.2000" in text
+    assert "different images" in text and "different images" not in format_best(rows[:3])
+    assert compare_rows(ROWS) == [] and len(format_best(ROWS).splitlines()) == 4
+    assert "0.7000±0.0" in format_table(rows)

@@ -52,7 +52,8 @@ def write_page(analysis: dict[str, Any], path: str | Path, image_dir: Path | Non
     runs = analysis["runs"]
     pictures = cut_pictures(runs, image_dir)
     content = templates.get_template("page.html").render(
-        runs=runs, subsets=SUBSETS, iou_notes=NOTES, pictures=pictures, families=FAMILIES,
+        runs=runs, comparisons=analysis.get("comparisons", []), subsets=SUBSETS, iou_notes=NOTES,
+        pictures=pictures, families=FAMILIES,
         group_rows={family: _group_rows(runs, family) for family in ("event", *FAMILIES)},
         curves={subset: [_curve(run, subset) for run in runs] for subset in SUBSETS},
         misses=[_failures(run["misses"], pictures, "why", "missed") for run in runs],
