@@ -57,7 +57,7 @@ OPTIONS: Table = {
         "allow_missing": Option(False, "Count the faces of images without a file as missed."),
         "only_predicted": Option(False, "Skip images without a file (the count is printed)."),
         "bootstrap": Option(0, "Replicates of the images, such as 1000: every AP gets its 95 % interval, and of "
-                               "several prediction trees the difference from the best one.", low=0, high=100_000, metavar="N"),
+                               "several trees the difference from the best.", low=0, high=100_000, metavar="N"),
         "seed": Option(0, "Seed of --bootstrap.", low=0, high=2 ** 32 - 1),
         **FILTERS,
     },
