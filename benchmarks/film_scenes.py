@@ -12,8 +12,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from fractions import Fraction
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 import cv2
@@ -21,6 +22,7 @@ import numpy as np
 
 from dependency.centernet.src.lib.datasets.dataset.coco_hp import Record
 from dependency.centernet.src.lib.utils.image_file import read_image
+from dependency.evaluate.report.flags import FLAGS, load_flags
 from src.synthetic.backdrop import draw_backdrop
 from src.synthetic.head import Pose
 from src.synthetic.look import sample_look, sample_wear
@@ -31,7 +33,7 @@ from src.synthetic.scene import judge
 RATE, WIDTH, HEIGHT = 25, 1280, 720
 SMALLEST, TURNED, SHOWN = 16, np.pi / 2, 0.5
 SOUND_RATE = 44100
-SECONDS_OF_A_PHOTO = 2
+SECONDS_OF_A_PHOTO = 1
 SEED = 7
 
 PI = float(np.pi)
@@ -114,8 +116,21 @@ def _draw_frame(number: int) -> Shot:
     return pixels, _seen(np.array(boxes, np.float32).reshape(-1, 4))
 
 
+def without_heavy_occlusion(records: Sequence[Record], flags: str) -> list[Record]:
+    """Leave out the faces that WIDER FACE's attributes, in the file `flags`, call heavily occluded: less than half seen."""
+    images = {PurePosixPath(name).stem: table for name, table in load_flags(flags).images.items()}
+    column, kept = 4 + FLAGS.index("occlusion"), []
+    for record in records:
+        table = images.get(PurePosixPath(record.path).stem, np.zeros((0, column + 1)))
+        heavy = {tuple(row[:2].astype(int)) for row in table if row[column] == 2}
+        kept.append(replace(record, **{name: getattr(record, name)[[tuple(box[:2].astype(int)) not in heavy
+                                                                    for box in record.boxes]]
+                                       for name in ("boxes", "landmarks", "visibility", "ignore")}))
+    return kept
+
+
 def photo_frames(records: Sequence[Record], folder: Path, seconds: float = 30) -> Iterator[Shot]:
-    """Pan and zoom over photographs, two seconds each; yields BGR uint8 [720, 1280, 3] and boxes.
+    """Pan and zoom over photographs, a second each; yields BGR uint8 [720, 1280, 3] and boxes.
 
     Args:
         records: their faces, which are known; so many as the film is long are taken, at equal distances.

@@ -2,7 +2,8 @@
 """How often a face stays visible where `predict.py --hide blur` hides the faces of a film, and where deface does.
 
     python -m benchmarks.films                          # people that are drawn: benchmarks/film_scenes.py
-    python -m benchmarks.films --photos DATA/val        # and photographs, panned and zoomed: images/, label.txt
+    python -m benchmarks.films --photos DATA/val --flags wider_face_val_bbx_gt.txt
+                                                        # and photographs, panned and zoomed: images/, label.txt
     python -m benchmarks.films --deface .venv/bin/deface                # also times the whole program deface
 
 A face is visible in a frame where less than 70 % of its box's pixels are hidden; which boxes count stands in
@@ -29,7 +30,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from benchmarks.film_scenes import HEIGHT, WIDTH, photo_frames, synthetic_frames, write_film
+from benchmarks.film_scenes import HEIGHT, WIDTH, photo_frames, synthetic_frames, without_heavy_occlusion, write_film
 from dependency.centernet.src.lib.utils.hide import Hide
 from dependency.errors import InputError
 from src.cli.program import run
@@ -139,6 +140,7 @@ def main(argv: list[str] | None = None) -> int:
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=30, help="length of each film (30)")
     parser.add_argument("--photos", metavar="DIR", help="images/ and label.txt there make a second film")
+    parser.add_argument("--flags", metavar="FILE", help="WIDER FACE's attributes: heavily occluded faces do not count")
     parser.add_argument("--deface", metavar="PROGRAM", help="the program deface, to time all of it")
     args = parser.parse_args(argv)
     with tempfile.TemporaryDirectory() as folder:
@@ -146,8 +148,10 @@ def main(argv: list[str] | None = None) -> int:
         if args.photos:
             from src.annotations.read_write import read_annotations
             images, labels = Path(args.photos) / "images", Path(args.photos) / "label.txt"
-            records = [record for record in read_annotations(labels, on_problem="collect")
-                       if len(record.boxes) and (images / record.path).is_file()]
+            records = read_annotations(labels, on_problem="collect")
+            if args.flags:
+                records = without_heavy_occlusion(records, args.flags)
+            records = [record for record in records if len(record.boxes) and (images / record.path).is_file()]
             if not records:
                 raise InputError(f"{labels}: none of its images with faces is in {images}")
             films["photographs"] = photo_frames(records, images, args.seconds)
