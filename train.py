@@ -104,7 +104,7 @@ def train(name: str, cfg: Any, names: set[str], ranks: Any) -> None:
     LOGGER.info("use %s optimizer", settings.optimizer)
     loss_cell = model.build_loss_cell(cfg, network, world_size)
     step = TrainStep(loss_cell, optimizer, settings.loss_scale, settings.clip_norm, settings.ema_decay,
-                     device.gradient_reducer(optimizer.parameters, world_size))
+                     world_size)
     metadata = {**model.build_metadata(cfg), "versions": device.versions(), "command": sys.argv}
     position = None
     if settings.resume and rank == 0:

@@ -117,7 +117,7 @@ def _draw_frame(number: int) -> Shot:
 
 
 def without_heavy_occlusion(records: Sequence[Record], flags: str) -> list[Record]:
-    """Leave out the faces that WIDER FACE's attributes, in the file `flags`, call heavily occluded: less than half seen."""
+    """Leave out the faces that WIDER FACE's attributes, in the file `flags`, call heavily occluded."""
     images = {PurePosixPath(name).stem: table for name, table in load_flags(flags).images.items()}
     column, kept = 4 + FLAGS.index("occlusion"), []
     for record in records:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -84,6 +85,10 @@ def setup(target: str = "auto", device_id: int | None = None, pynative: bool = F
         raise InputError(f"--device_target {target}: this mindspore {ms.__version__} cannot use it ({first}). "
                          "Use --device_target CPU, or install CANN (Ascend) or CUDA 11.6 with cuDNN 8 (GPU); what is "
                          f"missing says {DOCTOR} --device_target {target}") from error
+    if pynative:
+        # MindSpore looks for NumPy 1 at its first operator, which fails with NumPy 2; the others do not.
+        with suppress(SystemError):
+            ms.Tensor([0.0]).reshape(-1)
     return ms
 
 
@@ -100,14 +105,6 @@ def setup_seed(seed: int) -> None:
     np.random.seed(seed)
     ms.set_seed(seed)
     ms.dataset.config.set_seed(seed)
-
-
-def gradient_reducer(parameters: Any, world_size: int) -> Any:
-    """Make the cell that averages gradients over `world_size` devices; return None for one device."""
-    if world_size == 1:
-        return None
-    from mindspore import nn
-    return nn.DistributedGradReducer(parameters, mean=True, degree=world_size)
 
 
 def describe(world_size: int = 1) -> str:

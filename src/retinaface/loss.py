@@ -15,13 +15,14 @@ from typing import Any
 
 import mindspore as ms
 from mindspore import Tensor, nn, ops
+from mindspore.communication import get_group_size
 
 from dependency.errors import InputError
 from src.common.normalise import Normalise
 from src.retinaface.anchors import square_side
 from src.retinaface.layers import NETWORK_INPUT
 from src.retinaface.matching import BACKGROUND, IGNORED
-from src.training.distributed import Total
+from src.training.distributed import GradientMean, Total
 
 TERMS = ("loc", "conf", "landm")
 
@@ -160,7 +161,8 @@ class TrainingWrapper(nn.Cell):
         self.optimizer = optimizer
         self.weights = optimizer.parameters
         self.sens = sens
-        self.reducer = _reducer(optimizer.parameters)
+        world_size = get_group_size()     # 1 unless mindspore.communication.init was called
+        self.gradient_mean = GradientMean(self.weights, world_size) if world_size > 1 else None
 
     def forward(self, batch: tuple) -> tuple[Tensor, Tensor]:
         loss = self.network(*batch)
@@ -169,8 +171,8 @@ class TrainingWrapper(nn.Cell):
     @ms.jit
     def construct(self, *batch) -> Tensor:
         results, grads = ms.value_and_grad(self.forward, None, self.weights, has_aux=True)(batch)
-        if self.reducer is not None:
-            grads = self.reducer(grads)
+        if self.gradient_mean is not None:
+            grads = self.gradient_mean(grads)
         self.optimizer(grads)
         return results[1]
 
@@ -194,14 +196,6 @@ def _log_sum_exp(logits: Tensor) -> Tensor:
     """
     largest = ops.stop_gradient(logits.max(axis=-1, keepdims=True))
     return ops.log(ops.exp(logits - largest).sum(axis=-1)) + largest.squeeze(-1)
-
-
-def _reducer(parameters: Any) -> nn.Cell | None:
-    """Build the cell that averages gradients over the devices of a data parallel run; None in other runs."""
-    if ms.get_auto_parallel_context("parallel_mode") not in ("data_parallel", "hybrid_parallel"):
-        return None
-    return nn.DistributedGradReducer(parameters, mean=ms.get_auto_parallel_context("gradients_mean"),
-                                     degree=ms.get_auto_parallel_context("device_num"))
 
 
 @ops.constexpr

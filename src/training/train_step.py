@@ -9,6 +9,8 @@ A Cell run in GRAPH_MODE: as a `ms.jit` function the same kernels took two to th
 import mindspore as ms
 from mindspore import Tensor, nn, ops
 
+from src.training.distributed import GradientMean
+
 
 class TrainStep(nn.Cell):
     """One optimiser step; skipped, weights untouched, when a gradient is not finite.
@@ -21,13 +23,13 @@ class TrainStep(nn.Cell):
         clip_norm: largest global gradient norm; 0 = no clipping.
         ema_decay: decay of the exponential moving average of all weights and BatchNorm statistics, ramped up as
             min(ema_decay, (1 + t) / (10 + t)); 0 = none. Read it with `ema_parameters`.
-        reducer: averages gradients over devices (`nn.DistributedGradReducer`), or None.
+        world_size: number of devices that share the batch; gradients are averaged over them.
 
     Returns of a call: loss, terms (a tuple of scalars), finite (bool; False = the step was skipped).
     """
 
     def __init__(self, loss_cell: nn.Cell, optimizer: nn.Optimizer, loss_scale: float = 1.0, clip_norm: float = 0.0,
-                 ema_decay: float = 0.0, reducer: nn.Cell = None):
+                 ema_decay: float = 0.0, world_size: int = 1):
         # Without prefixes the parameters, and the optimiser's moments of them, keep the network's own names.
         super().__init__(auto_prefix=False)
         self.loss_cell = loss_cell
@@ -35,7 +37,7 @@ class TrainStep(nn.Cell):
         self.params = optimizer.parameters
         self.loss_scale = loss_scale
         self.clip_norm = clip_norm
-        self.reducer = reducer
+        self.gradient_mean = GradientMean(self.params, world_size) if world_size > 1 else None
         self.has_ema = ema_decay > 0
         if self.has_ema:
             self.ema_decay = ema_decay
@@ -50,8 +52,8 @@ class TrainStep(nn.Cell):
     def construct(self, *batch) -> tuple:
         results, grads = ms.value_and_grad(self.forward, None, self.params, has_aux=True)(batch)
         _, loss, terms = results
-        if self.reducer is not None:
-            grads = self.reducer(grads)
+        if self.gradient_mean is not None:
+            grads = self.gradient_mean(grads)
         if self.loss_scale != 1.0:
             grads = ops.HyperMap()(ops.partial(_multiply, 1.0 / self.loss_scale), grads)
         finite = ms.amp.all_finite(grads)

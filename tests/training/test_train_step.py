@@ -1,6 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
+import json
+import subprocess
+import sys
+
 import numpy as np
 import pytest
+
+from tests.conftest import ROOT
 
 RATES = [0.01] * 50
 
@@ -30,6 +36,40 @@ def test_it_learns_and_returns_its_terms(ms):
         assert float(loss.asnumpy()) == pytest.approx(sum(float(term.asnumpy()) for term in terms), rel=1e-5)
         losses.append(float(loss.asnumpy()))
     assert losses[-1] < 0.8 * losses[0]
+
+
+def test_adam_is_that_of_mindspore_to_the_bit(ms):
+    """Values and names of weights, moments and counters: checkpoints of either continue with the other."""
+    from mindspore import nn
+
+    from src.training.optim import Adam, param_groups
+    from src.training.train_step import TrainStep
+    from tests.training.small_training import SmallLoss, SmallNetwork
+    states = []
+    for build in (nn.Adam, Adam):
+        network = SmallNetwork()
+        groups = param_groups(network.trainable_params(), RATES, 0.1, "first.", 0.5)
+        step = TrainStep(SmallLoss(network), build(groups, RATES))
+        for seed in range(3):
+            step(*data(ms, seed))
+        states.append({parameter.name: parameter.asnumpy() for parameter in step.get_parameters()})
+    assert list(states[0]) == list(states[1])
+    for name, value in states[0].items():
+        np.testing.assert_array_equal(value, states[1][name], err_msg=name)
+
+
+@pytest.mark.soak
+def test_two_ranks_step_as_one(tmp_path):
+    """Both models, in GRAPH_MODE and in PyNative, gradients averaged in several exchanges."""
+    out = tmp_path / "found.json"
+    done = subprocess.run([sys.executable, "scripts/launch.py", "--devices=2", "--master_port=9430",
+                           f"--log_dir={tmp_path}/log", "--", "-m", "tests.training.two_rank_step", out],
+                          cwd=ROOT, capture_output=True, text=True, timeout=550, check=False)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    found = json.loads(out.read_text())
+    assert len(found) == 4
+    for name, each in found.items():
+        assert each["gap"] < 1e-4 * each["moved"], (name, found)
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "sgd"])
