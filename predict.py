@@ -98,7 +98,7 @@ def main(argv: list[str] | None = None) -> int:
         raise InputError("--camera and files exclude each other; see --help")
     log.setup()
     from src.inference import prediction
-    from src.inference.hidden_photos import hide_photos
+    from src.inference.hidden_photos import PHOTO_SCORE, hide_photos
     from src.inference.known_faces import KnownFaces, read_film
     from src.video import film, source, writer
     out, watches = Path(args.out), args.camera is not None
@@ -134,7 +134,8 @@ def main(argv: list[str] | None = None) -> int:
                             hide)
     status = 0
     if images and hide:
-        status = hide_photos(detector, images, out, hide)
+        status = hide_photos(detector, images, out, hide,
+                             0.0 if args.faces or args.score_threshold is not None else PHOTO_SCORE)
     elif images:
         status = prediction.predict_photos(detector, images, out, args.sheet, args.crop, args.align)
     failed = 0

