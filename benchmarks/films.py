@@ -9,10 +9,11 @@
 A face is visible in a frame where less than 70 % of its box's pixels are hidden; which boxes count stands in
 film_scenes.py. "frames" is the number of frames with a visible face among 1,000; "faces" that of visible faces among
 1,000 faces; "area" the pixels hidden over those of the boxes of all faces, also of small ones and those that are half
-seen. Both programs run at their defaults: ours with blur, ellipse and 1.3; deface with threshold 0.2, ellipses and mask scale 1.3, by its class CenterFace. Milliseconds a
-frame are those of our whole program (reading, searching, hiding, writing, and starting), and of deface's search alone
-unless --deface is given. The exit status is 1 where ours leaves more than a third of deface's frames, hides more than
-twice the true area, takes more time, or changes a packet of the sound.
+seen. Both programs run at their defaults: ours with blur, ellipse and 1.3; deface with threshold 0.2, ellipses and
+mask scale 1.3, by its class CenterFace. Milliseconds a frame are those of our whole program (reading, searching,
+hiding, writing, and starting), and of deface's search alone unless --deface is given. The exit status is 1 where ours
+leaves more than a third of deface's frames, hides more than twice the true area, takes more time, or changes a packet
+of the sound.
 """
 from __future__ import annotations
 
