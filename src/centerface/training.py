@@ -12,7 +12,7 @@ from mindspore import Tensor, nn
 
 from dependency.centernet.src.lib.datasets.sample.multi_pose import IGNORED, STRIDE
 from dependency.centernet.src.lib.detectors.faces import Faces
-from dependency.centernet.src.lib.utils.draw import draw_faces
+from dependency.centernet.src.lib.utils.draw import draw_targets
 from dependency.errors import InputError
 from src.centerface import config
 from src.centerface.convert import read_backbone, read_pretrained, require_frozen
@@ -124,7 +124,7 @@ def draw_batch(batch: Sequence[np.ndarray]) -> list[np.ndarray]:
     Returns:
         uint8 BGR [S, S, 3] each.
     """
-    return [draw_faces(_overlay(image, heatmap), target_faces(cells, values, weights, heatmap.shape[1]), scores=False)
+    return [draw_targets(_overlay(image, heatmap), target_faces(cells, values, weights, heatmap.shape[1]))
             for image, heatmap, cells, values, weights in zip(*batch[:5])]
 
 

@@ -17,7 +17,7 @@ from typing import Any, Callable
 
 import numpy as np
 
-from dependency.centernet.src.lib.detectors.base_detector import NonFiniteMaps
+from dependency.centernet.src.lib.detectors.base_detector import NonFiniteMaps, format_size
 from dependency.centernet.src.lib.detectors.faces import Faces
 from dependency.centernet.src.lib.utils.image_file import read_image
 from dependency.errors import InputError
@@ -48,7 +48,12 @@ def detector_loader(cfg: Any, names: set[str]) -> Loader:
     """
     from src.inference.backends import build_detector, new_backend
     backend = new_backend(cfg.backend, cfg.model, cfg.device_target)
-    return lambda path: build_detector(backend, backend.load(path), **detector_options(cfg, names))
+
+    def load(path: Path) -> Any:
+        detector = build_detector(backend, backend.load(path), **detector_options(cfg, names))
+        LOGGER.info("%s: test size %s", path.name, format_size(detector.test_size))
+        return detector
+    return load
 
 
 def predict_checkpoints(candidates: list[Candidate], images: Sequence[str], load: Loader, cfg: Any,

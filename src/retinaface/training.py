@@ -11,7 +11,7 @@ from typing import Any, Callable
 import numpy as np
 
 from dependency.centernet.src.lib.detectors.faces import Faces
-from dependency.centernet.src.lib.utils.draw import draw_faces
+from dependency.centernet.src.lib.utils.draw import draw_targets
 from dependency.errors import InputError
 from src.common import log
 from src.common.log import LOGGER
@@ -129,8 +129,8 @@ def draw_batch(batch: Sequence[np.ndarray], variance: Sequence[float] = VARIANCE
     Returns:
         uint8 BGR [S, S, 3] each.
     """
-    return [draw_faces(_darken(image, conf), target_faces(loc, conf, landm, image.shape[0], variance, clip),
-                       scores=False) for image, loc, conf, landm in zip(*batch[:4])]
+    return [draw_targets(_darken(image, conf), target_faces(loc, conf, landm, image.shape[0], variance, clip))
+            for image, loc, conf, landm in zip(*batch[:4])]
 
 
 def val_layout(cfg: Any) -> tuple[Path, Path]:

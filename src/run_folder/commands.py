@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def commands(checkpoint: Path, test_options: Sequence[str], photo: Path | None) -> list[str]:
-    """Return command lines that test, export and use a checkpoint.
+    """Return command lines that test, score with a report, export and use a checkpoint.
 
     Args:
         checkpoint: its file.
@@ -28,11 +28,21 @@ def commands(checkpoint: Path, test_options: Sequence[str], photo: Path | None) 
     if test_options:
         lines.append(["test.py", "--test_model", str(checkpoint.parent), "--ckpt_name", checkpoint.name, *test_options,
                       "--eval", "1", "--save_dir", f"{stem}_test"])
+        lines.append(["eval.py", "--pred", f"{stem}_test", *_truth(test_options), "--report", f"{stem}_report"])
     lines.append(["export.py", "--ckpt_file", str(checkpoint), "--file_format", "ONNX", "--file_name", stem])
     if photo:
         lines.append(["predict.py", str(photo), "--ckpt", str(checkpoint)])
     python = _interpreter()
     return [shlex.join([python, os.path.relpath(str(ROOT / program)), *words]) for program, *words in lines]
+
+
+def _truth(test_options: Sequence[str]) -> list[str]:
+    """Return the options of eval.py that name the val set of these options of test.py."""
+    given = dict(zip(test_options, test_options[1:]))
+    if "--data" in given:
+        return ["--data", given["--data"]]
+    only = ["--only_predicted"] if "--only_existing" in test_options else []
+    return ["--gt", str(Path(given["--ground_truth_mat"]).parent), "--image_dir", given["--data_dir"], *only]
 
 
 def _interpreter() -> str:

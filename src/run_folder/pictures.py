@@ -50,7 +50,7 @@ def optional(name: str) -> Iterator[None]:
 def write_sheet(path: Path, pictures: Sequence[np.ndarray], captions: Sequence[str]) -> None:
     """Write the first pictures of a batch as one image file, a caption below each."""
     cell = min(CELL, max(map(max, (picture.shape for picture in pictures))) + 4)
-    ends = [caption[-cell // 9:] for caption in captions[:MOST]]
+    ends = [_end(caption, cell // 9) for caption in captions[:MOST]]
     write_image(path, contact_sheet(pictures[:MOST], cell=cell, captions=ends))
 
 
@@ -68,7 +68,7 @@ def write_validation(files: RunFiles, evaluation_set: EvaluationSet, validation:
             faces = validation.faces[name].filter(score=validation.score)
             left, right, found, missed, false = draw_pair(image, truth[str(PurePosixPath(name).with_suffix(""))], faces)
             pictures += [left, right]
-            captions += [f"{PurePosixPath(name).name[-24:]}: {found + missed} annotated (blue)",
+            captions += [f"{_end(PurePosixPath(name).name, 28)}: {found + missed} annotated (blue)",
                          (f"from {validation.score:.2f}: {found} found (green), {missed} missed (orange), "
                           f"{false} false (red)")]
         if pictures:
@@ -100,6 +100,11 @@ def draw_pair(image: np.ndarray, truth: TruthImage, faces: Faces) -> tuple[np.nd
     for those, colour in ((scaled[shown & hits], RIGHT), (scaled[shown & ~hits], WRONG)):
         found = draw_faces(draw_boxes(found, those.boxes, colour), those, colour=colour)
     return annotated, found, int((counts & is_found).sum()), int((counts & ~is_found).sum()), int((~hits).sum())
+
+
+def _end(text: str, length: int) -> str:
+    """Cut a text that is longer than `length` letters at its beginning."""
+    return text if len(text) <= length else "..." + text[3 - length:]
 
 
 def _spread(names: Sequence[str], count: int) -> list[str]:

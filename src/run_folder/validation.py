@@ -18,7 +18,7 @@ from typing import Any, Callable, NamedTuple
 
 import numpy as np
 
-from dependency.centernet.src.lib.detectors.base_detector import NonFiniteMaps
+from dependency.centernet.src.lib.detectors.base_detector import NonFiniteMaps, format_size
 from dependency.centernet.src.lib.detectors.faces import Faces
 from dependency.errors import InputError
 from dependency.evaluate.eval import score_set
@@ -116,9 +116,7 @@ class Validator:
             if isinstance(error, NonFiniteMaps) or not faces:
                 raise
             LOGGER.warning("validation without some images: %s", error)
-        size = detector.test_size
-        shown = "/".join(map(str, size)) if isinstance(size, tuple) else str(size)
-        return self._score(faces, shown, time.monotonic() - start, backend.runtime)
+        return self._score(faces, format_size(detector.test_size), time.monotonic() - start, backend.runtime)
 
     def keep_first_image(self) -> None:
         """Leave out all images but the first one."""

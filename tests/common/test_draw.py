@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from dependency.centernet.src.lib.detectors.faces import Faces
-from dependency.centernet.src.lib.utils.draw import LANDMARK_COLOURS, STRONG, WEAK, draw_faces
+from dependency.centernet.src.lib.utils.draw import LANDMARK_COLOURS, STRONG, WEAK, draw_faces, draw_targets
 from dependency.errors import InputError
 from src.common.draw import BACKGROUND, JPEG_SIDE, contact_sheet, write_image
 
@@ -69,3 +69,8 @@ def test_a_sheet_holds_every_image_unenlarged():
     assert contact_sheet(images, columns=9, cell=100, captions="abc").shape == (122, 300, 3)
     with pytest.raises(ValueError):
         contact_sheet([])
+
+
+def test_boxes_to_train_on_stay_visible_where_the_picture_is_shrunk():
+    drawn = draw_targets(np.zeros((640, 640, 3), np.uint8), faces(box=(100, 100, 300, 300)))
+    assert (drawn[200] == STRONG).all(axis=1).sum() >= 4        # two lines, each two pixels wide

@@ -56,7 +56,7 @@ def test_a_run_with_validation_and_its_last_lines(layout, tmp_path):
     assert {"best.ckpt", "last.ckpt", "metrics.jsonl", "train_batch_0.jpg", "train_batch_2.jpg",
             "val_batch_0.jpg"} <= names
     lines = shown.split("what to type next:\n")[1].splitlines()
-    assert len(lines) == 3
+    assert len(lines) == 4
     for line in lines:
         done = subprocess.run(line, shell=True, cwd=layout, capture_output=True, text=True, timeout=300, check=False)
         assert done.returncode == 0, line + done.stdout[-2000:] + done.stderr[-2000:]

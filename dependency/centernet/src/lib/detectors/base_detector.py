@@ -172,6 +172,11 @@ def choose_pad(pad: str | None, test_size: Size) -> str:
     return pad
 
 
+def format_size(test_size: Size) -> str:
+    """Write a (parsed) size as --test_size takes it."""
+    return "/".join(map(str, test_size)) if isinstance(test_size, tuple) else str(test_size)
+
+
 def longest_side(test_size: Size) -> int:
     """Return the longest side that a (parsed) size allows, 0 for "original"."""
     if isinstance(test_size, str):

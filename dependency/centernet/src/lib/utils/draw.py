@@ -54,6 +54,11 @@ def draw_boxes(image: np.ndarray, boxes: np.ndarray, colour: tuple[int, int, int
     return canvas
 
 
+def draw_targets(image: np.ndarray, faces: Detections) -> np.ndarray:
+    """Draw faces to train on, on a copy: wide boxes, which stay visible where the picture is shrunk, and landmarks."""
+    return draw_faces(draw_boxes(image, faces.boxes, STRONG), faces, scores=False, colour=STRONG)
+
+
 def _line_width(image: np.ndarray) -> int:
     return max(1, round(max(image.shape[:2]) / 700))
 
