@@ -13,7 +13,8 @@ def test_the_programs_understand_the_commands(tmp_path):
     from predict import OPTIONS as PREDICT
     from src.evaluation.options import OPTIONS as TEST
     run = tmp_path / "a run's folder"
-    lines = commands(run / "best.ckpt", ["--data_dir", "images dir", "--ground_truth_mat", "truth/gt.mat"], run / "a b.jpg")
+    val_set = ["--data_dir", "images dir", "--ground_truth_mat", "truth/gt.mat"]
+    lines = commands(run / "best.ckpt", val_set, run / "a b.jpg")
     words = [shlex.split(line) for line in lines]
     assert [Path(line[1]).name for line in words] == ["test.py", "eval.py", "export.py", "predict.py"]
     cfg, _ = parse(TEST, words[0][2:], "")
