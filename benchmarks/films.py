@@ -59,7 +59,8 @@ def count(masks: Iterable[np.ndarray], truth: Sequence[Truth], seconds: float) -
         true = np.zeros((HEIGHT, WIDTH), bool)
         for x1, y1, x2, y2 in every.round().astype(int).tolist():
             true[y1:y2, x1:x2] = True
-        visible = sum(int(hidden[y1:y2, x1:x2].mean() < VISIBLE) for x1, y1, x2, y2 in boxes.round().astype(int).tolist())
+        corners = boxes.round().astype(int).tolist()
+        visible = sum(int(hidden[y1:y2, x1:x2].mean() < VISIBLE) for x1, y1, x2, y2 in corners)
         frames, faces = frames + (visible > 0), faces + visible
         hidden_area, true_area = hidden_area + int(hidden.sum()), true_area + int(true.sum())
     return Result(1000 * frames / len(truth), 1000 * faces / max(1, sum(len(each.boxes) for each in truth)),
