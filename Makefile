@@ -1,9 +1,12 @@
 # make demo    everything in a quarter of an hour: environment, data, training, testing, pictures
 # make test    lint, types and the quick tests (about eight minutes on two cores)
+# make test MINDSPORE=newest   the same with the newest MindSpore there is, or with a version, in an environment of its own
 # make soak    the long tests: killed processes, full disks, fuzzing, long training
 # make env     the environment, in .venv (with PYTHON=python3.12: in .venv-python3.12), and the compiled extensions
 PYTHON ?= python3
-VENV ?= $(if $(filter python3,$(PYTHON)),.venv,.venv-$(notdir $(PYTHON)))
+# Empty: what requirements.txt allows.
+MINDSPORE ?=
+VENV ?= .venv$(if $(filter-out python3,$(PYTHON)),-$(notdir $(PYTHON)))$(if $(MINDSPORE),-mindspore-$(MINDSPORE))
 RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 EXTENSIONS := dependency/centernet/src/lib/external dependency/evaluate
@@ -15,6 +18,8 @@ help:
 
 # Compiled for the Python of the environment; without a compiler NumPy is used (slower, same numbers).
 env: $(READY)
+	$(if $(MINDSPORE),$(RUN) -m pip install --quiet --disable-pip-version-check --upgrade \
+	    mindspore$(if $(filter-out newest,$(MINDSPORE)),==$(MINDSPORE)))
 	@for folder in $(EXTENSIONS); do \
 	    $(RUN) $$folder/setup.py --quiet build_ext --inplace \
 	        || echo "$$folder: no compiled extension, NumPy is used instead"; \

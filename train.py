@@ -53,6 +53,7 @@ def train(name: str, cfg: Any, names: set[str], ranks: Any) -> None:
             train together, see `connect`.
     """
     import yaml
+    from mindspore.amp import auto_mixed_precision
 
     from src.data.loader import batches
     from src.data.sampler import SamplePlan
@@ -94,6 +95,7 @@ def train(name: str, cfg: Any, names: set[str], ranks: Any) -> None:
     if cfg.tensorboard:
         require_tensorboard()
     network = model.build_network(cfg)
+    auto_mixed_precision(network, cfg.amp_level)
     if settings.sync_bn:
         synchronise(network, world_size)
     LOGGER.info("finish get network")

@@ -11,6 +11,7 @@ import pytest
 
 import export
 from dependency.errors import InputError
+from src import models
 from src.export.export import Export
 from src.inference.backends import open_backend
 from src.retinaface.spec import DEFAULT_METADATA
@@ -96,6 +97,21 @@ def test_onnx_without_verification_needs_no_mindspore(tmp_path):
     assert "NOT compared with the checkpoint" in done.stdout
     report = json.loads((tmp_path / "centerface.onnx.verification.json").read_text())
     assert report["verdict"] == "not compared"
+
+
+@pytest.mark.parametrize("decode_rows", [0, 100])
+@pytest.mark.parametrize("sizes", [{}, {"batch": 1, "height": 64, "width": 96}], ids=["any size", "one size"])
+@pytest.mark.parametrize("name, options", [("centerface", {}), ("retinaface", {"backbone": "mobilenet025"})])
+def test_onnx_has_no_control_flow(name, options, sizes, decode_rows):
+    """MindSpore Lite refuses If and Loop."""
+    onnx = pytest.importorskip("onnx")
+    spec = models.spec(name)
+    metadata = {**spec.default_metadata, "options": {**spec.default_metadata["options"], **options}}
+    tensors = {tensor: np.ones(shape, np.float32) for tensor, shape in spec.tensor_shapes(metadata).items()}
+    nodes = spec.onnx_graph(metadata, tensors, decode_rows=decode_rows, **sizes).graph.node
+    assert len(nodes) > 50 and not {node.op_type for node in nodes} & {"If", "Loop", "Scan"}
+    assert not [node.name for node in nodes for attribute in node.attribute
+                if attribute.type in (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS)]
 
 
 @pytest.mark.parametrize("words, shape", [

@@ -100,7 +100,8 @@ class CenterFaceWithLoss(nn.Cell):
         self.loss = loss
 
     def construct(self, image: Tensor, heatmap: Tensor, cells: Tensor, values: Tensor, weights: Tensor) -> tuple:
-        return self.loss(self.network.raw(self.normalise(image)), heatmap, cells, values, weights)
+        outputs = tuple(each.astype("float32") for each in self.network.raw(self.normalise(image)))
+        return self.loss(outputs, heatmap, cells, values, weights)
 
 
 def build_loss_cell(cfg: Any, network: CenterfaceMobilev2, world_size: int = 1) -> CenterFaceWithLoss:

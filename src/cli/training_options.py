@@ -57,6 +57,9 @@ DEVICE = {
     "device_target": Option("auto", "Device to run on; auto = Ascend if there is one, else CPU.", choices=TARGETS),
     "is_distributed": Option(False, "Train on several devices; detected automatically under msrun, mpirun or a rank "
                                     "table."),
+    "amp_level": Option("O0", "Mixed precision of mindspore.amp: O0 = float32; O2 = float16, BatchNorm in float32; O3 "
+                              "= the whole network in float16. Small gradients need --loss_scale 1024.",
+                        choices=("O0", "O2", "O3")),
     "sync_bn": Option(False, "Several devices: BatchNorm over the images of all of them; for small batches."),
 }
 

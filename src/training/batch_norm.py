@@ -52,6 +52,7 @@ class SyncBatchNorm(nn.Cell):
     def construct(self, x: Tensor) -> Tensor:
         if not self.training:
             return self._affine(x, self.moving_mean, self.moving_variance)
+        x = x.astype("float32")      # with --amp_level it may be float16
         # Deviations from a mean of all devices: E[x^2] - E[x]^2 would lose digits in float32.
         mean = self.reduce(x.mean((0, 2, 3))) / self.devices
         variance = self.reduce(ops.square(x - _spread(mean)).mean((0, 2, 3))) / self.devices

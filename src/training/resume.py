@@ -38,7 +38,7 @@ def save_state(path: Path, step: TrainStep, network: nn.Cell, metadata: dict[str
     Args:
         position: "epoch" and "step" reached, kept as bookkeeping.
     """
-    weights = {name: parameter.asnumpy() for name, parameter in network.parameters_and_names()}
+    weights = {name: parameter.asnumpy() for name, parameter in network.parameters_dict().items()}
     tensors = dict(weights)
     average = step.ema_parameters()
     if average:
@@ -71,7 +71,7 @@ def load_state(path: Path, step: TrainStep, network: nn.Cell, spec: ModelSpec,
         default = spec.default_metadata
         options = {**default["options"], **read.metadata.get("options", {})}
         _require_same_use(source, {**default, **read.metadata, "options": options}, metadata)
-    shapes = {name: tuple(parameter.shape) for name, parameter in network.parameters_and_names()}
+    shapes = {name: tuple(parameter.shape) for name, parameter in network.parameters_dict().items()}
     weights = spec.own_names(checkpoint.network_tensors(read))
     checkpoint.load_report(shapes, weights).require(path, read.metadata)
     state = optimizer_state(step)
@@ -79,7 +79,7 @@ def load_state(path: Path, step: TrainStep, network: nn.Cell, spec: ModelSpec,
     values = {**read.bookkeeping, **read.tensors}
     missing = [name for name in state if name not in values]
     if len(missing) == len(state) or "step" not in read.bookkeeping:
-        _assign(dict(network.parameters_and_names()), weights)
+        _assign(network.parameters_dict(), weights)
         LOGGER.warning("%s holds weights only, no state of the optimiser: training starts at epoch 1 from them", path)
         return None
     if missing:
@@ -91,7 +91,7 @@ def load_state(path: Path, step: TrainStep, network: nn.Cell, spec: ModelSpec,
     if bool(raw) != bool(average):
         raise InputError(f"{source}: it was trained {'with' if raw else 'without'} a moving average; "
                          f"{'give the same --ema_decay' if raw else 'leave out --ema_decay'}")
-    _assign(dict(network.parameters_and_names()), raw or weights)
+    _assign(network.parameters_dict(), raw or weights)
     _assign(average, weights)
     if average:
         state[step.ema_steps.name] = step.ema_steps
