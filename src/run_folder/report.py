@@ -138,7 +138,10 @@ class RunReport:
         said = (f"best val AP {format_ap(best['ap'])} at IoU {IOU:g}, epoch {best['epoch']}: {checkpoint}" if best
                 else f"newest checkpoint: {checkpoint}")
         if best and best["epoch"] == 0:
-            said += " (the weights that training started from: it has improved nothing; try a lower --lr)"
+            look = self.files.path("val_batch_0.jpg")
+            said += (" (the weights that training started from: it has improved nothing; try a lower --lr)"
+                     if (best["ap"]["mean"] or 0) > 0.01 else
+                     f" (hardly an annotated face is found: look at {look} whether the boxes are on the faces)")
         validator = self.validator
         lines = commands(checkpoint, validator.test_options() if validator else [],
                          validator.set.image_dir / validator.set.images[0] if validator else self.photo)
