@@ -1,5 +1,5 @@
 # make demo    everything in a quarter of an hour: environment, data, training, testing, pictures
-# make test    lint, types and the quick tests (about eight minutes on two cores)
+# make test    lint, types and the quick tests (about ten minutes on two cores)
 # make test MINDSPORE=newest   the same with the newest MindSpore there is, or with a version, in an environment of its own
 # make soak    the long tests: killed processes, full disks, fuzzing, long training
 # make env     the environment, in .venv (with PYTHON=python3.12: in .venv-python3.12), and the compiled extensions
