@@ -59,6 +59,8 @@ OPTIONS: Table = {
         "bootstrap": Option(0, "Replicates of the images, such as 1000: every AP gets its 95 % interval, and of "
                                "several trees the difference from the best.", low=0, high=100_000, metavar="N"),
         "seed": Option(0, "Seed of --bootstrap.", low=0, high=2 ** 32 - 1),
+        "mean_ap": Option(False, "Also the mean AP over IoU 0.5, 0.55, ... 0.95, as COCO's evaluation (always with "
+                                 "--report)."),
         **FILTERS,
     },
     "Output": {
@@ -127,7 +129,7 @@ def check_protocol(args: Any, predictions: list[Path]) -> None:
     refuse_idle(flat(OPTIONS), args, [
         ("gt", not args.data, "without --data"),
         ("data dry_run", not fddb, "with --protocol wider"),
-        (" ".join(["report", "iou_thresh", "bootstrap", *FILTERS]), not fddb, "with --protocol wider"),
+        (" ".join(["report", "iou_thresh", "bootstrap", "mean_ap", *FILTERS]), not fddb, "with --protocol wider"),
         ("seed", args.bootstrap, "with --bootstrap"),
         ("fold_files", fddb, "with --protocol fddb"),
         ("image_dir flags landmarks", args.report, "with --report")])
@@ -153,7 +155,8 @@ def score_wider(args: Any, predictions: list[Path], gt: str) -> int:
         explained = ReportFolder(Path(args.report), truth, args.flags, image_dir, args.landmarks)
     reports, failed = scoring.score_trees(trees, truth, args.iou_thresh, explained.add if explained else None,
                                           allow_missing=args.allow_missing, only_predicted=args.only_predicted,
-                                          bootstrap=args.bootstrap, seed=args.seed)
+                                          bootstrap=args.bootstrap, seed=args.seed,
+                                          mean_ap=args.mean_ap or bool(args.report))
     floors = ap_table.subset_floors(args.filter_easy, args.filter_medium, args.filter_hard, args.filter_sum)
     rows = scoring.as_rows(reports)
     print("\n".join(map(format_report, reports)))

@@ -20,7 +20,7 @@ import time
 
 import numpy as np
 
-from dependency.evaluate.bootstrap import draw_weights, interval, replicate_ap
+from dependency.evaluate.bootstrap import draw_weights, replicate_ap
 from dependency.evaluate.eval import IOU_THRESHOLDS, Scored, score_set
 from dependency.evaluate.ground_truth import SUBSETS
 from dependency.evaluate.matching import match, scale_scores
@@ -45,7 +45,7 @@ def sample_interval(scored: Scored, chosen: np.ndarray, seed: int) -> dict[str, 
     scores, _ = scale_scores([of_image[:, 4] for of_image in rows])
     weights = draw_weights(len(chosen), REPLICATES, seed)
     replicates = replicate_ap(images, match(images, rows, scores), [0.5], weights)[0.5]
-    return {subset: interval(replicates[subset]) for subset in SUBSETS}
+    return {subset: (replicates[subset].low, replicates[subset].high) for subset in SUBSETS}
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Compute the average precision on WIDER FACE val, from predictions and the official ground truth.
 
-    python dependency/evaluate/eval.py --pred outputs/centerface/140 --gt dataset/centerface/ground_truth
+    python -m dependency.evaluate --pred outputs/centerface/140 --gt dataset/centerface/ground_truth
     python dependency/evaluate/eval.py outputs/centerface/140 dataset/centerface/ground_truth --iou_thresh 0.5
 
     report = evaluate({"0--Parade/0_Parade_1": faces, ...}, "dataset/centerface/ground_truth")
@@ -48,6 +48,8 @@ from dependency.files import atomic_write
 
 LOGGER = logging.getLogger("facedet")
 IOU_THRESHOLDS = (0.5, 0.4)
+# Of the mean AP, as in COCO's evaluation.
+MEAN_IOUS = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))
 
 
 class MissingPredictions(InputError):
@@ -70,16 +72,17 @@ class Scored(NamedTuple):
 
 def evaluate(pred: Source, gt: str | Path | GroundTruth,
              iou_thresholds: Sequence[float] = IOU_THRESHOLDS, allow_missing: bool = False,
-             only_predicted: bool = False, check_layout: bool = True, bootstrap: int = 0, seed: int = 0) -> Report:
+             only_predicted: bool = False, check_layout: bool = True, bootstrap: int = 0, seed: int = 0,
+             mean_ap: bool = False) -> Report:
     """Score predictions; arguments and errors as `score_set`, which gives the matches too."""
     return score_set(pred, gt, iou_thresholds, allow_missing, only_predicted, check_layout, bootstrap=bootstrap,
-                     seed=seed)[0]
+                     seed=seed, mean_ap=mean_ap)[0]
 
 
 def score_set(pred: Source, gt: str | Path | GroundTruth,
               iou_thresholds: Sequence[float] = IOU_THRESHOLDS, allow_missing: bool = False,
               only_predicted: bool = False, check_layout: bool = True,
-              warn: bool = True, bootstrap: int = 0, seed: int = 0) -> tuple[Report, Scored]:
+              warn: bool = True, bootstrap: int = 0, seed: int = 0, mean_ap: bool = False) -> tuple[Report, Scored]:
     """Score predictions and keep the matches behind the numbers.
 
     Args:
@@ -93,6 +96,7 @@ def score_set(pred: Source, gt: str | Path | GroundTruth,
             this project has just written.
         warn: log what was odd in the input; the report holds it either way.
         bootstrap: replicates for the 95 % interval of every AP (see bootstrap.py), 0 for none; seed: of their images.
+        mean_ap: also compute the mean AP over IoU 0.5, 0.55, ... 0.95.
 
     Raises:
         InputError: no or damaged predictions, rows of another layout, missing images unless allowed, a threshold
@@ -135,8 +139,10 @@ def score_set(pred: Source, gt: str | Path | GroundTruth,
     if bootstrap:
         protocol |= {"bootstrap": bootstrap, "seed": seed}
         replicates = replicate_ap(images, matches, thresholds, draw_weights(len(images), bootstrap, seed))
+    mean = {subset: float(np.mean([average_precision(curve(matches, iou, flags)) for iou in MEAN_IOUS]))
+            for subset, flags in counted.items()} if mean_ap else None
     report = Report(name, str(truth.folder), ap, curves, protocol, faces, len(truth.images), len(images),
-                    tuple(missing), sum(map(len, table)), tuple(notes), replicates)
+                    tuple(missing), sum(map(len, table)), tuple(notes), replicates, mean)
     return report, Scored(images, table, scores, matches)
 
 
@@ -181,6 +187,7 @@ def main(argv: list[str] | None = None) -> int:
                         help="Leave out images without predictions, with their faces.")
     parser.add_argument("--bootstrap", type=int, default=0, metavar="N",
                         help="Give every AP its 95 %% interval, from N replicates of the images, such as 1000.")
+    parser.add_argument("--mean_ap", action="store_true", help="Also print the mean AP over IoU 0.5, 0.55, ... 0.95.")
     parser.add_argument("--json", metavar="FILE", help="Also write the report as JSON.")
     args = parser.parse_args(argv)
     paths = list(args.paths)
@@ -188,9 +195,10 @@ def main(argv: list[str] | None = None) -> int:
     gt = args.gt or (paths.pop(0) if paths else None)
     if not pred or not gt or paths:
         raise InputError("expected one folder of predictions (or .json file) and one of ground truth: "
-                         "python dependency/evaluate/eval.py --pred PRED --gt GT")
+                         "python -m dependency.evaluate --pred PRED --gt GT")
     ious = [value for part in args.iou_thresh for value in part] if args.iou_thresh else IOU_THRESHOLDS
-    report = evaluate(pred, gt, ious, args.allow_missing, args.only_predicted, bootstrap=args.bootstrap)
+    report = evaluate(pred, gt, ious, args.allow_missing, args.only_predicted, bootstrap=args.bootstrap,
+                      mean_ap=args.mean_ap)
     print(format_report(report))
     if args.json:
         _write_json(args.json, report_to_dict(report))
@@ -203,7 +211,7 @@ def _write_json(path: str, content: dict[str, Any]) -> None:
         file.write("\n")
 
 
-def _run() -> int:
+def run() -> int:
     """Run `main` with input errors as one line and status 2 (`dependency` may not import `src.cli.program`)."""
     try:
         return main()
@@ -213,4 +221,4 @@ def _run() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(_run())
+    sys.exit(run())

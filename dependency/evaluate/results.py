@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from dependency.evaluate.bootstrap import interval
+from dependency.evaluate.bootstrap import Replicates
 
 BANNER = "==================== Results = ===================="
 FOOTER = "================================================="
@@ -33,7 +33,8 @@ class Report:
     missing: `event/image` without a prediction file.
     detections: rows read.
     warnings: what was odd in the input, one sentence each.
-    replicates: IoU threshold -> subset -> [R] AP of the bootstrap's replicates; None without bootstrap.
+    mean_ap: subset -> mean AP over IoU 0.5, 0.55, ... 0.95, where asked for.
+    replicates: IoU threshold -> subset -> AP of the bootstrap's replicates, and interval; None without.
     """
     pred: str
     gt: str
@@ -46,7 +47,8 @@ class Report:
     missing: tuple[str, ...]
     detections: int
     warnings: tuple[str, ...]
-    replicates: dict[float, dict[str, np.ndarray]] | None = None
+    replicates: dict[float, dict[str, Replicates]] | None = None
+    mean_ap: dict[str, float] | None = None
 
     @property
     def left_out(self) -> tuple[str, ...]:
@@ -55,7 +57,7 @@ class Report:
 
     def intervals(self) -> dict[float, dict[str, tuple[float, float]]]:
         """Return the 95 % interval of every AP, by IoU threshold and subset; none without bootstrap."""
-        return {iou: {subset: interval(values) for subset, values in of_iou.items()}
+        return {iou: {subset: (values.low, values.high) for subset, values in of_iou.items()}
                 for iou, of_iou in (self.replicates or {}).items()}
 
 
@@ -76,6 +78,9 @@ def format_report(report: Report) -> str:
             parts = ", ".join(f"{subset} {low:.4f} to {high:.4f}" for subset, (low, high) in intervals[iou].items())
             lines.append(f"95 % interval: {parts} "
                          f"({report.protocol['bootstrap']} replicates of {report.scored} images)")
+    if report.mean_ap:
+        parts = ", ".join(f"{subset} {value:.4f}" for subset, value in report.mean_ap.items())
+        lines.append(f"mean AP over IoU 0.5, 0.55, ... 0.95: {parts}")
     return "\n".join(lines)
 
 
@@ -93,6 +98,8 @@ def report_to_dict(report: Report, curves: bool = False, points: int | None = No
                for iou, values in report.ap.items()},
         "faces": report.faces, "images": report.images, "scored": report.scored,
         "missing": list(report.missing), "detections": report.detections, "warnings": list(report.warnings)}
+    if report.mean_ap:
+        result["mean_ap"] = {subset: None if math.isnan(value) else value for subset, value in report.mean_ap.items()}
     if report.replicates:
         result["interval"] = {f"{iou:g}": {subset: [None if math.isnan(end) else end for end in ends]
                                            for subset, ends in values.items()}

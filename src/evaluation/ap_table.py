@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dependency.errors import InputError
-from dependency.evaluate.bootstrap import compare, interval
+from dependency.evaluate.bootstrap import Replicates, compare
 from src.common.log import LOGGER
 
 SUBSETS = ("easy", "medium", "hard")
@@ -29,7 +29,7 @@ class ApRow(NamedTuple):
     name: str
     epoch: int | None
     ap: dict[float, dict[str, float]]
-    replicates: dict[float, dict[str, np.ndarray]] | None = None
+    replicates: dict[float, dict[str, Replicates]] | None = None
     left_out: tuple[str, ...] = ()
 
     def values(self, iou: float) -> dict[str, float]:
@@ -39,7 +39,7 @@ class ApRow(NamedTuple):
 
     def samples(self, iou: float) -> dict[str, np.ndarray]:
         """Return the replicates of `values` [R]."""
-        samples = self.replicates[iou] if self.replicates else {}
+        samples = {subset: each.ap for subset, each in self.replicates[iou].items()} if self.replicates else {}
         return {**samples, "sum": np.nansum(list(samples.values()), axis=0)}
 
 
@@ -82,7 +82,7 @@ def _cell(row: ApRow, iou: float, subset: str) -> str:
     value = f"{row.ap[iou][subset]:.4f}"
     if not row.replicates:
         return value
-    low, high = interval(row.replicates[iou][subset])
+    _, low, high = row.replicates[iou][subset]
     return f"{value}±{(high - low) / 2:.4f}"
 
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from dependency.errors import InputError
-from dependency.evaluate.bootstrap import compare, draw_weights, interval, replicate_ap
+from dependency.evaluate.bootstrap import _areas, _histogram, compare, draw_weights, replicate_ap
 from dependency.evaluate.eval import evaluate
 from dependency.evaluate.ground_truth import SUBSETS, GroundTruth, TruthImage
-from dependency.evaluate.matching import Matches, average_precision, curve, face_flags, match
+from dependency.evaluate.matching import Matches, average_precision, curve, face_flags, match, outcomes
 from dependency.evaluate.results import format_report, report_to_dict
 from tests.dependency.scored_sets import random_images, scored_set
 
@@ -28,12 +28,23 @@ def test_a_replicate_is_the_protocol_on_repeated_images():
             for iou, of_iou in replicates.items():
                 for subset, values in of_iou.items():
                     expected = average_precision(curve(matches, iou, face_flags(images, subset)))
-                    assert values[number] == pytest.approx(expected, abs=1e-12, nan_ok=True)
+                    assert values.ap[number] == pytest.approx(expected, abs=1e-12, nan_ok=True)
 
 
-def test_interval_and_comparison():
-    assert interval(np.linspace(0, 1, 1001)) == pytest.approx((0.025, 0.975))
-    assert np.isnan(interval(np.full(100, np.nan))).all()
+def test_the_standard_error_is_that_of_the_derivative():
+    """AP of images with weights 1 + h and 1 - h gives the derivative, of which the interval is made."""
+    rng = np.random.default_rng(3)
+    images, (matches, _) = simulate(rng, 40, (0.7, 0.7))
+    found, proposals = (_histogram(matches, used, 40) for used in outcomes(matches, 0.5, face_flags(images, "hard"))[::-1])
+    faces, step = np.full(40, 10, np.float32), 1e-3
+    both = [_areas(np.float32(1 + sign * step * np.eye(40)), found, proposals, faces)[0] for sign in (1, -1)]
+    slope = (both[0] - both[1]) / (2 * step)
+    error = _areas(np.ones((1, 40), np.float32), found, proposals, faces)[1, 0]
+    assert error == pytest.approx(np.sqrt(np.sum(slope ** 2)), rel=0.03)
+
+
+def test_comparison():
+    assert np.isnan(compare(np.full(9, np.nan), np.zeros(9))).all()
     values = np.random.default_rng(0).random(500)
     assert compare(values, values.copy()) == (0, 0, 0.5)
     assert compare(values + 1, values) == pytest.approx((1, 1, 1))
@@ -49,7 +60,7 @@ def test_a_report_with_intervals():
                                   for number, seed in ((0, 0), (200, 1), (200, 1), (200, 2)))
     assert plain.ap == first.ap == report.ap and plain.intervals() == {} and "interval" not in report_to_dict(plain)
     low, high = first.intervals()[0.5]["hard"]
-    assert 0 <= low < high <= 1 and first.intervals() == again.intervals() != other.intervals()
+    assert 0 <= low < report.ap[0.5]["hard"] < high <= 1 and first.intervals() == again.intervals() != other.intervals()
     assert report_to_dict(first)["interval"]["0.5"]["hard"] == [low, high]
     assert report_to_dict(first)["protocol"]["bootstrap"] == 200
     assert "interval" in format_report(first) and "interval" not in format_report(plain)
@@ -86,7 +97,7 @@ def test_stated_probabilities_are_right(recall):
     for seed in range(50):
         images, runs = simulate(rng, 60, recall)
         weights = draw_weights(60, 200, seed)
-        samples = [replicate_ap(images, matches, [0.5], weights)[0.5]["hard"] for matches in runs]
+        samples = [replicate_ap(images, matches, [0.5], weights)[0.5]["hard"].ap for matches in runs]
         difference = compare(*samples)
         estimates.append(ap(images, runs[0]) - ap(images, runs[1]))
         stated.append(difference.probability)
@@ -102,5 +113,5 @@ def test_stated_probabilities_are_right(recall):
 def test_subsets_without_a_face_are_not_a_number():
     images, runs = simulate(np.random.default_rng(0), 5, (0.5, 0.5))
     replicates = replicate_ap(images, runs[0], [0.5], draw_weights(5, 100))[0.5]
-    assert list(replicates) == list(SUBSETS) and np.isnan(replicates["easy"]).all()
-    assert np.isfinite(replicates["hard"]).all()
+    assert list(replicates) == list(SUBSETS) and np.isnan(replicates["easy"].ap).all()
+    assert np.isnan(replicates["easy"].low) and np.isfinite(replicates["hard"].ap).all()

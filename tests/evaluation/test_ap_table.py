@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from dependency.evaluate.bootstrap import Replicates
 from src.evaluation.ap_table import ApRow, compare_rows, find_best, format_best, format_table, plot, subset_floors
 
 NAN = float("nan")
@@ -49,7 +50,7 @@ def test_the_curve_needs_two_epochs(tmp_path):
 
 
 def with_replicates(name, value, noise, left_out=()):
-    replicates = {0.5: {kind: value + noise for kind in ("easy", "medium", "hard")}}
+    replicates = {0.5: dict.fromkeys(("easy", "medium", "hard"), Replicates(value + noise, value - .02, value + .02))}
     return ApRow(name, None, {0.5: dict.fromkeys(("easy", "medium", "hard"), value)}, replicates, left_out)
 
 
@@ -67,4 +68,4 @@ def test_the_best_is_compared_with_the_others():
     assert text.count("cannot be told from it: near by 0.0010") == 3 and "better than: far by 0.2000" in text
     assert "different images" in text and "different images" not in format_best(rows[:3])
     assert compare_rows(ROWS) == [] and len(format_best(ROWS).splitlines()) == 4
-    assert "0.7000±0.0" in format_table(rows)
+    assert "0.7000±0.0200" in format_table(rows)
