@@ -29,9 +29,11 @@ from typing import Any
 
 from dependency.centernet.src.lib.detectors.option_rules import IOU, numbers
 from dependency.errors import InputError
-from dependency.evaluate.eval import IOU_THRESHOLDS
+from dependency.evaluate.eval import IOU_THRESHOLDS, Scored
 from dependency.evaluate.ground_truth import load_ground_truth
-from dependency.evaluate.results import format_report
+from dependency.evaluate.report.calibration import find_score, format_score, parse_want
+from dependency.evaluate.report.outcomes import find_outcomes
+from dependency.evaluate.results import Report, format_report
 from dependency.files import atomic_write
 from src.cli.arguments import Parser, parse, refuse_idle
 from src.cli.options import Option, Table, flat
@@ -61,6 +63,8 @@ OPTIONS: Table = {
         "seed": Option(0, "Seed of --bootstrap.", low=0, high=2 ** 32 - 1),
         "mean_ap": Option(False, "Also the mean AP over IoU 0.5, 0.55, ... 0.95, as COCO's evaluation (always with "
                                  "--report)."),
+        "want": Option(None, "The score to deploy: precision=0.95 gives the lowest with this precision, recall=0.8 the "
+                             "highest with this recall, on the hard subset.", metavar="NAME=VALUE"),
         **FILTERS,
     },
     "Output": {
@@ -72,7 +76,11 @@ OPTIONS: Table = {
     "Report": {
         "report": Option(None, "Write DIR/index.html and DIR/analysis.json: AP and recall by event, height, blur, "
                                "occlusion ..., curves, the worst misses.", metavar="DIR"),
-        "image_dir": Option(None, "WIDER_val/images, for the pictures of the report.", metavar="DIR"),
+        "image_dir": Option(None, "WIDER_val/images, for the pictures of the report, and for predictions in parts of "
+                                  "the images' sizes (0..1).", metavar="DIR"),
+        "label_errors": Option(None, "Write DIR/suspects.json, an annotation file of what most runs find that is not "
+                                     "annotated and of faces that none finds; with --image_dir also suspects.jpg.",
+                               metavar="DIR"),
         "flags": Option("", "Attributes of the faces, wider_face_val_bbx_gt.txt (default: those in the ground truth).",
                         metavar="FILE"),
         "landmarks": Option("", "Annotation file, or data file, with landmarks of images that are scored; the "
@@ -115,7 +123,8 @@ def main(argv: list[str] | None = None) -> int:
     if not args.dry_run:
         return score_wider(args, predictions, gt)
     with TemporaryDirectory() as folder:
-        args.update({name: str(Path(folder) / name) for name in ("json", "plot", "report") if args[name]})
+        args.update({name: str(Path(folder) / name) for name in ("json", "plot", "report", "label_errors")
+                     if args[name]})
         status = score_wider(args, predictions, gt)
     print("dry run: one prediction tree was scored; nothing is kept")
     return status
@@ -129,10 +138,11 @@ def check_protocol(args: Any, predictions: list[Path]) -> None:
     refuse_idle(flat(OPTIONS), args, [
         ("gt", not args.data, "without --data"),
         ("data dry_run", not fddb, "with --protocol wider"),
-        (" ".join(["report", "iou_thresh", "bootstrap", "mean_ap", *FILTERS]), not fddb, "with --protocol wider"),
+        (" ".join(["report", "iou_thresh", "bootstrap", "mean_ap", "want", "label_errors", *FILTERS]), not fddb,
+         "with --protocol wider"),
         ("seed", args.bootstrap, "with --bootstrap"),
         ("fold_files", fddb, "with --protocol fddb"),
-        ("image_dir flags landmarks", args.report, "with --report")])
+        ("image_dir", not fddb, "with --protocol wider"), ("flags landmarks", args.report, "with --report")])
     if args.fold_files and len(predictions) != 1:
         raise InputError(f"--fold_files: expected one prediction tree, got {len(predictions)}")
 
@@ -149,25 +159,45 @@ def score_wider(args: Any, predictions: list[Path], gt: str) -> int:
     trees = scoring.find_trees(predictions, truth)
     trees += scoring.find_trees([Path(folder) for folder in args.checkpoint_evaluation], truth, sweep=True)
     trees = trees[:1] if args.dry_run else trees
+    want = parse_want(args.want) if args.want else None
+    deployed: dict[str, Any] = {}
+    suspects = None
+    if args.label_errors:
+        from src.evaluation.label_errors import LabelErrors
+        suspects = LabelErrors(image_dir)
     explained = None
     if args.report:
         from src.evaluation.report_folder import ReportFolder
         explained = ReportFolder(Path(args.report), truth, args.flags, image_dir, args.landmarks)
-    reports, failed = scoring.score_trees(trees, truth, args.iou_thresh, explained.add if explained else None,
+
+    def on_scored(name: str, report: Report, scored: Scored) -> None:
+        if explained:
+            explained.add(name, report, scored)
+        if want or suspects:
+            outcomes = find_outcomes(scored, next(iter(report.ap)))
+            if want:
+                deployed[name] = find_score(outcomes, *want)
+            if suspects:
+                suspects.add(outcomes)
+
+    reports, failed = scoring.score_trees(trees, truth, args.iou_thresh, on_scored,
                                           allow_missing=args.allow_missing, only_predicted=args.only_predicted,
                                           bootstrap=args.bootstrap, seed=args.seed,
-                                          mean_ap=args.mean_ap or bool(args.report))
+                                          mean_ap=args.mean_ap or bool(args.report), image_dir=image_dir)
     floors = ap_table.subset_floors(args.filter_easy, args.filter_medium, args.filter_hard, args.filter_sum)
     rows = scoring.as_rows(reports)
     print("\n".join(map(format_report, reports)))
     if len(trees) > 1:
         print(ap_table.format_table(rows))
         print(ap_table.format_best(rows, floors))
+    print("".join(f"{name}: {format_score(found)}\n" for name, found in deployed.items()), end="")
+    if suspects:
+        print(suspects.write(Path(args.label_errors)))
     if explained:
         print(explained.write(ap_table.compare_rows(rows, floors)))
     if args.plot:
         ap_table.plot(rows, args.plot)
-    write_json(args.json, scoring.as_json(reports, floors))
+    write_json(args.json, {**scoring.as_json(reports, floors), **({"deploy": deployed} if want else {})})
     return 1 if failed else 0
 
 

@@ -19,7 +19,7 @@ import sys
 from dataclasses import replace
 from typing import Any
 
-from dependency.centernet.src.lib.detectors.option_rules import LARGEST_SIDE, SIZE, whole
+from dependency.centernet.src.lib.detectors.option_rules import DETECTOR, LARGEST_SIDE, SIZE, whole
 from dependency.errors import InputError
 from src.cli.arguments import Parser, refuse_idle
 from src.cli.options import Option, Table, convert
@@ -45,6 +45,8 @@ OPTIONS: Table = {
         "file_name": Option(None, "File to write, without its suffix (default: the checkpoint's model, centerface).",
                             metavar="NAME"),
         "file_format": Option("AIR", "Format.", choices=FORMATS),
+        "deploy_score": Option(None, "Score from which predict.py and FaceDetector report faces of this file, such as "
+                                     "eval.py --want names (default: theirs, 0.35).", rule=DETECTOR["score_threshold"]),
         "batch_size": Option(None, "Images per forward pass, 0 = any number (default: 1, of ONNX 0).",
                              rule=whole(0, 4096)),
         "input_h": Option(None, f"Height of the images, 0 = any (default: {FIXED_SIDE}, of ONNX 0).",
@@ -103,7 +105,7 @@ def main(argv: list[str] | None = None) -> int:
         raise InputError("--int8 1: give --calibration with a folder of some dozens of photographs")
     calibration = read_images(args.calibration, read) if args.int8 else None
     export = Export(args.file_format, (batch, *sides), args.device_target, args.rows if args.decode else 0,
-                    calibration, args.check_sizes, args.verify)
+                    calibration, args.check_sizes, args.verify, args.deploy_score)
     images = read_images(args.images, read) if args.images else synthetic_images()
     try:
         print(export.run(path, images, args.file_name, args.model, args.gt))

@@ -50,7 +50,8 @@ OPTIONS: Table = {
                                 choices=TARGETS),
     },
     "Detector": {
-        "score_threshold": Option(None, "Minimum score of a face (default: 0.35).", rule=DETECTOR["score_threshold"]),
+        "score_threshold": Option(None, "Minimum score of a face (default: the exported file's, else 0.35).",
+                                  rule=DETECTOR["score_threshold"]),
         "test_size": Option(None, "Size of the images: 'original', the side of the square that they are fitted into, "
                                   "or 'vga'; small faces need a larger one, huge faces a smaller one (default: "
                                   "original up to 1600 pixels, else 1600).", rule=SIZE, metavar="SIZE"),

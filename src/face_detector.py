@@ -59,7 +59,7 @@ class FaceDetector:
         backend: "onnx" (ONNX Runtime), "mindspore", or "auto": for checkpoints ONNX Runtime where this is a CPU that
             has it, which is 2 to 5 times faster there than MindSpore; other files have but one.
         test_size: see `BaseDetector`; None takes images as they are up to 1600 pixels, larger ones shrunk to that.
-        score_threshold: weaker faces are left out.
+        score_threshold: weaker faces are left out; None takes export.py's --deploy_score from the file, else 0.35.
         batch_size: most images of one size that go through the network together; None is the number that an exported
             file was made for, else 1 on a CPU and 8 elsewhere.
         threads: that ONNX Runtime computes with; None takes OMP_NUM_THREADS, else one for each core.
@@ -80,7 +80,7 @@ class FaceDetector:
     """
 
     def __init__(self, path_or_name: str | Path = RELEASED, backend: str = "auto", *,
-                 test_size: Size | None = None, score_threshold: float = SCORE_THRESHOLD,
+                 test_size: Size | None = None, score_threshold: float | None = None,
                  batch_size: int | None = None, threads: int | None = None, max_pixels: int = MAX_PIXELS,
                  model: str = "centerface", device_target: str = "auto", **options: Any):
         _check(options)
@@ -99,6 +99,8 @@ class FaceDetector:
         # A file for one size fits every image into that itself.
         self._longest = LONGEST_SIDE if test_size is None and not any(network.sizes[1:]) else None
         size = ORIGINAL if test_size is None else test_size
+        if score_threshold is None:
+            score_threshold = self.metadata.get("deploy", {}).get("score_threshold", SCORE_THRESHOLD)
         self._detector = build_detector(network, network.metadata, test_size=size, score_threshold=score_threshold,
                                         **options)
         LOGGER.info("%s runs in %s", self.metadata["model"], self.runtime)

@@ -74,6 +74,13 @@ def test_intervals_and_comparisons(entry, split, capsys, tmp_path):
     assert {each["best"] for each in content["comparisons"]} == {"9"} and len(content["comparisons"]) == 8
     assert json.loads((tmp_path / "report/analysis.json").read_text())["comparisons"] == content["comparisons"]
     assert "Probability that the best is better" in (tmp_path / "report/index.html").read_text()
+    numbers = json.loads((tmp_path / "report/summary.json").read_text())
+    assert numbers["9/ap/0.5/hard"] == numbers["9/mean_ap/hard"] == numbers["9/interval/0.5/hard/low"] == 1
+    assert all(isinstance(value, (int, float)) for value in numbers.values())
+    assert entry.main([str(split.sweep / "9"), str(split.gt), "--want", "precision=0.9", *written]) == 0
+    assert "score to deploy for precision 0.9: " in capsys.readouterr().out
+    assert json.loads((tmp_path / "r.json").read_text())["deploy"]["9"]["precision"] == 1
+    assert json.loads((tmp_path / "report/summary.json").read_text())["error_budget/missed"] == 0
     with pytest.raises(InputError, match="--seed works only with --bootstrap"):
         entry.main([str(split.sweep), str(split.gt), "--seed", "1"])
 
@@ -101,7 +108,7 @@ def test_an_unfinished_tree_of_a_sweep_is_left_out(entry, split, capsys):
     (["--protocol=fddb", "--pred", "{p}", "--gt={g}", "--report=r"], "--report"),
     (["--protocol=fddb", "--pred", "{p}", "--gt={g}", "--iou_thresh=0.3"], "--iou_thresh"),
     (["--protocol=fddb", "--pred", "{p}", "{p}", "--gt={g}", "--fold_files=f"], "one prediction tree"),
-    (["{p}", "{g}", "--fold_files=f"], "--fold_files"), (["{p}", "{g}", "--image_dir=f"], "--image_dir .*--report")])
+    (["{p}", "{g}", "--fold_files=f"], "--fold_files"), (["{p}", "{g}", "--flags=f"], "--flags .*--report")])
 def test_wrong_input_is_named(entry, split, arguments, named, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match=named):

@@ -13,6 +13,7 @@ import export
 from dependency.errors import InputError
 from src import models
 from src.export.export import Export
+from src.face_detector import FaceDetector
 from src.inference.backends import open_backend
 from src.retinaface.spec import DEFAULT_METADATA
 from src.weights import checkpoint
@@ -42,6 +43,18 @@ def test_the_manuals_arguments_and_the_options_mean_the_same():
 def test_wrong_arguments(words, message):
     with pytest.raises(InputError, match=message):
         parsed(*words)
+
+
+def test_the_score_to_deploy_is_in_the_file_and_taken_from_it(tmp_path):
+    source = str(make_checkpoint(tmp_path / "a.ckpt"))
+    words = ["--ckpt_file", source, "--file_format", "ONNX", "--verify", "0", "--file_name", str(tmp_path / "a")]
+    assert export.main([*words, "--deploy_score", "0.62"]) == 0
+    made = FaceDetector(tmp_path / "a.onnx", threads=1)
+    assert made.metadata["deploy"] == {"score_threshold": 0.62} and made._detector.score_threshold == 0.62
+    assert FaceDetector(tmp_path / "a.onnx", threads=1, score_threshold=0.1)._detector.score_threshold == 0.1
+    assert export.main(words) == 0
+    made = FaceDetector(tmp_path / "a.onnx", threads=1)
+    assert "deploy" not in made.metadata and made._detector.score_threshold == 0.35
 
 
 @pytest.mark.parametrize("words, message", [

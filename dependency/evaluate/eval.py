@@ -30,8 +30,9 @@ import numpy as np
 
 from dependency.errors import InputError
 from dependency.evaluate.bootstrap import MIN_REPLICATES, draw_weights, replicate_ap
-from dependency.evaluate.diagnosis import LOW_AP, NEAR_ZERO_AP, XYWH, XYXY, describe_other_layout, likely_reason
+from dependency.evaluate.diagnosis import LOW_AP, NEAR_ZERO_AP, describe_other_layout, likely_reason
 from dependency.evaluate.ground_truth import SUBSETS, GroundTruth, TruthImage, load_ground_truth
+from dependency.evaluate.layouts import XYXY, Layout, recognise, sample
 from dependency.evaluate.matching import (
     THRESHOLDS,
     Matches,
@@ -42,7 +43,7 @@ from dependency.evaluate.matching import (
     match,
     scale_scores,
 )
-from dependency.evaluate.predictions import Source, gather
+from dependency.evaluate.predictions import Source, gather, read_raw
 from dependency.evaluate.results import Report, format_report, report_to_dict
 from dependency.files import atomic_write
 
@@ -73,16 +74,18 @@ class Scored(NamedTuple):
 def evaluate(pred: Source, gt: str | Path | GroundTruth,
              iou_thresholds: Sequence[float] = IOU_THRESHOLDS, allow_missing: bool = False,
              only_predicted: bool = False, check_layout: bool = True, bootstrap: int = 0, seed: int = 0,
-             mean_ap: bool = False) -> Report:
+             mean_ap: bool = False, image_dir: str | Path | None = None) -> Report:
     """Score predictions; arguments and errors as `score_set`, which gives the matches too."""
     return score_set(pred, gt, iou_thresholds, allow_missing, only_predicted, check_layout, bootstrap=bootstrap,
-                     seed=seed, mean_ap=mean_ap)[0]
+                     seed=seed, mean_ap=mean_ap, image_dir=image_dir)[0]
 
 
 def score_set(pred: Source, gt: str | Path | GroundTruth,
               iou_thresholds: Sequence[float] = IOU_THRESHOLDS, allow_missing: bool = False,
               only_predicted: bool = False, check_layout: bool = True,
-              warn: bool = True, bootstrap: int = 0, seed: int = 0, mean_ap: bool = False) -> tuple[Report, Scored]:
+              warn: bool = True, bootstrap: int = 0, seed: int = 0, mean_ap: bool = False,
+              image_dir: str | Path | None = None,
+              reading: tuple[Layout, np.ndarray | None] | None = None) -> tuple[Report, Scored]:
     """Score predictions and keep the matches behind the numbers.
 
     Args:
@@ -92,21 +95,23 @@ def score_set(pred: Source, gt: str | Path | GroundTruth,
         iou_thresholds: overlaps from which a box matches a face; all are computed in one pass.
         allow_missing: images without predictions count as missed instead of being an error.
         only_predicted: images without predictions are left out, with their faces.
-        check_layout: refuse rows that match the faces only when read in another layout. False for predictions that
-            this project has just written.
+        check_layout: where AP is below 0.5, find out whether the rows have another layout, and read them in it; the
+            report's protocol names it. False for predictions that this project has just written.
         warn: log what was odd in the input; the report holds it either way.
         bootstrap: replicates for the 95 % interval of every AP (see bootstrap.py), 0 for none; seed: of their images.
         mean_ap: also compute the mean AP over IoU 0.5, 0.55, ... 0.95.
+        image_dir: folder of the images, for rows in parts of their sizes.
+        reading: the layout of the rows of files, and the images' sizes [I, 2], where they are known.
 
     Raises:
-        InputError: no or damaged predictions, rows of another layout, missing images unless allowed, a threshold
-            outside 0..1, fewer than 100 replicates.
+        InputError: no or damaged predictions, rows whose layout is not clear (in memory: not x1 y1 x2 y2 score),
+            missing images unless allowed, a threshold outside 0..1, fewer than 100 replicates.
     """
     if 0 < bootstrap < MIN_REPLICATES:
         raise InputError(f"bootstrap {bootstrap}: an interval needs at least {MIN_REPLICATES} replicates; give 1000")
     thresholds = _checked(iou_thresholds, allow_missing and only_predicted)
     truth = gt if isinstance(gt, GroundTruth) else load_ground_truth(gt)
-    name, rows, missing, notes = gather(pred, truth.images)
+    name, rows, missing, notes = gather(pred, truth.images, *(reading or ()))
     if missing and not (allow_missing or only_predicted):
         raise MissingPredictions(
             f"{len(missing)} of {len(truth.images)} images have no prediction in {name}, first: "
@@ -127,14 +132,19 @@ def score_set(pred: Source, gt: str | Path | GroundTruth,
           for iou, of_iou in curves.items()}
     best = max((value for subset, value in ap[min(thresholds)].items() if faces[subset]), default=1.0)
     if best < LOW_AP and len(matches.row):
-        if check_layout:
-            _check_layout(name, table, images, isinstance(pred, Mapping))
+        layout = _find_layout(pred, name, images, table, image_dir) if check_layout and not reading else None
+        if layout:
+            sizes = _sizes(truth.images, image_dir, rows) if layout.parts else None
+            return score_set(pred, truth, thresholds, allow_missing, only_predicted, False, warn, bootstrap, seed,
+                             mean_ap, reading=(layout, sizes))
         if best < NEAR_ZERO_AP:
             notes.append(likely_reason(matches, sum(len(image.boxes) for image in images), min(thresholds)))
     for note in notes if warn else ():
         LOGGER.warning("%s: %s", name, note)
     protocol = {"iou_thresholds": list(thresholds), "score_thresholds": len(THRESHOLDS), "offset": 1,
                 "order": "score", "allow_missing": allow_missing, "only_predicted": only_predicted}
+    if reading:
+        protocol["layout"] = reading[0].name
     replicates = None
     if bootstrap:
         protocol |= {"bootstrap": bootstrap, "seed": seed}
@@ -146,13 +156,46 @@ def score_set(pred: Source, gt: str | Path | GroundTruth,
     return report, Scored(images, table, scores, matches)
 
 
-def _check_layout(name: str, rows: Sequence[np.ndarray], images: Sequence[TruthImage], in_memory: bool) -> None:
-    """Raise InputError for rows that find the faces only when they are read in another layout."""
-    if in_memory:                   # as they were given: x1 y1 x2 y2
-        rows = [np.column_stack([corners([of_image]), of_image[:, 4]]) for of_image in rows]
-    other = describe_other_layout(rows, [image.boxes for image in images], XYXY if in_memory else XYWH)
-    if other:
-        raise InputError(f"{name}: {other}")
+def _find_layout(pred: Source, name: str, images: Sequence[TruthImage], table: Sequence[np.ndarray],
+                 image_dir: str | Path | None) -> Layout | None:
+    """Find the layout in which the rows of files find the faces, None where it is the usual one.
+
+    Raises:
+        InputError: as `recognise`; rows in memory that are not x1 y1 x2 y2 score.
+    """
+    faces = [image.boxes for image in images]
+    if isinstance(pred, Mapping):
+        given = [np.column_stack([corners([of_image]), of_image[:, 4]]) for of_image in table]
+        other = describe_other_layout(given, faces, XYXY)
+        if other:
+            raise InputError(f"{name}: {other}")
+        return None
+    chosen = sample(table, faces)
+    few = [images[index] for index in chosen]
+    raw = read_raw(pred, few) if few else []
+    sizes = _sizes(few, image_dir, raw) if image_dir and few else None
+    try:
+        return recognise(raw, [faces[index] for index in chosen], sizes=sizes)
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from error
+
+
+def _sizes(images: Sequence[TruthImage], image_dir: str | Path | None,
+           rows: Sequence[np.ndarray | None]) -> np.ndarray:
+    """Read width and height of the images that have rows, as [I, 2]; 0 for the others.
+
+    Raises:
+        InputError: an image is missing or damaged.
+    """
+    from dependency.centernet.src.lib.utils.image_file import find_named, read_header  # needs Pillow
+    folder = Path(image_dir or ".")
+    files = find_named(folder, [image.path for image in images])
+    sizes = np.zeros((len(images), 2))
+    for index, (image, of_image) in enumerate(zip(images, rows)):
+        if of_image is not None and len(of_image):
+            header = read_header(folder / files.get(image.path, f"{image.path}.jpg"))
+            sizes[index] = header.width, header.height
+    return sizes
 
 
 def _checked(iou_thresholds: Sequence[float], both: bool) -> tuple[float, ...]:
@@ -187,6 +230,7 @@ def main(argv: list[str] | None = None) -> int:
                         help="Leave out images without predictions, with their faces.")
     parser.add_argument("--bootstrap", type=int, default=0, metavar="N",
                         help="Give every AP its 95 %% interval, from N replicates of the images, such as 1000.")
+    parser.add_argument("--image_dir", metavar="DIR", help="The images, for boxes in parts of their sizes (0..1).")
     parser.add_argument("--mean_ap", action="store_true", help="Also print the mean AP over IoU 0.5, 0.55, ... 0.95.")
     parser.add_argument("--json", metavar="FILE", help="Also write the report as JSON.")
     args = parser.parse_args(argv)
@@ -198,7 +242,7 @@ def main(argv: list[str] | None = None) -> int:
                          "python -m dependency.evaluate --pred PRED --gt GT")
     ious = [value for part in args.iou_thresh for value in part] if args.iou_thresh else IOU_THRESHOLDS
     report = evaluate(pred, gt, ious, args.allow_missing, args.only_predicted, bootstrap=args.bootstrap,
-                      mean_ap=args.mean_ap)
+                      mean_ap=args.mean_ap, image_dir=args.image_dir)
     print(format_report(report))
     if args.json:
         _write_json(args.json, report_to_dict(report))

@@ -115,10 +115,13 @@ def curve(matches: Matches, iou: float, counted: np.ndarray) -> np.ndarray:
     Recall is NaN where no face counts.  Precision is 1 before the first proposal: recall is 0 there, so the
     area does not change.
     """
-    proposals, found = (
-        np.cumsum(np.bincount(matches.first_bin[rows], minlength=len(THRESHOLDS) + 1)[:-1])
-        for rows in outcomes(matches, iou, counted))
-    faces = np.count_nonzero(counted)
+    return curve_of(matches.first_bin, *outcomes(matches, iou, counted), np.count_nonzero(counted))
+
+
+def curve_of(first_bin: np.ndarray, proposal: np.ndarray, hit: np.ndarray, faces: int) -> np.ndarray:
+    """Compute `curve` from [R] thresholds and the [R] bool of `outcomes`, and the number of faces that count."""
+    proposals, found = (np.cumsum(np.bincount(first_bin[rows], minlength=len(THRESHOLDS) + 1)[:-1])
+                        for rows in (proposal, hit))
     recall = found / faces if faces else np.full(len(found), np.nan)
     precision = np.divide(found, proposals, out=np.ones(len(found)), where=proposals > 0)
     return np.column_stack([recall, precision])

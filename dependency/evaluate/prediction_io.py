@@ -233,7 +233,7 @@ def _parse_lines(content: bytes, path: str | Path, columns: int) -> Prediction:
         if not words:
             continue
         if len(values) < columns or not all(value is not None and math.isfinite(value) for value in values):
-            layout = f"{ROW}; write the file again" if columns == BOX_COLUMNS else LANDMARK_ROW
+            layout = f"{ROW}; write the file again" if columns <= BOX_COLUMNS + 1 else LANDMARK_ROW
             raise InputError(f"{path}:{number}: `{_shorten(words)}` is not a detection: {layout}")
         rows.append(values)
     return Prediction(np.array(rows, np.float64).reshape(-1, columns), count)
@@ -271,11 +271,11 @@ def _shorten(words: list[bytes]) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def read_predictions_json(path: str | Path) -> dict[str, np.ndarray]:
+def read_predictions_json(path: str | Path, columns: int = BOX_COLUMNS) -> dict[str, np.ndarray]:
     """Read RetinaFace's JSON; the keys name the images, `img_path` is not looked at.
 
     Returns:
-        "event/image" -> [N, 5] float64 x y w h score, in file order; columns after the fifth are left out.
+        "event/image" -> [N, columns] float64 x y w h score, in file order; further columns are left out.
 
     Raises:
         InputError: not such a JSON file, a name that stands twice, or a row that is short, not a number or
@@ -294,7 +294,7 @@ def read_predictions_json(path: str | Path) -> dict[str, np.ndarray]:
             boxes = entry.get("bboxes") if isinstance(entry, dict) else None
             if not isinstance(boxes, list):
                 raise InputError(f"{path}: {event}/{name} has no list `bboxes`; {layout}")
-            rows[posixpath.normpath(f"{event}/{name}")] = _json_rows(boxes, f"{path}: {event}/{name}")
+            rows[posixpath.normpath(f"{event}/{name}")] = _json_rows(boxes, f"{path}: {event}/{name}", columns)
     return rows
 
 
@@ -311,12 +311,13 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return values
 
 
-def _json_rows(boxes: list, place: str) -> np.ndarray:
-    rows = np.empty((len(boxes), 5))
+def _json_rows(boxes: list, place: str, columns: int) -> np.ndarray:
+    rows = np.empty((len(boxes), columns))
     for number, row in enumerate(boxes):
-        numbers = isinstance(row, list) and len(row) >= 5 and all(type(value) in (int, float) for value in row[:5])
+        numbers = isinstance(row, list) and len(row) >= columns and all(
+            type(value) in (int, float) for value in row[:columns])
         try:
-            rows[number] = row[:5] if numbers else np.nan
+            rows[number] = row[:columns] if numbers else np.nan
         except OverflowError:                       # whole numbers have no end in JSON
             rows[number] = np.nan
         if not np.isfinite(rows[number]).all():

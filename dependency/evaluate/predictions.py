@@ -22,7 +22,15 @@ import numpy as np
 
 from dependency.errors import InputError
 from dependency.evaluate.ground_truth import TruthImage
-from dependency.evaluate.prediction_io import Prediction, best_first, parse_prediction, read_predictions_json, rows_of
+from dependency.evaluate.layouts import Layout
+from dependency.evaluate.prediction_io import (
+    BOX_COLUMNS,
+    Prediction,
+    best_first,
+    parse_prediction,
+    read_predictions_json,
+    rows_of,
+)
 
 Source = Union[str, Path, Mapping[str, Any]]
 
@@ -41,27 +49,24 @@ class Predictions(NamedTuple):
     remarks: list[str]
 
 
-def gather(source: Source, images: Sequence[TruthImage]) -> Predictions:
+def gather(source: Source, images: Sequence[TruthImage], layout: Layout | None = None,
+           sizes: np.ndarray | None = None) -> Predictions:
     """Read the predictions of every image.
 
     Args:
         source: a folder of `<event>/<image>.txt`; a `.json` file (see `read_predictions_json`); or a mapping
             "event/image" (no suffix) -> `Faces`, or rows [N, 5 or more] x1 y1 x2 y2 score in pixels.
         images: the ground truth.
+        layout: of the rows of files, where it is not `x y w h score` in pixels; sizes: [I, 2] of the images, for it.
 
     Raises:
         InputError: there is no such source, nothing in it belongs to an image, or a row is damaged (with file
             and line, or event, image and row).
     """
-    if isinstance(source, Mapping):
-        name, expected = "predictions in memory", "keys <event>/<image> without suffix"
-        found, stray = _from_mapping({key: rows_of(faces, key) for key, faces in source.items()}, images)
-    elif Path(source).suffix == ".json" and not Path(source).is_dir():
-        name, expected = str(source), "{event: {image: {\"bboxes\": ...}}} without suffix"
-        found, stray = _from_mapping(read_predictions_json(source), images)
-    else:
-        name, expected = str(source), "<event>/<image>.txt"
-        found, stray = _from_tree(Path(source), images)
+    name, expected, found, stray = _read(source, images, layout.columns if layout else BOX_COLUMNS)
+    if layout:
+        found = [prediction and prediction._replace(rows=layout.read(prediction.rows, size))
+                 for prediction, size in zip(found, [None] * len(images) if sizes is None else sizes)]
     missing = [image.path for image, prediction in zip(images, found) if prediction is None]
     if len(missing) == len(images):
         raise InputError(f"{name} holds no prediction: expected {expected}, such as {missing[0]}, found "
@@ -76,7 +81,29 @@ def gather(source: Source, images: Sequence[TruthImage]) -> Predictions:
     return Predictions(name, rows, missing, _remarks(images, found, unsorted, stray))
 
 
-def _from_tree(folder: Path, images: Sequence[TruthImage]) -> tuple[list[Prediction | None], list[str]]:
+def read_raw(source: Source, images: Sequence[TruthImage]) -> list[np.ndarray]:
+    """Read rows as they stand, per image [N, 6], or [N, 5] where a row has no sixth number."""
+    try:
+        found = _read(source, images, BOX_COLUMNS + 1)[2]
+    except InputError:
+        found = _read(source, images, BOX_COLUMNS)[2]
+    return [np.empty((0, BOX_COLUMNS)) if prediction is None else prediction.rows for prediction in found]
+
+
+def _read(source: Source, images: Sequence[TruthImage],
+          columns: int) -> tuple[str, str, list[Prediction | None], list[str]]:
+    """Return the source's name, what it should hold, the prediction of every image, and what belongs to none."""
+    if isinstance(source, Mapping):
+        rows = {key: rows_of(faces, key) for key, faces in source.items()}
+        return ("predictions in memory", "keys <event>/<image> without suffix", *_from_mapping(rows, images))
+    if Path(source).suffix == ".json" and not Path(source).is_dir():
+        return (str(source), "{event: {image: {\"bboxes\": ...}}} without suffix",
+                *_from_mapping(read_predictions_json(source, columns), images))
+    return (str(source), "<event>/<image>.txt", *_from_tree(Path(source), images, columns))
+
+
+def _from_tree(folder: Path, images: Sequence[TruthImage], columns: int) -> tuple[
+        list[Prediction | None], list[str]]:
     """Read the file of every image; the second list names what else may be meant as predictions: .txt, folders."""
     if not folder.is_dir():
         raise InputError(f"predictions {folder}: no such folder; give the --save_dir of the test "
@@ -92,7 +119,7 @@ def _from_tree(folder: Path, images: Sequence[TruthImage]) -> tuple[list[Predict
         files[image.event].remove(file)
         path = f"{folder}/{image.event}/{file}"
         with open(path, "rb", 0) as opened:         # unbuffered: half the time for thousands of small files
-            found.append(parse_prediction(opened.read(), path))
+            found.append(parse_prediction(opened.read(), path, columns))
     files.setdefault(".", set(os.listdir(folder)))
     events = {event.split("/")[0] for event in files}
     stray = sorted(os.path.normpath(f"{event}/{name}") for event, names in files.items() for name in names - events)

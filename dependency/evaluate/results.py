@@ -65,12 +65,14 @@ def format_report(report: Report) -> str:
     """Format the manual's block per IoU threshold, each after a line with its protocol."""
     lines: list[str] = []
     intervals = report.intervals()
+    layout = f", rows read as `{report.protocol['layout']}`" if "layout" in report.protocol else ""
     for iou, values in report.ap.items():
         if lines:
             note = f" ({NOTES[iou]})" if iou in NOTES else ""
             lines.append(f"The same detections at IoU {iou:g}{note}:")
         lines.append(f"protocol: IoU {iou:g}, {report.scored} of {report.images} images scored, "
-                     f"{len(report.missing)} missing{_describe_missing(report)}, {report.detections} detections")
+                     f"{len(report.missing)} missing{_describe_missing(report)}, {report.detections} "
+                     f"detections{layout}")
         lines.append(f"{BANNER} {report.pred}")
         lines.extend(f"{subset.capitalize():<6} Val AP: {value}" for subset, value in values.items())
         lines.append(FOOTER)

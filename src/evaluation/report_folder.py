@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writes the report of an evaluation: `index.html` for people, `analysis.json` for programs.
+"""Writes the report of an evaluation: `index.html` for people, `analysis.json` and `summary.json` for programs.
 
     folder = ReportFolder(Path("report"), truth)
     folder.add("125", report, scored)
@@ -7,6 +7,7 @@
 """
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,25 +15,26 @@ from typing import Any
 from dependency.evaluate.eval import Scored
 from dependency.evaluate.ground_truth import GroundTruth
 from dependency.evaluate.prediction_io import read_landmarks
-from dependency.evaluate.report.analysis import analyse, merge, write_analysis
+from dependency.evaluate.report.analysis import analyse, flat_numbers, merge, write_analysis
 from dependency.evaluate.report.flags import find_flags, load_flags
 from dependency.evaluate.report.landmarks import landmark_nme
 from dependency.evaluate.report.page import load_templates, write_page
 from dependency.evaluate.report.text import format_analysis
 from dependency.evaluate.results import Report
+from dependency.files import atomic_write
 from src.annotations.read_write import read_annotations
 from src.annotations.rows import Annotations
 from src.data.data_file import YAML_SUFFIXES, read_data_file
 from src.evaluation.ap_table import Comparison
 
-PAGE, DATA = "index.html", "analysis.json"
+PAGE, DATA, SUMMARY = "index.html", "analysis.json", "summary.json"
 
 
 class ReportFolder:
     """The analyses of one or more prediction trees of the same ground truth.
 
     Args:
-        folder: gets the two files; it is created.
+        folder: gets the files; it is created.
         truth: the ground truth.
         flags: file with the faces' attributes; "" reads the ground truth's own, if it has any.
         image_dir: folder with `<event>/<image>.jpg` for the pictures of the page.
@@ -65,9 +67,11 @@ class ReportFolder:
         self.analyses.append(analyse(report, scored, self.flags, name=name, iou=iou, landmarks=landmarks))
 
     def write(self, comparisons: Sequence[Comparison] = ()) -> str:
-        """Write both files, with the comparisons of the runs, and return the analysis as text for the console."""
+        """Write the files, with the comparisons of the runs, and return the analysis as text for the console."""
         analysis = {**merge(self.analyses), "comparisons": [comparison._asdict() for comparison in comparisons]}
         write_analysis(self.folder / DATA, analysis)
+        with atomic_write(self.folder / SUMMARY) as file:
+            json.dump(flat_numbers(analysis), file, indent=2)
         write_page(analysis, self.folder / PAGE, self.image_dir)
         return f"{format_analysis(analysis)}\nreport: {self.folder / PAGE}"
 

@@ -72,7 +72,7 @@ def score_trees(trees: Sequence[Path], truth: GroundTruth, ious: Sequence[float]
         truth: the ground truth.
         ious: IoU thresholds.
         on_scored: called with each tree's name, report and matched rows, which are not kept.
-        **options: allow_missing, only_predicted, bootstrap, seed, mean_ap; see `evaluate`.
+        **options: allow_missing, only_predicted, bootstrap, seed, mean_ap, image_dir; see `evaluate`.
 
     Returns:
         (reports, trees that failed)

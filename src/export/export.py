@@ -67,6 +67,7 @@ class Export:
         decode_rows: ONNX; at most so many decoded rows instead of raw maps, 0 gives the maps.
         calibration: ONNX; images to calibrate 8-bit integers on, None = float32.
         test_sizes: of the verification, see `verification.compare`.
+        deploy_score: score from which predict.py and FaceDetector report faces; None leaves it to them.
         verify: False writes an ONNX file without comparing it: all that works without MindSpore.
 
     Raises:
@@ -79,6 +80,7 @@ class Export:
     calibration: ImageSet | None = None
     test_sizes: Sequence[str] = TEST_SIZES
     verify: bool = True
+    deploy_score: float | None = None
 
     def __post_init__(self) -> None:
         _, height, width = self.sizes
@@ -126,6 +128,8 @@ class Export:
         if target.is_dir():
             raise InputError(f"{target}: is a folder; choose another --file_name")
         metadata = {**network.metadata, "export": self._describe(network, path)}
+        if self.deploy_score is not None:
+            metadata["deploy"] = {"score_threshold": self.deploy_score}
         with tempfile.TemporaryDirectory() as folder:       # MindSpore refuses names with spaces and umlauts
             written = Path(folder) / f"exported{suffix}"
             if self.file_format == "ONNX":

@@ -43,6 +43,8 @@ _RULES = {
     "input.std": numbers(3, 3, 1e-6),
     "decoder": TEXT,
     "detect": TABLE,
+    "deploy": TABLE,
+    "deploy.score_threshold": DETECTOR["score_threshold"],
     "export": TABLE,
     "export.sha256": TEXT,
     "export.decode_rows": whole(0),

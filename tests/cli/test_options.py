@@ -28,7 +28,7 @@ ALL = {f"{program} --{name}": (name, option)
 # Texts of any form: files and folders, which are looked for when they are used, ...
 PATHS = {"ckpt", "hide", "faces", "flags", "gt", "json", "out", "plot", "images", "image_dir", "landmarks",
          "predictions", "sheet", "calibration", "check", "hccn_conf", "unfold", "resume", "report",
-         "repair", "ground_truth", "wider", "layout", "rank_table", "data", "pretrained"}
+         "repair", "ground_truth", "wider", "layout", "rank_table", "data", "pretrained", "label_errors"}
 PATH_ENDS = ("_dir", "_path", "_file", "_files", "_name", "_folder", "_mat", "_model", "_log", "folder", "_net",
              "_dataset", "_backbone")
 # ... and hosts and devices, which have readers of their own.

@@ -35,7 +35,7 @@ def test_the_standard_error_is_that_of_the_derivative():
     """AP of images with weights 1 + h and 1 - h gives the derivative, of which the interval is made."""
     rng = np.random.default_rng(3)
     images, (matches, _) = simulate(rng, 40, (0.7, 0.7))
-    found, proposals = (_histogram(matches, used, 40) for used in outcomes(matches, 0.5, face_flags(images, "hard"))[::-1])
+    proposals, found = (_histogram(matches, used, 40) for used in outcomes(matches, 0.5, face_flags(images, "hard")))
     faces, step = np.full(40, 10, np.float32), 1e-3
     both = [_areas(np.float32(1 + sign * step * np.eye(40)), found, proposals, faces)[0] for sign in (1, -1)]
     slope = (both[0] - both[1]) / (2 * step)

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rows of another layout are refused by its name, in every source and protocol; an AP near 0 has a reason."""
+"""Rows of another layout are read in it and named, or refused; an AP near 0 has a reason."""
 import json
 import re
 
+import cv2
 import numpy as np
 import pytest
 
@@ -11,19 +12,21 @@ from dependency.evaluate.eval import evaluate
 from dependency.evaluate.fddb.overlap import ellipse_boxes
 from dependency.evaluate.fddb.protocol import evaluate_fddb
 from dependency.evaluate.ground_truth import load_ground_truth, write_ground_truth
+from dependency.evaluate.results import format_report
 from tests.dependency.fddb.example_set import write_set
 
 IMAGES, FACES, SIZE = 8, 3, 1000
 LAYOUTS = {
-    "`x1 y1 x2 y2 score`": lambda x, y, w, h, s: (x, y, x + w, y + h, s),
-    "`cx cy w h score`": lambda x, y, w, h, s: (x + w / 2, y + h / 2, w, h, s),
-    "`y1 x1 y2 x2 score`": lambda x, y, w, h, s: (y, x, y + h, x + w, s),
-    "`class x y w h score`": lambda x, y, w, h, s: (3, x, y, w, h, s),
-    "`class x1 y1 x2 y2 score`": lambda x, y, w, h, s: (0, x, y, x + w, y + h, s),
-    "`score x y w h`": lambda x, y, w, h, s: (s, x, y, w, h),
-    "`class score`": lambda x, y, w, h, s: (0, s, x, y, x + w, y + h),
-    "normalised": lambda x, y, w, h, s: (x / SIZE, y / SIZE, (x + w) / SIZE, (y + h) / SIZE, s),
-    "normalised ": lambda x, y, w, h, s: (15, (x + w / 2) / SIZE, (y + h / 2) / SIZE, w / SIZE, h / SIZE, s),
+    "x1 y1 x2 y2 score": lambda x, y, w, h, s: (x, y, x + w, y + h, s),
+    "cx cy w h score": lambda x, y, w, h, s: (x + w / 2, y + h / 2, w, h, s),
+    "y1 x1 y2 x2 score": lambda x, y, w, h, s: (y, x, y + h, x + w, s),
+    "class x y w h score": lambda x, y, w, h, s: (3, x, y, w, h, s),
+    "class x1 y1 x2 y2 score": lambda x, y, w, h, s: (0, x, y, x + w, y + h, s),
+    "score x y w h": lambda x, y, w, h, s: (s, x, y, w, h),
+    "class score x1 y1 x2 y2": lambda x, y, w, h, s: (0, s, x, y, x + w, y + h),
+    "x1 y1 x2 y2 score, 0..1": lambda x, y, w, h, s: (x / SIZE, y / SIZE, (x + w) / SIZE, (y + h) / SIZE, s),
+    "class cx cy w h score, 0..1": lambda x, y, w, h, s: (
+        0, (x + w / 2) / SIZE, (y + h / 2) / SIZE, w / SIZE, h / SIZE, s),
 }
 
 
@@ -50,20 +53,45 @@ def write_tree(folder, truth, rows):
     return folder
 
 
+@pytest.fixture(scope="module")
+def image_dir(truth, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("images")
+    (folder / "0--A").mkdir()
+    for image in truth.images:
+        assert cv2.imwrite(str(folder / f"{image.path}.png"), np.zeros((SIZE, SIZE), np.uint8))
+    return folder
+
+
 @pytest.mark.parametrize("named", LAYOUTS)
-def test_another_layout_is_refused_by_name(truth, tmp_path, named):
+def test_another_layout_is_read_and_named(truth, image_dir, tmp_path, named):
     rows = [rows_of(image, LAYOUTS[named]) for image in truth.images]
-    with pytest.raises(InputError, match=f"{named.strip()}.*x y w h score.*pixels"):
-        evaluate(write_tree(tmp_path / "tree", truth, rows), truth)
+    tree = write_tree(tmp_path / "tree", truth, rows)
     (tmp_path / "a.json").write_text(json.dumps({"0--A": {
         image.name: {"img_path": "", "bboxes": of_image} for image, of_image in zip(truth.images, rows)}}))
-    with pytest.raises(InputError, match=named.strip()):
-        evaluate(tmp_path / "a.json", truth)
+    for source in (tree, tmp_path / "a.json"):
+        report = evaluate(source, truth, image_dir=image_dir)
+        assert report.ap[0.5]["hard"] == 1 and report.protocol["layout"] == named and report.warnings == ()
+        assert f"rows read as `{named}`" in format_report(report)
+    if "0..1" in named:
+        with pytest.raises(InputError, match="normalised.*--image_dir"):
+            evaluate(tree, truth)
+    plain = evaluate(write_tree(tmp_path / "plain", truth, map(rows_of, truth.images)), truth)
+    assert "layout" not in plain.protocol
+
+
+def test_rows_that_may_be_two_layouts_are_refused(tmp_path):
+    """Squares on the diagonal have the same two corners in either order."""
+    boxes, index = np.array([[100 * k, 100 * k, 60, 60] for k in range(1, 5)]), np.arange(4)
+    write_ground_truth(tmp_path / "gt", [("0--A", [("a", boxes, index, index, index)])])
+    truth = load_ground_truth(tmp_path / "gt")
+    rows = [[LAYOUTS["x1 y1 x2 y2 score"](*map(float, box), 0.9 - k / 10) for k, box in enumerate(boxes)]]
+    with pytest.raises(InputError, match="may be `x1 y1 x2 y2 score` or `y1 x1 y2 x2 score`"):
+        evaluate(write_tree(tmp_path / "tree", truth, rows), truth)
 
 
 def test_in_memory_it_is_x1_y1_x2_y2(truth):
     keys = [f"{image.event}/{image.name}" for image in truth.images]
-    corners = {key: rows_of(image, LAYOUTS["`x1 y1 x2 y2 score`"]) for key, image in zip(keys, truth.images)}
+    corners = {key: rows_of(image, LAYOUTS["x1 y1 x2 y2 score"]) for key, image in zip(keys, truth.images)}
     assert evaluate(corners, truth).ap[0.5]["hard"] == 1
     wrong = {key: rows_of(image) for key, image in zip(keys, truth.images)}
     with pytest.raises(InputError, match="look like `x y w h score`, not like `x1 y1 x2 y2 score`"):
@@ -83,7 +111,7 @@ def test_a_poor_detector_is_no_other_layout(truth):
         report = evaluate(predictions, truth)
         assert report.detections == count * IMAGES
         for image in truth.images[::5]:
-            found = LAYOUTS["`x1 y1 x2 y2 score`"](*image.boxes[0], 1.0)
+            found = LAYOUTS["x1 y1 x2 y2 score"](*image.boxes[0], 1.0)
             predictions[f"{image.event}/{image.name}"] = np.vstack([predictions[f"{image.event}/{image.name}"], found])
         assert evaluate(predictions, truth).ap[0.5]["hard"] > 0
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The WIDER FACE evaluation: against a literal reading of the protocol, a published result, odd inputs."""
 import json
+import os
 import subprocess
 import sys
 
@@ -10,11 +11,12 @@ import pytest
 from benchmarks import reference_evaluation
 from dependency.errors import InputError
 from dependency.evaluate import eval as wider
-from dependency.evaluate.ground_truth import SUBSETS, load_ground_truth, write_ground_truth
+from dependency.evaluate.ground_truth import SUBSETS, GroundTruth, load_ground_truth, write_ground_truth
+from dependency.evaluate.matching import corners
 from dependency.evaluate.prediction_io import best_first
 from dependency.evaluate.results import report_to_dict
 from tests.conftest import ROOT
-from tests.dependency.scored_sets import random_set
+from tests.dependency.scored_sets import random_images, random_set, scored_set
 
 
 def write_truth(folder, images):
@@ -159,6 +161,40 @@ def test_script_runs_from_any_directory(small):
     assert json.loads((small / "report.json").read_text())["ap"]["0.5"] == dict.fromkeys(SUBSETS, 1.0)
     failed = subprocess.run([*command, "absent"], cwd=small, capture_output=True, text=True, check=False)
     assert failed.returncode == 2 and failed.stderr.startswith("error: ") and failed.stderr.count("\n") == 1
+
+
+ALONE = """
+import runpy, sys
+
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("src", "mindspore", "cv2", "PIL", "yaml", "easydict", "jinja2", "matplotlib"):
+            raise ImportError(name)
+
+sys.meta_path.insert(0, Absent())
+sys.modules.update({"dependency.evaluate.box_overlaps": None, "dependency.evaluate.decimal_rows": None})
+sys.argv = ["evaluate", "--pred", "pred", "--gt", "gt", "--mean_ap", "--bootstrap", "100", "--json", "alone.json"]
+runpy.run_module("dependency.evaluate", run_name="__main__")
+"""
+
+
+def test_alone_it_needs_numpy_and_scipy_only(small):
+    subprocess.run([sys.executable, "-c", ALONE], cwd=small, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=True,
+                   capture_output=True)
+    report = json.loads((small / "alone.json").read_text())
+    assert report["ap"]["0.5"] == report["mean_ap"] == dict.fromkeys(SUBSETS, 1.0)
+    assert report["interval"]["0.5"]["hard"] == [1, 1]
+
+
+def test_mean_ap_is_the_mean_of_ten(tmp_path):
+    rng = np.random.default_rng(2)
+    _, scored = scored_set(random_images(rng))
+    rows = {image.path: np.column_stack([corners([of_image]), of_image[:, 4]])
+            for image, of_image in zip(scored.images, scored.rows)}
+    made = wider.evaluate(rows, GroundTruth(scored.images, tmp_path), wider.MEAN_IOUS, mean_ap=True, check_layout=False)
+    assert len(made.ap) == 10 and min(made.ap) == 0.5 and max(made.ap) == 0.95
+    for subset in SUBSETS:
+        assert made.mean_ap[subset] == pytest.approx(np.mean([of_iou[subset] for of_iou in made.ap.values()]))
 
 
 def test_published_result(published):

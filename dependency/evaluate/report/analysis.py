@@ -18,6 +18,8 @@ from typing import Any
 
 from dependency.errors import InputError
 from dependency.evaluate.eval import Scored
+from dependency.evaluate.report.budget import error_budget
+from dependency.evaluate.report.calibration import calibrate, list_scores
 from dependency.evaluate.report.failures import list_false_alarms, list_misses, list_worst_images
 from dependency.evaluate.report.flags import Flags
 from dependency.evaluate.report.groups import group_faces
@@ -56,6 +58,9 @@ def analyse(report: Report, scored: Scored, flags: Flags | None = None, name: st
         "report": report_to_dict(report, curves=True, points=CURVE_POINTS),
         "iou": iou,
         "operating_point": outcomes.point,
+        "error_budget": error_budget(outcomes),
+        "calibration": calibrate(outcomes),
+        "scores": list_scores(outcomes),
         "groups": groups,
         "misses": misses,
         "false_alarms": false_alarms,
@@ -78,6 +83,31 @@ def merge(analyses: Sequence[dict[str, Any]]) -> dict[str, Any]:
         if names.count(name) > 1:
             raise InputError(f"two runs are called '{name}': give each its own name")
     return {"version": VERSION, "runs": runs}
+
+
+def flat_numbers(analysis: dict[str, Any]) -> dict[str, float]:
+    """Return the main numbers by names such as "ap/0.5/hard"; of several runs "name/ap/0.5/hard"."""
+    numbers: dict[str, float] = {}
+
+    def add(name: str, value: Any) -> None:
+        if isinstance(value, dict):
+            for key, each in value.items():
+                add(f"{name}/{key}", each)
+        elif isinstance(value, list):
+            for key, each in zip(("low", "high"), value):
+                add(f"{name}/{key}", each)
+        elif value is not None:
+            numbers[name] = value
+
+    for run in analysis["runs"]:
+        prefix = f"{run['name']}/" if len(analysis["runs"]) > 1 else ""
+        for name in ("ap", "mean_ap", "interval", "faces", "images", "scored", "detections"):
+            add(prefix + name, run["report"].get(name))
+        for name in ("operating_point", "error_budget"):
+            add(prefix + name, run[name])
+        add(f"{prefix}calibration_error", run["calibration"] and run["calibration"]["error"])
+        add(f"{prefix}landmark_error", run["landmarks"] and run["landmarks"]["nme"])
+    return numbers
 
 
 def write_analysis(path: str | Path, analysis: dict[str, Any]) -> None:

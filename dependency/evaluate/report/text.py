@@ -25,6 +25,10 @@ def format_analysis(analysis: dict[str, Any]) -> str:
     change = ["AP change"] if len(runs) == 2 else []
     blocks.append(_table(["AP", *names, *change], _ap_rows(runs)))
     blocks.append(_table(["best F1", *names], _point_rows(runs)))
+    blocks.append(_table(["AP gained without", *names], _budget_rows(runs)))
+    heads = [f"{name}: right" if len(names) > 1 else "right" for name in names]
+    blocks.append(_table(["score", *(cell for head in heads for cell in (head, "detections"))],
+                         _calibration_rows(runs)))
     blocks += [_family(runs, family, change) for family in dict.fromkeys(key for run in runs for key in run["groups"])]
     return "\n\n".join(map("\n".join, blocks))
 
@@ -47,6 +51,23 @@ def _point_rows(runs: Sequence[Run]) -> list[list[str]]:
     if any(landmarks):
         rows.append(["landmark error (NME)", *(_percent(value and value["nme"]) for value in landmarks)])
     return rows
+
+
+def _budget_rows(runs: Sequence[Run]) -> list[list[str]]:
+    return [[kind, *(_percent(run["error_budget"][kind]) for run in runs)] for kind in runs[0]["error_budget"]]
+
+
+def _calibration_rows(runs: Sequence[Run]) -> list[list[str]]:
+    """Return a row for each range of scores, and last the expected calibration error."""
+    of_run = [{each["low"]: each for each in (run["calibration"] or {"bins": []})["bins"]} for run in runs]
+    rows = []
+    for low in sorted({low for bins in of_run for low in bins}):
+        cells = [bins.get(low) for bins in of_run]
+        rows.append([f"{low:g}-{next(filter(None, cells))['high']:g}",
+                     *(text for cell in cells for text in ((_percent(cell["right"]), f"{cell['detections']:,}") if cell
+                                                           else ("-", "-")))])
+    errors = [run["calibration"] and run["calibration"]["error"] for run in runs]
+    return [*rows, ["calibration error", *(text for error in errors for text in (_percent(error), ""))]]
 
 
 def _family(runs: Sequence[Run], family: str, change: list[str]) -> list[str]:

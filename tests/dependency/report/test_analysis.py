@@ -19,8 +19,8 @@ def test_shape_and_sums():
     json.dumps(analysis, allow_nan=False)
     assert list(analysis) == ["version", "runs"] and analysis["version"] == 1
     run = analysis["runs"][0]
-    assert list(run) == ["name", "report", "iou", "operating_point", "groups", "misses", "false_alarms", "worst_images",
-                         "landmarks", "summary"]
+    assert list(run) == ["name", "report", "iou", "operating_point", "error_budget", "calibration", "scores", "groups",
+                         "misses", "false_alarms", "worst_images", "landmarks", "summary"]
     assert (run["name"], run["landmarks"]) == ("mine", {"nme": 0.03})
     point = run["operating_point"]
     for family, groups in run["groups"].items():
