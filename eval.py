@@ -31,7 +31,7 @@ from dependency.centernet.src.lib.detectors.option_rules import IOU, numbers
 from dependency.errors import InputError
 from dependency.evaluate.eval import IOU_THRESHOLDS, Scored
 from dependency.evaluate.ground_truth import load_ground_truth
-from dependency.evaluate.report.calibration import find_score, format_score, parse_want
+from dependency.evaluate.report.calibration import WANT, find_score, format_score, parse_want
 from dependency.evaluate.report.outcomes import find_outcomes
 from dependency.evaluate.results import Report, format_report
 from dependency.files import atomic_write
@@ -64,7 +64,7 @@ OPTIONS: Table = {
         "mean_ap": Option(False, "Also the mean AP over IoU 0.5, 0.55, ... 0.95, as COCO's evaluation (always with "
                                  "--report)."),
         "want": Option(None, "The score to deploy: precision=0.95 gives the lowest with this precision, recall=0.8 the "
-                             "highest with this recall, on the hard subset.", metavar="NAME=VALUE"),
+                             "highest with this recall, on the hard subset.", rule=WANT, metavar="NAME=VALUE"),
         **FILTERS,
     },
     "Output": {
@@ -79,7 +79,7 @@ OPTIONS: Table = {
         "image_dir": Option(None, "WIDER_val/images, for the pictures of the report, and for predictions in parts of "
                                   "the images' sizes (0..1).", metavar="DIR"),
         "label_errors": Option(None, "Write DIR/suspects.json, an annotation file of what most runs find that is not "
-                                     "annotated and of faces that none finds; with --image_dir also suspects.jpg.",
+                                     "annotated and of faces that none finds, and DIR/suspects.jpg.",
                                metavar="DIR"),
         "flags": Option("", "Attributes of the faces, wider_face_val_bbx_gt.txt (default: those in the ground truth).",
                         metavar="FILE"),
@@ -164,6 +164,8 @@ def score_wider(args: Any, predictions: list[Path], gt: str) -> int:
     suspects = None
     if args.label_errors:
         from src.evaluation.label_errors import LabelErrors
+        if image_dir is None:
+            raise InputError("--label_errors: give --image_dir with the images")
         suspects = LabelErrors(image_dir)
     explained = None
     if args.report:

@@ -11,7 +11,7 @@ with the same box becomes ignored, and a place that looks like a face is no back
 """
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 
 from dependency.centernet.src.lib.datasets.dataset.coco_hp import Record
-from dependency.centernet.src.lib.utils.image_file import find_named, read_image
+from dependency.centernet.src.lib.utils.image_file import find_named, read_header, read_image
 from dependency.evaluate.matching import corners
 from dependency.evaluate.overlaps import box_overlaps
 from dependency.evaluate.report.failures import MIN_OVERLAP
@@ -46,10 +46,10 @@ class LabelErrors:
     """Collects the suspects of several runs over the same images.
 
     Args:
-        image_dir: folder of the images, for the sheet; None makes no sheet.
+        image_dir: folder of the images.
     """
 
-    def __init__(self, image_dir: Path | None):
+    def __init__(self, image_dir: Path):
         self.image_dir = image_dir
         self.runs = 0
         self.unfound: dict[tuple[str, tuple[float, ...]], int] = {}
@@ -94,34 +94,38 @@ class LabelErrors:
         """
         suspects = self.suspects()
         names = {each.image for each in suspects}
-        files = find_named(self.image_dir, names) if self.image_dir else {}
+        found = find_named(self.image_dir, names)
+        files = {name: found.get(name, f"{name}.jpg") for name in names}
         folder.mkdir(parents=True, exist_ok=True)
-        write_records(folder / LIST, list(_records(suspects, files)))
+        write_records(folder / LIST, self._records(suspects, files))
         (folder / SHEET).unlink(missing_ok=True)
         kinds = {kind: [each for each in suspects if each.kind == kind] for kind in (NOT_ANNOTATED, NOT_FOUND)}
         shown = [each for of_kind in kinds.values() for each in of_kind[:MOST]]
-        if self.image_dir and shown:
-            pictures = [_picture(self.image_dir / files.get(each.image, f"{each.image}.jpg"), each) for each in shown]
+        if shown:
+            pictures = [_picture(self.image_dir / files[each.image], each) for each in shown]
             captions = [f"{each.kind} {each.score:.2f}" if each.score else each.kind for each in shown]
             write_image(folder / SHEET, contact_sheet(pictures, columns=8, cell=160, captions=captions))
         counts = ", ".join(f"{len(of_kind)} {kind}" for kind, of_kind in kinds.items())
         return f"suspected label errors: {counts}; {folder / LIST}"
+
+    def _records(self, suspects: Sequence[Suspect], files: dict[str, str]) -> list[Record]:
+        """Make a Record of every image, with its faces ignored."""
+        boxes: dict[str, list[tuple[float, ...]]] = {}
+        for each in suspects:
+            boxes.setdefault(files[each.image], []).append(each.box)
+        records = []
+        for path, of_image in boxes.items():
+            faces, header = len(of_image), read_header(self.image_dir / path)
+            records.append(Record(path, corners([np.array(of_image)]).astype(np.float32),
+                                  np.zeros((faces, 5, 2), np.float32), np.zeros((faces, 5), np.uint8),
+                                  np.ones(faces, bool), header.height, header.width))
+        return records
 
 
 def _inside(row: np.ndarray) -> tuple[float, ...]:
     """Return the box of a row in whole pixels, cut at the left and upper edge of the image."""
     left, top, right, bottom = np.maximum(corners([row[None]])[0], 0).round().tolist()
     return left, top, right - left, bottom - top
-
-
-def _records(suspects: Iterable[Suspect], files: dict[str, str]) -> Iterable[Record]:
-    boxes: dict[str, list[tuple[float, ...]]] = {}
-    for each in suspects:
-        boxes.setdefault(files.get(each.image, f"{each.image}.jpg"), []).append(each.box)
-    for path, of_image in boxes.items():
-        faces = len(of_image)
-        yield Record(path, corners([np.array(of_image)]).astype(np.float32), np.zeros((faces, 5, 2), np.float32),
-                     np.zeros((faces, 5), np.uint8), np.ones(faces, bool))
 
 
 def _picture(path: Path, suspect: Suspect) -> np.ndarray:

@@ -39,6 +39,6 @@ def test_shared_false_alarms_and_faces_that_none_finds(tmp_path):
 
 
 def test_nothing_is_suspected(tmp_path):
-    suspects = LabelErrors(None)
+    suspects = LabelErrors(tmp_path)
     suspects.add(run([], found=(0, 1, 2)))
     assert suspects.suspects() == [] and "0 not annotated" in suspects.write(tmp_path / "out")

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from dependency.errors import InputError
+from dependency.centernet.src.lib.detectors.option_rules import Rule
 from dependency.evaluate.bootstrap import TAILS, draw_weights
 from dependency.evaluate.report.outcomes import Outcomes
 
@@ -56,15 +56,21 @@ def parse_want(text: str) -> tuple[str, float]:
     Raises:
         InputError: anything else.
     """
+    WANT.require("--want", text)
+    name, _, value = text.partition("=")
+    return name, float(value)
+
+
+def is_want(text: str) -> bool:
+    """Check whether `parse_want` takes a text."""
     name, _, value = text.partition("=")
     try:
-        wanted = float(value)
+        return name in WANTS and 0 < float(value) <= 1
     except ValueError:
-        wanted = -1.0
-    if name not in WANTS or not 0 < wanted <= 1:
-        raise InputError(f"--want {text}: expected precision=P or recall=R with a number above 0, up to 1, such as "
-                         "precision=0.95")
-    return name, wanted
+        return False
+
+
+WANT = Rule(str, test=is_want, words="precision=P or recall=R with a number above 0, up to 1, such as precision=0.95")
 
 
 def find_score(outcomes: Outcomes, name: str, wanted: float) -> dict[str, Any]:
