@@ -115,7 +115,7 @@ def curve(matches: Matches, iou: float, counted: np.ndarray) -> np.ndarray:
     Recall is NaN where no face counts.  Precision is 1 before the first proposal: recall is 0 there, so the
     area does not change.
     """
-    return curve_of(matches.first_bin, *outcomes(matches, iou, counted), np.count_nonzero(counted))
+    return curve_of(matches.first_bin, *outcomes(matches, iou, counted), int(np.count_nonzero(counted)))
 
 
 def curve_of(first_bin: np.ndarray, proposal: np.ndarray, hit: np.ndarray, faces: int) -> np.ndarray:
