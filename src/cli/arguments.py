@@ -56,6 +56,7 @@ class _Store(argparse.Action):
         word, before = parser.given.setdefault(self.dest, (option_string, values))
         if word != option_string and before != values:
             raise InputError(f"{word} {before} and {option_string} {values}: two names of one option; give one of them")
+        convert(str(option_string).lstrip("-"), values, parser.options[self.dest])      # a message has the name typed
         setattr(namespace, self.dest, values)
 
 
