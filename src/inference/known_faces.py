@@ -8,7 +8,6 @@ A face is {"box_xyxy": [x1, y1, x2, y2]} in pixels; "face", its number, "score" 
 """
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +17,11 @@ from dependency.centernet.src.lib.detectors.faces import Faces
 from dependency.centernet.src.lib.utils.image_file import MAX_PIXELS, read_photo
 from dependency.errors import InputError
 from dependency.files import existing_file, plain_text
+from src.weights.metadata import parse_table
 
 LARGEST = 1e6       # pixels; no image is as large
 _NAMES = {"face", "score", "box_xyxy", "landmarks"}
+_ADVICE = 'expected an object with "faces"'
 _FACE = '{"box_xyxy": [x1, y1, x2, y2]} in pixels, x1 < x2 and y1 < y2'
 
 
@@ -33,7 +34,7 @@ def read_film(path: str | Path) -> list[list[dict[str, Any]]]:
     frames: list[list[dict[str, Any]]] = []
     for number, line in enumerate(_read(path).splitlines(), start=1):
         place = f"{plain_text(path)}, line {number}"
-        content = _parse(line, place)
+        content = parse_table(line, place, _ADVICE)
         if content.get("frame") != len(frames):
             raise InputError(f'{place}: "frame" is {content.get("frame")!r}, expected {len(frames)}; there must be a '
                              'line for every frame, with "faces": [] where nothing is to be hidden')
@@ -51,7 +52,7 @@ class KnownFaces:
 
     def __init__(self, path: str | Path, max_pixels: int | None = None):
         self._name, self._max_pixels = plain_text(path), max_pixels or MAX_PIXELS
-        content = _parse(_read(path), self._name)
+        content = parse_table(_read(path), self._name, _ADVICE)
         self._size = content.get("height"), content.get("width")
         self._faces = _faces(content, self._name)
 
@@ -74,16 +75,6 @@ def _read(path: str | Path) -> str:
         return existing_file(path, "a file of faces that predict.py wrote").read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise InputError(f"{plain_text(path)}: not text (UTF-8); expected the .json or .jsonl of predict.py") from error
-
-
-def _parse(text: str, place: str) -> dict[str, Any]:
-    try:
-        content = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{place}: not JSON ({str(error)[:80]})") from error
-    if not isinstance(content, dict):
-        raise InputError(f'{place}: expected an object with "faces", not {text[:40]!r}')
-    return content
 
 
 def _faces(content: dict[str, Any], place: str) -> list[dict[str, Any]]:
