@@ -3,8 +3,8 @@
 
     python -m benchmarks.bootstrap --pred TREE --gt GROUND_TRUTH
 
-The whole set is taken as the population. Of SAMPLES random samples of IMAGES images, each scored by itself with its own
-95 % interval, the table gives the share whose interval holds the population's AP. The time is the CPU time of one
+The whole set is the population. SAMPLES random samples of IMAGES images are scored, each with its own 95 % interval;
+the table gives the share of the intervals that contain the population's AP. The time is the CPU time of one
 thread for 1,000 replicates of the whole set, all subsets, at IoU 0.5 and 0.4. The exit status is 1 where a share lies
 outside of 92 to 97 %, or the time is above 5 s.
 """

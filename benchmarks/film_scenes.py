@@ -39,9 +39,9 @@ PI = float(np.pi)
 
 
 class Truth(NamedTuple):
-    """The faces of a frame, float32 xyxy within the picture: boxes [N, 4] of those that count, every [M, 4] of all."""
+    """Boxes of a frame, float32 xyxy in the picture: `boxes` [N, 4] of the faces that count, `all_boxes` [M, 4]."""
     boxes: np.ndarray
-    every: np.ndarray
+    all_boxes: np.ndarray
 
 
 Shot = tuple[np.ndarray, Truth]
@@ -136,7 +136,7 @@ def photo_frames(records: Sequence[Record], folder: Path, seconds: float = 30,
     """Pan and zoom over photographs, a second each; yields BGR uint8 [720, 1280, 3] and the truth.
 
     Args:
-        records: their faces, which are known; so many as the film is long are taken, at equal distances.
+        records: the annotated photographs; one for each second of the film is used, evenly spread over the list.
         folder: where they are.
         heavy: by "<event>/<name>" without suffix, corners (x1, y1) of faces that do not count, see `heavy_occlusion`.
     """

@@ -6,8 +6,8 @@
                                                         # and photographs, panned and zoomed: images/, label.txt
     python -m benchmarks.films --deface .venv/bin/deface                # also times the whole program deface
 
-A face is visible in a frame where less than 70 % of its box's pixels are hidden; which boxes count stands in
-film_scenes.py. "frames" is the number of frames with a visible face among 1,000; "faces" that of visible faces among
+A face is visible in a frame where less than 70 % of its box's pixels are hidden; film_scenes.py says which boxes
+count. "frames" is the number of frames with a visible face among 1,000; "faces" that of visible faces among
 1,000 faces; "area" the pixels hidden over those of the boxes of all faces, also of small ones and those that are half
 seen. Both programs run at their defaults: ours with blur, ellipse and 1.3; deface with threshold 0.2, ellipses and
 mask scale 1.3, by its class CenterFace. Milliseconds a frame are those of our whole program (reading, searching,
@@ -55,9 +55,9 @@ class Result(NamedTuple):
 def count(masks: Iterable[np.ndarray], truth: Sequence[Truth], seconds: float) -> Result:
     """Compare what was hidden, bool [H, W] for each frame, with the faces of each."""
     frames = faces = hidden_area = true_area = 0
-    for hidden, (boxes, every) in zip(masks, truth):
+    for hidden, (boxes, all_boxes) in zip(masks, truth):
         true = np.zeros((HEIGHT, WIDTH), bool)
-        for x1, y1, x2, y2 in every.round().astype(int).tolist():
+        for x1, y1, x2, y2 in all_boxes.round().astype(int).tolist():
             true[y1:y2, x1:x2] = True
         corners = boxes.round().astype(int).tolist()
         visible = sum(int(hidden[y1:y2, x1:x2].mean() < VISIBLE) for x1, y1, x2, y2 in corners)

@@ -46,7 +46,7 @@ class Difference(NamedTuple):
 
 @lru_cache(maxsize=1)
 def draw_weights(images: int, replicates: int, seed: int = 0) -> np.ndarray:
-    """Draw [replicates, images] float32 whole numbers: how often each image stands in each replicate."""
+    """Draw [replicates, images] float32 whole numbers: how often each replicate contains each image."""
     rng = np.random.default_rng(seed)
     draws = rng.integers(images, size=(replicates, images)) + np.arange(replicates)[:, None] * images
     weights = np.bincount(draws.ravel(), minlength=replicates * images).astype(np.float32)

@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 
 from tests.conftest import ROOT
+from tests.tools.launching import Launch
 
 
 def test_frozen_statistics_are_used_and_stay(ms):
@@ -38,10 +37,9 @@ def test_one_device_needs_no_synchronising(ms):
 def test_two_ranks_normalise_as_one(tmp_path):
     """Forward, gradients and moving statistics of two halves are those of the whole; what ranks tell each other."""
     out = tmp_path / "found.json"
-    done = subprocess.run([sys.executable, "scripts/launch.py", "--devices=2", "--master_port=9420",
-                           f"--log_dir={tmp_path}/log", "--", "-m", "tests.training.two_rank_norm", out],
-                          cwd=ROOT, capture_output=True, text=True, timeout=200, check=False)
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    status, text, _ = Launch(tmp_path, "--devices=2", "--", out, program=("-m", "tests.training.two_rank_norm"),
+                             PYTHONPATH=str(ROOT)).wait(200)
+    assert status == 0, text
     found = json.loads(out.read_text())
     assert len(found["gaps"]) == 6 and max(found["gaps"].values()) < 2e-5, found
     assert found["shared"] == {"from": 0, "text": "ü"} and found["mean"] == [0.5, 1.0]

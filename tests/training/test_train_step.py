@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 
 from tests.conftest import ROOT
+from tests.tools.launching import Launch
 
 RATES = [0.01] * 50
 
@@ -62,10 +61,9 @@ def test_adam_is_that_of_mindspore_to_the_bit(ms):
 def test_two_ranks_step_as_one(tmp_path):
     """Both models, in GRAPH_MODE and in PyNative, gradients averaged in several exchanges."""
     out = tmp_path / "found.json"
-    done = subprocess.run([sys.executable, "scripts/launch.py", "--devices=2", "--master_port=9430",
-                           f"--log_dir={tmp_path}/log", "--", "-m", "tests.training.two_rank_step", out],
-                          cwd=ROOT, capture_output=True, text=True, timeout=550, check=False)
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    status, text, _ = Launch(tmp_path, "--devices=2", "--", out, program=("-m", "tests.training.two_rank_step"),
+                             PYTHONPATH=str(ROOT)).wait(550)
+    assert status == 0, text
     found = json.loads(out.read_text())
     assert len(found) == 4
     for name, each in found.items():

@@ -84,7 +84,7 @@ def find_score(outcomes: Outcomes, name: str, wanted: float) -> dict[str, Any]:
     used = np.flatnonzero(outcomes.proposal)
     used = used[np.argsort(-outcomes.rows[used, 4], kind="stable")]
     score, found = outcomes.rows[used, 4], np.cumsum(outcomes.hit[used])
-    last = np.flatnonzero(np.diff(score, append=-np.inf))           # of equal scores all are taken or none
+    last = np.flatnonzero(np.diff(score, append=-np.inf))           # equal scores: all or none
     values = found[last] / (last + 1 if name == "precision" else outcomes.point["faces"])
     kept = np.flatnonzero(values >= wanted)
     result: dict[str, Any] = {"want": name, "value": wanted}
@@ -106,8 +106,8 @@ def format_score(found: dict[str, Any]) -> str:
 
 
 def _describe(outcomes: Outcomes, score: float) -> dict[str, float]:
-    taken = outcomes.rows[:, 4] >= score
-    right, wrong = (int(np.count_nonzero(taken & rows)) for rows in (outcomes.hit, outcomes.wrong))
+    above = outcomes.rows[:, 4] >= score
+    right, wrong = (int(np.count_nonzero(above & rows)) for rows in (outcomes.hit, outcomes.wrong))
     faces = outcomes.point["faces"]
     return {"score": score, "precision": right / (right + wrong) if right else 0.0, "recall": right / faces,
             "f1": 2 * right / (right + wrong + faces), "false_alarms_per_image": wrong / len(outcomes.names)}
@@ -115,9 +115,9 @@ def _describe(outcomes: Outcomes, score: float) -> dict[str, float]:
 
 def _interval(outcomes: Outcomes, name: str, score: float) -> list[float]:
     """Return the 95 % interval of precision or recall at a score."""
-    images, taken = len(outcomes.names), outcomes.rows[:, 4] >= score
-    right = np.bincount(outcomes.matches.image[taken & outcomes.hit], minlength=images)
-    total = (np.bincount(outcomes.matches.image[taken & outcomes.proposal], minlength=images)
+    images, above = len(outcomes.names), outcomes.rows[:, 4] >= score
+    right = np.bincount(outcomes.matches.image[above & outcomes.hit], minlength=images)
+    total = (np.bincount(outcomes.matches.image[above & outcomes.proposal], minlength=images)
              if name == "precision" else np.bincount(outcomes.face_image[outcomes.counted], minlength=images))
     right, total = (draw_weights(images, REPLICATES) @ counts.astype(np.float64) for counts in (right, total))
     return [float(end) for end in np.quantile(right[total > 0] / total[total > 0], TAILS)]

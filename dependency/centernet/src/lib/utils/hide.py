@@ -5,8 +5,8 @@
     hidden = Hide("mosaic", mask="box", grow=1.5).apply(image, boxes)
     hidden = Hide(read_cover("smiley.png")).apply(image, boxes)
 
-Images are BGR uint8 [H, W, 3], boxes xyxy pixels. Blur and mosaic leave so few colours of a face, whatever its size,
-that nobody is recognised by them; where that matters much, "solid" leaves nothing.
+Images are BGR uint8 [H, W, 3], boxes xyxy pixels. Blur and mosaic keep only a few colours of a face of any size,
+too few to recognise a person; "solid" keeps nothing.
 """
 from __future__ import annotations
 
