@@ -138,10 +138,12 @@ def left_to_do(items: Sequence[Item], out: Path, settings: str, is_written: Call
         settings: how faces are shown; results that show them otherwise do not count.
         is_written: checks whether the results `<stem>.*` are complete and have this `note`.
     """
-    left = [item for item in items if not is_written(out / item.stem, note(item.path, settings))]
+    left = []
     for item in items:
-        if item not in left:
+        if is_written(out / item.stem, note(item.path, settings)):
             print(f"{plain_text(item.path)}: skipped, its results are there", flush=True)
+        else:
+            left.append(item)
     return left
 
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from dependency.evaluate.overlaps import box_overlaps
 
@@ -130,6 +129,9 @@ class Tracker:
 
 def _match(expected: np.ndarray, found: np.ndarray) -> dict[int, int]:
     """Pair boxes [N, 4] with boxes [M, 4], so that the sum of overlaps is largest: found index -> expected index."""
+    # Imported here: this takes longer than to search a photograph, for which predict.py needs no tracker.
+    from scipy.optimize import linear_sum_assignment
+
     overlaps = box_overlaps(_twice(expected), _twice(found), offset=0.0)
     rows, columns = linear_sum_assignment(overlaps, maximize=True)
     return {int(column): int(row) for row, column in zip(rows, columns) if overlaps[row, column] >= OVERLAP}
