@@ -15,8 +15,8 @@ from src.weights.checkpoint import checkpoint_name
 
 CONFIG = "config.yaml"
 METRICS = "metrics.jsonl"
-# The checkpoint of the highest AP, and the newest one. Their names are not those of an epoch: test.py's evaluation of
-# all checkpoints of a folder does not test them twice.
+# In a run with validation: the checkpoint of the highest AP, and the newest one. Their names are not those of an epoch:
+# test.py's evaluation of all checkpoints of a folder does not test them twice.
 BEST, LAST = "best.ckpt", "last.ckpt"
 RESULTS = "results.png"
 
@@ -41,17 +41,18 @@ class RunFiles:
         """Return the path of any other file of the run."""
         return self.run_dir / f"{self.prefix}{name}"
 
-    def describe_checkpoints(self, count: int, keep: int, size: int) -> str:
+    def describe_checkpoints(self, count: int, keep: int, size: int, is_validated: bool) -> str:
         """Say how many checkpoints a run leaves, and how large they are together.
 
         Args:
             count: of the checkpoints that it will write; keep: of the newest ones that stay, 0 = all; size: of one, in
-                bytes.
+                bytes; is_validated: BEST and LAST are written, too.
         """
         kept = min(count, keep or count)
         # Best and last one are second names of files; that of a file which goes is all that holds it.
-        total = size * (kept + 2 * (kept < count)) / 1e9
+        total = size * (kept + 2 * (is_validated and kept < count)) / 1e9
         free = shutil.disk_usage(self.run_dir).free / 1e9
         stay = f"the newest {kept} of {count} checkpoints stay" if kept < count else f"all checkpoints stay: {count}"
-        return (f"{stay}, each {size / 1e6:.1f} MB, with {BEST} and {LAST} at most {total:.2f} GB; the disk has "
+        names = f"with {BEST} and {LAST}" if is_validated else "together"
+        return (f"{stay}, each {size / 1e6:.1f} MB, {names} at most {total:.2f} GB; the disk has "
                 f"{free:.1f} GB free" + ("" if total < free else ", TOO LITTLE: give a smaller --keep_checkpoint_max"))

@@ -97,8 +97,8 @@ class Trainer:
             LOGGER.info("args.steps_per_epoch = %d args.ckpt_interval = %d, first step %d of %d, outputs in %s",
                         steps_per_epoch, self.settings.checkpoint_every, first_step, len(self.rates),
                         self.files.run_dir)
-            LOGGER.info("%s", self.files.describe_checkpoints(-(-(total - first_step) // self._checkpoint_interval),
-                                                              self.settings.keep, state_size(self.step, self.network)))
+            count, size = -(-(total - first_step) // self._checkpoint_interval), state_size(self.step, self.network)
+            LOGGER.info("%s", self.files.describe_checkpoints(count, self.settings.keep, size, self._is_validated))
             done, stopping, is_over = first_step, False, False
             # At the end of an epoch a signal to stop may have come before its validation.
             if done % steps_per_epoch == 0 and (done or self.settings.from_detector):
@@ -144,7 +144,8 @@ class Trainer:
         if self.plan.rank != 0 or path in self.saved:
             return
         self._write_state(path, done)
-        link_file(path, self.files.path(LAST))
+        if self._is_validated:
+            link_file(path, self.files.path(LAST))
         restart_file.record(path)
         self.saved.append(path)
         while 0 < self.settings.keep < len(self.saved):
@@ -295,6 +296,10 @@ class Trainer:
         present = set(self.files.run_dir.glob("*.ckpt"))
         own = [path for path in map(self._checkpoint, range(1, step + 1)) if path in present]
         return own if len(own) <= self.settings.keep else []
+
+    @property
+    def _is_validated(self) -> bool:
+        return bool(self.report and self.report.validator)
 
     @property
     def _checkpoint_interval(self) -> int:
