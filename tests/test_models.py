@@ -50,6 +50,7 @@ def test_what_cannot_be_meant(argv, message):
     ("retinaface", "--lr_type multistep --decay1 3 --optim adam --momentum 0.5", ["momentum"]),
     ("retinaface", "--matching reference --ignore_tiny 0 --pretrain 0 --pretrain_path a.ckpt",
      ["ignore_tiny", "pretrained_backbone"]),
+    ("retinaface", "--matching atss --ignore_tiny 0 --match_thresh 0.5", ["match_thresh"]),
     ("retinaface", "--backbone mobilenet025 --pretrain 0", [])])
 def test_options_that_work_only_with_others_are_named(name, words, idle):
     cfg, _ = parse(models.options(name), words.split(), "", presets=models.presets(name))

@@ -16,6 +16,7 @@ from src.cli.training_options import adapt, own_value, warmup
 from src.common.device import RUNTIMES, choose_target
 from src.retinaface.anchors import VARIANCE
 from src.retinaface.layers import BACKBONES
+from src.retinaface.matching import MATCHINGS
 from src.run_folder import options as run_folder
 from src.training.lr_schedule import SCHEDULES
 
@@ -44,7 +45,9 @@ OPTIONS: Table = {
         "clip": Option(False, "Clip the anchors to the image."),
         "match_thresh": Option(0.35, "Overlap from which an anchor is matched to a face.", rule=IOU),
         "matching": Option("own", "own = an anchor claimed by two faces goes to the nearer one, and ignored faces are "
-                                  "left out; reference = as the reference's match.", choices=("own", "reference")),
+                                  "left out; atss = so, too, with a threshold for each face (Zhang et al. 2020: of the "
+                                  "9 nearest anchors of each size those that overlap it most); reference = as the "
+                                  "reference's match.", choices=MATCHINGS),
         "ignore_tiny": Option(True, "Ignore faces that no anchor overlaps by 0.2; 0 = they are background, as in the "
                                     "reference."),
         "num_anchor": Option(0, "Expected number of anchors, only checked: it follows from --image_size (840: 29126); "
@@ -175,7 +178,8 @@ def option_conditions(cfg: Any) -> list[tuple[str, bool, str]]:
     """List the options that work only with others: names, whether they have an effect, and where they have."""
     steps = ("standard_lr", "multistep", "exponential")
     return [("decay1 decay2 lr_gamma", cfg.lr_scheduler in steps, f"with --lr_scheduler {' or '.join(steps)}"),
-            ("ignore_tiny", cfg.matching == "own", "with --matching own"),
+            ("ignore_tiny", cfg.matching != "reference", "with --matching own or atss"),
+            ("match_thresh", cfg.matching != "atss", "with --matching own or reference"),
             ("pretrained_backbone", cfg.pretrain and cfg.pretrained in ("", "backbone")
              or cfg.pretrained_backbone == MOBILENET["pretrained_backbone"],
              "with --pretrain 1, without --pretrained or with its backbone")]

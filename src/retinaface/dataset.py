@@ -34,8 +34,7 @@ DATASET_COLUMNS = ("image", "truths", "conf", "landm")
 class SampleOptions(Augmentation):
     """How a Record becomes a sample; see `Augmentation` too.
 
-    match_thresh, variance, ignore_tiny: see `match`. clip: see `prior_box`. matching: "own", or "reference" = `match`
-        with as_reference.
+    match_thresh, variance, ignore_tiny, matching: see `match`. clip: see `prior_box`.
     min_face: faces whose longer side is below this, in pixels of the input, are ignored; 0 = none.
 
     Raises:
@@ -91,7 +90,7 @@ class RetinaFaceSamples:
             return (image, *match(options.match_thresh, faces.boxes / options.image_size, priors, options.variance,
                                   face_labels(faces, options.min_face),
                                   faces.landmarks.reshape(-1, 10) / options.image_size, options.ignore_tiny,
-                                  as_reference=options.matching == "reference"))
+                                  options.matching))
 
 
 def face_labels(record: Record, min_face: float = 0.0) -> np.ndarray:

@@ -52,7 +52,7 @@ def expected_terms(predictions, targets, ratio=7, background_images=False):
 
 def test_published_losses(ms):
     from src.retinaface.loss import MultiBoxLoss
-    terms = run(ms, MultiBoxLoss(2, 168, 7, 2), sample_faces.predictions(), sample_faces.targets(as_reference=True))
+    terms = run(ms, MultiBoxLoss(2, 168, 7, 2), sample_faces.predictions(), sample_faces.targets(matching="reference"))
     assert terms == pytest.approx([4.2434106, 6.6837449, 21.3875465], rel=2e-6)
     assert np.dot(terms, [2, 1, 1]) == pytest.approx(36.5581131, rel=2e-6)
 
@@ -61,7 +61,7 @@ def test_published_number_of_mined_anchors(ms):
     """91 and 84, seven times the positives: an anchor counts where the loss depends on it."""
     from src.retinaface.loss import MultiBoxLoss
     loc, logits, landm = sample_faces.predictions()
-    targets = sample_faces.targets(as_reference=True)
+    targets = sample_faces.targets(matching="reference")
     slopes = gradient_of_logits(ms, MultiBoxLoss(2, 168, 7), loc, logits, landm, targets)
     counted = (slopes != 0).any(axis=-1)
     assert list((counted & (targets[1] == 0)).sum(axis=1)) == [91, 84]

@@ -4,7 +4,8 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from src.retinaface.anchors import decode_bbox, decode_landm, prior_box
+from dependency.errors import InputError
+from src.retinaface.anchors import MIN_SIZES, STEPS, decode_bbox, decode_landm, prior_box
 from src.retinaface.matching import IGNORED, _Overlaps, match
 from tests.retinaface import sample_faces
 from tests.retinaface.sample_faces import PRIORS, SIDE, VARIANCES
@@ -40,7 +41,7 @@ def owners(boxes, **options):
     return np.where(conf == 1, np.rint(decode_landm(landm, LARGE, VARIANCES)[:, 0]), -1).astype(int)
 
 
-@pytest.mark.parametrize("options", [{"as_reference": True}, {"ignore_tiny": False}, {}])
+@pytest.mark.parametrize("options", [{"matching": "reference"}, {"ignore_tiny": False}, {}])
 def test_published_positives_and_codes(options):
     loc, conf, landm = sample_faces.targets(**options)
     assert list(np.flatnonzero(conf[0] == 1)) == [18, 20, 34, 36]
@@ -75,12 +76,12 @@ def test_as_reference_is_the_reference(seed, count):
     boxes = random_faces(seed, count)
     labels = np.random.default_rng(seed).choice([1, -1], count)
     owner, expected = as_the_reference(boxes, labels)
-    loc, conf, _ = matched(boxes, labels, as_reference=True)
+    loc, conf, _ = matched(boxes, labels, matching="reference")
     np.testing.assert_array_equal(conf, expected)
     np.testing.assert_allclose(decode_bbox(loc, LARGE, VARIANCES)[conf != 0], boxes[owner[conf != 0]], atol=1e-5)
 
 
-@pytest.mark.parametrize("options", [{"as_reference": True}, {}])
+@pytest.mark.parametrize("options", [{"matching": "reference"}, {}])
 @pytest.mark.parametrize("side, positives", [(6, 0), (9, 1), (64, 9.0), (128, 36)])
 def test_positives_of_isolated_faces(side, positives, options):
     """Means over random places; small faces are starved, large ones have many."""
@@ -93,11 +94,12 @@ def test_positives_of_isolated_faces(side, positives, options):
     assert np.mean(counts) == pytest.approx(positives, rel=0.12, abs=0.05)
 
 
+@pytest.mark.parametrize("matching", ["own", "atss"])
 @pytest.mark.parametrize("seed", range(3))
-def test_every_face_over_the_gate_gets_an_anchor(seed):
+def test_every_face_over_the_gate_gets_an_anchor(seed, matching):
     boxes = random_faces(seed, 40)
     valid = np.flatnonzero(overlaps(boxes, LARGE).max(axis=1) >= 0.2)
-    owner = owners(boxes)
+    owner = owners(boxes, matching=matching)
     assert 15 < len(valid) < 40
     assert set(owner) - {-1} == set(valid)
 
@@ -108,8 +110,8 @@ def test_order_of_the_file_does_not_matter(seed):
     order = np.random.default_rng(seed).permutation(60)
     first, second = owners(boxes), owners(boxes[order])
     np.testing.assert_array_equal(first, np.where(second >= 0, order[second], -1))
-    for as_reference, changes in ((True, True), (False, False)):
-        loc = matched(boxes, as_reference=as_reference)[0], matched(boxes[order], as_reference=as_reference)[0]
+    for matching, changes in (("reference", True), ("own", False), ("atss", False)):
+        loc = matched(boxes, matching=matching)[0], matched(boxes[order], matching=matching)[0]
         assert (abs(loc[0] - loc[1]).max() > 1e-4) == changes, "the reference robs faces by their order"
 
 
@@ -133,7 +135,7 @@ def test_two_faces_with_the_same_best_anchor():
     for order in ((0, 1), (1, 0)):
         owner = owners(boxes[list(order)])
         assert order[owner[best]] == 0 and order[owner[other]] == 1
-    assert set(owners(boxes, as_reference=True)) == {-1, 1}
+    assert set(owners(boxes, matching="reference")) == {-1, 1}
 
 
 def test_a_tiny_face_robs_nobody():
@@ -143,17 +145,76 @@ def test_a_tiny_face_robs_nobody():
     boxes = np.array([face, tiny])
     best = overlaps(boxes, LARGE).argmax(axis=1)
     assert best[0] == best[1]
-    assert owners(boxes)[best[0]] == 0 and owners(boxes, as_reference=True)[best[0]] == 1
+    assert owners(boxes)[best[0]] == 0 and owners(boxes, matching="reference")[best[0]] == 1
 
 
-def test_tiny_faces_are_ignored_not_background():
+def chosen_by_atss(box):
+    """Algorithm 1 of Zhang et al. 2020 for one face, its cells sorted level by level: numbers of its anchors."""
+    box, candidates, first = np.asarray(box, np.float64), [], 0
+    for step, sizes in zip(STEPS, MIN_SIZES):
+        cells = -(-320 // step)
+        rows, columns = np.divmod(np.arange(cells * cells), cells)
+        centres = (np.stack([columns, rows], axis=1) + 0.5) * step / 320
+        nearest = np.argsort(np.hypot(*(centres - (box[:2] + box[2:]) / 2).T))[:9]
+        candidates += [first + len(sizes) * cell + size for cell in nearest for size in range(len(sizes))]
+        first += len(sizes) * cells * cells
+    iou = overlaps(box[None], LARGE)[0, candidates]
+    centres = LARGE[candidates, :2]
+    inside = ((centres > box[:2]) & (centres < box[2:])).all(axis=1)
+    return {anchor for anchor, is_chosen in zip(candidates, inside & (iou >= np.mean(iou) + np.std(iou))) if is_chosen}
+
+
+def test_atss_of_one_face_by_hand():
+    """Of 54 candidates the mean is 0.184 and the standard deviation 0.177: the threshold of this face is 0.361.
+
+    The nine anchors of 32 pixels around its centre overlap it by 0.426, 0.519 or 0.640, and of the nine of 64 pixels
+    the four that contain it by 0.391; their neighbours reach 0.290, all others less.
+    """
+    conf = matched(np.array([(80, 80, 120, 120)]) / 320, matching="atss")[1]
+    found = np.rint(LARGE[conf == 1] * 320).astype(int)
+    expected = [(x, y, 32, 32) for y in (92, 100, 108) for x in (92, 100, 108)]
+    expected += [(x, y, 64, 64) for y in (88, 104) for x in (88, 104)]
+    assert list(map(tuple, found)) == expected and set(conf) == {0, 1}
+
+
+def test_anchors_that_are_equally_near_are_candidates_alike():
+    """The centre of this face is the corner of a cell: 12 cells are the nearest, not 9 of them in some order."""
+    box = np.array([(76, 86, 116, 106)]) / 320
+    found = np.rint(LARGE[matched(box, matching="atss")[1] == 1] * 320)[:, :2] - 96
+    assert len(found) and sorted(map(tuple, found)) == sorted(map(tuple, -found))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_atss_is_the_published_algorithm(seed):
+    boxes = random_faces(seed, 40, smallest=12)
+    lonely = [set(np.flatnonzero(matched(box[None], matching="atss")[1] == 1)) for box in boxes]
+    table = overlaps(boxes, LARGE)
+    algorithm = [chosen_by_atss(box) for box in boxes]
+    for face, anchors in enumerate(lonely):
+        assert anchors == algorithm[face] | {table[face].argmax()}
+    owner = owners(boxes, matching="atss")
+    forced = {int(row.argmax()) for row in table}
+    for anchor in set().union(*algorithm) - forced:
+        rivals = [face for face in range(40) if anchor in algorithm[face]]
+        assert owner[anchor] == max(rivals, key=lambda face: table[face, anchor])
+    assert np.mean([len(anchors) for anchors in lonely]) > 4
+
+
+def test_an_unknown_matching_is_refused():
+    with pytest.raises(InputError, match="no matching 'reference2': expected one of own, atss, reference"):
+        matched(random_faces(0, 1), matching="reference2")
+
+
+@pytest.mark.parametrize("matching", ["own", "atss"])
+def test_tiny_faces_are_ignored_not_background(matching):
     tiny = np.array([(100, 100, 105, 105)]) / 320
-    conf = matched(tiny)[1]
+    conf = matched(tiny, matching=matching)[1]
     table = overlaps(tiny, LARGE)[0]
     assert set(conf) == {0, IGNORED} and conf[table.argmax()] == IGNORED
     np.testing.assert_array_equal(conf == IGNORED, table >= table.max() / 2)
     assert (conf == IGNORED).sum() < 8, "large anchors around it stay background"
-    assert not matched(tiny, ignore_tiny=False)[1].any() and not matched(tiny, as_reference=True)[1].any()
+    assert not matched(tiny, ignore_tiny=False, matching=matching)[1].any()
+    assert not matched(tiny, matching="reference")[1].any()
 
 
 def test_faces_to_ignore_are_neither_face_nor_background():
@@ -165,14 +226,16 @@ def test_faces_to_ignore_are_neither_face_nor_background():
     side = LARGE[:, 2] * 320
     assert (conf[(centre + side / 2 < 32)] == IGNORED).all(), "small anchors inside it"
     assert (conf[centre - side / 2 > 32] == 0).all(), "anchors beside it"
-    np.testing.assert_array_equal(matched(box, np.array([IGNORED]), ignore_tiny=False)[1], conf)
-    assert not matched(box, np.array([IGNORED]), as_reference=True)[1].any()
+    for options in ({"ignore_tiny": False}, {"matching": "atss"}):
+        np.testing.assert_array_equal(matched(box, np.array([IGNORED]), **options)[1], conf)
+    assert not matched(box, np.array([IGNORED]), matching="reference")[1].any()
 
 
-def test_a_face_beside_an_ignored_one_keeps_its_anchors():
+@pytest.mark.parametrize("matching", ["own", "atss"])
+def test_a_face_beside_an_ignored_one_keeps_its_anchors(matching):
     face, other = np.array((100, 100, 164, 164)) / 320, np.array((110, 105, 180, 160)) / 320
-    alone = matched([face])[1] == 1
-    both = matched([other, face], np.array([IGNORED, 1]))[1]
+    alone = matched([face], matching=matching)[1] == 1
+    both = matched([other, face], np.array([IGNORED, 1]), matching=matching)[1]
     np.testing.assert_array_equal(both == 1, alone)
 
 
