@@ -58,12 +58,16 @@ OPTIONS: Table = {
     },
     "Loss": {
         "hm_weight": Option(1.0, "Weight of the heatmap loss.", low=0, high=1000),
-        "wh_weight": Option(0.1, "Weight of the size loss.", low=0, high=1000),
+        "wh_weight": Option(0.1, "Weight of the size loss, or of the IoU loss of --box_loss.", low=0, high=1000),
         "off_weight": Option(1.0, "Weight of the offset loss.", low=0, high=1000),
         "lm_weight": Option(0.1, "Weight of the landmark loss.", low=0, high=1000),
         "area_weights": Option("reference", "Weights of the size and offset losses by face size: reference = small "
                                             "faces up to 15 times; uniform = all alike, better in a short training.",
                                choices=("reference", "uniform")),
+        "box_loss": Option("smooth_l1", "smooth_l1 of logarithm of size and of offset; giou, diou, ciou of the box "
+                                        "that both make, in place of their losses (as in TTFNet, Liu et al. 2019): "
+                                        "--wh_weight 5 and --area_weights uniform fit.",
+                           choices=shared.BOX_LOSSES),
         "loss_scale": Option(1024.0, "Static loss scale; a step whose gradients overflow is skipped.", low=0.001,
                              high=1e9),
     },
@@ -136,6 +140,7 @@ def option_conditions(cfg: Any) -> list[tuple[str, bool, str]]:
     """List the options that work only with others: names, whether they have an effect, and where they have."""
     steps, cosines = ("multistep", "exponential"), ("cosine_annealing", "cosine_annealing_V2")
     return [("pretrained_backbone", cfg.pretrained in ("", "backbone"), "without --pretrained, or with its backbone"),
+            ("off_weight", cfg.box_loss == "smooth_l1", "with --box_loss smooth_l1"),
             ("crop_scales", cfg.data_anchor == "crop", "with --data_anchor crop"),
             ("lr_epochs lr_gamma", cfg.lr_scheduler in steps, "with --lr_scheduler multistep or exponential"),
             ("eta_min", cfg.lr_scheduler not in steps, "with a cosine as --lr_scheduler"),

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Losses of CenterFace: focal on the heatmap, smooth L1 on size and offset, L1 on landmarks.
+"""Losses of CenterFace: focal on the heatmap, smooth L1 on size and offset (or IoU), L1 on landmarks.
 
     FocalLoss()(logits [N, 1, h, w], target [N, h, w])
     CenterFaceLoss()(outputs, heatmap, cells, values, weights) -> (total, (hm, wh, off, landmarks))
 """
 from mindspore import Tensor, nn, ops
 
+from dependency.centernet.src.lib.datasets.sample.multi_pose import STRIDE
 from src.training.distributed import Total
+from src.training.losses import corners, iou_loss, smooth_l1
 
 TERMS = ("hm", "wh", "off", "landmarks")
 
@@ -46,16 +48,19 @@ class CenterFaceLoss(nn.Cell):
 
     Args:
         hm_weight, wh_weight, off_weight, landmark_weight: weights of the terms in the total.
+        box_loss: "smooth_l1"; or a kind of `iou_loss`, of the box of size and offset: it is the term wh, and off is 0
+            (as TTFNet replaces both by GIoU: Liu et al. 2019, arXiv 1909.00700, section 3).
         world_size: number of devices that share the batch; each term is divided by the faces of all of them, so that
             the mean over the devices is the loss of the whole batch.
     """
 
     def __init__(self, hm_weight: float = 1.0, wh_weight: float = 0.1, off_weight: float = 1.0,
-                 landmark_weight: float = 0.1, world_size: int = 1):
+                 landmark_weight: float = 0.1, world_size: int = 1, box_loss: str = "smooth_l1"):
         super().__init__()
         self.focal = FocalLoss(world_size)
         self.total = Total(world_size)
         self.world_size = world_size
+        self.box_loss = box_loss
         self.term_weights = (hm_weight, wh_weight, off_weight, landmark_weight)
 
     def construct(self, outputs: tuple, heatmap: Tensor, cells: Tensor, values: Tensor,
@@ -68,22 +73,24 @@ class CenterFaceLoss(nn.Cell):
         """
         hm, wh, off, kps = outputs
         faces = (self.total((heatmap == 1).astype("float32").sum()) + 1e-4) / self.world_size
-        wh_error = _smooth_l1(_gather(wh, cells), values[..., :2]) * weights[..., :2]
-        off_error = _smooth_l1(_gather(off, cells), values[..., 2:4]) * weights[..., 2:4]
+        wh, off = _gather(wh, cells), _gather(off, cells)
+        if self.box_loss == "smooth_l1":
+            wh_error = (smooth_l1(wh, values[..., :2]) * weights[..., :2]).sum()
+            off_error = (smooth_l1(off, values[..., 2:4]) * weights[..., 2:4]).sum()
+        else:
+            # In units of STRIDE cells.
+            boxes, targets = corners(off / STRIDE, wh), corners(values[..., 2:4] / STRIDE, values[..., :2])
+            wh_error = (iou_loss(self.box_loss, boxes, targets) * weights[..., 0]).sum()
+            off_error = ops.zeros_like(wh_error)
         mask = weights[..., 4:]
         landmarks = (self.total(mask.sum()) + 1e-4) / self.world_size
         landmark_error = ops.abs(_gather(kps, cells) - values[..., 4:]) * mask
-        terms = (self.focal(hm, heatmap), wh_error.sum() / faces, off_error.sum() / faces,
+        terms = (self.focal(hm, heatmap), wh_error / faces, off_error / faces,
                  landmark_error.sum() / landmarks)
         total = 0.0
         for term, weight in zip(terms, self.term_weights):
             total = total + term * weight
         return total, terms
-
-
-def _smooth_l1(prediction: Tensor, target: Tensor) -> Tensor:
-    """Compute the elementwise smooth L1 with its knee at 1 (Girshick 2015, arXiv 1504.08083, equation 3)."""
-    return ops.smooth_l1_loss(prediction, target, beta=1.0, reduction="none")
 
 
 def _gather(maps: Tensor, cells: Tensor) -> Tensor:

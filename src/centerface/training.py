@@ -107,7 +107,7 @@ class CenterFaceWithLoss(nn.Cell):
 def build_loss_cell(cfg: Any, network: CenterfaceMobilev2, world_size: int = 1) -> CenterFaceWithLoss:
     """Put network and loss into one cell."""
     return CenterFaceWithLoss(network, CenterFaceLoss(cfg.hm_weight, cfg.wh_weight, cfg.off_weight, cfg.lm_weight,
-                                                      world_size))
+                                                      world_size, cfg.box_loss))
 
 
 def build_picture(cfg: Any) -> Callable[[Sequence[np.ndarray]], list[np.ndarray]]:

@@ -33,6 +33,7 @@ IMAGES = {
     "bad_images": Option("error", "An image that cannot be read: error = training ends and names it; skip = the next "
                                   "one takes its place, and it is logged.", choices=("error", "skip")),
 }
+BOX_LOSSES = ("smooth_l1", "giou", "diou", "ciou")
 IMAGE_DIR = Option("", "Image folder.", metavar="DIR")
 OPTIMIZER = Option("sgd", "Optimiser.", choices=("adam", "sgd", "momentum"))
 OPTIMISATION = {

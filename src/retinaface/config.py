@@ -57,6 +57,8 @@ OPTIONS: Table = {
         "loc_weight": Option(2.0, "Weight of the box loss.", low=0, high=1000),
         "class_weight": Option(1.0, "Weight of the classification loss.", low=0, high=1000),
         "lm_weight": Option(1.0, "Weight of the landmark loss.", low=0, high=1000, aliases=("--landm_weight",)),
+        "box_loss": Option("smooth_l1", "smooth_l1 of the box codes; giou, diou, ciou of the boxes that they stand "
+                                        "for; --loc_weight 2 fits all.", choices=shared.BOX_LOSSES),
         "neg_pos_ratio": Option(7, "Hardest background anchors per face anchor.", low=1, high=10_000),
         "loss_scale": Option(1.0, "Static loss scale; a step whose gradients overflow is skipped.", low=0.001,
                              high=1e9),

@@ -19,10 +19,11 @@ from mindspore.communication import get_group_size
 
 from dependency.errors import InputError
 from src.common.normalise import Normalise
-from src.retinaface.anchors import square_side
+from src.retinaface.anchors import VARIANCE, square_side
 from src.retinaface.layers import NETWORK_INPUT
 from src.retinaface.matching import BACKGROUND, IGNORED
 from src.training.distributed import GradientMean, Total
+from src.training.losses import corners, iou_loss, smooth_l1
 
 TERMS = ("loc", "conf", "landm")
 
@@ -34,6 +35,8 @@ class MultiBoxLoss(nn.Cell):
     image, as in SSD (Liu et al. 2016, arXiv 1512.02325, section 2.2); both divided by the number of anchors with a face
     in the batch. landm: smooth L1 over the anchors of faces with landmarks, divided by their number.
 
+    The box loss may be an IoU loss of the boxes that the codes stand for.
+
     Args:
         num_classes: 2, background and face.
         num_boxes: anchors of an image, `anchor_count(image_size)`.
@@ -43,10 +46,13 @@ class MultiBoxLoss(nn.Cell):
             that the mean over the devices is the loss of the whole batch.
         background_images: mine in an image without a face as many anchors as in an average image of the batch; without
             it such an image adds nothing.
+        box_loss: "smooth_l1", or a kind of `iou_loss`.
+        variance: scale of the box codes.
     """
 
     def __init__(self, num_classes: int, num_boxes: int, neg_pre_positive: int, batch_size: int | None = None,
-                 world_size: int = 1, background_images: bool = False):
+                 world_size: int = 1, background_images: bool = False, box_loss: str = "smooth_l1",
+                 variance: Sequence[float] = VARIANCE):
         super().__init__()
         del batch_size
         self.num_classes = num_classes
@@ -55,6 +61,8 @@ class MultiBoxLoss(nn.Cell):
         self.total = Total(world_size)
         self.world_size = world_size
         self.background_images = background_images
+        self.box_loss = box_loss
+        self.centre_scale, self.size_scale = map(float, variance)
 
     def construct(self, loc_data: Tensor, loc_t: Tensor, conf_data: Tensor, conf_t: Tensor, landm_data: Tensor,
                   landm_t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -64,8 +72,9 @@ class MultiBoxLoss(nn.Cell):
         has_landmarks = (conf_t > BACKGROUND).astype("float32")
         faces = self.total(face.sum()).clip(1.0, None) / self.world_size
         marked = self.total(has_landmarks.sum()).clip(1.0, None) / self.world_size
-        loss_loc = (_smooth_l1(loc_data, loc_t) * face).sum() / faces
-        loss_landm = (_smooth_l1(landm_data, landm_t) * has_landmarks).sum() / marked
+        loss_loc = (self._box_cost(loc_data.astype("float32"), loc_t) * face).sum() / faces
+        landm_cost = smooth_l1(landm_data.astype("float32"), landm_t).sum(axis=-1)
+        loss_landm = (landm_cost * has_landmarks).sum() / marked
         logits = conf_data.astype("float32")
         entropy = _log_sum_exp(logits) - ops.where(has_face, logits[..., 1], logits[..., 0])
         counts = face.sum(axis=1, keepdims=True)
@@ -74,6 +83,19 @@ class MultiBoxLoss(nn.Cell):
         mined = self._mine(ops.stop_gradient(entropy), conf_t == BACKGROUND, counts)
         loss_conf = (entropy * (face + mined)).sum() / faces
         return loss_loc, loss_conf, loss_landm
+
+    def _box_cost(self, loc: Tensor, loc_t: Tensor) -> Tensor:
+        """Compute the loss of every anchor's box, codes [B, N, 4] -> [B, N]."""
+        if self.box_loss == "smooth_l1":
+            return smooth_l1(loc, loc_t).sum(axis=-1)
+        return iou_loss(self.box_loss, self._boxes(loc), self._boxes(loc_t))
+
+    def _boxes(self, loc: Tensor) -> Tensor:
+        """Decode codes [B, N, 4] to boxes xyxy, seen from the anchor's centre in units of its side.
+
+        An anchor is square, so losses of IoU are the same as in pixels.
+        """
+        return corners(loc[..., :2] * self.centre_scale, loc[..., 2:] * self.size_scale)
 
     def _mine(self, entropy: Tensor, is_background: Tensor, faces: Tensor) -> Tensor:
         """Weigh the mined background anchors, [B, N]: 1 or 0; anchors exactly at the threshold share the remainder.
@@ -182,11 +204,6 @@ def _weighted(terms: tuple, weights: tuple) -> Tensor:
     for term, weight in zip(terms, weights):
         total = total + term * weight
     return total
-
-
-def _smooth_l1(prediction: Tensor, target: Tensor) -> Tensor:
-    """Compute the smooth L1 loss of [B, N, C], summed over C: [B, N] (Girshick 2015, arXiv 1504.08083, equation 3)."""
-    return ops.smooth_l1_loss(prediction.astype("float32"), target, beta=1.0, reduction="none").sum(axis=-1)
 
 
 def _log_sum_exp(logits: Tensor) -> Tensor:

@@ -109,7 +109,7 @@ def build_loss_cell(cfg: Any, network: RetinaFace, world_size: int = 1) -> Retin
         raise InputError(f"--num_anchor {cfg.num_anchor}: images of {cfg.image_size} x {cfg.image_size} pixels have "
                          f"{anchors} anchors; give --num_anchor {anchors}, or leave it out")
     loss = MultiBoxLoss(CLASSES, anchors, cfg.neg_pos_ratio, world_size=world_size,
-                        background_images=cfg.background_images)
+                        background_images=cfg.background_images, box_loss=cfg.box_loss, variance=cfg.variance)
     return RetinaFaceTerms(network, loss, (cfg.loc_weight, cfg.class_weight, cfg.lm_weight))
 
 

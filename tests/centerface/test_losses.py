@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from dependency.centernet.src.lib.datasets.sample.multi_pose import centre_targets
+from src.centerface.decoder import decode_centerface
+from tests.training import box_losses
 
 GRID = 16
 
@@ -64,6 +66,43 @@ def test_terms_equal_the_dense_formulas(ms, seed):
     expected = expected_terms(maps, targets)
     np.testing.assert_allclose([float(term.asnumpy()) for term in terms], expected, rtol=1e-6)
     assert float(total.asnumpy()) == pytest.approx(np.dot(expected, [1, .1, 1, .1]), rel=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["giou", "diou", "ciou"])
+def test_losses_of_iou_are_those_of_the_boxes_that_a_test_finds(ms, kind):
+    """Size and offset make one box; its loss has the weight of the face's area and is the term wh."""
+    from src.centerface.losses import CenterFaceLoss
+    maps, targets = batch()
+    total, terms = CenterFaceLoss(1.0, 5.0, 7.0, 0.1, box_loss=kind)(tuple(map(ms.Tensor, maps)),
+                                                                    *map(ms.Tensor, targets))
+    heatmap, cells, values, weights = targets
+    costs = []
+    for n in range(3):
+        used = weights[n, :, 0] > 0
+        if used.any():
+            found, faces = (_boxes_at(cells[n][used], *each) for each in (
+                (maps[1][n], maps[2][n]), (_map_of(cells[n][used], values[n][used, :2]),
+                                           _map_of(cells[n][used], values[n][used, 2:4]))))
+            costs.append(box_losses.iou_loss(kind, found, faces) * weights[n][used, 0])
+    expected = np.concatenate(costs).sum() / ((heatmap == 1).sum() + 1e-4)
+    plain = expected_terms(maps, targets)
+    np.testing.assert_allclose([float(term.asnumpy()) for term in terms], (plain[0], expected, 0, plain[3]), rtol=1e-5)
+    assert float(total.asnumpy()) == pytest.approx(np.dot((plain[0], expected, 0, plain[3]), [1, 5, 7, .1]), rel=1e-5)
+
+
+def _map_of(cells, values):
+    """values [M, C] in their cells -> [C, h, w]."""
+    flat = np.zeros((values.shape[1], GRID * GRID), np.float32)
+    flat[:, cells] = values.T
+    return flat.reshape(-1, GRID, GRID)
+
+
+def _boxes_at(cells, wh, off):
+    """The boxes [M, 4] that the decoder makes of the maps at these cells, in their order."""
+    heat = np.zeros(GRID * GRID, np.float32)
+    heat[cells] = np.linspace(0.9, 0.5, len(cells))
+    maps = (heat.reshape(1, GRID, GRID), wh, off, np.zeros((10, GRID, GRID), np.float32))
+    return decode_centerface(maps, (4 * GRID, 4 * GRID), len(cells), 0.1, peaks=False)[:, :4]
 
 
 @pytest.mark.parametrize("logit", [9.3, 30.0, 100.0])

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 from dependency.errors import InputError
+from src.retinaface.anchors import VARIANCE, decode_bbox
 from src.retinaface.matching import IGNORED
 from tests.retinaface import sample_faces
+from tests.training import box_losses
 
 WEIGHTS = {"loc_weight": 2.0, "class_weight": 1.0, "landm_weight": 1.0}
 
@@ -92,6 +94,20 @@ def test_terms_equal_the_formulas(ms, seed, ties):
         expected_terms(predictions, targets), rel=1e-5)
 
 
+@pytest.mark.parametrize("kind", ["giou", "diou", "ciou"])
+def test_losses_of_iou_are_those_of_the_decoded_boxes(ms, kind):
+    """The anchors of the sample are 16 to 512 pixels wide: the unit of the boxes does not matter."""
+    from src.retinaface.loss import MultiBoxLoss
+    predictions, targets = sample_faces.predictions(), sample_faces.targets()
+    predictions[0] *= 30
+    terms = run(ms, MultiBoxLoss(2, 168, 7, box_loss=kind), predictions, targets)
+    face = abs(targets[1]) == 1
+    boxes, faces = (decode_bbox(loc.astype(float), sample_faces.PRIORS, VARIANCE)[face]
+                    for loc in (predictions[0], targets[0]))
+    expected = [box_losses.iou_loss(kind, boxes, faces).mean(), *expected_terms(predictions, targets)[1:]]
+    assert terms == pytest.approx(expected, rel=1e-5)
+
+
 def test_more_wanted_than_there_are(ms):
     """Half of the anchors have faces: all background counts, no ignored anchor and no face twice."""
     from src.retinaface.loss import MultiBoxLoss
@@ -146,10 +162,11 @@ def test_faces_without_landmarks_have_no_landmark_loss(ms):
     assert after[:2] == before[:2] and before[2] > 0 and after[2] == 0
 
 
-def test_ignored_anchors_do_not_matter(ms):
+@pytest.mark.parametrize("options", [{}, {"box_loss": "ciou"}])
+def test_ignored_anchors_do_not_matter(ms, options):
     from src.retinaface.loss import MultiBoxLoss
     predictions, targets = random_batch(7)
-    loss = MultiBoxLoss(2, 200, 7)
+    loss = MultiBoxLoss(2, 200, 7, **options)
     before = run(ms, loss, predictions, targets)
     ignored = targets[1] == IGNORED
     assert ignored.sum() > 10
