@@ -47,6 +47,7 @@ def test_what_cannot_be_meant(argv, message):
     ("centerface", "--lr_epochs 3 --eta_min 1e-5 --momentum 0.5", ["eta_min", "momentum"]),
     ("centerface", "--lr_scheduler cosine_annealing --t_max 200 --optimizer sgd --momentum 0.5 --sync_bn", ["sync_bn"]),
     ("centerface", "--box_loss giou --wh_weight 5 --off_weight 2", ["off_weight"]),
+    ("retinaface", "--class_loss focal --neg_pos_ratio 3", ["neg_pos_ratio"]),
     ("retinaface", "--decay1 3 --decay2 5 --gamma 0.5 --momentum 0.5", ["decay1", "decay2", "lr_gamma"]),
     ("retinaface", "--lr_type multistep --decay1 3 --optim adam --momentum 0.5", ["momentum"]),
     ("retinaface", "--matching reference --ignore_tiny 0 --pretrain 0 --pretrain_path a.ckpt",

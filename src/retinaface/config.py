@@ -59,6 +59,10 @@ OPTIONS: Table = {
         "lm_weight": Option(1.0, "Weight of the landmark loss.", low=0, high=1000, aliases=("--landm_weight",)),
         "box_loss": Option("smooth_l1", "smooth_l1 of the box codes; giou, diou, ciou of the boxes that they stand "
                                         "for; --loc_weight 2 fits all.", choices=shared.BOX_LOSSES),
+        "class_loss": Option("cross_entropy", "cross_entropy = of faces and of the hardest background anchors; of "
+                                              "all: focal (Lin et al. 2017), quality_focal (Li et al. 2020: a score "
+                                              "learns the IoU of its box).",
+                             choices=("cross_entropy", "focal", "quality_focal")),
         "neg_pos_ratio": Option(7, "Hardest background anchors per face anchor.", low=1, high=10_000),
         "loss_scale": Option(1.0, "Static loss scale; a step whose gradients overflow is skipped.", low=0.001,
                              high=1e9),
@@ -181,6 +185,7 @@ def option_conditions(cfg: Any) -> list[tuple[str, bool, str]]:
     steps = ("standard_lr", "multistep", "exponential")
     return [("decay1 decay2 lr_gamma", cfg.lr_scheduler in steps, f"with --lr_scheduler {' or '.join(steps)}"),
             ("ignore_tiny", cfg.matching != "reference", "with --matching own or atss"),
+            ("neg_pos_ratio", cfg.class_loss == "cross_entropy", "with --class_loss cross_entropy"),
             ("match_thresh", cfg.matching != "atss", "with --matching own or reference"),
             ("pretrained_backbone", cfg.pretrain and cfg.pretrained in ("", "backbone")
              or cfg.pretrained_backbone == MOBILENET["pretrained_backbone"],

@@ -23,9 +23,11 @@ from src.retinaface.anchors import VARIANCE, square_side
 from src.retinaface.layers import NETWORK_INPUT
 from src.retinaface.matching import BACKGROUND, IGNORED
 from src.training.distributed import GradientMean, Total
-from src.training.losses import corners, iou_loss, smooth_l1
+from src.training.losses import box_iou, corners, iou_loss, smooth_l1
 
 TERMS = ("loc", "conf", "landm")
+# Of the focal loss: weight of the anchors of faces (Lin et al. 2017, section 5.1).
+ALPHA = 0.25
 
 
 class MultiBoxLoss(nn.Cell):
@@ -35,7 +37,11 @@ class MultiBoxLoss(nn.Cell):
     image, as in SSD (Liu et al. 2016, arXiv 1512.02325, section 2.2); both divided by the number of anchors with a face
     in the batch. landm: smooth L1 over the anchors of faces with landmarks, divided by their number.
 
-    The box loss may be an IoU loss of the boxes that the codes stand for.
+    The box loss may be an IoU loss of the boxes that the codes stand for. A focal class loss counts every anchor that
+    is not ignored, and mines none (Lin et al. 2017, arXiv 1708.02002, equation 5, gamma 2; Li et al. 2020, arXiv
+    2006.04388, equation 4, beta 2): with y the class, 1 or 0, of "quality_focal" the IoU of the box that the network
+    gives with the anchor's face, or 0, and p = softmax(logits)[1] = sigmoid(logits[1] - logits[0]), it is
+    (y - p)^2 times the cross entropy of p and y; "focal" weighs faces by ALPHA and background by 1 - ALPHA.
 
     Args:
         num_classes: 2, background and face.
@@ -47,12 +53,13 @@ class MultiBoxLoss(nn.Cell):
         background_images: mine in an image without a face as many anchors as in an average image of the batch; without
             it such an image adds nothing.
         box_loss: "smooth_l1", or a kind of `iou_loss`.
+        class_loss: "cross_entropy", "focal" or "quality_focal".
         variance: scale of the box codes.
     """
 
     def __init__(self, num_classes: int, num_boxes: int, neg_pre_positive: int, batch_size: int | None = None,
                  world_size: int = 1, background_images: bool = False, box_loss: str = "smooth_l1",
-                 variance: Sequence[float] = VARIANCE):
+                 class_loss: str = "cross_entropy", variance: Sequence[float] = VARIANCE):
         super().__init__()
         del batch_size
         self.num_classes = num_classes
@@ -62,6 +69,7 @@ class MultiBoxLoss(nn.Cell):
         self.world_size = world_size
         self.background_images = background_images
         self.box_loss = box_loss
+        self.class_loss = class_loss
         self.centre_scale, self.size_scale = map(float, variance)
 
     def construct(self, loc_data: Tensor, loc_t: Tensor, conf_data: Tensor, conf_t: Tensor, landm_data: Tensor,
@@ -72,17 +80,33 @@ class MultiBoxLoss(nn.Cell):
         has_landmarks = (conf_t > BACKGROUND).astype("float32")
         faces = self.total(face.sum()).clip(1.0, None) / self.world_size
         marked = self.total(has_landmarks.sum()).clip(1.0, None) / self.world_size
-        loss_loc = (self._box_cost(loc_data.astype("float32"), loc_t) * face).sum() / faces
+        loc, logits = loc_data.astype("float32"), conf_data.astype("float32")
+        loss_loc = (self._box_cost(loc, loc_t) * face).sum() / faces
         landm_cost = smooth_l1(landm_data.astype("float32"), landm_t).sum(axis=-1)
         loss_landm = (landm_cost * has_landmarks).sum() / marked
-        logits = conf_data.astype("float32")
-        entropy = _log_sum_exp(logits) - ops.where(has_face, logits[..., 1], logits[..., 0])
+        if self.class_loss == "cross_entropy":
+            class_cost = self._mined_entropy(logits, conf_t, face, faces)
+        else:
+            class_cost = self._focal(logits, loc, loc_t, face) * (conf_t != IGNORED).astype("float32")
+        return loss_loc, class_cost.sum() / faces, loss_landm
+
+    def _mined_entropy(self, logits: Tensor, conf_t: Tensor, face: Tensor, faces: Tensor) -> Tensor:
+        """Compute the cross entropy of the anchors of faces and of the mined ones, 0 for the others: [B, N]."""
+        entropy = _log_sum_exp(logits) - ops.where(face > 0, logits[..., 1], logits[..., 0])
         counts = face.sum(axis=1, keepdims=True)
         if self.background_images:
             counts = ops.where(counts > 0, counts, ops.ceil(faces / counts.shape[0]))
         mined = self._mine(ops.stop_gradient(entropy), conf_t == BACKGROUND, counts)
-        loss_conf = (entropy * (face + mined)).sum() / faces
-        return loss_loc, loss_conf, loss_landm
+        return entropy * (face + mined)
+
+    def _focal(self, logits: Tensor, loc: Tensor, loc_t: Tensor, face: Tensor) -> Tensor:
+        """Compute the focal loss of every anchor, [B, N]."""
+        margin = logits[..., 1] - logits[..., 0]
+        wanted, weight = face, ALPHA * face + (1 - ALPHA) * (1 - face)
+        if self.class_loss == "quality_focal":
+            wanted, weight = ops.stop_gradient(box_iou(self._boxes(loc), self._boxes(loc_t))) * face, 1.0
+        entropy = ops.softplus(margin) - wanted * margin
+        return weight * ops.square(wanted - ops.sigmoid(margin)) * entropy
 
     def _box_cost(self, loc: Tensor, loc_t: Tensor) -> Tensor:
         """Compute the loss of every anchor's box, codes [B, N, 4] -> [B, N]."""

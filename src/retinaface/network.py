@@ -10,6 +10,7 @@ symmetric throughout, as in PyTorch. All numbers come from the table in src/reti
 """
 from __future__ import annotations
 
+import math
 from itertools import groupby
 from typing import Any
 
@@ -173,10 +174,12 @@ class RetinaFace(nn.Cell):
             None is ResNet-50 without classifier.
         cfg: its "out_channel", where there is one, is the pyramid's width instead.
         seed: of the initial weights of everything but the backbone.
+        prior: probability of a face that the initial biases of ClassHead stand for (Lin et al. 2017, arXiv 1708.02002,
+            section 3.3); None: they are random.
     """
 
     def __init__(self, phase: str = "train", backbone: nn.Cell | None = None, cfg: dict[str, Any] | None = None,
-                 seed: int = 1):
+                 seed: int = 1, prior: float | None = None):
         super().__init__()
         if phase not in PHASES:
             raise InputError(f"RetinaFace: phase '{phase}' is none of {', '.join(PHASES)}")
@@ -194,6 +197,10 @@ class RetinaFace(nn.Cell):
             for _, inner in cell.cells_and_names():
                 if isinstance(inner, nn.Conv2d):
                     set_uniform(inner, rng)
+        if prior is not None:
+            for head in self.ClassHead:
+                bias = np.array([0, math.log(prior / (1 - prior))] * ANCHORS_PER_CELL, np.float32)
+                head.conv1x1.bias.set_data(Tensor(bias))
 
     def construct(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         p3, p4, p5 = self.fpn(*self.base(images))

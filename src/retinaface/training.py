@@ -32,6 +32,8 @@ from src.training.settings import RunSettings
 from src.weights.conversion import load_backbone, load_pretrained, starts_from_detector
 
 CLASSES = 2
+# Initial score of every anchor with a focal loss: with 0.5 thousands of background anchors would rule the first steps.
+PRIOR = 0.01
 HOW_TO_CONVERT = {"resnet50": "resnet50-19c8e357.pth", "mobilenet025": "mobilenetV1X0.25_pretrain.tar"}
 
 
@@ -79,7 +81,7 @@ def build_network(cfg: Any) -> RetinaFace:
         InputError: their file is absent, damaged, or of another network.
     """
     backbone = build_backbone(cfg.backbone, cfg.seed)
-    network = RetinaFace("train", backbone, seed=cfg.seed)
+    network = RetinaFace("train", backbone, seed=cfg.seed, prior=None if cfg.class_loss == "cross_entropy" else PRIOR)
     if cfg.backbone_bn != "batch":
         freeze_statistics(network if cfg.backbone_bn == "all" else backbone)
     if cfg.resume:
@@ -109,7 +111,8 @@ def build_loss_cell(cfg: Any, network: RetinaFace, world_size: int = 1) -> Retin
         raise InputError(f"--num_anchor {cfg.num_anchor}: images of {cfg.image_size} x {cfg.image_size} pixels have "
                          f"{anchors} anchors; give --num_anchor {anchors}, or leave it out")
     loss = MultiBoxLoss(CLASSES, anchors, cfg.neg_pos_ratio, world_size=world_size,
-                        background_images=cfg.background_images, box_loss=cfg.box_loss, variance=cfg.variance)
+                        background_images=cfg.background_images, box_loss=cfg.box_loss, class_loss=cfg.class_loss,
+                        variance=cfg.variance)
     return RetinaFaceTerms(network, loss, (cfg.loc_weight, cfg.class_weight, cfg.lm_weight))
 
 

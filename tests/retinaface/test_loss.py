@@ -71,6 +71,11 @@ def test_published_number_of_mined_anchors(ms):
 
 
 def gradient_of_logits(ms, loss, loc, logits, landm, targets):
+    return gradients_of_class_loss(ms, loss, loc, logits, landm, targets)[0]
+
+
+def gradients_of_class_loss(ms, loss, loc, logits, landm, targets):
+    """Return those of the logits and of the box codes."""
     from mindspore import nn
 
     class Entropy(nn.Cell):
@@ -83,7 +88,8 @@ def gradient_of_logits(ms, loss, loc, logits, landm, targets):
         def construct(self, logits, loc, landm, loc_t, conf_t, landm_t):
             return self.loss(loc, loc_t, logits, conf_t, landm, landm_t)[1]
 
-    return ms.grad(Entropy())(*map(ms.Tensor, (logits, loc, landm, *targets))).asnumpy()
+    gradients = ms.grad(Entropy(), (0, 1))(*map(ms.Tensor, (logits, loc, landm, *targets)))
+    return [each.asnumpy() for each in gradients]
 
 
 @pytest.mark.parametrize("seed, ties", [(0, False), (1, False), (2, True), (3, True)])
@@ -106,6 +112,50 @@ def test_losses_of_iou_are_those_of_the_decoded_boxes(ms, kind):
                     for loc in (predictions[0], targets[0]))
     expected = [box_losses.iou_loss(kind, boxes, faces).mean(), *expected_terms(predictions, targets)[1:]]
     assert terms == pytest.approx(expected, rel=1e-5)
+
+
+def focal(kind, margin, loc, targets):
+    """The published formulas, [B, N]: Lin et al. 2017, equation 5, and Li et al. 2020, equation 4; 0 where ignored."""
+    loc_t, conf_t, _ = targets
+    face, p = abs(conf_t) == 1, 1 / (1 + np.exp(-margin.astype(np.float64)))
+    if kind == "focal":
+        cost = np.where(face, -0.25 * (1 - p) ** 2 * np.log(p), -0.75 * p ** 2 * np.log(1 - p))
+    else:
+        # Codes are of a square anchor of side 1 here; of others the IoU is the same.
+        anchors = np.tile([0.5, 0.5, 1, 1], (conf_t.size, 1))
+        boxes, faces = (decode_bbox(each.reshape(-1, 4).astype(float), anchors, VARIANCE) for each in (loc, loc_t))
+        y = np.where(face, box_losses.iou(boxes, faces).reshape(face.shape), 0)
+        cost = -abs(y - p) ** 2 * ((1 - y) * np.log(1 - p) + y * np.log(p))
+    return np.where(conf_t == IGNORED, 0, cost)
+
+
+@pytest.mark.parametrize("kind", ["focal", "quality_focal"])
+def test_focal_losses_and_their_gradients_equal_the_formulas(ms, kind):
+    """Every anchor counts, also those of images without a face; the quality is a target without gradient."""
+    from src.retinaface.loss import MultiBoxLoss
+    predictions, targets = random_batch(11)
+    loc, logits, landm = predictions
+    loss, faces = MultiBoxLoss(2, 200, 7, class_loss=kind), (abs(targets[1]) == 1).sum()
+    margin = logits[..., 1].astype(np.float64) - logits[..., 0]
+    expected = expected_terms(predictions, targets)
+    expected[1] = focal(kind, margin, loc, targets).sum() / faces
+    assert run(ms, loss, predictions, targets) == pytest.approx(expected, rel=1e-5)
+    slopes, slopes_of_boxes = gradients_of_class_loss(ms, loss, loc, logits, landm, targets)
+    above, below = (focal(kind, margin + step, loc, targets) for step in (1e-5, -1e-5))
+    np.testing.assert_allclose(slopes[..., 1], (above - below) / 2e-5 / faces, rtol=1e-3, atol=1e-7)
+    np.testing.assert_allclose(slopes[..., 0], -slopes[..., 1], rtol=1e-5)
+    assert not slopes_of_boxes.any()
+
+
+def test_focal_losses_by_hand(ms):
+    """Two anchors of score 0.5, one of a face that the box meets with an IoU of 1/2."""
+    from src.retinaface.loss import MultiBoxLoss
+    predictions = [np.zeros((1, 2, numbers), np.float32) for numbers in (4, 2, 10)]
+    targets = [np.zeros((1, 2, 4), np.float32), np.array([[1, 0]], np.int32), np.zeros((1, 2, 10), np.float32)]
+    targets[0][0, 0, 2] = np.log(2) / 0.2
+    terms = [run(ms, MultiBoxLoss(2, 2, 7, class_loss=kind), predictions, targets)[1]
+             for kind in ("focal", "quality_focal")]
+    assert terms == pytest.approx([0.25 * np.log(2) * (0.25 + 0.75), 0.25 * np.log(2) * (0 + 1)], rel=1e-5)
 
 
 def test_more_wanted_than_there_are(ms):
@@ -162,7 +212,7 @@ def test_faces_without_landmarks_have_no_landmark_loss(ms):
     assert after[:2] == before[:2] and before[2] > 0 and after[2] == 0
 
 
-@pytest.mark.parametrize("options", [{}, {"box_loss": "ciou"}])
+@pytest.mark.parametrize("options", [{}, {"box_loss": "ciou", "class_loss": "quality_focal"}])
 def test_ignored_anchors_do_not_matter(ms, options):
     from src.retinaface.loss import MultiBoxLoss
     predictions, targets = random_batch(7)

@@ -193,3 +193,16 @@ def test_gradients_reach_every_weight_but_no_statistics(ms, small):
     grads = ms.value_and_grad(total, None, weights)(ms.Tensor(images(2, 3, 64, 64)))[1]
     still = [weight.name for weight, grad in zip(weights, grads) if not np.abs(grad.asnumpy()).max() > 0]
     assert len(grads) == len(weights) == 159 and still == []
+
+
+def test_scores_start_at_the_prior(small):
+    """Nothing else differs from a network without one."""
+    import mindspore as ms
+    plain, rare = (network.parameters_dict() for network in (small(), small(prior=0.01)))
+    differ = [name for name in plain if (plain[name].asnumpy() != rare[name].asnumpy()).any()]
+    assert differ == [f"ClassHead.{level}.conv1x1.bias" for level in range(3)]
+    network = small(prior=0.01)
+    for head in network.ClassHead:
+        head.conv1x1.weight.set_data(ms.Tensor(np.zeros(head.conv1x1.weight.shape, np.float32)))
+    scores = network(ms.Tensor(images(1, 3, 64, 64)))[1].asnumpy()[..., 1]
+    np.testing.assert_allclose(scores, 0.01, rtol=1e-5)
