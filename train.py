@@ -59,7 +59,7 @@ def train(name: str, cfg: Any, names: set[str], ranks: Any) -> None:
     from src.data.sampler import SamplePlan
     from src.data.training_set import fingerprint
     from src.run_folder.dry_run import one_step
-    from src.run_folder.files import CONFIG, LAST
+    from src.run_folder.files import CONFIG
     from src.run_folder.report import RunReport
     from src.run_folder.tensorboard import require_tensorboard
     from src.run_folder.validation import open_validator
@@ -138,7 +138,7 @@ def train(name: str, cfg: Any, names: set[str], ranks: Any) -> None:
                           model.build_picture(cfg), report, ranks, data)
         trainer.fit(batches(samples, plan, first_step, settings.workers, settings.bad_images), first_step)
         if report and not cfg.dry_run:
-            report.finish(files.path(LAST))
+            report.finish(trainer.saved[-1] if trainer.saved else None)
 
 
 if __name__ == "__main__":

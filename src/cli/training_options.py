@@ -39,7 +39,8 @@ OPTIMIZER = Option("sgd", "Optimiser.", choices=("adam", "sgd", "momentum"))
 OPTIMISATION = {
     "momentum": Option(0.9, "Momentum of sgd and momentum.", low=0, high=0.9999),
     "weight_decay": Option(5e-4, "Decay of weights, not of biases and BatchNorm.", low=0, high=1),
-    "backbone_lr": Option(1.0, "Learning rate of the backbone relative to --lr; below 1 keeps a pretrained one.",
+    "backbone_lr": Option(1.0, "Learning rate of the backbone relative to --lr; below 1 keeps a pretrained one, 0 does "
+                               "not train it, and a step takes half the time.",
                           low=0, high=100),
     "backbone_bn": Option("batch", "BatchNorm of the backbone: batch = statistics of the batch; frozen = keep the "
                                    "pretrained ones, for a small data set; all = of the whole network, too, for "

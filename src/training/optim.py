@@ -16,7 +16,7 @@ def build_optimizer(name: str, params: Sequence, rates: Sequence[float], weight_
         name: "adam", "sgd" or "momentum".
         rates: the learning rate of every step (`lr_schedule.schedule`).
         slow_prefix, slow_factor: parameters whose names start with the prefix (a pretrained backbone) learn at
-            this fraction of the rate.
+            this fraction of the rate; at 0 they are not trained, and no gradient of them is computed.
     """
     params = param_groups(params, list(map(float, rates)), weight_decay, slow_prefix, slow_factor)
     if name == "adam":
@@ -28,15 +28,19 @@ def build_optimizer(name: str, params: Sequence, rates: Sequence[float], weight_
 
 def param_groups(params: Sequence, rates: Sequence[float], weight_decay: float = 0.0, slow_prefix: str = "",
                  slow_factor: float = 1.0) -> list[dict]:
-    """Group by (slow or not, decayed or not), without empty groups; updates keep the order of `params`."""
+    """Group by (slow or not, decayed or not), without empty groups and parameters of factor 0, in the order of `params`.
+    """
     groups: dict[tuple[float, float], list] = {}
     for param in params:
         factor = slow_factor if slow_prefix and param.name.startswith(slow_prefix) else 1.0
+        if factor == 0:
+            continue
         decay = 0.0 if param.name.endswith(WITHOUT_DECAY) else weight_decay
         groups.setdefault((factor, decay), []).append(param)
     listed = [{"params": members, "weight_decay": decay, "lr": [rate * factor for rate in rates]}
               for (factor, decay), members in groups.items()]
-    return [*listed, {"order_params": list(params)}]
+    trained = {id(param) for group in listed for param in group["params"]}
+    return [*listed, {"order_params": [param for param in params if id(param) in trained]}]
 
 
 class Adam(nn.Optimizer):

@@ -60,8 +60,10 @@ def test_a_run_with_validation_and_its_last_lines(layout, tmp_path):
     for line in lines:
         done = subprocess.run(line, shell=True, cwd=layout, capture_output=True, text=True, timeout=300, check=False)
         assert done.returncode == 0, line + done.stdout[-2000:] + done.stderr[-2000:]
-    train(layout, tmp_path / "plain", "--eval_every=0")
+    shown = train(layout, tmp_path / "plain", "--eval_every=0")
     (plain,) = (tmp_path / "plain").iterdir()
+    assert str(plain / "0-2_6.ckpt") in shown.split("what to type next:\n")[1]
+    assert not (plain / "last.ckpt").exists() and not (plain / "best.ckpt").exists()
     tensors, expected = (checkpoint.load(folder / "0-2_6.ckpt").tensors for folder in (run, plain))
     assert set(tensors) == set(expected)
     for name, value in expected.items():

@@ -63,5 +63,6 @@ def small_settings(folder: Path, plan: SamplePlan, rates: list, **options) -> Ru
 def small_step(rates: list, optimizer: str = "adam", **options) -> tuple[TrainStep, SmallNetwork]:
     """A train step over a fresh network."""
     network = SmallNetwork()
-    built = build_optimizer(optimizer, network.trainable_params(), rates, options.pop("weight_decay", 0.0))
+    own = {name: options.pop(name) for name in ("weight_decay", "slow_prefix", "slow_factor") if name in options}
+    built = build_optimizer(optimizer, network.trainable_params(), rates, **own)
     return TrainStep(SmallLoss(network), built, **options), network

@@ -57,6 +57,21 @@ def test_adam_is_that_of_mindspore_to_the_bit(ms):
         np.testing.assert_array_equal(value, states[1][name], err_msg=name)
 
 
+def test_a_backbone_of_rate_0_is_not_trained(ms):
+    """Its weights stay, no gradient and no moments of it are computed, the others learn."""
+    step, network = make(ms, slow_prefix="first.", slow_factor=0.0)
+    before = weights(network)
+    for seed in range(3):
+        step(*data(ms, seed))
+    after = weights(network)
+    for name, value in before.items():
+        if name.startswith("first."):
+            np.testing.assert_array_equal(after[name], value, err_msg=name)
+    names = {parameter.name for parameter in step.optimizer.parameters}
+    assert names and not any(name.startswith("first.") for name in names)
+    assert any((after[name] != before[name]).any() for name in names)
+
+
 @pytest.mark.soak
 def test_two_ranks_step_as_one(tmp_path):
     """Both models, in GRAPH_MODE and in PyNative, gradients averaged in several exchanges."""
