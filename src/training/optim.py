@@ -28,8 +28,7 @@ def build_optimizer(name: str, params: Sequence, rates: Sequence[float], weight_
 
 def param_groups(params: Sequence, rates: Sequence[float], weight_decay: float = 0.0, slow_prefix: str = "",
                  slow_factor: float = 1.0) -> list[dict]:
-    """Group by (slow or not, decayed or not), without empty groups and parameters of factor 0, in the order of `params`.
-    """
+    """Group by (slow or not, decayed or not), without empty groups and parameters of factor 0, in their order."""
     groups: dict[tuple[float, float], list] = {}
     for param in params:
         factor = slow_factor if slow_prefix and param.name.startswith(slow_prefix) else 1.0
