@@ -6,7 +6,7 @@ from dependency.centernet.src.lib.detectors.option_rules import numbers, whole, 
 from dependency.errors import InputError
 from src.cli import training_options as shared
 from src.cli.options import Config, Option, Table
-from src.cli.training_options import adapt, own_value, warmup
+from src.cli.training_options import adapt, own_value, read_recipe, warmup
 from src.common.device import choose_target
 from src.run_folder import options as run_folder
 from src.training.lr_schedule import SCHEDULES
@@ -93,13 +93,9 @@ OPTIONS: Table = {
     "Validation and reports": run_folder.OPTIONS,
     "Device": shared.DEVICE,
 }
-# Defaults with --data or --pretrained, for a set of some hundred images; docs/performance.md has what was measured. The
-# rates are for LR_IMAGES images a step.
-SMALL_SET = {"epochs": 40, "lr": 8e-3, "lr_scheduler": "cosine", "weight_decay": 0.0, "area_weights": "uniform",
-             "wh_weight": 1.0, "ema_decay": 0.998}
-# Beside these: from a pretrained backbone, and from a whole detector.
-FROM_BACKBONE = {"backbone_bn": "frozen", "backbone_lr": 0.1, "mosaic": 0.5}
-FROM_DETECTOR = {"epochs": 8, "lr": 8e-5, "backbone_bn": "all", "backbone_lr": 0.1}
+# The files of configs/ whose values are the defaults with --data or --pretrained: for a set of some hundred images, and
+# where training starts from a whole detector.
+SMALL_SET, FINE_TUNE = "centerface_small_set", "centerface_fine_tune"
 CPU_SIZE = 320
 
 
@@ -115,9 +111,8 @@ def presets(cfg: Config, names: set[str]) -> dict[str, Any]:
     if not (cfg.data or cfg.pretrained):
         return {}
     from src.centerface.convert import read_pretrained
-    chosen: dict[str, Any] = dict(SMALL_SET)
     pretrained = cfg.pretrained or ("backbone" if cfg.pretrained_backbone else "released")
-    chosen["pretrained"] = pretrained
+    chosen: dict[str, Any] = {}
     is_detector = False
     if pretrained != "none":
         try:
@@ -128,8 +123,11 @@ def presets(cfg: Config, names: set[str]) -> dict[str, Any]:
             raise InputError(f"{error}; or start from other weights: --pretrained FILE, from random ones: --pretrained "
                              "none") from error
         is_detector = weights.metadata.get("part") != "backbone"
-        chosen.update(FROM_DETECTOR if is_detector else FROM_BACKBONE)
         chosen.update(weights.metadata["options"])
+    recipe = FINE_TUNE if is_detector else SMALL_SET
+    chosen = {**read_recipe(recipe, OPTIONS, names), **chosen, "pretrained": pretrained}
+    if pretrained == "none":        # there is no backbone to keep
+        chosen.update(backbone_bn="batch", backbone_lr=1.0)
     if not is_detector and choose_target(cfg.device_target) == "CPU":
         chosen["image_size"] = CPU_SIZE
     chosen["warmup_epochs"] = warmup(own_value(cfg, names, chosen, "epochs"))

@@ -154,7 +154,7 @@ def parse(table: Table, argv: Sequence[str] | None, description: str, prog: str 
     options = flat(table)
     texts = Parser(table, description, prog).read_texts(argv)
     path = texts.get("config_path")
-    from_file = _from_file(path, options) if path else {}
+    from_file = read_values(path, options) if path else {}
     values = {name: convert(name, value, options[name]) for name, value in {**from_file, **texts}.items()}
     cfg = defaults_of(table)
     cfg.update(values)
@@ -163,8 +163,12 @@ def parse(table: Table, argv: Sequence[str] | None, description: str, prog: str 
     return cfg, set(values)
 
 
-def _from_file(path: str, options: dict[str, Option]) -> dict[str, Any]:
-    """Read the values of a YAML file by the options' own names."""
+def read_values(path: str | Path, options: dict[str, Option]) -> dict[str, str]:
+    """Read the values of a YAML file, as text, by the options' own names.
+
+    Raises:
+        InputError: no such file, no YAML, not an option, an option by two names.
+    """
     names = names_of(options)
     values: dict[str, Any] = {}
     spelled: dict[str, str] = {}

@@ -6,12 +6,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from dependency.centernet.src.lib.detectors.option_rules import FLAG
-from src.cli.arguments import refuse_idle
-from src.cli.options import Config, Option
+from src.cli.arguments import read_values, refuse_idle
+from src.cli.options import Config, Option, Table, convert, flat
 from src.common.device import TARGETS
+
+RECIPES = Path(__file__).resolve().parents[2] / "configs"
 
 DATA = Option("", "Own images: a YAML file in the form of ultralytics (path, train, val), see docs/own_images.md. "
                   "Replaces --annot_path and --img_dir, and brings defaults for a small set, which the log names.",
@@ -80,6 +83,19 @@ def scale_lr(images: int) -> Option:
 def own_value(cfg: Config, names: set[str], chosen: dict[str, Any], name: str) -> Any:
     """Return an option's value: the user's, else the preset, else the default."""
     return cfg[name] if name in names or name not in chosen else chosen[name]
+
+
+def read_recipe(name: str, table: Table, names: set[str]) -> dict[str, Any]:
+    """Read the values of configs/<name>.yaml; a rate that the user gives is not scaled.
+
+    Args:
+        table: the options of its model. names: of the options that the user set.
+    """
+    options = flat(table)
+    texts = read_values(RECIPES / f"{name}.yaml", options)
+    if "lr" in names:
+        texts.pop("scale_lr")
+    return {name: convert(name, text, options[name]) for name, text in texts.items()}
 
 
 def warmup(epochs: int) -> float:

@@ -12,7 +12,7 @@ from typing import Any
 from dependency.centernet.src.lib.detectors.option_rules import DETECTOR, INFERENCE, IOU, LARGEST_SIDE, numbers
 from src.cli import training_options as shared
 from src.cli.options import Config, Option, Table, defaults_of
-from src.cli.training_options import adapt, own_value, warmup
+from src.cli.training_options import adapt, own_value, read_recipe, warmup
 from src.common.device import RUNTIMES, choose_target
 from src.retinaface.anchors import VARIANCE
 from src.retinaface.layers import BACKBONES
@@ -139,12 +139,9 @@ OPTIONS: Table = {
 
 # With --backbone mobilenet025 these are the defaults: what its authors trained it with.
 MOBILENET = {"image_size": 640, "pretrained_backbone": "./data/mobilenet025_pretrain.ckpt"}
-# Defaults with --data or --pretrained, for a set of some hundred images; docs/performance.md has what was measured. The
-# rates are for LR_IMAGES images a step.
-SMALL_SET = {"epochs": 40, "lr": 4e-3, "optimizer": "adam", "lr_scheduler": "cosine", "ema_decay": 0.998,
-             "ckpt_interval": 0}
-# Beside these, from a whole detector.
-FROM_DETECTOR = {"epochs": 8, "lr": 4e-5, "backbone_bn": "all", "backbone_lr": 0.1}
+# The files of configs/ whose values are the defaults with --data or --pretrained: for a set of some hundred images, and
+# where training starts from a whole detector.
+SMALL_SET, FINE_TUNE = "retinaface_small_set", "retinaface_fine_tune"
 CPU_SIZE = 320
 
 
@@ -161,13 +158,12 @@ def presets(cfg: Config, names: set[str]) -> dict[str, Any]:
     if cfg.data or cfg.pretrained:
         from src.retinaface.convert import read_pretrained
         from src.weights.conversion import starts_from_detector
-        chosen = {**SMALL_SET, "backbone": "mobilenet025"}
         is_detector = False
         if starts_from_detector(cfg.pretrained):
             weights = read_pretrained(cfg.pretrained)
             is_detector = weights.metadata.get("part") != "backbone"
-            chosen.update(FROM_DETECTOR if is_detector else {})
             chosen.update(weights.metadata["options"])
+        chosen = {**read_recipe(FINE_TUNE if is_detector else SMALL_SET, OPTIONS, names), **chosen}
         if not is_detector and choose_target(cfg.device_target) == "CPU":
             chosen["image_size"] = CPU_SIZE
         chosen["warmup_epochs"] = warmup(own_value(cfg, names, chosen, "epochs"))

@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: Apache-2.0
+"""AP over minutes of training: what a recipe reaches in a given time, from a pretrained backbone.
+
+    python -m benchmarks.speedrun --model centerface --minutes 30 --seeds 1,2 --data my.yaml \\
+        --pretrained backbone.ckpt --data_dir DATA/val/images --ground_truth_mat DATA/ground_truth/wider_face_val.mat
+
+The rules: the photographs of --data's train set and no others; the backbone's weights are the only pretrained ones; no
+image of the test is seen in training, and none chooses a checkpoint: the last one counts. The clock runs from the start
+of train.py to its end, compiling included; a trial of one epoch before says how many epochs fit, and the schedule ends
+with them. The checkpoints are tested afterwards, at original size, IoU 0.5.
+
+Options that are not named below go to train.py; without any, its defaults for --data are the recipe.
+"""
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+from dependency.errors import InputError
+from src.cli.program import run
+from src.run_folder.files import METRICS
+from src.run_folder.history import History
+
+ROOT = Path(__file__).resolve().parents[1]
+SUBSETS = ("easy", "medium", "hard")
+
+
+class Point(NamedTuple):
+    """A checkpoint of a run: minutes since its start, steps, AP of each subset at IoU 0.5."""
+    minutes: float
+    steps: int
+    ap: list[float]
+
+    def describe(self) -> str:
+        """Return the row of the table."""
+        return f"{self.minutes:8.1f}{self.steps:8d}   " + " / ".join(f"{value:.4f}" for value in self.ap)
+
+
+def call(program: str, options: list[str], log: Path) -> float:
+    """Run a program of the repository with its output in `log`; return the seconds.
+
+    Raises:
+        InputError: it fails.
+    """
+    start = time.monotonic()
+    with log.open("w", encoding="utf-8") as file:
+        status = subprocess.run([sys.executable, str(ROOT / program), *options], stdout=file, stderr=subprocess.STDOUT,
+                                check=False).returncode
+    if status:
+        raise InputError(f"{program} {' '.join(options)} ended with status {status}; see the end of {log}")
+    return time.monotonic() - start
+
+
+def train(out: Path, options: list[str]) -> tuple[float, History]:
+    """Train into `out`; return the seconds that the program took, and its metrics."""
+    out.mkdir(parents=True)
+    seconds = call("train.py", [*options, "--eval_every=0", f"--ckpt_path={out}/run"], out / "train.log")
+    return seconds, History.read(next((out / "run").rglob(f"*{METRICS}")), sys.maxsize)
+
+
+def epochs_that_fit(minutes: float, seconds: float, trial: History) -> int:
+    """Compute how many epochs end in time.
+
+    Args:
+        minutes: the limit. seconds: of the whole trial. trial: its epoch.
+
+    Raises:
+        InputError: none does.
+    """
+    (epoch,) = trial.epochs
+    epochs = int((60 * minutes - (seconds - epoch["seconds"])) // epoch["seconds"])
+    if epochs < 1:
+        raise InputError(f"--minutes {minutes:g}: one epoch takes {seconds / 60:.1f} minutes")
+    return epochs
+
+
+def speedrun(out: Path, minutes: float, checkpoints: int, options: list[str], test_options: list[str]) -> list[Point]:
+    """Train for so many minutes and test; return a point for each checkpoint.
+
+    Args:
+        out: a folder of its own. checkpoints: how many are tested. options: of train.py. test_options: of test.py.
+    """
+    seconds, trial = train(out / "trial", [*options, "--epochs=1"])
+    epochs = epochs_that_fit(minutes, seconds, trial)
+    every = -(-epochs // checkpoints) * trial.epochs[0]["step"]
+    seconds, history = train(out / "full", [*options, f"--epochs={epochs}", f"--ckpt_interval={every}",
+                                            "--keep_checkpoint_max=0"])
+    folder = next((out / "full/run").rglob("*.ckpt")).parent
+    call("test.py", [f"--test_model={folder}", f"--save_dir={out}/found", "--test_size=original", "--eval=1",
+                     *test_options], out / "test.log")
+    before = seconds - sum(epoch["seconds"] for epoch in history.epochs)
+    reached = {}
+    for epoch in history.epochs:
+        before += epoch["seconds"]
+        reached[epoch["epoch"]] = before / 60, epoch["step"]
+    lines = map(json.loads, (out / "found/metrics.jsonl").read_text(encoding="utf-8").splitlines())
+    return sorted(Point(*reached[line["epoch"]], [line["ap"]["0.5"][name] for name in SUBSETS]) for line in lines)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Train with each seed, print AP over minutes, and the mean of the last checkpoints."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.speedrun", description=__doc__, allow_abbrev=False,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", choices=("centerface", "retinaface"), required=True)
+    parser.add_argument("--data_dir", type=Path, required=True, help="test images, <event>/<image>.jpg")
+    parser.add_argument("--ground_truth_mat", type=Path, required=True, help="of the test, the other three beside it")
+    parser.add_argument("--minutes", type=float, default=30, help="of training (30)")
+    parser.add_argument("--seeds", default="1", help="a training with each: 1,2 (1)")
+    parser.add_argument("--checkpoints", type=int, default=5, help="how many are tested (5)")
+    parser.add_argument("--out", type=Path, default=Path("speedrun"), help="folder of trainings and tests (speedrun)")
+    args, options = parser.parse_known_args(argv)
+    test_options = [f"--data_dir={args.data_dir}", f"--ground_truth_mat={args.ground_truth_mat}", "--only_existing=1",
+                    "--backend=onnx"]
+    last = []
+    for seed in args.seeds.split(","):
+        out = args.out / f"{args.model}_{seed}_{time.strftime('%H_%M_%S')}"
+        points = speedrun(out, args.minutes, args.checkpoints, [f"--model={args.model}", f"--seed={seed}", *options],
+                          test_options)
+        print(f"{args.model}, seed {seed}: {out}\n{'minutes':>8}{'steps':>8}   AP at IoU 0.5: {' / '.join(SUBSETS)}")
+        print("\n".join(point.describe() for point in points), flush=True)
+        last.append(points[-1].ap)
+    print(f"mean of the last: {' / '.join(f'{statistics.mean(values):.4f}' for values in zip(*last))}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))

@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: Apache-2.0
+import pytest
+
+from benchmarks.speedrun import Point, epochs_that_fit
+from dependency.errors import InputError
+from src.run_folder.history import History
+
+
+def trial(tmp_path, seconds):
+    return History(tmp_path / "metrics.jsonl", [{"epoch": 1, "step": 44, "loss": 1.0, "seconds": seconds}])
+
+
+@pytest.mark.parametrize("minutes", [1, 2.5, 30])
+@pytest.mark.parametrize("seconds", [7.0, 20.0])
+def test_the_training_ends_in_time_and_wastes_less_than_an_epoch(tmp_path, minutes, seconds):
+    start = 15.0
+    epochs = epochs_that_fit(minutes, start + seconds, trial(tmp_path, seconds))
+    assert start + epochs * seconds <= 60 * minutes < start + (epochs + 1) * seconds
+
+
+def test_a_limit_below_an_epoch_is_refused(tmp_path):
+    with pytest.raises(InputError):
+        epochs_that_fit(0.5, 40.0, trial(tmp_path, 25.0))
+
+
+def test_points_are_ordered_by_time():
+    assert sorted([Point(20.0, 88, [0.9] * 3), Point(10.0, 44, [0.95] * 3)])[-1].steps == 88
