@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import pytest
 
-from benchmarks.speedrun import Point, epochs_that_fit
+from benchmarks.speedrun import epochs_that_fit
 from dependency.errors import InputError
 from src.run_folder.history import History
 
@@ -21,7 +21,3 @@ def test_the_training_ends_in_time_and_wastes_less_than_an_epoch(tmp_path, minut
 def test_a_limit_below_an_epoch_is_refused(tmp_path):
     with pytest.raises(InputError):
         epochs_that_fit(0.5, 40.0, trial(tmp_path, 25.0))
-
-
-def test_points_are_ordered_by_time():
-    assert sorted([Point(20.0, 88, [0.9] * 3), Point(10.0, 44, [0.95] * 3)])[-1].steps == 88
