@@ -8,11 +8,10 @@ from tests.training import box_losses
 KINDS = ("giou", "diou", "ciou")
 
 
-def random_boxes(seed, count=200):
-    """Boxes and targets xyxy: some apart, some inside each other."""
-    rng = np.random.default_rng(seed)
-    centre, sides = rng.uniform(0, 4, (2, count, 2)), np.exp(rng.uniform(-1.5, 1.5, (2, count, 2)))
-    return np.concatenate([centre - sides / 2, centre + sides / 2], axis=-1)
+def boxes_of(parts):
+    """Centre x, y and logarithms of width and height [N, 4] -> boxes xyxy."""
+    sides = np.exp(parts[:, 2:])
+    return np.concatenate([parts[:, :2] - sides / 2, parts[:, :2] + sides / 2], axis=1)
 
 
 @pytest.mark.parametrize("box, target, giou, diou, ciou", [
@@ -30,19 +29,22 @@ def test_losses_by_hand(ms, box, target, giou, diou, ciou):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_losses_and_gradients_equal_the_formulas(ms, kind):
-    from src.training.losses import iou_loss
-    box, target = random_boxes(0)
+    """200 pairs of boxes, some apart, some inside each other."""
+    from src.training.losses import corners, iou_loss
+    rng = np.random.default_rng(0)
+    parts, target = np.concatenate([rng.uniform(0, 4, (2, 200, 2)), rng.uniform(-1.5, 1.5, (2, 200, 2))], axis=-1)
+    target = boxes_of(target)
 
-    def cost(box, target):
-        return iou_loss(kind, box, target)
+    def cost(parts, target):
+        return iou_loss(kind, corners(parts[:, :2], parts[:, 2:]), target)
 
-    costs, gradient = ms.value_and_grad(cost)(*(ms.Tensor(each.astype(np.float32)) for each in (box, target)))
-    np.testing.assert_allclose(costs.asnumpy(), box_losses.iou_loss(kind, box, target), atol=2e-5)
-    alpha, step = box_losses.alphas(box, target), 1e-6
+    costs, gradient = ms.value_and_grad(cost)(*(ms.Tensor(each.astype(np.float32)) for each in (parts, target)))
+    np.testing.assert_allclose(costs.asnumpy(), box_losses.iou_loss(kind, boxes_of(parts), target), atol=2e-5)
+    alpha, step = box_losses.alphas(boxes_of(parts), target), 1e-6
     for column in range(4):
         moved = np.zeros(4)
         moved[column] = step
-        above, below = (box_losses.iou_loss(kind, box + sign * moved, target, alpha) for sign in (1, -1))
+        above, below = (box_losses.iou_loss(kind, boxes_of(parts + sign * moved), target, alpha) for sign in (1, -1))
         np.testing.assert_allclose(gradient.asnumpy()[:, column], (above - below) / (2 * step), rtol=2e-3, atol=2e-4)
 
 
