@@ -46,6 +46,9 @@ def read_document(path: Path) -> list[ImageLabels]:
         raise InputError(f"{path}: holds the tracks of a video; export it from CVAT as \"CVAT for images 1.1\"")
     for nested in root.iterfind("image//image"):
         raise InputError(f"{path}:{nested.get(LINE)}: an <image> inside another one; the end of the other is missing")
+    for stray in root.iterfind("*[@label]"):
+        raise InputError(f"{path}:{stray.get(LINE)}: a <{stray.tag}> outside of the images; the start of its <image> is "
+                         "missing")
     return [_read_cvat(path, image) for image in root.iter("image")]
 
 
