@@ -47,8 +47,7 @@ def read_document(path: Path) -> list[ImageLabels]:
     for nested in root.iterfind("image//image"):
         raise InputError(f"{path}:{nested.get(LINE)}: an <image> inside another one; the end of the other is missing")
     for stray in root.iterfind("*[@label]"):
-        raise InputError(f"{path}:{stray.get(LINE)}: a <{stray.tag}> outside of the images; the start of its <image> is "
-                         "missing")
+        raise InputError(f"{path}:{stray.get(LINE)}: a <{stray.tag}> outside of any <image>")
     return [_read_cvat(path, image) for image in root.iter("image")]
 
 

@@ -148,7 +148,7 @@ def test_a_face_that_is_not_understood_is_named(write, text, message):
     ('<?xml version="1.0"?>\n<!DOCTYPE annotation SYSTEM "file:///etc/passwd">\n' + voc(), ":2: has a <!DOCTYPE>"),
     (voc(voc_object())[:-5], "not an xml file"), ("<dataset/>", "begins with <dataset>"),
     (cvat('<image name="b.jpg">', "</image>"), ":4: an <image> inside another one"),
-    (cvat(cvat_box(), more=cvat_box()), ":5: a <box> outside of the images"),
+    (cvat(cvat_box(), more=cvat_box()), ":5: a <box> outside of any <image>"),
     ("<annotations><track id='0' label='face'/></annotations>", "CVAT for images"),
     (labelme(labelme_shape())[:-5], "not a json file"), ('{"shapes": 3}', "no list of shapes"),
     (cvat(cvat_box(label="hat"), cvat_box(label="mask")), 'named "face"'),
