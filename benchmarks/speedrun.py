@@ -9,7 +9,8 @@ image of the test is seen in training, and none chooses a checkpoint: the last o
 of train.py to its end, compiling included; a trial of one epoch before says how many epochs fit, and the schedule ends
 with them. The checkpoints are tested afterwards, at original size, IoU 0.5.
 
-Options that are not named below go to train.py; without any, its defaults for --data are the recipe.
+Printed before it: how much of the input is photograph, and the sizes of the faces in it; after it: AP by the height of
+the faces. Options that are not named below go to train.py; without any, its defaults for --data are the recipe.
 """
 from __future__ import annotations
 
@@ -19,16 +20,27 @@ import statistics
 import subprocess
 import sys
 import time
+from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from dependency.errors import InputError
+from src import models
+from src.cli.arguments import parse
+from src.cli.options import Config
 from src.cli.program import run
 from src.run_folder.files import METRICS
 from src.run_folder.history import History
 
 ROOT = Path(__file__).resolve().parents[1]
 SUBSETS = ("easy", "medium", "hard")
+
+
+# Options without which what is outside of the photograph has one colour.
+WITHOUT_COLOUR = {"centerface": {"color_aug": 0.0, "lighting": 0.0}, "retinaface": {"color_distort": False}}
+SAMPLES = 200
 
 
 class Point(NamedTuple):
@@ -40,6 +52,42 @@ class Point(NamedTuple):
     def describe(self) -> str:
         """Return the row of the table."""
         return f"{self.minutes:8.1f}{self.steps:8d}   " + " / ".join(f"{value:.4f}" for value in self.ap)
+
+
+def describe_samples(model: str, options: list[str]) -> str:
+    """Say what the network sees: the share of the input that is photograph, and the faces that it learns from.
+
+    Args:
+        options: of train.py.
+    """
+    cfg, _ = parse(models.options(model), options, __doc__, presets=models.presets(model))
+    cfg.update(WITHOUT_COLOUR[model])
+    samples = models.training(model).build_samples(cfg)
+    rng = np.random.default_rng(cfg.seed)
+    covered, sides, without = [], [], 0
+    for index in rng.integers(len(samples), size=SAMPLES):
+        image, *targets = samples(int(index), rng)
+        border = np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]])
+        colours, counts = np.unique(border, axis=0, return_counts=True)
+        # Photographs have hardly two neighbouring pixels of one colour at their border.
+        covered.append(1.0 if counts.max() < len(image) / 4 else
+                       (image != colours[counts.argmax()]).any(axis=2).mean())
+        boxes = _faces(model, cfg, image, targets)
+        without += not len(boxes)
+        sides += (boxes[:, 2:] - boxes[:, :2]).max(axis=1).tolist()
+    quantiles = " / ".join(f"{side:.0f}" for side in np.quantile(sides or [0], [0.1, 0.5, 0.9]))
+    return (f"{cfg.image_size} x {cfg.image_size} pixels, {np.mean(covered):.0%} of them photograph; "
+            f"{len(sides) / SAMPLES:.1f} faces an image, none in {without / SAMPLES:.0%}; longer sides at 10 / 50 / 90 "
+            f"%: {quantiles} pixels")
+
+
+def _faces(model: str, cfg: Config, image: np.ndarray, targets: list[np.ndarray]) -> np.ndarray:
+    """Return the boxes [N, 4] that a sample's targets describe, in pixels of the input."""
+    training = import_module(f"src.{model}.training")
+    if model == "centerface":
+        heatmap, cells, values, weights = targets
+        return training.target_faces(cells, values, weights, heatmap.shape[0]).boxes
+    return training.target_faces(*targets, len(image), cfg.variance, cfg.clip).boxes
 
 
 def call(program: str, options: list[str], log: Path) -> float:
@@ -103,6 +151,19 @@ def speedrun(out: Path, minutes: float, checkpoints: int, options: list[str], te
     return sorted(Point(*reached[line["epoch"]], [line["ap"]["0.5"][name] for name in SUBSETS]) for line in lines)
 
 
+def by_height(out: Path, truth: Path) -> str:
+    """Return a line with the AP of the faces of each height, of the last checkpoint that was tested.
+
+    Args:
+        out: folder of a `speedrun`. truth: WIDER's main file of ground truth.
+    """
+    last = json.loads((out / "found/metrics.jsonl").read_text(encoding="utf-8").splitlines()[-1])
+    call("eval.py", [f"--pred={last['pred']}", f"--gt={truth.parent}", "--only_predicted=1", f"--report={out}/report"],
+         out / "eval.log")
+    analysis = json.loads((out / "report/analysis.json").read_text(encoding="utf-8"))
+    return ", ".join(f"{group['name']} {group['ap']:.3f}" for group in analysis["runs"][0]["groups"]["height"])
+
+
 def main(argv: list[str] | None = None) -> int:
     """Train with each seed, print AP over minutes, and the mean of the last checkpoints."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.speedrun", description=__doc__, allow_abbrev=False,
@@ -120,10 +181,12 @@ def main(argv: list[str] | None = None) -> int:
     last = []
     for seed in args.seeds.split(","):
         out = args.out / f"{args.model}_{seed}_{time.strftime('%H_%M_%S')}"
+        print(f"{args.model}, seed {seed}, {out}: {describe_samples(args.model, [f'--seed={seed}', *options])}")
         points = speedrun(out, args.minutes, args.checkpoints, [f"--model={args.model}", f"--seed={seed}", *options],
                           test_options)
-        print(f"{args.model}, seed {seed}: {out}\n{'minutes':>8}{'steps':>8}   AP at IoU 0.5: {' / '.join(SUBSETS)}")
-        print("\n".join(point.describe() for point in points), flush=True)
+        print(f"{'minutes':>8}{'steps':>8}   AP at IoU 0.5: {' / '.join(SUBSETS)}")
+        print("\n".join(point.describe() for point in points))
+        print(f"AP by height, hard subset: {by_height(out, args.ground_truth_mat)}", flush=True)
         last.append(points[-1].ap)
     print(f"mean of the last: {' / '.join(f'{statistics.mean(values):.4f}' for values in zip(*last))}")
     return 0
