@@ -38,7 +38,7 @@ def param_groups(params: Sequence, rates: Sequence[float], weight_decay: float =
         groups.setdefault((factor, decay), []).append(param)
     listed = [{"params": members, "weight_decay": decay, "lr": [rate * factor for rate in rates]}
               for (factor, decay), members in groups.items()]
-    trained = {id(param) for group in listed for param in group["params"]}
+    trained = {id(param) for members in groups.values() for param in members}
     return [*listed, {"order_params": [param for param in params if id(param) in trained]}]
 
 
