@@ -31,7 +31,7 @@ from dependency.centernet.src.lib.detectors.option_rules import IOU, numbers
 from dependency.errors import InputError
 from dependency.evaluate.eval import IOU_THRESHOLDS, Scored
 from dependency.evaluate.ground_truth import load_ground_truth
-from dependency.evaluate.report.calibration import WANT, find_score, format_score, parse_want
+from dependency.evaluate.report.calibration import WANT, find_scores, format_score, parse_want
 from dependency.evaluate.report.outcomes import find_outcomes
 from dependency.evaluate.results import Report, format_report
 from dependency.files import atomic_write
@@ -150,6 +150,7 @@ def check_protocol(args: Any, predictions: list[Path]) -> None:
 def score_wider(args: Any, predictions: list[Path], gt: str) -> int:
     """Print the manual's block of each tree, a table of several, and what `args` asks for."""
     image_dir = Path(args.image_dir) if args.image_dir else None
+    own = None
     if args.data:
         from src.evaluation.evaluation_set import EvaluationSet
         own = EvaluationSet.of_data_file(args.data)
@@ -166,21 +167,22 @@ def score_wider(args: Any, predictions: list[Path], gt: str) -> int:
         from src.evaluation.label_errors import LabelErrors
         if image_dir is None:
             raise InputError("--label_errors: give --image_dir with the images")
-        suspects = LabelErrors(image_dir)
+        suspects = LabelErrors(image_dir, own.records if own else ())
     explained = None
     if args.report:
         from src.evaluation.report_folder import ReportFolder
-        explained = ReportFolder(Path(args.report), truth, args.flags, image_dir, args.landmarks)
+        explained = ReportFolder(Path(args.report), truth, args.flags, image_dir, args.landmarks, want)
 
     def on_scored(name: str, report: Report, scored: Scored) -> None:
-        if explained:
-            explained.add(name, report, scored)
-        if want or suspects:
+        found = [{key: value for key, value in each.items() if key != "asked"}
+                 for each in explained.add(name, report, scored)["deploy"] if each["asked"]] if explained else []
+        if suspects or want and not found:
             outcomes = find_outcomes(scored, next(iter(report.ap)))
-            if want:
-                deployed[name] = find_score(outcomes, *want)
             if suspects:
                 suspects.add(outcomes)
+            found = found or find_scores(outcomes, [want] if want else [])
+        if want:
+            deployed[name] = found[0]
 
     reports, failed = scoring.score_trees(trees, truth, args.iou_thresh, on_scored,
                                           allow_missing=args.allow_missing, only_predicted=args.only_predicted,
@@ -188,18 +190,19 @@ def score_wider(args: Any, predictions: list[Path], gt: str) -> int:
                                           mean_ap=args.mean_ap or bool(args.report), image_dir=image_dir)
     floors = ap_table.subset_floors(args.filter_easy, args.filter_medium, args.filter_hard, args.filter_sum)
     rows = scoring.as_rows(reports)
+    comparisons = ap_table.compare_rows(rows, floors)
     print("\n".join(map(format_report, reports)))
     if len(trees) > 1:
         print(ap_table.format_table(rows))
-        print(ap_table.format_best(rows, floors))
+        print(ap_table.format_best(rows, comparisons, floors))
     print("".join(f"{name}: {format_score(found)}\n" for name, found in deployed.items()), end="")
     if suspects:
         print(suspects.write(Path(args.label_errors)))
     if explained:
-        print(explained.write(ap_table.compare_rows(rows, floors)))
+        print(explained.write(comparisons))
     if args.plot:
         ap_table.plot(rows, args.plot)
-    write_json(args.json, {**scoring.as_json(reports, floors), **({"deploy": deployed} if want else {})})
+    write_json(args.json, {**scoring.as_json(reports, comparisons, floors), **({"deploy": deployed} if want else {})})
     return 1 if failed else 0
 
 

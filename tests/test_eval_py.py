@@ -73,14 +73,15 @@ def test_intervals_and_comparisons(entry, split, capsys, tmp_path):
     assert content["reports"][0]["interval"]["0.5"]["hard"] == [1, 1]
     assert {each["best"] for each in content["comparisons"]} == {"9"} and len(content["comparisons"]) == 8
     assert json.loads((tmp_path / "report/analysis.json").read_text())["comparisons"] == content["comparisons"]
-    assert "Probability that the best is better" in (tmp_path / "report/index.html").read_text()
+    assert "probability that the run is in truth the better one" in (tmp_path / "report/index.html").read_text()
     numbers = json.loads((tmp_path / "report/summary.json").read_text())
     assert numbers["9/ap/0.5/hard"] == numbers["9/mean_ap/hard"] == numbers["9/interval/0.5/hard/low"] == 1
     assert all(isinstance(value, (int, float)) for value in numbers.values())
     assert entry.main([str(split.sweep / "9"), str(split.gt), "--want", "precision=0.9", *written]) == 0
     assert "score to deploy for precision 0.9: " in capsys.readouterr().out
     assert json.loads((tmp_path / "r.json").read_text())["deploy"]["9"]["precision"] == 1
-    assert json.loads((tmp_path / "report/summary.json").read_text())["error_budget/missed"] == 0
+    numbers = json.loads((tmp_path / "report/summary.json").read_text())
+    assert numbers["error_budget/missed"] == 0 and numbers["deploy/precision=0.9/precision"] == 1
     with pytest.raises(InputError, match="--seed works only with --bootstrap"):
         entry.main([str(split.sweep), str(split.gt), "--seed", "1"])
 
@@ -121,7 +122,7 @@ def test_the_report_shows_what_is_missed(entry, split, tmp_path):
                        "--image_dir", str(split.images)]) == 0
     analysis = json.loads((tmp_path / "report" / "analysis.json").read_text())
     assert [run["name"] for run in analysis["runs"]] == ["9", "100"]
-    assert "data:image/jpeg" in (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
+    assert "data:image/webp" in (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
 
 
 def test_landmarks_are_scored_where_they_are_kept(entry, split, tmp_path):

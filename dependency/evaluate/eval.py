@@ -41,6 +41,7 @@ from dependency.evaluate.matching import (
     curve,
     face_flags,
     match,
+    name_scores,
     scale_scores,
 )
 from dependency.evaluate.predictions import Source, gather, read_raw
@@ -145,6 +146,9 @@ def score_set(pred: Source, gt: str | Path | GroundTruth,
                 "order": "score", "allow_missing": allow_missing, "only_predicted": only_predicted}
     if reading:
         protocol["layout"] = reading[0].name
+    ends = name_scores(table)
+    if ends:
+        protocol["scores"] = ends
     replicates = None
     if bootstrap:
         protocol |= {"bootstrap": bootstrap, "seed": seed}

@@ -23,6 +23,8 @@ from dependency.evaluate.ground_truth import TruthImage
 from dependency.evaluate.overlaps import best_overlaps_in_groups
 
 THRESHOLDS = 1 - (np.arange(1000) + 1) / 1000       # the last one is exactly 0
+# Scores from 0 up to more than this are percents; sums of weights that end a little above 1 are not.
+PERCENT_FROM = 2
 
 
 class Matches(NamedTuple):
@@ -58,6 +60,15 @@ def scale_scores(scores: Sequence[np.ndarray]) -> tuple[list[np.ndarray], str | 
     values -= low
     values /= high - low
     return [values[end - size:end] for size, end in zip(sizes, accumulate(sizes))], None
+
+
+def name_scores(rows: Sequence[np.ndarray]) -> str | None:
+    """Name the scores of rows [N, 5]: "0..100", or their ends such as "-4.1 to 9"; None where they lie in 0..1."""
+    scores = np.concatenate([np.empty(0), *(of_image[:, 4] for of_image in rows)])
+    low, high = (scores.min(), scores.max()) if len(scores) else (0, 1)
+    if low >= 0 and high <= 1:
+        return None
+    return "0..100" if low >= 0 and PERCENT_FROM < high <= 100 else f"{low:.4g} to {high:.4g}"
 
 
 def match(images: Sequence[TruthImage], boxes: Sequence[np.ndarray], scores: Sequence[np.ndarray]) -> Matches:

@@ -66,6 +66,7 @@ def format_report(report: Report) -> str:
     lines: list[str] = []
     intervals = report.intervals()
     layout = f", rows read as `{report.protocol['layout']}`" if "layout" in report.protocol else ""
+    layout += f", scores {report.protocol['scores']}" if "scores" in report.protocol else ""
     for iou, values in report.ap.items():
         if lines:
             note = f" ({NOTES[iou]})" if iou in NOTES else ""

@@ -2,7 +2,7 @@
 """AP of several predictions side by side: the table, the best of each kind, the curve over epochs.
 
     rows = [ApRow("89", 89, report.ap), ...]
-    print(format_table(rows)); print(format_best(rows)); plot(rows, "ap.png")
+    print(format_table(rows)); print(format_best(rows, compare_rows(rows))); plot(rows, "ap.png")
 
 AP is kept as {IoU: {"easy": .., "medium": .., "hard": ..}}.
 """
@@ -124,10 +124,9 @@ def compare_rows(rows: list[ApRow], floors: dict[str, float] | None = None) -> l
     return comparisons
 
 
-def format_best(rows: list[ApRow], floors: dict[str, float] | None = None) -> str:
+def format_best(rows: list[ApRow], comparisons: list[Comparison], floors: dict[str, float] | None = None) -> str:
     """Format a line for each kind: the best checkpoint and its three APs; and those that cannot be told from it."""
     iou = MAIN_IOU if MAIN_IOU in rows[0].ap else next(iter(rows[0].ap))
-    comparisons = compare_rows(rows, floors)
     lines = []
     for kind, row in find_best(rows, floors, iou).items():
         if row is None:

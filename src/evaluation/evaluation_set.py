@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -26,10 +26,14 @@ HEIGHTS = {"easy": 50, "medium": 30, "hard": 10}
 
 @dataclass(frozen=True)
 class EvaluationSet:
-    """images: their paths below image_dir; truth: their faces, by "<event>/<name>" without suffix."""
+    """images: their paths below image_dir; truth: their faces, by "<event>/<name>" without suffix.
+
+    records: of one's own data, as annotated, in the order of `truth`: there boxes are whole pixels.
+    """
     images: list[str]
     image_dir: Path
     truth: GroundTruth
+    records: Sequence[Record] = field(default=())
 
     @classmethod
     def of_data_file(cls, data: str | Path | DataFile) -> EvaluationSet:
@@ -39,10 +43,12 @@ class EvaluationSet:
             InputError: as `read_data_file`; it has no val image with a face; two images differ in their suffix only.
         """
         data = data if isinstance(data, DataFile) else read_data_file(data)
-        images = truth_images(data.val)
+        records = merge([data.val])
+        images = truth_images(records)
         if not any(len(image.boxes) for image in images):
             raise InputError(f"{data.path}: no val image shows a face: there is nothing to score against")
-        return cls([record.path for record in data.val], data.image_dir, GroundTruth(images, data.path))
+        return cls([record.path for record in data.val], data.image_dir, GroundTruth(images, data.path),
+                   records)
 
     @classmethod
     def of_wider(cls, ground_truth: str | Path, image_dir: str | Path, only_existing: bool = False) -> EvaluationSet:

@@ -12,7 +12,7 @@ with the same box becomes ignored, and a place that looks like a face is no back
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 import cv2
@@ -47,10 +47,12 @@ class LabelErrors:
 
     Args:
         image_dir: folder of the images.
+        records: of one's own images, in the order of the evaluation: their boxes need not be whole pixels.
     """
 
-    def __init__(self, image_dir: Path):
+    def __init__(self, image_dir: Path, records: Sequence[Record] = ()):
         self.image_dir = image_dir
+        self.annotated = {str(PurePosixPath(record.path).with_suffix("")): record.boxes for record in records}
         self.runs = 0
         self.unfound: dict[tuple[str, tuple[float, ...]], int] = {}
         self.alarms: dict[str, list[tuple[np.ndarray, int]]] = {}       # image -> (row, runs that have it)
@@ -60,8 +62,8 @@ class LabelErrors:
         self.runs += 1
         touched = np.zeros(len(outcomes.boxes), bool)
         touched[outcomes.matches.face[outcomes.matches.overlap >= MIN_OVERLAP]] = True
-        for face in np.flatnonzero(outcomes.counted & ~touched):
-            key = outcomes.names[outcomes.face_image[face]], tuple(outcomes.boxes[face].tolist())
+        for face in np.flatnonzero(outcomes.counted & ~touched).tolist():
+            key = outcomes.names[outcomes.face_image[face]], self._annotated_box(outcomes, face)
             self.unfound[key] = self.unfound.get(key, 0) + 1
         right = outcomes.rows[outcomes.hit & outcomes.above, 4]
         if not len(right):
@@ -76,6 +78,15 @@ class LabelErrors:
             else:
                 known, runs = places[overlap.argmax()]
                 places[overlap.argmax()] = (known if known[4] >= row[4] else row, runs + 1)
+
+    def _annotated_box(self, outcomes: Outcomes, face: int) -> tuple[float, ...]:
+        """Return the box of a face, x y w h, as its annotation has it: another one would not be the same face."""
+        image = outcomes.face_image[face]
+        boxes = self.annotated.get(str(PurePosixPath(outcomes.names[image])))
+        if boxes is None:
+            return tuple(outcomes.boxes[face].tolist())
+        left, top, right, bottom = boxes[face - np.searchsorted(outcomes.face_image, image)].tolist()
+        return left, top, right - left, bottom - top
 
     def suspects(self) -> list[Suspect]:
         """List places that most runs report, the surest first, and faces that no run finds, the largest first."""

@@ -26,6 +26,7 @@ from src.common.log import END_TEST, LOGGER, START_TEST
 from src.common.progress import progress_bar
 from src.evaluation.checkpoints import Candidate, nothing_tested
 from src.evaluation.options import detector_options
+from src.evaluation.provenance import write_settings
 from src.evaluation.split_images import prediction_path
 
 DECODED_AHEAD = 4
@@ -104,11 +105,13 @@ def predict_checkpoint(candidate: Candidate, images: Sequence[str], load: Loader
         detector = load(candidate.path)
     except InputError as error:
         raise UnusableCheckpoint(str(error)) from error
+    folder = Path(cfg.save_dir) / candidate.folder
     try:
-        predict_images(detector, images, Path(cfg.data_dir), Path(cfg.save_dir) / candidate.folder,
-                       candidate.path.name, cfg.score_digits, cfg.batch_size, cfg.save_landmarks, on_written)
+        predict_images(detector, images, Path(cfg.data_dir), folder, candidate.path.name,
+                       cfg.score_digits, cfg.batch_size, cfg.save_landmarks, on_written)
     except NonFiniteMaps as error:
         raise UnusableCheckpoint(f"{candidate.path}: {error}") from error
+    write_settings(folder, candidate.path, detector)
 
 
 def predict_images(detector: Any, images: Sequence[str], data_dir: Path, folder: Path, title: str = "test",

@@ -26,6 +26,7 @@ from src.annotations.read_write import read_annotations
 from src.annotations.rows import Annotations
 from src.data.data_file import YAML_SUFFIXES, read_data_file
 from src.evaluation.ap_table import Comparison
+from src.evaluation.provenance import date_and_commit, read_settings
 
 PAGE, DATA, SUMMARY = "index.html", "analysis.json", "summary.json"
 
@@ -39,22 +40,24 @@ class ReportFolder:
         flags: file with the faces' attributes; "" reads the ground truth's own, if it has any.
         image_dir: folder with `<event>/<image>.jpg` for the pictures of the page.
         landmarks: annotation file, or data file, with landmarks of scored images; "" scores no landmarks.
+        want: precision or recall for which to find the score to deploy.
 
     Raises:
         InputError: an input file cannot be read, or jinja2 is not installed.
     """
 
     def __init__(self, folder: Path, truth: GroundTruth, flags: str = "", image_dir: Path | None = None,
-                 landmarks: str = ""):
+                 landmarks: str = "", want: tuple[str, float] | None = None):
         load_templates()        # raises before minutes of scoring
         self.folder = folder
         self.flags = load_flags(flags) if flags else find_flags(truth.folder)
         self.image_dir = image_dir
+        self.want = want
         self.records = _read(Path(landmarks)) if landmarks else Annotations([])
         self.analyses: list[dict[str, Any]] = []
 
-    def add(self, name: str, report: Report, scored: Scored) -> None:
-        """Analyse one tree at its first IoU threshold.
+    def add(self, name: str, report: Report, scored: Scored) -> dict[str, Any]:
+        """Analyse one tree at its first IoU threshold, and return its run of the analysis.
 
         Raises:
             InputError: landmarks are to be scored, and the tree has none, or misses an image.
@@ -64,11 +67,14 @@ class ReportFolder:
         if self.records:
             annotated = [record.path for record in self.records if (record.visibility > 0).any()]
             landmarks = landmark_nme(read_landmarks(report.pred, annotated), self.records, iou)
-        self.analyses.append(analyse(report, scored, self.flags, name=name, iou=iou, landmarks=landmarks))
+        self.analyses.append(analyse(report, scored, self.flags, name=name, iou=iou, landmarks=landmarks,
+                                     settings=read_settings(report.pred), want=self.want))
+        return self.analyses[-1]["runs"][0]
 
     def write(self, comparisons: Sequence[Comparison] = ()) -> str:
         """Write the files, with the comparisons of the runs, and return the analysis as text for the console."""
-        analysis = {**merge(self.analyses), "comparisons": [comparison._asdict() for comparison in comparisons]}
+        analysis = {**merge(self.analyses), "written": date_and_commit(),
+                    "comparisons": [comparison._asdict() for comparison in comparisons]}
         write_analysis(self.folder / DATA, analysis)
         with atomic_write(self.folder / SUMMARY) as file:
             json.dump(flat_numbers(analysis), file, indent=2)

@@ -23,7 +23,7 @@ from dependency.evaluate.results import Report, format_report, report_to_dict
 from dependency.files import append_line
 from src.common.log import LOGGER
 from src.evaluation import ap_table
-from src.evaluation.ap_table import ApRow, compare_rows, find_best
+from src.evaluation.ap_table import ApRow, Comparison, compare_rows, find_best
 from src.evaluation.checkpoints import Candidate
 
 METRICS = "metrics.jsonl"
@@ -124,12 +124,13 @@ def tree_numbers(name: str) -> tuple[int, int] | None:
     return (int(match[1]), int(match[2] or 0)) if match else None
 
 
-def as_json(reports: Sequence[Report], floors: dict[str, float] | None = None) -> dict[str, Any]:
+def as_json(reports: Sequence[Report], comparisons: Sequence[Comparison],
+            floors: dict[str, float] | None = None) -> dict[str, Any]:
     """Make {"reports": [...], "best": {"easy": name, ...}, "comparisons": [...]} of plain JSON values."""
     rows = as_rows(reports)
     return {"reports": [report_to_dict(report) for report in reports],
             "best": {kind: row.name if row else None for kind, row in find_best(rows, floors).items()},
-            "comparisons": [comparison._asdict() for comparison in compare_rows(rows, floors)]}
+            "comparisons": [comparison._asdict() for comparison in comparisons]}
 
 
 class CheckpointScores:
@@ -170,4 +171,4 @@ class CheckpointScores:
         """Return the table of all checkpoints and the best ones; draw AP over epochs."""
         if ap_table.plot(self.rows, self.save_dir / CURVE):
             LOGGER.info("AP over epochs: %s", self.save_dir / CURVE)
-        return f"{ap_table.format_table(self.rows)}\n{ap_table.format_best(self.rows)}"
+        return f"{ap_table.format_table(self.rows)}\n{ap_table.format_best(self.rows, compare_rows(self.rows))}"

@@ -28,6 +28,7 @@ from src.common.log import LOGGER
 from src.evaluation.evaluation_set import EvaluationSet
 from src.evaluation.options import detector_options
 from src.evaluation.predict import detect_images
+from src.evaluation.provenance import write_settings
 from src.evaluation.split_images import list_images, prediction_path
 from src.retinaface.spec import backbone_name
 from src.weights.checkpoint import list_checkpoints
@@ -86,6 +87,7 @@ def run(cfg: Any, names: set[str], batch_size: int = 1) -> dict[str, float]:
         folder = new_folder(Path(cfg.val_predict_save_folder) / time.strftime(FOLDER_NAME))
     faces = predict(detector, images, data_dir, batch_size, folder)
     if folder is not None:
+        write_settings(folder, model, detector)
         path = folder.with_name(f"{folder.name}.json")
         write_predictions_json(path, faces, SCORE_DIGITS)
         LOGGER.info("predictions are in %s and %s", path, folder)

@@ -14,7 +14,7 @@ from dependency.evaluate import eval as wider
 from dependency.evaluate.ground_truth import SUBSETS, GroundTruth, load_ground_truth, write_ground_truth
 from dependency.evaluate.matching import corners
 from dependency.evaluate.prediction_io import best_first
-from dependency.evaluate.results import report_to_dict
+from dependency.evaluate.results import format_report, report_to_dict
 from tests.conftest import ROOT
 from tests.dependency.scored_sets import random_images, random_set, scored_set
 
@@ -213,3 +213,17 @@ def test_published_result(published):
 def test_published_result_equals_the_literal_port(published):
     report = wider.evaluate(*published, iou_thresholds=(0.5,))
     assert report.ap[0.5] == pytest.approx(reference_evaluation.evaluate(*published), abs=1e-9)
+
+
+@pytest.mark.parametrize("factor, offset, name", [
+    (100, 0, "0..100"), (1, 0, None), (20, -10, "-8 to 8"), (1, 0.2, "0.3 to 1.1")])
+def test_scores_beyond_0_to_1_are_named_and_change_nothing(small, factor, offset, name):
+    truth = load_ground_truth(small / "gt")
+    rows = [np.array([[10, 10, 20, 20, 0.9 - i / 10], [80, 80, 5, 5, 0.1]]) for i in range(3)]
+    expected = wider.evaluate(small / "pred", truth).ap
+    for of_image in rows:
+        of_image[:, 4] = of_image[:, 4] * factor + offset
+    write_rows(small / "scaled", truth, rows)
+    report = wider.evaluate(small / "scaled", truth)
+    assert report.ap == expected and report.protocol.get("scores") == name
+    assert (f", scores {name}\n" in format_report(report)) == (name is not None)

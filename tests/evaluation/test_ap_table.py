@@ -27,7 +27,7 @@ def test_filters_exclude_rows():
     best = find_best(ROWS, {"hard": 0.4, "medium": 0.84})
     assert {found.name for found in best.values()} == {"2"}
     assert set(find_best(ROWS, {"sum": 2.9}).values()) == {None}
-    assert "none passes" in format_best(ROWS, {"sum": 2.9})
+    assert "none passes" in format_best(ROWS, [], {"sum": 2.9})
     assert subset_floors(0.5, 0, 0, 1.2) == {"easy": 0.5, "sum": 1.2} and subset_floors(0, 0, 0, 0) is None
 
 
@@ -64,8 +64,8 @@ def test_the_best_is_compared_with_the_others():
     assert list(found) == ["near", "far"] and {each.best for each in found.values()} == {"best"}
     assert found["far"].is_sure and found["far"].low == pytest.approx(0.2) and found["far"].probability == 1
     assert not found["near"].is_sure and 0.5 < found["near"].probability < 0.8
-    text = format_best(rows)
+    text = format_best(rows, compare_rows(rows))
     assert text.count("cannot be told from it: near by 0.0010") == 3 and "better than: far by 0.2000" in text
-    assert "different images" in text and "different images" not in format_best(rows[:3])
-    assert compare_rows(ROWS) == [] and len(format_best(ROWS).splitlines()) == 4
+    assert "different images" in text and "different images" not in format_best(rows[:3], [])
+    assert compare_rows(ROWS) == [] and len(format_best(ROWS, []).splitlines()) == 4
     assert "0.7000±0.0200" in format_table(rows)

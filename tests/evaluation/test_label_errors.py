@@ -2,9 +2,13 @@
 """What runs share is suspected, and the list marks it as ignored when it is joined with the annotation."""
 import cv2
 import numpy as np
+import pytest
 
+from dependency.evaluate.eval import Scored
+from dependency.evaluate.matching import match, scale_scores
 from dependency.evaluate.report.outcomes import find_outcomes
 from src.annotations.read_write import merge, read_annotations
+from src.evaluation.evaluation_set import truth_images
 from src.evaluation.label_errors import LabelErrors
 from tests.dependency.scored_sets import scored_set
 
@@ -36,6 +40,25 @@ def test_shared_false_alarms_and_faces_that_none_finds(tmp_path):
     own.write_text("# 0--E/0.png\n" + "".join(f"{' '.join(map(str, face))}\n" for face in FACES))
     (joined,) = merge([read_annotations(own), [listed]])
     assert joined.ignore.tolist() == [False, False, True, True]
+
+
+@pytest.mark.parametrize("boxes", [[[20.25, 20.5, 40.125, 40.75], [200.3, 20.7, 40.1, 40.9]],
+                                   [[20, 20, 40, 40], [200, 20, 40, 40]]])
+def test_own_boxes_that_are_no_whole_pixels_are_the_same_faces(tmp_path, boxes):
+    """The list is joined with the annotation from which it was made: a face of both is one face."""
+    (tmp_path / "0--E").mkdir()
+    assert cv2.imwrite(str(tmp_path / "0--E/0.png"), np.full((300, 400, 3), 90, np.uint8))
+    label = tmp_path / "label.txt"
+    label.write_text("# 0--E/0.png\n" + "".join(f"{' '.join(map(str, box))}\n" for box in boxes))
+    own = read_annotations(label)
+    truth = truth_images(own)
+    rows = [np.array([[20, 20, 40, 40, 0.9], [300, 200, 5, 5, 0.01]])]
+    scores, _ = scale_scores([rows[0][:, 4]])
+    suspects = LabelErrors(tmp_path, own)
+    suspects.add(find_outcomes(Scored(truth, rows, scores, match(truth, rows, scores)), 0.5))
+    suspects.write(tmp_path / "out")
+    (joined,) = merge([own, read_annotations(tmp_path / "out/suspects.json")])
+    assert joined.ignore.tolist() == [False, True]
 
 
 def test_nothing_is_suspected(tmp_path):

@@ -19,7 +19,7 @@ from typing import Any
 from dependency.errors import InputError
 from dependency.evaluate.eval import Scored
 from dependency.evaluate.report.budget import error_budget
-from dependency.evaluate.report.calibration import calibrate, list_scores
+from dependency.evaluate.report.calibration import calibrate, find_scores, list_scores
 from dependency.evaluate.report.failures import list_false_alarms, list_misses, list_worst_images
 from dependency.evaluate.report.flags import Flags
 from dependency.evaluate.report.groups import group_faces
@@ -30,10 +30,12 @@ from dependency.files import atomic_write
 
 VERSION = 1
 CURVE_POINTS = 200
+WANTS = (("precision", 0.9), ("precision", 0.95), ("precision", 0.99))
 
 
 def analyse(report: Report, scored: Scored, flags: Flags | None = None, name: str = "",
-            iou: float = 0.5, landmarks: dict[str, Any] | None = None) -> dict[str, Any]:
+            iou: float = 0.5, landmarks: dict[str, Any] | None = None, settings: dict[str, Any] | None = None,
+            want: tuple[str, float] | None = None) -> dict[str, Any]:
     """Analyse one evaluation.
 
     Args:
@@ -42,6 +44,8 @@ def analyse(report: Report, scored: Scored, flags: Flags | None = None, name: st
         name: of the run; by default the last part of the predictions' path.
         iou: lowest overlap at which a detection finds a face.
         landmarks: from `landmark_nme`.
+        settings: how the predictions were made: names and values, such as "nms".
+        want: the precision or recall that was asked for, beside those of `WANTS`, for which to find the score.
 
     Returns:
         {"version": 1, "runs": [run]}; docs/formats.md lists the keys of a run.
@@ -53,14 +57,17 @@ def analyse(report: Report, scored: Scored, flags: Flags | None = None, name: st
     groups = group_faces(outcomes)
     misses, reasons = list_misses(outcomes)
     false_alarms, kinds = list_false_alarms(outcomes)
+    wants = sorted({*WANTS, *([want] if want else [])})
     run = {
         "name": name or Path(report.pred).resolve().name,
         "report": report_to_dict(report, curves=True, points=CURVE_POINTS),
         "iou": iou,
+        "settings": settings or {},
         "operating_point": outcomes.point,
         "error_budget": error_budget(outcomes),
         "calibration": calibrate(outcomes),
         "scores": list_scores(outcomes),
+        "deploy": [{**found, "asked": wanted == want} for wanted, found in zip(wants, find_scores(outcomes, wants))],
         "groups": groups,
         "misses": misses,
         "false_alarms": false_alarms,
@@ -106,6 +113,9 @@ def flat_numbers(analysis: dict[str, Any]) -> dict[str, float]:
         for name in ("operating_point", "error_budget"):
             add(prefix + name, run[name])
         add(f"{prefix}calibration_error", run["calibration"] and run["calibration"]["error"])
+        for found in run["deploy"]:
+            add(f"{prefix}deploy/{found['want']}={found['value']:g}",
+                {key: value for key, value in found.items() if key not in ("want", "value", "best", "asked")})
         add(f"{prefix}landmark_error", run["landmarks"] and run["landmarks"]["nme"])
     return numbers
 

@@ -3,12 +3,13 @@
 
     calibrate(outcomes)["error"]                                # expected calibration error
     list_scores(outcomes)                                       # score -> precision, recall, false alarms an image
-    find_score(outcomes, *parse_want("precision=0.95"))         # the score to deploy, and what it keeps
+    find_scores(outcomes, [parse_want("precision=0.95")])       # the score to deploy, and what it keeps
 
 Scores are those of the prediction files, not scaled. As in the analysis, only faces of the hard subset count.
 """
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,8 @@ from dependency.evaluate.report.outcomes import Outcomes
 BINS = 10                       # of the scores 0..1
 SCORES = 100                    # of `list_scores`
 REPLICATES = 1000
+GRID = 500                      # scores among which a replicate chooses
+OTHERS = 10                     # replicates on which its score is tried
 WANTS = ("precision", "recall")
 
 
@@ -47,7 +50,7 @@ def list_scores(outcomes: Outcomes) -> list[dict[str, float]]:
     if not len(score):
         return []
     low, high = (0, 1) if score.min() >= 0 and score.max() <= 1 else (score.min(), score.max())
-    return [_describe(outcomes, float(value)) for value in np.linspace(low, high, SCORES, endpoint=False).round(6)]
+    return [keeps(outcomes, float(value)) for value in np.linspace(low, high, SCORES, endpoint=False).round(6)]
 
 
 def parse_want(text: str) -> tuple[str, float]:
@@ -73,14 +76,22 @@ def is_want(text: str) -> bool:
 WANT = Rule(str, test=is_want, words="precision=P or recall=R with a number above 0, up to 1, such as precision=0.95")
 
 
-def find_score(outcomes: Outcomes, name: str, wanted: float) -> dict[str, Any]:
-    """Find the score to deploy: the lowest one with the wanted precision, or the highest one with the wanted recall.
+def find_scores(outcomes: Outcomes, wants: Sequence[tuple[str, float]]) -> list[dict[str, Any]]:
+    """Find the scores to deploy: the lowest one with a wanted precision, or the highest one with a wanted recall.
+
+    The interval is that of the wanted value on as many other images of this kind, 95 %. A score chosen on some images
+    keeps there what it should; on others it keeps less or more, since the choice followed the first and the others
+    differ. So every replicate of the images chooses its own score, and the next ones say what this score keeps.
 
     Returns:
-        {"want": name, "value": wanted, "score", "precision", "recall", "f1", "false_alarms_per_image", "interval":
-        [low, high] of what is wanted, 95 %, by a bootstrap over the images at this score}; only `want`, `value`, `best`
-        and a `score` of None where no score keeps it.
+        for each want {"want": name, "value": wanted, "score", "precision", "recall", "f1", "false_alarms_per_image",
+        "interval": [low, high]}; only `want`, `value`, `best` and a `score` of None where no score keeps it.
     """
+    replicates = _replicate(outcomes)
+    return [_find(outcomes, replicates, *want) for want in wants]
+
+
+def _find(outcomes: Outcomes, replicates: dict[str, np.ndarray], name: str, wanted: float) -> dict[str, Any]:
     used = np.flatnonzero(outcomes.proposal)
     used = used[np.argsort(-outcomes.rows[used, 4], kind="stable")]
     score, found = outcomes.rows[used, 4], np.cumsum(outcomes.hit[used])
@@ -91,7 +102,7 @@ def find_score(outcomes: Outcomes, name: str, wanted: float) -> dict[str, Any]:
     if not len(kept):
         return {**result, "score": None, "best": float(values.max(initial=0))}
     chosen = float(score[last[kept[-1] if name == "precision" else kept[0]]])
-    return {**result, **_describe(outcomes, chosen), "interval": _interval(outcomes, name, chosen)}
+    return {**result, **keeps(outcomes, chosen), "interval": _interval(replicates[name], name, wanted)}
 
 
 def format_score(found: dict[str, Any]) -> str:
@@ -101,11 +112,12 @@ def format_score(found: dict[str, Any]) -> str:
         return f"{want}: none; the highest {found['want']} is {found['best']:.4f}"
     low, high = found["interval"]
     return (f"{want}: {found['score']:.6g} (precision {found['precision']:.4f}, recall {found['recall']:.4f}, "
-            f"{found['false_alarms_per_image']:.3f} false alarms an image; {found['want']} on other such images: "
+            f"{found['false_alarms_per_image']:.3f} false alarms an image; {found['want']} on as many other images: "
             f"{low:.4f} to {high:.4f})")
 
 
-def _describe(outcomes: Outcomes, score: float) -> dict[str, float]:
+def keeps(outcomes: Outcomes, score: float) -> dict[str, float]:
+    """Return what a score keeps: precision, recall, F1 and false alarms an image of the rows from it on."""
     above = outcomes.rows[:, 4] >= score
     right, wrong = (int(np.count_nonzero(above & rows)) for rows in (outcomes.hit, outcomes.wrong))
     faces = outcomes.point["faces"]
@@ -113,11 +125,37 @@ def _describe(outcomes: Outcomes, score: float) -> dict[str, float]:
             "f1": 2 * right / (right + wrong + faces), "false_alarms_per_image": wrong / len(outcomes.names)}
 
 
-def _interval(outcomes: Outcomes, name: str, score: float) -> list[float]:
-    """Return the 95 % interval of precision or recall at a score."""
-    images, above = len(outcomes.names), outcomes.rows[:, 4] >= score
-    right = np.bincount(outcomes.matches.image[above & outcomes.hit], minlength=images)
-    total = (np.bincount(outcomes.matches.image[above & outcomes.proposal], minlength=images)
-             if name == "precision" else np.bincount(outcomes.face_image[outcomes.counted], minlength=images))
-    right, total = (draw_weights(images, REPLICATES) @ counts.astype(np.float64) for counts in (right, total))
-    return [float(end) for end in np.quantile(right[total > 0] / total[total > 0], TAILS)]
+def _replicate(outcomes: Outcomes) -> dict[str, np.ndarray]:
+    """Return precision and recall of every replicate of the images, from the strictest of the scores on, [R, K] each.
+
+    The K scores are even parts of those that find a face; NaN where a replicate has no row, or no face.
+    """
+    images = len(outcomes.names)
+    scores = outcomes.rows[outcomes.hit, 4]
+    grid = np.unique(-np.quantile(scores, np.linspace(0, 1, GRID), method="nearest")) if len(scores) else np.zeros(1)
+    cell = np.searchsorted(grid, -outcomes.rows[:, 4])              # the first score that takes the row
+    weights = draw_weights(images, REPLICATES)
+
+    def count(rows: np.ndarray) -> np.ndarray:
+        cells = np.bincount(outcomes.matches.image[rows] * (len(grid) + 1) + cell[rows],
+                            minlength=images * (len(grid) + 1)).reshape(images, -1)[:, :-1]
+        return np.cumsum(weights @ cells.astype(np.float32), axis=1, dtype=np.float64)
+
+    faces = weights @ np.bincount(outcomes.face_image[outcomes.counted], minlength=images).astype(np.float32)
+    found = count(outcomes.hit)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return {"precision": found / count(outcomes.proposal), "recall": found / faces[:, None].astype(np.float64)}
+
+
+def _interval(values: np.ndarray, name: str, wanted: float) -> list[float]:
+    """Return the 95 % interval of what the score chosen on a replicate keeps on the next ones; values [R, K]."""
+    replicates, scores = values.shape
+    kept = values >= wanted
+    if name == "precision":         # the lowest score; where none keeps it, the best one
+        chosen = np.where(kept.any(axis=1), scores - 1 - kept[:, ::-1].argmax(axis=1),
+                          np.where(np.isnan(values), -1, values).argmax(axis=1))
+    else:
+        chosen = np.where(kept.any(axis=1), kept.argmax(axis=1), scores - 1)
+    others = np.arange(replicates) + np.arange(1, OTHERS + 1)[:, None]
+    promised = values[others % replicates, chosen]
+    return [float(end) for end in np.quantile(promised[~np.isnan(promised)], TAILS)]

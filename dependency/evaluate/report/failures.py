@@ -38,8 +38,8 @@ def list_misses(outcomes: Outcomes, limit: int = MAX_FACES) -> tuple[list[dict[s
       but over 0.1;
     - "no box".
 
-    `best_overlap` and `best_score` are those of the box that `why` is about, 0 and None if there is none. `flags`
-    has what is not ordinary about the face, such as {"blur": "heavy blur"}; None if no flags are known.
+    `best_overlap`, `best_score` and `best_box` are those of the box that `why` is about, 0 and None if there is none.
+    `flags` has what is not ordinary about the face, such as {"blur": "heavy blur"}; None if no flags are known.
 
     Returns:
         the first `limit` misses, and how many of all misses have which `why`.
@@ -63,6 +63,7 @@ def list_misses(outcomes: Outcomes, limit: int = MAX_FACES) -> tuple[list[dict[s
         "flags": _levels(outcomes, face),
         "best_overlap": round(float(overlap[face]), 3),
         "best_score": round(float(outcomes.rows[row[face], 4]), 6) if row[face] >= 0 else None,
+        "best_box": _rounded(outcomes.rows[row[face], :4]) if row[face] >= 0 else None,
         "why": reason[face],
     } for face in missed[np.argsort(-easiness[missed], kind="stable")][:limit]]
     return misses, _count(reason[missed], REASONS)
@@ -71,20 +72,24 @@ def list_misses(outcomes: Outcomes, limit: int = MAX_FACES) -> tuple[list[dict[s
 def list_false_alarms(outcomes: Outcomes, limit: int = MAX_FACES) -> tuple[list[dict[str, Any]], dict[str, int]]:
     """List the rows that are wrong, at any score, those with the highest score first.
 
-    `overlap` is that with the face that the box overlaps most. `kind`: "duplicate", the face counts and an earlier row
+    `overlap` is that with the face that the box overlaps most, `face_box`, and `face_is` that face's "found", "missed"
+    or "ignored"; None where there is none. `kind`: "duplicate", the face counts and an earlier row
     has found it; "loose box", under the IoU threshold but over 0.1; "background".
 
     Returns:
         the first `limit`, and how many of those at the operating point are of which `kind`.
     """
     wrong = np.flatnonzero(outcomes.wrong)
-    overlap = outcomes.matches.overlap
+    overlap, face = outcomes.matches.overlap, outcomes.matches.face
+    state = np.select([~outcomes.counted, outcomes.found], ["ignored", "found"], "missed")
     kind = np.select([overlap >= outcomes.iou, overlap >= MIN_OVERLAP], [DUPLICATE, LOOSE], BACKGROUND)
     alarms = [{
         "image": outcomes.names[outcomes.matches.image[row]],
         "box": _rounded(outcomes.rows[row, :4]),
         "score": round(float(outcomes.rows[row, 4]), 6),
         "overlap": round(float(overlap[row]), 3),
+        "face_box": _rounded(outcomes.boxes[face[row]]) if overlap[row] > 0 else None,
+        "face_is": str(state[face[row]]) if overlap[row] > 0 else None,
         "kind": str(kind[row]),
     } for row in wrong[np.argsort(-outcomes.rows[wrong, 4], kind="stable")][:limit]]
     return alarms, _count(kind[wrong[outcomes.above[wrong]]], KINDS)

@@ -34,7 +34,7 @@ class Finding(NamedTuple):
 
     @property
     def recall(self) -> str:
-        """The share that is found, such as "61 %"."""
+        """The share that is found, such as "61.2 %"."""
         return percent(self.faces - self.missed, self.faces)
 
 
@@ -55,7 +55,7 @@ def summarise(outcomes: Outcomes, groups: dict[str, list[Group]], reasons: dict[
     """
     point = outcomes.point
     missed = point["faces"] - point["found"]
-    score = "Without any detection" if point["score"] is None else f"At its best F1 (score {point['score']:.3g})"
+    score = "Without any detection" if point["score"] is None else f"At its best F1 (score {point['score']:.3f})"
     sentences = [(f"{score}, {percent(point['found'], point['faces'])} of the {point['faces']:,} faces are found, with "
                   f"{point['false_alarms_per_image']:.2f} false alarms an image.")]
     if missed:
@@ -76,9 +76,8 @@ def summarise(outcomes: Outcomes, groups: dict[str, list[Group]], reasons: dict[
 
 
 def percent(part: float, whole: float) -> str:
-    """Format "61 %", or "0.4 %" with a decimal only near 0 and near 100."""
-    value = 100 * part / whole
-    return f"{value:.1f} %" if 0 < value < 2 or 99 <= value < 100 else f"{value:.0f} %"
+    """Format "61.2 %"."""
+    return f"{100 * part / whole:.1f} %"
 
 
 def _finding(outcomes: Outcomes, kind: str, members: np.ndarray, among: np.ndarray) -> Finding:

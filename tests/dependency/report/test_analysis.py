@@ -7,7 +7,7 @@ import pytest
 
 from dependency.errors import InputError
 from dependency.evaluate.eval import score_set
-from dependency.evaluate.report.analysis import analyse, merge, write_analysis
+from dependency.evaluate.report.analysis import analyse, flat_numbers, merge, write_analysis
 from dependency.evaluate.report.flags import LEVELS, find_flags
 from dependency.evaluate.results import thin_curve
 from tests.dependency.scored_sets import ANCHOR, flags_for, random_images, run_of, scored_set
@@ -19,8 +19,8 @@ def test_shape_and_sums():
     json.dumps(analysis, allow_nan=False)
     assert list(analysis) == ["version", "runs"] and analysis["version"] == 1
     run = analysis["runs"][0]
-    assert list(run) == ["name", "report", "iou", "operating_point", "error_budget", "calibration", "scores", "groups",
-                         "misses", "false_alarms", "worst_images", "landmarks", "summary"]
+    assert list(run) == ["name", "report", "iou", "settings", "operating_point", "error_budget", "calibration",
+                         "scores", "deploy", "groups", "misses", "false_alarms", "worst_images", "landmarks", "summary"]
     assert (run["name"], run["landmarks"]) == ("mine", {"nme": 0.03})
     point = run["operating_point"]
     for family, groups in run["groups"].items():
@@ -41,6 +41,20 @@ def test_merge_and_write(tmp_path):
         merge([first, first])
     write_analysis(tmp_path / "new" / "analysis.json", merged)
     assert json.loads((tmp_path / "new" / "analysis.json").read_text()) == merged
+
+
+def test_what_is_wanted_is_marked_and_in_the_flat_table():
+    report, scored = scored_set([ANCHOR])
+    analysis = analyse(report, scored, want=("recall", 0.75), settings={"nms": "soft"})
+    (run,) = analysis["runs"]
+    assert [(each["want"], each["value"], each["asked"]) for each in run["deploy"]] == [
+        ("precision", 0.9, False), ("precision", 0.95, False), ("precision", 0.99, False), ("recall", 0.75, True)]
+    assert run["settings"] == {"nms": "soft"}
+    numbers = flat_numbers(analysis)
+    assert all(isinstance(value, (int, float)) for value in numbers.values())
+    assert numbers["deploy/recall=0.75/score"] == 1 and numbers["deploy/recall=0.75/interval/low"] == 1
+    repeated = analyse(report, scored, want=("precision", 0.95))["runs"][0]["deploy"]
+    assert [each["value"] for each in repeated if each["asked"]] == [0.95] and len(repeated) == 3
 
 
 def test_curves_are_thinned_and_look_the_same():

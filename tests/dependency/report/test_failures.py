@@ -26,6 +26,7 @@ def test_why_a_face_is_missed(boxes, rows, why, overlap, score):
     assert len(missed) == 1 and missed[0]["box"] == [0, 0, 40, 40] and missed[0]["height"] == 40
     assert (missed[0]["why"], missed[0]["best_overlap"], missed[0]["best_score"]) == (why, overlap, score)
     assert missed[0]["flags"] is None
+    assert missed[0]["best_box"] == next((row[:4] for row in rows if row[4] == score), None)
 
 
 def test_kinds_of_false_alarms():
@@ -34,6 +35,8 @@ def test_kinds_of_false_alarms():
     run = run_of([("0--E", [[0, 0, 40, 40], [100, 0, 40, 40]], [0], rows)])
     alarms = [(alarm["kind"], alarm["score"]) for alarm in run["false_alarms"]]
     assert alarms == [("background", 0.95), ("loose box", 0.85), ("duplicate", 0.8), ("background", 0.1)]
+    assert [(alarm["face_is"], alarm["face_box"]) for alarm in run["false_alarms"]] == [
+        ("found", [0, 0, 40, 40])] * 3 + [(None, None)]
     assert run["false_alarms"][1]["overlap"] == 0.344 and run["false_alarms"][1]["box"] == [20, 0, 40, 40]
 
 

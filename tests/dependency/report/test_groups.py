@@ -81,3 +81,24 @@ def test_groups_of_runs_are_aligned_by_name():
     a, b, c = ({"name": name} for name in "abc")
     runs = [{"groups": {"blur": [a, b]}}, {"groups": {}}, {"groups": {"blur": [c, b]}}]
     assert align_groups(runs, "blur") == [("a", [a, None, None]), ("b", [b, None, b]), ("c", [None, None, c])]
+
+
+def test_only_what_the_interval_says_is_found_least():
+    """Of 20 images with a blurred and a clear face each; heavy blur has too few faces to say anything."""
+    def groups(blurred_found, few=19):
+        images = []
+        for number in range(40):
+            boxes = [[0, 0, 40, 40], [100, 0, 40, 40]] + [[200, 0, 40, 40]] * (number < few)
+            rows = [[*boxes[0], 0.9]] + [[*boxes[1], 0.8]] * (number < blurred_found) + [[300, 300, 9, 9, 0]]
+            images.append(("0--E", boxes, range(len(boxes)), rows))
+        levels = {number: [[blur, 0, 0, 0, 0, 0] for blur in range(len(image[1]))]
+                  for number, image in enumerate(images)}
+        scored = scored_set(images)[1]
+        return group_faces(find_outcomes(scored, 0.5, flags_for(scored, levels)))["blur"]
+
+    clear, normal, heavy = groups(20)
+    assert [group["least"] for group in (clear, normal, heavy)] == [False, True, False]
+    assert heavy["recall"] == 0 and heavy["faces"] == 19 and clear["interval"] == [1, 1]
+    assert normal["interval"] == pytest.approx([0.35, 0.65], abs=0.05)
+    assert not any(group["least"] for group in groups(39))           # one of forty may be chance
+    assert [group["least"] for group in groups(20, few=20)] == [False, False, True]

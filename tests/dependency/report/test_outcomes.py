@@ -39,7 +39,8 @@ def test_no_detection_and_no_hit():
     assert run["operating_point"] == {"score": None, "precision": 0, "recall": 0, "f1": 0, "false_alarms_per_image": 0,
                                       "found": 0, "faces": 1}
     assert run["misses"][0]["why"] == "no box"
-    assert run["groups"]["height"] == [{"name": "32-64 px", "faces": 1, "share": 1, "ap": 0, "recall": 0, "missed": 1}]
+    assert run["groups"]["height"] == [{"name": "32-64 px", "faces": 1, "share": 1, "ap": 0, "recall": 0, "missed": 1,
+                                         "interval": [0, 0], "least": False}]
     run = run_of([("0--E", [[0, 0, 40, 40]], [0], [[90, 90, 5, 5, 0.5], [20, 0, 40, 40, 0.25]])])
     assert run["operating_point"]["score"] == 0.25 and run["operating_point"]["false_alarms_per_image"] == 2
     assert run["misses"][0]["why"] == "box too loose"

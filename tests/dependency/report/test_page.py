@@ -8,7 +8,8 @@ import pytest
 
 from dependency.errors import InputError
 from dependency.evaluate.report.page import write_page
-from tests.dependency.scored_sets import faulty_run, write_images
+from dependency.evaluate.report.view import FAMILIES
+from tests.dependency.scored_sets import EVENTS, faulty_run, write_images
 
 HOSTILE = ["0--<img src=x onerror=alert(1)>", "1--\"><script>alert(1)</script>", "2--&lt;b&gt; 'quoted' <!--"]
 EMPTY = ("meta", "wbr", "input")
@@ -56,22 +57,28 @@ def test_every_number_is_there(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)                         # the templates are found from anywhere
     run = faulty_run()
     _, document = page(tmp_path, run)
-    texts = [*run["summary"], f"{100 * run['operating_point']['recall']:.1f} %"]
-    texts += [f"{value:.4f}" for values in run["report"]["ap"].values() for value in values.values()]
+    texts = [*run["summary"], share(run["operating_point"]["recall"])]
+    texts += [f"{value:.3f}" for values in run["report"]["ap"].values() for value in values.values()]
     groups = [group for family in run["groups"].values() for group in family]
     assert len(groups) > 30
     for group in groups:
-        texts += [group["name"], f"{100 * group['recall']:.1f} %", f"{group['ap']:.3f}"]
+        texts += [group["name"], share(group["recall"]), f"{group['ap']:.3f}"]
     for face in run["misses"] + run["false_alarms"] + run["worst_images"]:
         texts += [face["image"], face.get("why", ""), face.get("kind", "")]
+    for each in run["deploy"]:
+        texts += [f"{each['score']:.6g}", *map(share, each["interval"])] if each["score"] else [share(each["best"])]
+    texts += [f"{value:+.3f}" for value in run["error_budget"].values() if value >= 0]
     for text in texts:
         assert text in document.text
-    assert len(document.named("svg", "curves")) == len(document.named("path", "curve")) == 3
+    assert len(document.named("svg", "curves")) == 3 == len(document.named("dl", "tiles")) * 3
     widths = [float(re.fullmatch(r"width:([\d.]+)%", fill["style"]).group(1)) / 100
               for fill in document.named("span", "fill")]
-    recalls = [group["recall"] for family in ("height", "occlusion", "blur", "pose", "illumination", "expression")
-               for group in run["groups"][family]]
-    assert widths[2:][:2 * len(recalls):2] == pytest.approx(recalls, abs=0.001), "two bars are in the legend"
+    recalls = [group["recall"] for family in FAMILIES for group in run["groups"][family]]
+    assert sorted(widths[3:]) == pytest.approx(sorted(recalls), abs=0.001), "three bars are in the legend"
+
+
+def share(value):
+    return f"{100 * value:.1f} %"
 
 
 def test_text_from_outside_stays_text(tmp_path):
@@ -91,13 +98,13 @@ def test_nothing_comes_from_outside_and_pictures_have_labels(tmp_path):
     targets = [attributes[key] for _, attributes in document.elements for key in ("src", "href", "xlink:href", "action")
                if key in attributes]
     assert len(targets) > 50
-    assert all(re.match(r"#[\w-]+$|data:image/jpeg;base64,", target) for target in targets)
+    assert all(re.match(r"#[\w-]+$|data:image/webp;base64,", target) for target in targets)
     ids = [attributes["id"] for _, attributes in document.elements if "id" in attributes]
     assert len(ids) == len(set(ids)) and {target[1:] for target in targets if target[0] == "#"} <= set(ids)
     assert not document.named("link") and not document.named("iframe")
     assert not re.search(r"url\(|@import|https?:|fetch\(|import\(", content)
     pictures = [attributes for attributes in document.named("svg") if attributes.get("role") == "img"]
-    assert len(pictures) == len(document.named("figure")) > 40
+    assert len(pictures) == len(document.named("figure")) + 1 > 40, "and the curves over score"
     assert all(len(attributes["aria-label"]) > 10 for attributes in pictures)
     policy = next(attributes["content"] for attributes in document.named("meta") if "http-equiv" in attributes)
     assert "default-src 'none'" in policy and "script-src 'sha256-" in policy
@@ -119,10 +126,62 @@ def test_wrong_input_is_refused(tmp_path, monkeypatch):
 def test_two_runs_stand_side_by_side(tmp_path):
     first, second = faulty_run(), faulty_run(name="second", shift=0.4)
     _, document = page(tmp_path, first, second)
-    change = second["report"]["ap"]["0.5"]["hard"] - first["report"]["ap"]["0.5"]["hard"]
-    assert change < -0.1 and f"{change:+.4f}" in document.text
-    assert len(document.named("small", "worse")) > 2
+    assert "Is B better than A?" in document.text and "--bootstrap 1000" in document.text
     assert [len(document.named("path", f"run{index}")) for index in range(3)] == [3, 3, 0]
     assert [len(document.named("circle", f"run{index}")) for index in range(2)] == [1, 1]
-    for group in second["groups"]["height"]:
-        assert f"{100 * group['recall']:.1f} %" in document.text
+    for run in (first, second):
+        for group in run["groups"]["height"]:
+            assert share(group["recall"]) in document.text
+
+
+def comparison(difference, low, high, other="second", kind="hard"):
+    return {"iou": 0.5, "kind": kind, "best": "first", "other": other, "difference": difference, "low": low,
+            "high": high, "probability": 0.9}
+
+
+def test_which_run_is_better_is_said_as_the_interval_says_it(tmp_path):
+    runs = [faulty_run(EVENTS[:3], name) for name in ("first", "second", "third")]
+    path = tmp_path / "report.html"
+    for low, sure in ((0.01, True), (-0.01, False)):
+        write_page({"version": 1, "runs": runs[:2], "comparisons": [comparison(0.1234, low, 0.2)]}, path)
+        document = Document(path.read_text(encoding="utf-8"))
+        assert "\u22120.1234" in document.text
+        assert ("Hard: A is better than B by 0.1234" in document.text) == sure
+        assert ("they cannot be told apart; A leads by 0.1234" in document.text) == (not sure)
+        assert len(document.named("svg", "sure")) == sure and "10.0 %" in document.text
+    write_page({"version": 1, "runs": runs, "comparisons": [comparison(0.1, -0.01, 0.2),
+                                                            comparison(0.2, 0.1, 0.3, "third")]}, path)
+    text = Document(path.read_text(encoding="utf-8")).text
+    assert "A has the highest AP; cannot be told from it: B; it is better than C." in text
+
+
+def test_how_the_numbers_were_obtained(tmp_path):
+    settings = {"checkpoint": "best.ckpt", "test_size": "1200/1600", "pad": "32", "nms": "hard", "nms_iou": 0.3,
+                "score_threshold": 0.02, "test_scales": [1.0], "flip_test": False, "date": "2026-11-29 10:00",
+                "commit": "abc1234"}
+    one, two = (faulty_run(EVENTS[:3], name) for name in ("first", "second"))
+    one["settings"], two["settings"] = settings, {**settings, "nms": "soft"}
+    path = tmp_path / "report.html"
+    write_page({"version": 1, "runs": [one, two], "written": {"date": "2026-11-30 09:00", "commit": "def5678"}}, path)
+    text = Document(path.read_text(encoding="utf-8")).text
+    for shared in ("Checkpoint best.ckpt", "Test size 1200/1600, padding 32",
+                   "Predicted 2026-11-29 10:00, commit abc1234", "Protocol WIDER FACE, IoU 0.5",
+                   "Report 2026-11-30 09:00, commit def5678", "Images 3 of 3"):
+        assert text.count(shared) == 1, shared
+    assert "NMS hard, 0.3" in text and "NMS soft" in text
+    write_page({"version": 1, "runs": [faulty_run(EVENTS[:3])]}, path)
+    assert "not known: no settings.json" in Document(path.read_text(encoding="utf-8")).text
+
+
+def test_few_faces_are_not_red_and_every_crop_has_both_boxes(tmp_path):
+    run = faulty_run()
+    run["groups"]["blur"][0].update(faces=19, least=False)
+    run["groups"]["blur"][1]["least"] = True
+    _, document = page(tmp_path, run, image_dir=write_images(tmp_path / "images"))
+    assert len(document.named("tr", "few")) >= 1 + sum(group["faces"] < 20 for group in run["groups"]["event"])
+    assert len(document.named("span", "least")) == 1 + sum(
+        group["least"] for family in run["groups"].values() for group in family), "one is in the legend"
+    boxes = {class_: sum(attributes["d"].count("M") for attributes in document.named("path", class_))
+             for class_ in ("missed", "false")}
+    assert boxes["missed"] >= len(run["misses"]) and boxes["false"] >= len(run["false_alarms"]) + sum(
+        miss["best_box"] is not None for miss in run["misses"])

@@ -113,6 +113,7 @@ def test_long_lists_are_shortened_and_pictures_filtered(open_page, pages):
 
 def test_all_is_there_without_javascript_and_in_print(open_page, pages):
     page = open_page(pages["one"], 390, java_script_enabled=False)
+    assert visible(page, "#scores input") == 0 and visible(page, "#scores .calibration tbody tr") == 20
     for box in page.locator(".more input").all():
         box.check()
     assert visible(page, "#events tbody tr") == 18
@@ -122,3 +123,27 @@ def test_all_is_there_without_javascript_and_in_print(open_page, pages):
     assert visible(page, "#events tbody tr") == 18
     assert visible(page, "nav, .controls, .more") == 0
     assert page.evaluate("document.documentElement.scrollWidth") <= 718
+
+
+def test_the_slider_and_the_curves_are_read_off(open_page, pages):
+    page = open_page(pages["two"])
+    assert visible(page, "#scores .of-run") == 1
+    slider = page.locator("#scores input[type=range] >> visible=true")
+    slider.fill("50")
+    row = pages["run"]["scores"][50]
+    assert f"score from {row['score']:.3f}" in page.locator("#scores output >> visible=true").inner_text()
+    assert f"recall {100 * row['recall']:.1f}" in page.locator("#scores output >> visible=true").inner_text()
+    page.locator(".tabs label").nth(1).click()
+    assert visible(page, "#scores .of-run[data-run='1']") == visible(page, "#scores .of-run") == 1
+    curves = page.locator(".curves").first
+    curves.hover()
+    read = page.locator(".readout").first.inner_text()
+    assert "A precision" in read and "B precision" in read
+
+
+def test_a_wide_table_shows_that_it_scrolls(open_page, pages):
+    page = open_page(pages["one"], 390)
+    wide = page.locator(".scroll").evaluate_all("""all => all.filter(each => each.scrollWidth > each.clientWidth)
+        .map(each => [getComputedStyle(each).overflowX, getComputedStyle(each).backgroundImage])""")
+    assert len(wide) > 2
+    assert all(overflow == "auto" and "gradient" in background for overflow, background in wide)

@@ -1,6 +1,49 @@
 // SPDX-License-Identifier: Apache-2.0
-// Filters of the pictures, and the enlarged picture; the page shows everything without them.
+// Reading curves off, the slider, filters of the pictures, the enlarged picture; the page shows everything without them.
 "use strict";
+
+// A score's precision, recall, F1 and false alarms an image, at the slider.
+const share = value => `${(100 * value).toFixed(1)}\u00a0%`;
+for (const graph of document.querySelectorAll(".graph")) {
+  const rows = JSON.parse(graph.dataset.rows);
+  const slider = graph.querySelector("input"), svg = graph.querySelector(".measures");
+  const cursor = svg.querySelector(".cursor"), width = Number(svg.querySelector(".grid").getAttribute("d").split("h")[1]);
+  const show = () => {
+    const [score, precision, recall, f1, alarms] = rows[slider.value];
+    cursor.setAttribute("transform", `translate(${width * slider.value / rows.length} 0)`);
+    graph.querySelector("output").innerHTML =
+      `<b>score from ${score.toFixed(3)}</b> <span class="precision">precision ${recall ? share(precision) : "–"}</span>`
+      + ` <span class="recall">recall ${share(recall)}</span> <span class="f1">F1 ${f1.toFixed(3)}</span>`
+      + ` <span>${alarms.toFixed(2)} false alarms an image</span>`;
+  };
+  graph.querySelector(".slider").hidden = false;
+  cursor.removeAttribute("hidden");
+  slider.addEventListener("input", show);
+  svg.addEventListener("pointermove", event => {
+    if (event.pointerType === "touch") return;
+    const box = svg.querySelector(".grid").getBoundingClientRect();
+    slider.value = Math.floor(rows.length * (event.clientX - box.left) / box.width);
+    show();
+  });
+  show();
+}
+
+// The precision of every curve at the recall under the pointer.
+for (const svg of document.querySelectorAll(".curves")) {
+  const { width, height } = svg.dataset;
+  const curves = [...svg.querySelectorAll(".curve")].map(path => ({
+    name: path.dataset.name,
+    points: path.getAttribute("d").slice(1).split("L").map(point => point.split(" ").map(Number)) }));
+  const box = svg.querySelector(".grid");
+  svg.addEventListener("pointermove", event => {
+    const { left, width: across } = box.getBoundingClientRect();
+    const recall = Math.min(1, Math.max(0, (event.clientX - left) / across));
+    svg.parentElement.querySelector(".readout").textContent = `recall ${share(recall)}: ` + curves.map(curve => {
+      const point = curve.points.find(([x]) => x >= recall * width);
+      return `${curve.name} precision ${point ? share(-point[1] / height) : "–"}`.trim();
+    }).join(", ");
+  });
+}
 
 for (const controls of document.querySelectorAll(".controls")) {
   const selects = [...controls.querySelectorAll("select")];
