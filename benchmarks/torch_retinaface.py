@@ -9,7 +9,9 @@ Layers have the names of the weights' file, which is read without executing anyt
 from collections.abc import Sequence
 from typing import Any
 
-from src.retinaface.layers import ANCHORS_PER_CELL, HEADS, MOBILENET_STAGES, MOBILENET_STEM
+import numpy as np
+
+from src.retinaface.layers import ANCHORS_PER_CELL, HEADS, MOBILENET_STAGES, MOBILENET_STEM, to_torch
 from src.weights import checkpoint
 from src.weights.torch_file import read_tensors
 
@@ -21,10 +23,20 @@ _TAPS = (64, 128, 256)
 def build(torch: Any, path: str) -> Any:
     """Build the network for inference with the weights of a .pth file; every tensor of the file must fit."""
     network = _network(torch)
-    tensors = checkpoint.strip_prefix(read_tensors(path))
-    named = {name: torch.from_numpy(value.copy()) for name, value in tensors.items()}
-    network.load_state_dict(named, strict=True)
+    network.load_state_dict(_named(torch, checkpoint.strip_prefix(read_tensors(path))), strict=True)
     return network.eval()
+
+
+def build_for_training(torch: Any, tensors: dict[str, np.ndarray]) -> Any:
+    """Build the network for training with weights under our names; its second output are logits."""
+    network = _network(torch)
+    missing, unexpected = network.load_state_dict(_named(torch, to_torch(tensors)), strict=False)
+    assert not unexpected and all(name.endswith("num_batches_tracked") for name in missing)
+    return network.train()
+
+
+def _named(torch: Any, tensors: dict[str, np.ndarray]) -> dict[str, Any]:
+    return {name: torch.from_numpy(value.copy()) for name, value in tensors.items()}
 
 
 def _network(torch: Any) -> Any:
@@ -95,7 +107,7 @@ def _network(torch: Any) -> Any:
             p3 = self.fpn.merge1(p3 + functional.interpolate(p4, size=p3.shape[2:], mode="nearest"))
             levels = self.ssh1(p3), self.ssh2(p4), self.ssh3(p5)
             bbox, conf, landm = (self._head(name, levels) for name in ("BboxHead", "ClassHead", "LandmarkHead"))
-            return bbox, functional.softmax(conf, dim=-1), landm
+            return bbox, conf if self.training else functional.softmax(conf, dim=-1), landm
 
         def _head(self, name: str, levels: Sequence[Any]) -> Any:
             numbers = HEADS[name]
