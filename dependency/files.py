@@ -39,6 +39,8 @@ _ABANDONED = 3600.0
 def plain_text(path: str | Path) -> str:
     """Return a file's name as one line of text: line breaks and bytes that are no text become escapes."""
     text = str(path).encode("utf-8", "backslashreplace").decode("utf-8")
+    if text.isprintable():
+        return text
     return "".join(each if each.isprintable() else each.encode("unicode_escape").decode("ascii") for each in text)
 
 

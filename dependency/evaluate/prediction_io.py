@@ -197,7 +197,7 @@ def parse_prediction(content: bytes, path: str | Path, columns: int = BOX_COLUMN
     name, _, content_after_name = content.partition(b"\n")
     count, _, body = content_after_name.partition(b"\n")
     if len(name.split()) == 1 and count.strip().isdigit():
-        compiled = _compiled_parser()
+        compiled = compiled_parser()
         rows = compiled.parse_decimal_rows(body, columns) if compiled else _parse_rows(body, columns)
         if rows is not None:
             return Prediction(rows, int(count))
@@ -205,7 +205,7 @@ def parse_prediction(content: bytes, path: str | Path, columns: int = BOX_COLUMN
 
 
 @cache
-def _compiled_parser() -> ModuleType | None:
+def compiled_parser() -> ModuleType | None:
     """Import the compiled parser of rows; None where it is not built: reading then takes some five times as long."""
     try:
         return importlib.import_module("dependency.evaluate.decimal_rows")

@@ -18,13 +18,13 @@ import numpy as np
 from tqdm import tqdm
 
 from dependency.centernet.src.lib.datasets.dataset.annotation_problems import Problem, face_faults
+from dependency.centernet.src.lib.datasets.dataset.annotations import Annotations
 from dependency.centernet.src.lib.datasets.dataset.coco_hp import Record
 from dependency.centernet.src.lib.utils.image_file import read_header, read_image
 from dependency.errors import InputError
 from src.annotations.formats import parse
 from src.annotations.image_frame import WHOLE_IMAGE, Fault, fit_to_file
 from src.annotations.layout import check_layout
-from src.annotations.rows import Annotations
 
 # Profile faces have landmarks a little outside their box; further than this part of a side it is a mistake.
 LANDMARK_MARGIN = 0.25
@@ -116,11 +116,11 @@ def _annotations(source: str | Path | Sequence[Record], fmt: str | None = None,
                  image_dir: str | Path | None = None) -> Annotations:
     if isinstance(source, (str, Path)):
         return parse(source, fmt, image_dir)
-    return source if isinstance(source, Annotations) else Annotations(source)
+    return Annotations.of(source)
 
 
 def _problem(annotations: Annotations, index: int, fault: Fault) -> Problem:
-    lines = annotations.lines[index]
+    lines = annotations.lines(index)
     line = lines.image if fault.face == WHOLE_IMAGE else lines.faces[fault.face]
     text = fault.text if line or fault.face == WHOLE_IMAGE else f"face {fault.face + 1}: {fault.text}"
     return Problem(lines.file or annotations.file, line, annotations[index].path, fault.kind, text)
@@ -133,7 +133,7 @@ def _examine(annotations: Annotations, image_dir: str | Path | None,
     Raises:
         InputError: at the end, where most boxes are of another layout.
     """
-    sized = []
+    sized: list[Record] = []
     for index, record in enumerate(tqdm(annotations, desc="checking", unit="image", disable=None)):
         faults: list[Fault] = []
         if image_dir is not None:

@@ -14,13 +14,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from dependency.centernet.src.lib.datasets.dataset.annotations import Annotations
 from dependency.centernet.src.lib.utils.image_file import IMAGE_SUFFIXES, folders_below, read_header
 from dependency.errors import InputError
 from src.annotations.image_frame import SHOWN
 from src.annotations.labelling import is_document, read_document
 from src.annotations.layout import check_layout, check_sizes
 from src.annotations.objects import ImageLabels, select_faces
-from src.annotations.rows import Annotations, text_lines
+from src.annotations.rows import text_lines
 from src.annotations.yolo import Classes, check_boxes, read_yolo
 from src.common.log import LOGGER
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Callable
 
 from dependency.centernet.src.lib.datasets.dataset.annotation_problems import Problem
+from dependency.centernet.src.lib.datasets.dataset.annotations import Annotations
 from dependency.centernet.src.lib.datasets.dataset.coco_hp import read_coco
 from dependency.centernet.src.lib.utils.image_file import IMAGE_SUFFIXES
 from dependency.errors import InputError
@@ -20,7 +21,7 @@ from src.annotations.folder import read_folder
 from src.annotations.labelling import read_document
 from src.annotations.layout import check_layout, check_sizes
 from src.annotations.objects import select_faces
-from src.annotations.rows import Annotations, read_row, text_lines
+from src.annotations.rows import read_row, text_lines
 from src.annotations.wider import (
     parse_bbx_gt,
     parse_fddb,

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
+from dependency.centernet.src.lib.datasets.dataset.annotations import Annotations
 from dependency.centernet.src.lib.datasets.dataset.coco_hp import Record
 from dependency.centernet.src.lib.utils.image_file import read_header
 from dependency.errors import InputError
-from src.annotations.rows import Annotations
 
 MOST = 0.9
 # Corners read as sizes reach this far beyond the image, in parts of its side, in this part of the faces, at least two:
@@ -34,7 +34,7 @@ def check_sizes(annotations: Annotations, corners: bool) -> None:
     """
     kinds = Counter(problem.kind for problem in annotations.problems)
     small, flat = kinds["below_pixel"], kinds["size"]
-    faces = sum(len(record.boxes) for record in annotations) + small + flat
+    faces = len(annotations.boxes) + small + flat
     if small and 2 * small >= faces:
         first = next(problem for problem in annotations.problems if problem.kind == "below_pixel")
         raise InputError(f"{small} of {faces} boxes are smaller than a pixel, the first: {first}; these are probably "
@@ -57,14 +57,14 @@ def check_layout(records: Sequence[Record], file: str | Path, image_dir: Path | 
     Raises:
         InputError: names the layout, and how to convert it.
     """
-    with_faces = [record for record in records if len(record.boxes)]
-    if not with_faces:
+    annotations = Annotations.of(records)
+    boxes = annotations.boxes
+    if not len(boxes):
         return
-    _check_eyes(with_faces, file)
-    boxes = np.concatenate([record.boxes for record in with_faces])
+    _check_eyes(annotations, file)
     # As corners they would be boxes, too.
     if (boxes[:, 2:] > 2 * boxes[:, :2]).all(axis=1).mean() >= MOST:
-        _check_corners(with_faces, file, image_dir)
+        _check_corners([record for record in annotations if len(record.boxes)], file, image_dir)
 
 
 def _check_corners(records: Sequence[Record], file: str | Path, image_dir: Path | None) -> None:
@@ -89,10 +89,9 @@ def _check_corners(records: Sequence[Record], file: str | Path, image_dir: Path 
                          "(docs/formats.md)")
 
 
-def _check_eyes(records: Sequence[Record], file: str | Path) -> None:
-    points = np.concatenate([record.landmarks for record in records])
-    both = np.concatenate([(record.visibility[:, :2] > 0).all(axis=1) for record in records])
-    swapped = points[both, 0, 0] > points[both, 1, 0]
+def _check_eyes(annotations: Annotations, file: str | Path) -> None:
+    both = (annotations.visibility[:, :2] > 0).all(axis=1)
+    swapped = annotations.landmarks[both, 0, 0] > annotations.landmarks[both, 1, 0]
     if both.sum() >= EYES and swapped.mean() >= MOST:
         raise InputError(f"{file}: the left eye is right of the right eye in {swapped.sum()} of {both.sum()} faces; "
                          "left means left in the image here: exchange points 1 and 2, and 4 and 5 (docs/formats.md)")

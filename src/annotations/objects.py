@@ -13,13 +13,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from dependency.centernet.src.lib.datasets.dataset.annotations import Annotations
 from dependency.centernet.src.lib.datasets.dataset.coco_names import (
     POINT_NAMES,
     face_categories,
     names_a_face,
     point_index,
 )
-from src.annotations.rows import NO_LANDMARKS, Annotations, Reader
+from src.annotations.rows import NO_LANDMARKS, Reader
 
 # A landmark may lie so far outside the box of its face, in parts of the box's sides.
 MARGIN = 0.25

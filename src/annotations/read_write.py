@@ -23,6 +23,7 @@ from dependency.centernet.src.lib.datasets.dataset.annotation_problems import (
     short_number,
     xywh_numbers,
 )
+from dependency.centernet.src.lib.datasets.dataset.annotations import Annotations
 from dependency.centernet.src.lib.datasets.dataset.coco_hp import Record, write_coco
 from dependency.centernet.src.lib.utils.image_file import find_named, read_header
 from dependency.errors import InputError
@@ -30,7 +31,6 @@ from dependency.files import atomic_write
 from src.annotations.check import Repair, merge, repair, validate
 from src.annotations.formats import FORMATS, parse
 from src.annotations.image_frame import fit_to_file
-from src.annotations.rows import Annotations
 from src.common.log import LOGGER
 
 EMPTY_KINDS = ("size", "below_pixel")
@@ -89,10 +89,9 @@ def name_files(annotations: Annotations, image_dir: str | Path) -> Annotations:
     """
     if Path(annotations.file).suffix != ".mat":
         return annotations
-    stems = [os.path.splitext(record.path)[0] for record in annotations]
-    found = find_named(Path(image_dir), stems)
-    files = {record.path: found.get(stem, record.path) for stem, record in zip(stems, annotations)}
-    return annotations.renamed(files)
+    stems = {path: os.path.splitext(path)[0] for path in annotations.paths}
+    found = find_named(Path(image_dir), stems.values())
+    return annotations.renamed({path: found.get(stem, path) for path, stem in stems.items()})
 
 
 def fill_sizes(records: Sequence[Record], image_dir: str | Path) -> Annotations:
@@ -101,16 +100,18 @@ def fill_sizes(records: Sequence[Record], image_dir: str | Path) -> Annotations:
     Raises:
         InputError: an image that is missing or no image, or to which the boxes cannot be brought.
     """
-    exif = getattr(records, "exif", None)
-    filled = []
-    for record in tqdm(records, desc="image sizes", unit="image", disable=None):
-        fitted, faults = fit_to_file(record, read_header(Path(image_dir) / record.path), exif)
+    annotations = Annotations.of(records)
+    filled = annotations.select(range(len(annotations)))
+    filled.exif = None
+    for index, record in enumerate(tqdm(annotations, desc="image sizes", unit="image", disable=None)):
+        fitted, faults = fit_to_file(record, read_header(Path(image_dir) / record.path), annotations.exif)
         if not fitted.height:
             raise InputError(f"{record.path}: {faults[-1].text}")
-        filled.append(fitted)
-    if isinstance(records, Annotations):
-        return Annotations(filled, records.file, records.lines, records.problems)
-    return Annotations(filled)
+        faces = slice(filled.starts[index], filled.starts[index + 1])
+        filled.sizes[index] = fitted.height, fitted.width
+        filled.boxes[faces], filled.landmarks[faces] = fitted.boxes, fitted.landmarks
+        filled.visibility[faces] = fitted.visibility
+    return filled
 
 
 def write_label_txt(path: str | Path, records: Iterable[Record]) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`Annotations`, the Records of a file, and `Reader`, which collects the rows of a file image by image.
+"""`Reader`, which collects the rows of a file image by image, and lines of text.
 
     reader = Reader(path)
     reader.begin(1, "e/a.jpg")                  # from here on rows belong to e/a.jpg
@@ -11,71 +11,37 @@ Rows are x, y, width, height, 5 x (x, y, v), in pixels; v is COCO's visibility.
 """
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+import io
+from array import array
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
-from dependency.centernet.src.lib.datasets.dataset.annotation_problems import Problem
-from dependency.centernet.src.lib.datasets.dataset.coco_hp import Record, make_record, unset_points, warn_unset
+from dependency.centernet.src.lib.datasets.dataset.annotation_problems import Problem, face_faults
+from dependency.centernet.src.lib.datasets.dataset.annotations import Annotations, face_indices
+from dependency.centernet.src.lib.datasets.dataset.coco_hp import face_columns, unset_points, warn_unset
 from dependency.errors import InputError
 from src.common.log import LOGGER
 
 NO_LANDMARKS = [0.0] * 15
-
-
-class Lines(NamedTuple):
-    """Where one Record stands: the line of its image and of each face, 0 for none; `file` where it has its own."""
-    image: int
-    faces: list[int]
-    file: str = ""
-
-
-class Annotations(list):
-    """A list of Records that remembers where they come from.
-
-    file: the annotation file's name; lines: one `Lines` a Record; problems: rows that were left out; exif: the picture
-    that the boxes are of where the format decides it, see `fit_to_file`.
-    """
-
-    def __init__(self, records: Iterable[Record], file: str = "", lines: Sequence[Lines] | None = None,
-                 problems: Sequence[Problem] = (), exif: str | None = None):
-        super().__init__(records)
-        self.file = file
-        self.lines = list(lines or [Lines(0, [0] * len(record.boxes)) for record in self])
-        self.problems = list(problems)
-        self.exif = exif
-
-    def renamed(self, names: Mapping[str, str]) -> Annotations:
-        """Return the Records and problems of the images in `names`, which gives each its new path."""
-        left_out = {record.path for record in self} - set(names)
-        kept = [(replace(record, path=names[record.path]), lines)
-                for record, lines in zip(self, self.lines) if record.path in names]
-        problems = [replace(problem, image=names.get(problem.image, problem.image)) for problem in self.problems
-                    if problem.image not in left_out]
-        return Annotations([record for record, _ in kept], self.file, [lines for _, lines in kept], problems, self.exif)
+COLUMNS = 19
+# Rows that wait as float64 before they become columns, which take a third of the memory.
+PENDING = 1 << 15
 
 
 class Block:
-    """The rows below one line that names an image; path "": rows that belong to no image, because of `fault`."""
+    """The rows below one line that names an image; path "": rows that belong to no image, because of `fault`.
 
-    def __init__(self, line: int, path: str, height: int = 0, width: int = 0, fault: str = "", file: str = ""):
-        self.line, self.path, self.height, self.width, self.fault = line, path, height, width, fault
-        self.file = file
-        self.rows: list[list[float]] = []
-        self.ignore: list[bool] = []
-        self.lines: list[int] = []
-        self.tried = 0
+    first, count: its rows among those of the Reader; tried: rows that were found, usable or not.
+    """
+    __slots__ = ("count", "fault", "file", "first", "height", "line", "path", "tried", "width")
 
-    def join(self, other: Block) -> None:
-        """Take the faces of another block."""
-        self.rows += other.rows
-        self.ignore += other.ignore
-        self.lines += other.lines
-        self.height, self.width = self.height or other.height, self.width or other.width
+    def __init__(self, first: int, line: int, path: str, height: int = 0, width: int = 0, fault: str = "",
+                 file: str = ""):
+        self.first, self.line, self.path, self.height, self.width = first, line, path, height, width
+        self.fault, self.file = fault, file
+        self.count = self.tried = 0
 
 
 class Reader:
@@ -85,20 +51,38 @@ class Reader:
         self.file = str(path)
         self.blocks: list[Block] = []
         self.problems: list[Problem] = []
+        self._pending = array("d")
+        self._ignore, self._lines = bytearray(), array("i")
+        # (boxes, landmarks, visibility, rows with `unset_points`, rows that are not all zeros), each of many rows
+        self._columns: list[tuple[np.ndarray, ...]] = []
+        self._faults: dict[int, tuple[str, str]] = {}
 
     def begin(self, line: int, path: str, height: int = 0, width: int = 0, file: str = "") -> None:
         """Begin an image, in a `file` of its own where it has one: the rows that follow are its faces."""
-        self.blocks.append(Block(line, path, height, width, file=file))
+        self.blocks.append(Block(len(self._lines), line, path, height, width, file=file))
 
     def begin_unknown(self, line: int, fault: str) -> None:
         """Begin rows that belong to no image: a line that may name one is not understood."""
-        self.blocks.append(Block(line, "", fault=fault))
+        self.blocks.append(Block(len(self._lines), line, "", fault=fault))
 
     def add(self, line: int, row: list[float], ignore: bool = False) -> None:
         """Take one face of the last image."""
-        self.blocks[-1].rows.append(row)
-        self.blocks[-1].ignore.append(ignore)
-        self.blocks[-1].lines.append(line)
+        self._pending.extend(row)
+        self._ignore.append(bool(ignore))
+        self._lines.append(line)
+        self.blocks[-1].count += 1
+        if len(self._pending) == COLUMNS * PENDING:
+            self._convert_pending()
+
+    def add_rows(self, lines: Sequence[int], rows: np.ndarray) -> None:
+        """Take several faces of the last image, which are not ignored: rows float64 [N, 19]."""
+        self._pending.frombytes(rows.tobytes())
+        self._ignore.extend(bytes(len(rows)))
+        self._lines.extend(lines)
+        self.blocks[-1].count += len(rows)
+        self.blocks[-1].tried += len(rows)
+        if len(self._pending) >= COLUMNS * PENDING:
+            self._convert_pending()
 
     def problem(self, line: int, text: str, kind: str = "syntax") -> None:
         """Note what is wrong with a line."""
@@ -107,52 +91,84 @@ class Reader:
 
     def finish(self) -> Annotations:
         """Make Records of all that is usable, in the order of the file."""
-        records, lines, unset = [], [], 0
-        for block in self._images():
-            table = np.array(block.rows, np.float64).reshape(-1, 19)
-            unset += int(unset_points(table).any(axis=1).sum())
-            record, faults = make_record(block.path, table, block.ignore, block.height, block.width)
-            bad = {face for face, _, _ in faults}
-            for face, kind, text in faults:
-                text = text if block.lines[face] else f"face {face + 1}: {text}"
-                self.problems.append(Problem(block.file or self.file, block.lines[face], block.path, kind, text))
-            records.append(record)
-            kept = [line for face, line in enumerate(block.lines) if face not in bad]
-            lines.append(Lines(block.line, kept, block.file))
-        warn_unset(self.file, unset)
+        self._convert_pending()
+        boxes, landmarks, visibility, unset, used = (
+            np.concatenate([columns[number] for columns in self._columns]) for number in range(5))
+        self._columns.clear()
+        ignore, lines = np.frombuffer(self._ignore, bool), np.array(self._lines, np.int32)
+        images, runs = self._images(used)
+        starts, counts = np.array(runs, np.int64).reshape(-1, 3)[:, 1:].T
+        owners = np.repeat(np.array(runs, np.int64).reshape(-1, 3)[:, 0], counts)
+        rows = face_indices(starts, counts)
+        warn_unset(self.file, int(unset[rows].sum()))
+        good = np.ones(len(rows), bool)
+        if self._faults:
+            good[np.isin(rows, list(self._faults))] = False
+        firsts = np.searchsorted(owners, np.arange(len(images)))
+        for position in np.flatnonzero(~good).tolist():
+            block, line = images[owners[position]], int(lines[rows[position]])
+            kind, text = self._faults[int(rows[position])]
+            text = text if line else f"face {position - firsts[owners[position]] + 1}: {text}"
+            self.problems.append(Problem(block.file or self.file, line, block.path, kind, text))
         self.problems.sort(key=lambda problem: (problem.file, problem.line))
-        return Annotations(records, self.file, lines, self.problems)
+        rows, owners = rows[good], owners[good]
+        if len(rows) < len(boxes) or (np.diff(rows) != 1).any():
+            boxes, landmarks, visibility, ignore, lines = (
+                column[rows] for column in (boxes, landmarks, visibility, ignore, lines))
+        return Annotations.of_columns(
+            [block.path for block in images], np.bincount(owners, minlength=len(images)),
+            [block.file for block in images], boxes=boxes, landmarks=landmarks, visibility=visibility, ignore=ignore,
+            face_lines=lines, image_lines=np.array([block.line for block in images], np.int32),
+            sizes=np.array([(block.height, block.width) for block in images], np.int32).reshape(-1, 2),
+            file=self.file, problems=self.problems, exif=None)
 
-    def _images(self) -> list[Block]:
-        """Return one block an image: with one face a block at most, the blocks of an image are joined.
+    def _convert_pending(self) -> None:
+        """Make columns of the rows that wait, and note which of them are no usable faces."""
+        rows = np.array(self._pending, np.float64).reshape(-1, COLUMNS)
+        boxes, landmarks, visibility = face_columns(rows)
+        first = sum(len(columns[0]) for columns in self._columns)
+        self._faults.update((first + face, (kind, text)) for face, kind, text in face_faults(boxes, landmarks))
+        self._columns.append((boxes, landmarks, visibility, np.any(unset_points(rows), axis=1),
+                              np.any(rows, axis=1)))
+        self._pending = array("d")
 
-        With more, a second block is a problem: a wrong name would give its faces to another image.
+    def _images(self, used: np.ndarray) -> tuple[list[Block], list[tuple[int, int, int]]]:
+        """Return one block an image, and (number of the image, first row, count) of its runs of rows.
+
+        With one face a block at most, the blocks of an image are joined. With more, a second block is a problem: a
+        wrong name would give its faces to another image.
+
+        Args:
+            used: which rows are not all zeros.
         """
         one_each = all(block.tried <= 1 for block in self.blocks)
-        first: dict[str, Block] = {}
-        images, joined = [], 0
+        first: dict[str, tuple[int, Block]] = {}
+        images: list[Block] = []
+        runs, joined = [], 0
         for block in self.blocks:
             if not block.path:
                 text = f"{block.fault}; {block.tried} rows from here on belong to no image"
                 self.problems.append(Problem(self.file, block.line, "", "image", text))
                 continue
             # WIDER writes one row of zeros for an image without faces.
-            if len(block.rows) == 1 and not any(block.rows[0]):
-                block.rows, block.ignore, block.lines = [], [], []
-            before = first.setdefault(block.path, block)
+            if block.count == 1 and not used[block.first]:
+                block.count = 0
+            number, before = first.setdefault(block.path, (len(images), block))
             if before is not block and one_each:
-                before.join(block)
+                runs.append((number, block.first, block.count))
+                before.height, before.width = before.height or block.height, before.width or block.width
                 joined += 1
                 continue
             if before is not block:
                 place = f", in line {before.line}" if before.line else ""
                 text = f"this image is annotated before{place}; join the two, or correct the name"
                 self.problems.append(Problem(self.file, block.line, block.path, "image_twice", text))
+            runs.append((len(images), block.first, block.count))
             images.append(block)
         if joined:
             LOGGER.warning("%s: the name of the image is repeated for each face: %d faces are joined to those of the "
                            "same image", self.file, joined)
-        return images
+        return images, sorted(runs, key=lambda run: run[0])
 
 
 def text_lines(path: Path) -> Iterator[tuple[int, str]]:
@@ -160,18 +176,25 @@ def text_lines(path: Path) -> Iterator[tuple[int, str]]:
 
     Byte order marks are left out everywhere: files that are joined bring theirs along.
     """
+    with path.open("rb") as file:
+        encoding = "utf-16" if file.read(2) in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+        file.seek(0)
+        # These end a line: \r\n, \n, \r. str.splitlines would also split at form feeds and such, and shift the numbers.
+        try:
+            for number, line in enumerate(io.TextIOWrapper(file, encoding, newline=None), 1):
+                content = line.replace("\ufeff", "").strip()
+                if content:
+                    yield number, content
+            return
+        except UnicodeDecodeError:
+            pass
     data = path.read_bytes()
-    encoding = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
     try:
-        text = data.decode(encoding)
+        data.decode(encoding)
     except UnicodeDecodeError as error:
-        line = data[:error.start].count(b"\n") + 1
-        raise InputError(f"{path}:{line}: not {encoding} text; convert it, for example: "
+        number = data[:error.start].count(b"\n") + 1
+        raise InputError(f"{path}:{number}: not {encoding} text; convert it, for example: "
                          f"iconv -f GB18030 -t UTF-8 {path} > label_utf8.txt") from error
-    # Only these end a line: str.splitlines would also split at form feeds and such, and shift the numbers.
-    for number, content in enumerate(re.split(r"\r\n|\n|\r", text.replace("\ufeff", "")), 1):
-        if content.strip():
-            yield number, content.strip()
 
 
 def read_row(line: str) -> list[float]:

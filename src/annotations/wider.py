@@ -8,22 +8,28 @@ In the files boxes are xywh pixels (`label_v2`: xyxy; `fddb`: ellipses), in the 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
 from dependency.centernet.src.lib.datasets.dataset.annotation_problems import image_name
+from dependency.centernet.src.lib.datasets.dataset.annotations import Annotations
 from dependency.centernet.src.lib.utils.image_file import IMAGE_SUFFIXES
 from dependency.errors import InputError
 from dependency.evaluate.fddb.files import SUFFIX, parse_ellipse, read_entries
 from dependency.evaluate.fddb.overlap import ellipse_boxes
 from dependency.evaluate.mat_file import read_mat
-from src.annotations.rows import NO_LANDMARKS, Annotations, Reader, read_row, text_lines
+from dependency.evaluate.prediction_io import compiled_parser
+from src.annotations.rows import NO_LANDMARKS, Reader, read_row, text_lines
 
 # label.txt's third number of a point -> COCO's visibility.
 VISIBILITY = {-1.0: 0, 0.0: 2, 1.0: 1}
 NAME_PLACE = "image name"
+# Lines that are read at once where they are as they should be.
+CHUNK = 1 << 13
 # Ends a file name; columns of numbers do not end so.
 SUFFIX_AT_END = re.compile(r"\.[^\W\d_]\w*$")
 # Stands in names of images and not in rows of numbers, even wrong ones.
@@ -60,24 +66,77 @@ def parse_label_v2(path: Path) -> Annotations:
 
 def _headed(path: Path, columns: tuple[int, ...], sized: bool) -> Annotations:
     reader = Reader(path)
-    for number, line in text_lines(path):
-        if not _is_row(line):
-            _begin(reader, number, line, sized)
+    lines = text_lines(path)
+    while chunk := list(islice(lines, CHUNK)):
+        headers = [index for index, (_, line) in enumerate(chunk) if line[0] == "#"]
+        rows = _table([line for _, line in chunk if line[0] != "#"], columns, sized)
+        if rows is None or not reader.blocks and headers[:1] != [0]:
+            for number, line in chunk:
+                _read_line(reader, number, line, columns, sized)
             continue
-        if not reader.blocks:
-            reader.begin_unknown(number, 'a face before the first "# <event>/<name>.jpg"')
-        reader.blocks[-1].tried += 1
-        try:
-            row = read_row(line)
-            if len(row) not in columns:
-                raise InputError(f"{len(row)} columns; expected one of {', '.join(map(str, columns))}")
-            points = _points(row[4:19]) if len(row) >= 19 else NO_LANDMARKS
-            if sized:
-                row[2:4] = row[2] - row[0], row[3] - row[1]
-            reader.add(number, row[:4] + points)
-        except InputError as error:
-            reader.problem(number, str(error))
+        for order, (index, last) in enumerate(zip([-1, *headers], [*headers, len(chunk)])):
+            if index >= 0:
+                _begin(reader, *chunk[index], sized)
+            first = index + 1 - order       # so many headers stand before this row
+            if last > index + 1:
+                reader.add_rows([number for number, _ in chunk[index + 1:last]], rows[first:first + last - index - 1])
     return reader.finish()
+
+
+def _table(lines: Sequence[str], columns: tuple[int, ...], sized: bool) -> np.ndarray | None:
+    """Read rows at once, as float64 [N, 19]; return None where one is not as the others, or not as it should be."""
+    if not lines:
+        return np.zeros((0, 19))
+    table = _numbers(lines)
+    if table is None or table.shape[1] not in columns:
+        return None
+    rows = np.zeros((len(table), 19))
+    rows[:, :4] = table[:, :4]
+    if sized:
+        rows[:, 2:4] -= rows[:, :2]
+    if table.shape[1] >= 19:
+        points, flags = rows[:, 4:].reshape(-1, 5, 3), table[:, 6:19:3]
+        if not np.isin(flags, list(VISIBILITY)).all():
+            return None
+        points[..., 2] = np.where(flags < 0, 0, 2 - flags)
+        points[..., :2] = np.where(flags[..., None] < 0, 0, table[:, 4:19].reshape(-1, 5, 3)[..., :2])
+    return rows
+
+
+def _numbers(lines: Sequence[str]) -> np.ndarray | None:
+    """Read the numbers of lines that have equally many, float64 [N, columns]; return None for any others."""
+    text = "\n".join(lines)
+    count, compiled = len(lines[0].split()), compiled_parser()
+    # So each line has `count` words where it has `count` numbers at least: with one space between, and no tab.
+    if compiled and "\t" not in text and text.count(" ") == len(lines) * (count - 1):
+        table = compiled.parse_decimal_rows(text.encode(), count)
+        if table is not None:
+            return table
+    if ".e" in text or ".E" in text or "x" in text:     # as in the name of a file, or not a decimal number
+        return None
+    try:
+        return np.loadtxt(lines, np.float64, comments=None, ndmin=2)
+    except ValueError:
+        return None
+
+
+def _read_line(reader: Reader, number: int, line: str, columns: tuple[int, ...], sized: bool) -> None:
+    if not _is_row(line):
+        _begin(reader, number, line, sized)
+        return
+    if not reader.blocks:
+        reader.begin_unknown(number, 'a face before the first "# <event>/<name>.jpg"')
+    reader.blocks[-1].tried += 1
+    try:
+        row = read_row(line)
+        if len(row) not in columns:
+            raise InputError(f"{len(row)} columns; expected one of {', '.join(map(str, columns))}")
+        points = _points(row[4:19]) if len(row) >= 19 else NO_LANDMARKS
+        if sized:
+            row[2:4] = row[2] - row[0], row[3] - row[1]
+        reader.add(number, row[:4] + points)
+    except InputError as error:
+        reader.problem(number, str(error))
 
 
 def _is_row(line: str) -> bool:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 
 from dependency.centernet.src.lib.datasets.dataset.coco_hp import Record
@@ -16,7 +17,7 @@ from dependency.centernet.src.lib.datasets.sample.multi_pose import STRIDE, cent
 from dependency.centernet.src.lib.utils import augment
 from dependency.extd.utils import augmentations as crops
 from src.centerface.config import OPTIONS
-from src.data.training_set import image_named, read_training_image
+from src.data.training_set import TrainingImage, image_named
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ class CenterFaceSamples:
                 image = augment.colour_jitter(image, rng, plan.colour, plan.lighting)
             targets = centre_targets(view.boxes, view.landmarks, view.visibility, view.ignore,
                                      plan.input_size // STRIDE, plan.max_objs, plan.min_face, plan.area_weights)
-            return (np.ascontiguousarray(image), *targets)
+            return (image, *targets)
 
     def _mosaic(self, index: int, rng: np.random.Generator) -> View:
         """Join this image and three random others, each seen through its own window in a quarter of the input."""
@@ -101,13 +102,13 @@ class CenterFaceSamples:
     def _view(self, index: int, size: int, rng: np.random.Generator) -> View:
         """Scale a window of an image to [size, size], perhaps mirrored; ignore faces whose centre is outside it."""
         record = self.records[index]
-        image = read_training_image(self.image_dir, record, index)
-        window = self._window(record, image.shape[:2], size, rng)
-        image = augment.cut(image, window, size)
+        photograph = TrainingImage(self.image_dir, record, index)
+        window = self._window(record, photograph.shape, size, rng)
+        image = augment.cut(*photograph.read(window, size), size)
         boxes = augment.to_window(record.boxes.reshape(-1, 2, 2), window, size).reshape(-1, 4)
         landmarks, visibility = augment.to_window(record.landmarks, window, size), record.visibility
         if rng.random() < self.augmentation.flip:
-            image = image[:, ::-1]
+            image = cv2.flip(image, 1)
             boxes = augment.flip_boxes(boxes, size)
             landmarks, visibility = augment.flip_landmarks(landmarks, visibility, size)
         ignore = record.ignore | ~_centre_inside(boxes, size)

@@ -21,13 +21,13 @@ from pathlib import Path
 from typing import Any
 
 from dependency.centernet.src.lib.datasets.dataset.annotation_problems import NO_IMAGE_KINDS, raise_problems
+from dependency.centernet.src.lib.datasets.dataset.annotations import Annotations
 from dependency.centernet.src.lib.datasets.dataset.coco_names import POINT_NAMES
 from dependency.centernet.src.lib.utils.image_file import IMAGE_SUFFIXES, folders_below
 from dependency.errors import InputError
 from src.annotations.folder import ImageFile, read_labels
 from src.annotations.image_frame import SHOWN, STORED
 from src.annotations.read_write import drop_empty_faces, fill_sizes, name_files, read_annotations
-from src.annotations.rows import Annotations
 from src.annotations.yolo import Classes
 from src.cli.options import suggest
 from src.common.log import LOGGER

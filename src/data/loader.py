@@ -5,23 +5,28 @@
 
 Up to MOST_THREADS workers are threads (OpenCV releases the interpreter lock), more are processes. The pool is Python's
 own, because `mindspore.dataset.GeneratorDataset` takes SIGTERM and SIGINT from the training, and waits forever for the
-data of a killed worker process.
+data of a killed worker process. The arrays of the annotations are in one file that all worker processes map.
 """
 from __future__ import annotations
 
+import ctypes
+import mmap
 import multiprocessing
 import os
+import pickle
 import signal
+import tempfile
 import threading
 from collections import deque
 from collections.abc import Generator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
-from itertools import islice
+from itertools import accumulate, islice
 from multiprocessing.connection import wait
 from multiprocessing.context import SpawnContext, SpawnProcess
-from typing import Callable
+from typing import Any, Callable
 
 import cv2
 import numpy as np
@@ -31,6 +36,10 @@ from src.data.sampler import Sample, SamplePlan, first_readable
 
 MOST_THREADS = 2
 MOST_WORKERS = 8
+# Bytes: arrays in the shared file begin at multiples of it.
+ALIGNMENT = 64
+# glibc's numbers of settings, and bytes: of a block that is a mapping of its own, of free memory that is kept.
+MMAP_THRESHOLD, TRIM_THRESHOLD = (-3, 32 << 20), (-1, 256 << 20)
 
 Batch = tuple[np.ndarray, ...]
 
@@ -67,7 +76,9 @@ def batches(sample: Sample, plan: SamplePlan, first_step: int = 0, workers: int 
         DataError: a sample could not be made, or a worker process was killed.
     """
     workers = min(workers or MOST_WORKERS, os.cpu_count() or 1)
-    pool, make = _start_pool(workers, _Maker(sample, plan, bad_images == "skip"))
+    keep_freed_memory()
+    stack = ExitStack()
+    pool, make = _start_pool(workers, _Maker(sample, plan, bad_images == "skip"), stack)
     positions = iter(range(first_step * plan.batch, plan.total_steps * plan.batch))
     ahead = 2 * plan.batch + workers
     try:
@@ -81,13 +92,53 @@ def batches(sample: Sample, plan: SamplePlan, first_step: int = 0, workers: int 
                         "less memory") from error
     finally:
         pool.shutdown(cancel_futures=True)
+        stack.close()
 
 
-def _start_pool(workers: int, maker: _Maker) -> tuple[Executor, Callable[[int], tuple]]:
-    """Start the workers: threads, or processes if there are many; return them with the function that they call."""
+def _start_pool(workers: int, maker: _Maker, stack: ExitStack) -> tuple[Executor, Callable[[int], tuple]]:
+    """Start the workers: threads, or processes if there are many; return them with the function that they call.
+
+    Args:
+        stack: removes the file of the shared arrays when it is closed.
+    """
     if workers <= MOST_THREADS:
         return ThreadPoolExecutor(workers, "data worker"), maker
-    return ProcessPoolExecutor(workers, _WorkerContext(), _start_worker, (maker,)), _make_in_worker
+    folder = stack.enter_context(tempfile.TemporaryDirectory())
+    shared = share(maker, os.path.join(folder, "arrays"))
+    return ProcessPoolExecutor(workers, _WorkerContext(), _start_worker, shared), _make_in_worker
+
+
+def share(value: Any, path: str) -> tuple[str, bytes, list[int]]:
+    """Pickle a value with its NumPy arrays in a file; return what `load_shared` takes."""
+    buffers: list[pickle.PickleBuffer] = []
+    pickled = pickle.dumps(value, protocol=5, buffer_callback=buffers.append)
+    sizes = []
+    with open(path, "wb") as file:
+        for buffer in buffers:
+            sizes.append(file.write(buffer.raw()))
+            sizes.append(file.write(bytes(-sizes[-1] % ALIGNMENT)))
+    return path, pickled, sizes
+
+
+def load_shared(path: str, pickled: bytes, sizes: list[int]) -> Any:
+    """Load what `share` pickled; its arrays are those of the file, in memory once for all processes, and read-only."""
+    if not sum(sizes):
+        return pickle.loads(pickled, buffers=[b""] * (len(sizes) // 2))
+    with open(path, "rb") as file:
+        whole = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+    starts = list(accumulate(sizes, initial=0))
+    return pickle.loads(pickled, buffers=[whole[start:start + size]
+                                          for start, size in zip(starts[::2], sizes[::2])])
+
+
+def keep_freed_memory() -> None:
+    """Let this process use the memory of one image for the next one, instead of giving it back and asking for it anew.
+
+    With glibc only; elsewhere nothing changes.
+    """
+    with suppress(AttributeError, OSError, TypeError):
+        for setting in (MMAP_THRESHOLD, TRIM_THRESHOLD):
+            ctypes.CDLL(None).mallopt(*setting)
 
 
 def _result(future: Future) -> tuple:
@@ -126,10 +177,11 @@ class _WorkerContext(SpawnContext):
 _maker: _Maker
 
 
-def _start_worker(maker: _Maker) -> None:
+def _start_worker(*shared: Any) -> None:
     """Keep the maker, with its records, in this worker process: it is sent once, not with every position."""
     global _maker
-    _maker = maker
+    _maker = load_shared(*shared)
+    keep_freed_memory()
     cv2.setNumThreads(1)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 

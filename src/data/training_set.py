@@ -2,7 +2,8 @@
 """The annotated images that a training uses, and those of them that cannot be read.
 
     records = training_records("train/label.txt", Path("train/images"), only_existing=False)
-    image = read_training_image(image_dir, record, index)           # raises BadImageError
+    photograph = TrainingImage(image_dir, records[index], index)        # raises BadImageError
+    part, square = photograph.read(window, size=640)
 """
 from __future__ import annotations
 
@@ -14,17 +15,20 @@ from typing import Callable
 
 import numpy as np
 
+from dependency.centernet.src.lib.datasets.dataset.annotations import Annotations
 from dependency.centernet.src.lib.datasets.dataset.coco_hp import Record
-from dependency.centernet.src.lib.utils.image_file import missing_text, read_header, read_image
+from dependency.centernet.src.lib.utils.image_file import StoredImage, missing_text, read_header
 from dependency.errors import InputError, TrainingError
+from dependency.extd.utils.augmentations import Window
 from src.annotations.image_frame import check_fit, fit_to_file
 from src.annotations.layout import check_layout
 from src.annotations.read_write import drop_empty_faces, name_files, read_annotations
-from src.annotations.rows import Annotations
 from src.common.log import LOGGER
 from src.data.data_file import read_data_file
 
 NONE_BAD = -1
+# Pixels around a window that its interpolation may need.
+MARGIN = 2
 
 
 class BadImageError(InputError):
@@ -36,7 +40,7 @@ class BadImageError(InputError):
 
 
 def training_records(path: str | Path, image_dir: Path, only_existing: bool = False,
-                     background_images: bool = False) -> list[Record]:
+                     background_images: bool = False) -> Annotations:
     """Read the records of an annotation file whose image exists and shows at least one face that is not ignored.
 
     Faces below a pixel, of which the published label files have some, are left out and counted in the log, like images
@@ -57,13 +61,14 @@ def training_records(path: str | Path, image_dir: Path, only_existing: bool = Fa
     if not image_dir.is_dir():
         raise InputError(f"--img_dir: {image_dir} is not a folder; expected the images as <event>/<name>.jpg in it")
     records = name_files(drop_empty_faces(read_annotations(path, on_problem="collect"), path), image_dir)
-    present = [record for record in records if (image_dir / record.path).is_file()]
-    if len(present) < len(records):
-        missing = [record.path for record in records if not (image_dir / record.path).is_file()]
-        if not present or not only_existing:
-            remedy = ", or --only_existing to train on those that are there" if present else ""
+    there = [(image_dir / path).is_file() for path in records.paths]
+    if not all(there):
+        missing = [path for path, found in zip(records.paths, there) if not found]
+        if not any(there) or not only_existing:
+            remedy = ", or --only_existing to train on those that are there" if any(there) else ""
             raise InputError(f"{missing_text(missing, len(records), image_dir)}; give the right --img_dir{remedy}")
-        LOGGER.info("training on %d of %d annotated images", len(present), len(records))
+        LOGGER.info("training on %d of %d annotated images", sum(there), len(records))
+    present = records.select(np.flatnonzero(there))
     check_layout(present, path, image_dir)
     usable = select_records(records, present, path, background_images)
     _warn_turned(usable, path, image_dir)
@@ -85,14 +90,14 @@ def _warn_turned(records: Sequence[Record], path: str | Path, image_dir: Path) -
                        len(unclear), len(records), unclear[0], path, image_dir)
 
 
-def own_records(path: str | Path, background_images: bool = False) -> tuple[list[Record], Path]:
+def own_records(path: str | Path, background_images: bool = False) -> tuple[Annotations, Path]:
     """Read the records to train on, and the folder of their images, of a data file; raise as `read_data_file`."""
     data = read_data_file(path)
     return select_records(data.train, data.train, path, background_images), data.image_dir
 
 
-def select_records(records: Annotations, present: Sequence[Record], source: str | Path,
-                   background_images: bool = False) -> list[Record]:
+def select_records(records: Annotations, present: Annotations, source: str | Path,
+                   background_images: bool = False) -> Annotations:
     """Select the records to train on; log how many are background or left out.
 
     Args:
@@ -103,10 +108,10 @@ def select_records(records: Annotations, present: Sequence[Record], source: str 
     Raises:
         InputError: no image with a face.
     """
-    annotated = {record.path for record in records if len(record.boxes)}
+    annotated = {path for path, count in zip(records.paths, np.diff(records.starts)) if count}
     annotated.update(problem.image for problem in records.problems)
-    with_face = [(~record.ignore).any() for record in present]
-    empty = [record.path not in annotated for record in present]
+    with_face = [bool((~record.ignore).any()) for record in present]
+    empty = [path not in annotated for path in present.paths]
     if background_images:
         LOGGER.info("%d images without a face are background", sum(empty))
     elif any(empty):
@@ -114,9 +119,9 @@ def select_records(records: Annotations, present: Sequence[Record], source: str 
     unusable = len(present) - sum(with_face) - sum(empty)
     if unusable:
         LOGGER.info("%d images are left out: all their faces are ignored or below a pixel", unusable)
-    usable = [record for record, face, background in zip(present, with_face, empty)
-              if face or background and background_images]
-    if not any(len(record.boxes) for record in usable):
+    usable = present.select([index for index, (face, background) in enumerate(zip(with_face, empty))
+                             if face or background and background_images])
+    if not len(usable.boxes):
         raise InputError(f"{source}: no image with a face; check it: "
                          f"python -m src.tools.prepare_wider --annotation {source} --validate")
     LOGGER.info("Loaded train %d samples", len(usable))
@@ -135,8 +140,8 @@ def fingerprint(records: Sequence[Record]) -> str:
     return digest.hexdigest()[:16]
 
 
-def read_training_image(image_dir: Path, record: Record, index: int) -> np.ndarray:
-    """Read the image of a Record as uint8 BGR [H, W, 3].
+class TrainingImage:
+    """The image of a Record; `shape`, its height and width, is known before `read` decodes it.
 
     Args:
         image_dir: holds it; index: its index among the records, for the error.
@@ -145,15 +150,43 @@ def read_training_image(image_dir: Path, record: Record, index: int) -> np.ndarr
         BadImageError: this image is missing, empty, damaged or not an image.
         InputError: its size is not the annotated one; or the whole folder is gone.
     """
+
+    def __init__(self, image_dir: Path, record: Record, index: int):
+        self.image_dir, self.index = image_dir, index
+        with _reading(image_dir, index):
+            self._stored = StoredImage(image_dir / record.path)
+        self.shape = self._stored.height, self._stored.width
+        check_fit(record, self.shape, image_dir)
+
+    def read(self, window: Window, size: int) -> tuple[np.ndarray, Window]:
+        """Decode, once, the part that a window shows and two pixels around it; raise as above.
+
+        Args:
+            size: pixels of a side that the window is to have; the image is decoded at a smaller scale where it may be.
+
+        Returns:
+            BGR uint8 [H, W, 3], smaller than the file's by `window.reduction(size)`; and the window in its pixels.
+        """
+        factor = window.reduction(size)
+        square = window.reduced(factor)
+        low, high = [], []
+        for start, extent in zip((square.x, square.y), (-(-side // factor) for side in self.shape[::-1])):
+            low.append(min(max(0, int(start) - MARGIN), extent - 1))
+            high.append(max(low[-1] + 1, min(extent, int(start + square.side) + 1 + MARGIN)))
+        with _reading(self.image_dir, self.index):
+            part = self._stored.read(factor, low + high)
+        return part, Window(square.x - low[0], square.y - low[1], square.side)
+
+
+@contextmanager
+def _reading(image_dir: Path, index: int) -> Iterator[None]:
     try:
-        image = read_image(image_dir / record.path)
+        yield
     except (InputError, OSError) as error:
         if not image_dir.is_dir():
             raise InputError(f"{image_dir}: the image folder is gone (it was there when training began); restore it "
                              "and continue from the last checkpoint") from error
         raise BadImageError(str(error), index) from error
-    check_fit(record, image.shape, image_dir)
-    return image
 
 
 @contextmanager

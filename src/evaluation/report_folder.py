@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from dependency.centernet.src.lib.datasets.dataset.annotations import Annotations
 from dependency.evaluate.eval import Scored
 from dependency.evaluate.ground_truth import GroundTruth
 from dependency.evaluate.prediction_io import read_landmarks
@@ -23,7 +24,6 @@ from dependency.evaluate.report.text import format_analysis
 from dependency.evaluate.results import Report
 from dependency.files import atomic_write
 from src.annotations.read_write import read_annotations
-from src.annotations.rows import Annotations
 from src.data.data_file import YAML_SUFFIXES, read_data_file
 from src.evaluation.ap_table import Comparison
 from src.evaluation.provenance import date_and_commit, read_settings

@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """An annotated image -> a training input: random crop, colours, square, random resampling, mirror.
 
-    image, record = augment_sample(read_image(path), record, Augmentation(image_size=840), np.random.default_rng(0))
+    plan, rng = Augmentation(image_size=840), np.random.default_rng(0)
+    window = choose_crop(record.boxes, (height, width), plan, rng)
+    part, square = TrainingImage(image_dir, record, index).read(window, 840)
+    image, record = augment_sample(part, square, record, window, plan, rng)
 
 Images are uint8 BGR [H, W, 3]. Boxes and landmarks of the Record are pixels, first of the image, then of the input.
 """
@@ -14,7 +17,7 @@ import numpy as np
 
 from dependency.centernet.src.lib.datasets.dataset.coco_hp import Record
 from dependency.centernet.src.lib.utils.augment import flip_boxes, flip_landmarks, to_window
-from dependency.extd.utils.augmentations import Window
+from dependency.extd.utils.augmentations import Window, reduction
 from src.retinaface.layers import NETWORK_INPUT
 
 CROP_TRIALS = 250
@@ -43,22 +46,25 @@ class Augmentation:
     color_distort: bool = True
 
 
-def augment_sample(image: np.ndarray, record: Record, plan: Augmentation,
+def augment_sample(image: np.ndarray, square: Window, record: Record, window: Window, plan: Augmentation,
                    rng: np.random.Generator) -> tuple[np.ndarray, Record]:
-    """Make a random square of the image the network's input, and keep the faces in it.
+    """Make a square of the image the network's input, and keep the faces in it.
 
     Faces whose centre is outside the square, and faces of a pixel, are marked ignored; faces outside are removed.
     Boxes are clipped to the square, landmarks are not.
+
+    Args:
+        image: the image, or a part of it, perhaps smaller; square: the window in its pixels, whole numbers.
+        window: as `choose_crop` gives it, in pixels of the Record.
 
     Returns:
         uint8 BGR [S, S, 3], and the Record in its pixels.
     """
     size = plan.image_size
-    window = choose_crop(record.boxes[~record.ignore], image.shape[:2], plan.crop_choice, rng)
-    image = _cut_out(image, window)
+    image = _cut_out(image, square)
     if plan.color_distort:
         image = distort_colours(image, rng)
-    image = _resample(_fill_square(image, window), size, rng)
+    image = _resample(_fill_square(image, square), size, rng)
     faces = _seen(record, window, size)
     if rng.random() < plan.flip:
         image = cv2.flip(image, 1)
@@ -67,35 +73,38 @@ def augment_sample(image: np.ndarray, record: Record, plan: Augmentation,
     return image, faces
 
 
-def choose_crop(faces: np.ndarray, shape: tuple[int, int], crop_choice: tuple[float, ...] | None,
-                rng: np.random.Generator) -> Window:
+def choose_crop(faces: np.ndarray, shape: tuple[int, int], plan: Augmentation, rng: np.random.Generator) -> Window:
     """Choose a random square that contains at least one whole face; it may be larger than the image.
 
     The reference collects two such squares and chooses one at random, which is the same as taking the first. When none
     of 250 squares contains a face it is the whole image, at the square's top left. Without faces any square will do.
+    Its numbers are multiples of its `reduction`, so that it has whole pixels in the smaller image, too.
 
     Args:
         faces: [N, 4] xyxy image pixels; parts outside the image do not count.
         shape: height and width of the image.
-        crop_choice: see `Augmentation`.
     """
     height, width = shape
     faces = faces.clip(0, (width, height, width, height))
-    if crop_choice:
-        scales = rng.choice(crop_choice, CROP_TRIALS)
+    if plan.crop_choice:
+        scales = rng.choice(plan.crop_choice, CROP_TRIALS)
     else:
         cropped = rng.random(CROP_TRIALS) < REFERENCE_CROPPED
         scales = np.where(cropped, rng.uniform(REFERENCE_SMALLEST, 1, CROP_TRIALS), 1.0)
     sides = np.maximum(1, (scales * min(height, width)).astype(int))
+    units = reduction(sides / plan.image_size)
+    sides -= sides % units
     spare = np.array([width, height])[None] - sides[:, None]
     corners = rng.integers(np.minimum(spare, 0), np.maximum(spare, 0), endpoint=True)
+    corners -= corners % units[:, None]
     if len(faces) == 0:
         return Window(int(corners[0, 0]), int(corners[0, 1]), int(sides[0]))
     inside = ((faces[None, :, :2] >= corners[:, None]).all(axis=2)
               & (faces[None, :, 2:] <= (corners + sides[:, None])[:, None]).all(axis=2))
     accepted = np.flatnonzero(inside.any(axis=1))
     if len(accepted) == 0:
-        return Window(0, 0, max(height, width))
+        unit = int(reduction(max(height, width) / plan.image_size))
+        return Window(0, 0, -(-max(height, width) // unit) * unit)
     first = accepted[0]
     return Window(int(corners[first, 0]), int(corners[first, 1]), int(sides[first]))
 
@@ -115,10 +124,11 @@ def distort_colours(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     if used[1] and not contrast_last:
         image = cv2.LUT(image, _table(VALUES * gain))
     if used[2] or used[3]:
-        same = _table(VALUES)
-        tables = ((VALUES + hue) % HUES if used[3] else same, VALUES * saturation if used[2] else same, same)
-        table = np.stack([_table(each) for each in tables], axis=-1)[None]
-        image = cv2.cvtColor(cv2.LUT(cv2.cvtColor(image, cv2.COLOR_BGR2HSV), table), cv2.COLOR_HSV2BGR)
+        image = cv2.cvtColor(image, cv2.COLOR_BGR2HSV)
+        for channel, table in enumerate(((VALUES + hue) % HUES, VALUES * saturation)):
+            if used[3 - channel]:
+                cv2.insertChannel(cv2.LUT(cv2.extractChannel(image, channel), _table(table)), image, channel)
+        image = cv2.cvtColor(image, cv2.COLOR_HSV2BGR)
     if used[1] and contrast_last:
         image = cv2.LUT(image, _table(VALUES * gain))
     return image
@@ -130,7 +140,7 @@ def _table(values: np.ndarray) -> np.ndarray:
 
 def _cut_out(image: np.ndarray, window: Window) -> np.ndarray:
     """Cut out the part of the image that the window shows."""
-    x, y, side = window
+    x, y, side = map(int, window)
     return image[max(0, y):y + side, max(0, x):x + side]
 
 

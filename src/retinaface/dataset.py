@@ -19,9 +19,9 @@ import numpy as np
 from dependency.centernet.src.lib.datasets.dataset.coco_hp import Record
 from src.cli.options import flat
 from src.data.sampler import SamplePlan, first_readable
-from src.data.training_set import BadImages, image_named, read_training_image, training_records
+from src.data.training_set import BadImages, TrainingImage, image_named, training_records
 from src.retinaface.anchors import VARIANCE, prior_box
-from src.retinaface.augmentation import Augmentation, augment_sample
+from src.retinaface.augmentation import Augmentation, augment_sample, choose_crop
 from src.retinaface.config import OPTIONS
 from src.retinaface.layers import NETWORK_INPUT
 from src.retinaface.matching import IGNORED, match
@@ -85,7 +85,10 @@ class RetinaFaceSamples:
         """
         record, options = self.records[index], self.options
         with image_named(record.path):
-            image, faces = augment_sample(read_training_image(self.image_dir, record, index), record, options, rng)
+            photograph = TrainingImage(self.image_dir, record, index)
+            window = choose_crop(record.boxes[~record.ignore], photograph.shape, options, rng)
+            part, square = photograph.read(window, options.image_size)
+            image, faces = augment_sample(part, square, record, window, options, rng)
             priors = prior_box(image.shape[:2], clip=options.clip)
             return (image, *match(options.match_thresh, faces.boxes / options.image_size, priors, options.variance,
                                   face_labels(faces, options.min_face),

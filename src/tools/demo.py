@@ -53,7 +53,7 @@ def main(argv: list[str] | None = None) -> int:
                   args.train, "--val", args.val)
     backbone = _backbone(steps, folder, data)
     # Images without a face are not trained on.
-    trained = sum((~record.ignore).any() for record in read_annotations(data / "annotations/train.json"))
+    trained = sum(bool((~record.ignore).any()) for record in read_annotations(data / "annotations/train.json"))
     per_epoch = SamplePlan(trained, BATCH, 1).steps_per_epoch
     steps.run("train CenterFace", "train.py", f"--annot_path={data}/annotations/train.json",
               f"--img_dir={data}/images/train/images", *backbone, "--input_res=256", f"--per_batch_size={BATCH}",

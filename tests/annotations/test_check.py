@@ -41,7 +41,7 @@ def test_bad_row_is_found_at_its_line(write, kind, bad):
     records = read_annotations(path, on_problem="collect")
     (problem,) = records.problems
     assert (problem.line, problem.kind, problem.image) == (4, kind, "e/one.jpg")
-    assert [len(record.boxes) for record in records] == [2, 1] and records.lines[0].faces == [2, 5]
+    assert [len(record.boxes) for record in records] == [2, 1] and records.lines(0).faces == [2, 5]
     assert validate(path) == [problem] == validate(records)
     records_after, repairs = repair(records)
     same(records_after, records)

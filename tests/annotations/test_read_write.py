@@ -37,7 +37,7 @@ def test_label_txt(write):
     assert not one.landmarks[1].any(), "a point that is not labelled is 0, 0"
     assert none.boxes.shape == (0, 4) and none.landmarks.shape == (0, 5, 2)
     assert two.boxes.tolist() == [[5, 6, 12, 14], [5.5, 6, 12.5, 14]] and not two.visibility.any()
-    assert records.lines[0].faces == [2, 3] and records.lines[2].image == 5 and not records.problems
+    assert records.lines(0).faces == [2, 3] and records.lines(2).image == 5 and not records.problems
 
 
 @pytest.mark.parametrize("disguise", [
@@ -151,6 +151,38 @@ def test_files_of_no_format_are_refused(write, tmp_path):
         read_annotations(write(LABEL), "xyz")
     with pytest.raises(FileNotFoundError, match="absent.txt"):
         read_annotations(tmp_path / "absent.txt")
+
+
+ODD_ROWS = ["1 2 3 4", "5 6 7 8 0.5", f"9 9 9 9 {SEEN} 0.5", "3 3 0 4", "1 2 3", "1 2 3 4 5 6 7", "a b c d",
+            "1e2 3 4 5", "1.e2 3 4 5", "0x1 2 3 4", "nan 2 3 4", "1 2 3 1e400", "1_0 2 3 4", "\u0661 2 3 4", "0 0 0 0",
+            "#", "# e/b", "# e/a.jpg", "e/c.jpg", "# e/d.jpg", "9 9 9 9 " + SEEN.replace("1.0", "7") + " 1", "1,2,3,4",
+            '"1" 2 3 4']
+
+
+@pytest.mark.parametrize("fmt", ["label", "label_v2"])
+def test_rows_that_are_read_at_once_are_as_those_that_are_read_one_by_one(write, monkeypatch, fmt):
+    from src.annotations import rows, wider
+    rng = np.random.default_rng(0)
+    headers = ["# e/{}.jpg", "# e/{}.jpg 640 480"]
+    for number in range(150):
+        lines = []
+        for image in range(int(rng.integers(1, 8))):
+            lines.append(headers[fmt == "label_v2"].format(image if rng.random() < 0.95 else "twice"))
+            row = ODD_ROWS[int(rng.integers(3))] if fmt == "label" else ("5 6 70 80", f"9 9 99 99 {SEEN}")[number % 2]
+            lines += [row if rng.random() < 0.97 else str(rng.choice(ODD_ROWS))] * int(rng.integers(4))
+        path = write("\n".join(lines) + "\n")
+        found = []
+        for chunk, pending, table in ((1 << 13, 1 << 15, wider._table), (3, 2, wider._table), (1 << 13, 1 << 15, None)):
+            with monkeypatch.context() as patch:
+                patch.setattr(wider, "CHUNK", chunk)
+                patch.setattr(rows, "PENDING", pending)
+                patch.setattr(wider, "_table", table or (lambda *args: None))
+                found.append(wider._headed(path, (4, 5, 20) if fmt == "label" else (4, 19), fmt == "label_v2"))
+        for other in found[:2]:
+            same(other, found[2])
+            assert other.problems == found[2].problems
+            assert [other.lines(index) for index in range(len(other))] == [
+                found[2].lines(index) for index in range(len(other))]
 
 
 # ---- round trips -------------------------------------------------------------------------------------------

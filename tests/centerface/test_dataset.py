@@ -8,8 +8,10 @@ import pytest
 from dependency.centernet.src.lib.datasets.dataset.coco_hp import Record
 from dependency.centernet.src.lib.utils.image import letterbox
 from dependency.errors import InputError
+from dependency.extd.utils.augmentations import Window
 from src.centerface.dataset import Augmentation, CenterFaceSamples
 from src.centerface.training import draw_batch, target_faces
+from tests.data.samples import smooth_photograph
 
 TRUE_COLOURS = {"colour": 0.0, "lighting": 0.0}
 WITHOUT_CHANCE = {"data_anchor": "off", "flip": 0.0, **TRUE_COLOURS}
@@ -59,6 +61,24 @@ def test_targets_lie_on_the_pixels_of_the_face(tmp_path, records, options):
                 np.testing.assert_allclose(corners, [(x1, y1), (x2, y1), (x1, y2), (x2, y2)], atol=1)
             checked += 1
     assert checked >= 8
+
+
+@pytest.mark.parametrize("options", [{"data_anchor": "off"}, {"data_anchor": "crop"}, {"mosaic": 1.0}])
+def test_a_sample_of_a_smaller_image_is_nearly_that_of_the_whole_one(tmp_path, monkeypatch, options):
+    """The targets are the same."""
+    records = [smooth_photograph(tmp_path)]
+    samples = CenterFaceSamples(records, tmp_path, Augmentation(input_size=64, **TRUE_COLOURS, **options))
+    factors = []
+    reduction = Window.reduction
+    monkeypatch.setattr(Window, "reduction", lambda *args: factors.append(reduction(*args)) or factors[-1])
+    smaller = [samples(0, np.random.default_rng(seed)) for seed in range(12)]
+    monkeypatch.setattr(Window, "reduction", lambda *args: 1)
+    for seed, (image, *targets) in enumerate(smaller):
+        whole, *expected = samples(0, np.random.default_rng(seed))
+        assert np.abs(image.astype(int) - whole).mean() < 3 and whole.std() > 10
+        for column, other in zip(targets, expected):
+            np.testing.assert_array_equal(column, other)
+    assert max(factors) >= 4
 
 
 def test_a_sample_depends_only_on_its_generator(tmp_path, records):
@@ -114,11 +134,13 @@ def test_a_batch_is_drawn(tmp_path, records):
     assert (drawn[..., 1] > drawn[..., 0].astype(int) + 100).any(), "green boxes"
 
 
-def test_without_crops_training_shows_what_the_test_shows(tmp_path, records):
-    samples = CenterFaceSamples(records, tmp_path, Augmentation(input_size=96, **WITHOUT_CHANCE))
+@pytest.mark.parametrize("size, most", [(160, 0), (96, 16)])
+def test_without_crops_training_shows_what_the_test_shows(tmp_path, records, size, most):
+    """At less than half the image's size the edges differ a little: the image is reduced by another factor."""
+    samples = CenterFaceSamples(records, tmp_path, Augmentation(input_size=size, **WITHOUT_CHANCE))
     for index, record in enumerate(records):
         image, *targets = samples(index, np.random.default_rng(0))
-        canvas, placement = letterbox(cv2.imread(str(tmp_path / record.path)), 96)
-        np.testing.assert_array_equal(image, canvas)
-        corners = target_faces(*targets[1:], 24).boxes.reshape(-1, 2, 2)
+        canvas, placement = letterbox(cv2.imread(str(tmp_path / record.path)), size)
+        np.testing.assert_allclose(image.astype(int), canvas, atol=most)
+        corners = target_faces(*targets[1:], size // 4).boxes.reshape(-1, 2, 2)
         np.testing.assert_allclose(placement.to_image(corners).reshape(-1, 4), record.boxes, atol=0.05)

@@ -5,8 +5,10 @@ import signal
 import time
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
+from dependency.centernet.src.lib.datasets.dataset.coco_hp import Record
 from src.data.training_set import BadImageError
 
 
@@ -39,3 +41,14 @@ def signalled(index, rng):
 def slow(index, rng):
     time.sleep(0.2)
     return sample(index, rng)
+
+
+def smooth_photograph(folder):
+    """A JPEG of 1280 x 960 without fine detail; gives its Record, of five faces."""
+    rng = np.random.default_rng(0)
+    noise = cv2.GaussianBlur(rng.integers(0, 256, (48, 64, 3), np.uint8), (5, 5), 0)
+    cv2.imwrite(str(folder / "smooth.jpg"), cv2.resize(noise, (1280, 960), interpolation=cv2.INTER_CUBIC))
+    corners, sides = rng.uniform(0, 800, (5, 2)), rng.uniform(60, 160, (5, 2))
+    boxes = np.concatenate([corners, corners + sides], axis=1).astype(np.float32)
+    points = (boxes[:, None, :2] + rng.random((5, 5, 2)) * sides[:, None]).astype(np.float32)
+    return Record("smooth.jpg", boxes, points, np.full((5, 5), 2, np.uint8), np.zeros(5, bool), 960, 1280)

@@ -5,11 +5,14 @@ import numpy as np
 import psutil
 import pytest
 
+from dependency.centernet.src.lib.datasets.dataset.annotations import Annotations
+from dependency.centernet.src.lib.datasets.dataset.coco_hp import Record
 from dependency.errors import InputError
 from src.data import loader
-from src.data.loader import DataError, batches
+from src.data.loader import DataError, batches, load_shared, share
 from src.data.sampler import SamplePlan
 from src.data.training_set import NONE_BAD
+from tests.annotations.annotation_files import same
 from tests.data.samples import sample, signalled, slow, unreadable
 
 
@@ -93,3 +96,17 @@ def test_worker_processes_outlive_the_stop_of_a_job_and_end_with_the_iteration(p
     assert len(own) == 2
     running.close()
     assert not any(child.is_running() for child in own)
+
+
+def test_worker_processes_share_the_arrays_of_the_annotations(tmp_path):
+    for boxes in (np.arange(12, dtype=np.float32).reshape(3, 4), np.zeros((0, 4), np.float32)):
+        count = len(boxes)
+        record = Record("e/\u4eba.jpg", boxes, np.ones((count, 5, 2), np.float32), np.ones((count, 5), np.uint8),
+                        np.zeros(count, bool), 7, 9)
+        annotations = Annotations([record, record], "label.txt")
+        shared = share((annotations, "word"), str(tmp_path / "arrays"))
+        loaded, word = load_shared(*shared)
+        same(loaded, annotations)
+        assert word == "word" and loaded.file == "label.txt" and len(loaded) == 2
+        assert not count or not (loaded.boxes.flags.owndata or loaded.boxes.flags.writeable)
+        assert len(shared[1]) < 4000, "no array is in the pickle"

@@ -9,9 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from dependency.centernet.src.lib.datasets.dataset.coco_hp import Record
+from dependency.centernet.src.lib.utils.image_file import read_image
 from dependency.errors import InputError, TrainingError
+from dependency.extd.utils.augmentations import Window
 from src.centerface import dataset as centerface
-from src.data.training_set import fingerprint, training_records
+from src.data.training_set import TrainingImage, fingerprint, training_records
 from src.retinaface import dataset as retinaface
 from tests.retinaface.small_faces import write_small_faces
 
@@ -107,27 +110,27 @@ def test_images_of_a_mat_may_have_any_suffix(tmp_path):
     assert record.path == "e/a.PNG"
 
 
-@pytest.mark.parametrize("module, samples, mosaic", [
-    (centerface, lambda records, folder: centerface.CenterFaceSamples(
+@pytest.mark.parametrize("samples, mosaic", [
+    (lambda records, folder: centerface.CenterFaceSamples(
         records, folder, centerface.Augmentation(input_size=64, mosaic=0)), False),
-    (centerface, lambda records, folder: centerface.CenterFaceSamples(
+    (lambda records, folder: centerface.CenterFaceSamples(
         records, folder, centerface.Augmentation(input_size=64, mosaic=1)), True),
-    (retinaface, lambda records, folder: retinaface.RetinaFaceSamples(
+    (lambda records, folder: retinaface.RetinaFaceSamples(
         records, folder, retinaface.SampleOptions(image_size=64)), False)])
-def test_any_error_of_a_sample_names_its_image(tmp_path, monkeypatch, module, samples, mosaic):
+def test_any_error_of_a_sample_names_its_image(tmp_path, monkeypatch, samples, mosaic):
     (tmp_path / "e").mkdir()
     (tmp_path / "label.txt").write_text("# e/a.png\n5 5 20 20\n# e/b.png\n5 5 20 20\n")
     for name, value in (("a", 0), ("b", 200)):
         cv2.imwrite(str(tmp_path / f"e/{name}.png"), np.full((48, 64, 3), value, np.uint8))
     sample = samples(training_records(tmp_path / "label.txt", tmp_path), tmp_path)
-    read = module.read_training_image
+    read = TrainingImage.read
 
-    def broken(folder, record, index):
-        if record.path == "e/b.png":
+    def broken(image, *args):
+        if image.index == 1:
             raise cv2.error("no memory")
-        return read(folder, record, index)
+        return read(image, *args)
 
-    monkeypatch.setattr(module, "read_training_image", broken)
+    monkeypatch.setattr(TrainingImage, "read", broken)
     for index in range(2):      # a mosaic of a.png shows b.png, too
         if index or mosaic:
             with pytest.raises(TrainingError, match="^e/b.png: error: no memory"):
@@ -147,3 +150,23 @@ def test_the_fingerprint_tells_sets_of_as_many_images_apart(tmp_path):
     assert len({same, fingerprint([*rest, first]), *(fingerprint([other, *rest]) for other in others)}) == 7
     # What an unlabelled landmark holds does not count.
     assert fingerprint([unseen]) == fingerprint([replace(unseen, landmarks=-unseen.landmarks - 1)])
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png"])
+@pytest.mark.parametrize("window, size", [
+    (Window(10, 20, 40), 64), (Window(-30, -30, 500), 500), (Window(40, 20, 64), 32), (Window(40, 40, 64), 16),
+    (Window(0, 0, 128), 16), (Window(110.5, -7.25, 20), 20), (Window(300, 20, 10), 10)])
+def test_the_part_that_a_window_shows(tmp_path, suffix, window, size):
+    rng = np.random.default_rng(0)
+    image = cv2.resize(rng.integers(0, 256, (6, 8, 3), np.uint8), (121, 90), interpolation=cv2.INTER_CUBIC)
+    cv2.imwrite(str(tmp_path / f"a.{suffix}"), image, [cv2.IMWRITE_JPEG_QUALITY, 95])
+    record = Record(f"a.{suffix}", *(np.zeros((0, *shape)) for shape in ((4,), (5, 2), (5,), ())), 90, 121)
+    photograph = TrainingImage(tmp_path, record, 0)
+    assert photograph.shape == (90, 121)
+    part, found = photograph.read(window, size)
+    factor = window.reduction(size)
+    left, top = window.x / factor - found.x, window.y / factor - found.y
+    whole = read_image(tmp_path / f"a.{suffix}", factor)
+    np.testing.assert_array_equal(part, whole[int(top):, int(left):][:part.shape[0], :part.shape[1]])
+    assert found.side == window.side / factor and left % 1 == top % 1 == 0
+    assert part.size < 3 * 5 ** 2 + 3 * (window.side / factor + 6) ** 2 and part.size

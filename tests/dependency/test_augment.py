@@ -59,3 +59,19 @@ def test_colour_jitter_differs_by_sample_and_repeats_by_seed():
     assert (first != other).mean() > 0.5
     means = [augment.colour_jitter(image, np.random.default_rng(seed)).mean() for seed in range(60)]
     assert np.std(means) > 10, "the strength is drawn anew for every sample"
+
+
+@pytest.mark.parametrize("strength, lighting", [(0.4, 0.1), (0.4, 0.0), (0.0, 0.1), (1.0, 3.0)])
+def test_colour_jitter_is_the_published_one_step_by_step(strength, lighting):
+    image = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        values = image / 255
+        for step in rng.permutation(3):
+            factor = 1 + rng.uniform(-strength, strength)
+            grey = values @ (0.114, 0.587, 0.299)
+            base = {0: 0.0, 1: grey.mean(), 2: grey[..., None]}[step]
+            values = base + (values - base) * factor
+        values = values + augment.LIGHTING_VECTORS @ (rng.normal(0, lighting, 3) * augment.LIGHTING_VALUES)
+        jittered = augment.colour_jitter(image, np.random.default_rng(seed), strength, lighting)
+        assert jittered.dtype == np.uint8 and np.abs(jittered - np.clip(values * 255, 0, 255)).max() < 1.6

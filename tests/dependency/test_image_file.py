@@ -71,6 +71,32 @@ def test_pixels_are_those_of_opencv(shared_data):
         np.testing.assert_array_equal(read_photo(path), cv2.imread(str(path)))
 
 
+@pytest.mark.parametrize("reduction", [2, 4, 8])
+@pytest.mark.parametrize("kind, mode, options", [
+    ("JPEG", "RGB", {"quality": 95}), ("JPEG", "RGB", {"progressive": True}), ("JPEG", "CMYK", {"quality": 95}),
+    ("JPEG", "L", {}), ("JPEG", "RGB", {"exif": turned()}), ("TIFF", "RGB", {"exif": turned()}), ("PNG", "RGB", {}),
+    ("WEBP", "RGB", {})])
+@pytest.mark.parametrize("size", [(203, 301), (5, 3), (64, 9)])
+def test_a_smaller_image_is_the_mean_of_the_stored_pixels(tmp_path, reduction, kind, mode, options, size):
+    noise = np.random.default_rng(0).integers(0, 256, (6, 8, 3), np.uint8)
+    path = tmp_path / "x"
+    path.write_bytes(encode(cv2.resize(noise, size[::-1], interpolation=cv2.INTER_CUBIC), kind, mode, **options))
+    stored, smaller = read_image(path), read_image(path, reduction)
+    assert smaller.shape == (*-(-np.array(stored.shape[:2]) // reduction), 3) and smaller.dtype == np.uint8
+    expected = np.array(Image.fromarray(stored).reduce(reduction))
+    assert np.abs(smaller.astype(int) - expected).mean() < (3 if size == (203, 301) else 16)
+    assert smaller.flags["C_CONTIGUOUS"] and (size != (203, 301) or expected.std() > 20), "the bound says something"
+
+
+def test_a_smaller_image_is_cut_off_as_a_whole_one_is(tmp_path, picture):
+    path = tmp_path / "cut.jpg"
+    content = encode(picture, "JPEG")
+    path.write_bytes(content[:len(content) * 2 // 3])
+    for reduction in (1, 2, 8):
+        with pytest.raises(InputError, match="cut off or damaged"):
+            read_image(path, reduction)
+
+
 @pytest.mark.parametrize("kind, mode", [("PNG", "L"), ("PNG", "LA"), ("JPEG", "L"), ("PPM", "L"), ("PNG", "1")])
 def test_grey_becomes_colour(picture, kind, mode):
     image = read_photo(encode(picture, kind, mode))

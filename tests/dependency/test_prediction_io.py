@@ -147,7 +147,7 @@ def test_a_file_is_read_alike_without_the_compiled_parser(tmp_path, monkeypatch)
     rows = np.column_stack([rng.integers(0, 999, (50, 4)) / 4, rng.integers(0, 9999, 50) / 10000])
     (tmp_path / "a.txt").write_text("e/a.jpg\n50\n" + "".join(" ".join(map(str, row)) + "\n" for row in rows))
     np.testing.assert_array_equal(read_prediction(tmp_path / "a.txt"), rows)
-    monkeypatch.setattr(prediction_io, "_compiled_parser", lambda: None)
+    monkeypatch.setattr(prediction_io, "compiled_parser", lambda: None)
     np.testing.assert_array_equal(read_prediction(tmp_path / "a.txt"), rows)
 
 

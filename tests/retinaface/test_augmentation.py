@@ -2,6 +2,7 @@
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from dependency.centernet.src.lib.datasets.dataset.coco_hp import Record
 from src.retinaface.augmentation import Augmentation, augment_sample, choose_crop, distort_colours
@@ -33,6 +34,14 @@ def record(boxes, landmarks=None, ignore=None, visibility=2):
     return Record("a/b.jpg", boxes, landmarks, np.full((count, 5), visibility, np.uint8), ignore)
 
 
+def sample(image, faces, plan, rng):
+    """Choose a crop, and make it the input, as `RetinaFaceSamples` does with the image of a file."""
+    window = choose_crop(faces.boxes[~faces.ignore], image.shape[:2], plan, rng)
+    factor = window.reduction(plan.image_size)
+    smaller = np.array(Image.fromarray(image).reduce(factor))
+    return augment_sample(smaller, window.reduced(factor), faces, window, plan, rng)
+
+
 def centre_of(image, colour):
     near = (abs(image.astype(int) - colour) < 60).all(axis=2)
     ys, xs = np.nonzero(near)
@@ -46,7 +55,7 @@ def test_boxes_and_landmarks_lie_on_the_pixels(crop_choice, flip):
     plan = Augmentation(320, crop_choice, flip, **PLAIN)
     checked = 0
     for seed in range(25):
-        seen, found = augment_sample(image, faces, plan, np.random.default_rng(seed))
+        seen, found = sample(image, faces, plan, np.random.default_rng(seed))
         assert seen.shape == (320, 320, 3) and seen.dtype == np.uint8 and seen.flags["C_CONTIGUOUS"]
         x1, y1, x2, y2 = found.boxes[0]
         white = (seen > 230).all(axis=2)
@@ -62,7 +71,7 @@ def test_boxes_and_landmarks_lie_on_the_pixels(crop_choice, flip):
 
 def test_a_mirrored_sample_is_the_mirror_of_the_plain_one():
     image, faces = face_image()
-    plain, mirrored = (augment_sample(image, faces, Augmentation(160, None, flip, **PLAIN), np.random.default_rng(3))
+    plain, mirrored = (sample(image, faces, Augmentation(160, None, flip, **PLAIN), np.random.default_rng(3))
                        for flip in (0.0, 1.0))
     np.testing.assert_array_equal(mirrored[0][:, ::-1], plain[0])
     np.testing.assert_allclose(mirrored[1].boxes[:, [2, 1, 0, 3]] * (-1, 1, -1, 1) + (160, 0, 160, 0),
@@ -74,7 +83,7 @@ def test_crops_hold_a_face_from_end_to_end(crop_choice):
     faces = np.array([(20, 30, 60, 90), (300, 100, 340, 160)], np.float32)
     sides, outside = [], 0
     for seed in range(300):
-        x, y, side = choose_crop(faces, (240, 400), crop_choice, np.random.default_rng(seed))
+        x, y, side = choose_crop(faces, (240, 400), Augmentation(840, crop_choice), np.random.default_rng(seed))
         assert ((faces[:, :2] >= (x, y)).all(axis=1) & (faces[:, 2:] <= (x + side, y + side)).all(axis=1)).any()
         assert side in [int(240 * scale) for scale in REDISTRIBUTION] or crop_choice is None
         for start, extent in ((x, 400), (y, 240)):
@@ -88,20 +97,40 @@ def test_crops_hold_a_face_from_end_to_end(crop_choice):
         assert max(sides) == 2 and outside > 60
 
 
+@pytest.mark.parametrize("size", [20, 45, 100])
+@pytest.mark.parametrize("crop_choice", [None, REDISTRIBUTION])
+def test_crops_of_a_smaller_image_have_whole_pixels_and_hold_a_face(size, crop_choice):
+    faces = np.array([(21, 31, 60, 90), (301, 99, 340, 160)], np.float32)
+    found = set()
+    for seed in range(100):
+        window = choose_crop(faces, (241, 403), Augmentation(size, crop_choice), np.random.default_rng(seed))
+        factor = window.reduction(size)
+        assert factor == 1 or window.side / factor >= size and not any(value % factor for value in window)
+        assert ((faces[:, :2] >= window[:2]).all(axis=1)
+                & (faces[:, 2:] <= np.add(window[:2], window.side)).all(axis=1)).any()
+        found.add(factor)
+    assert len(found) > 1 and max(found) == {20: 8, 45: 4 + 4 * bool(crop_choice), 100: 2 + 2 * bool(crop_choice)}[size]
+    faces = np.array([(0, 10, 390, 200)], np.float32)
+    whole = choose_crop(faces, (241, 403), Augmentation(size), np.random.default_rng(0))
+    assert whole[:2] == (0, 0) and 403 <= whole.side < 403 + whole.reduction(size)
+
+
 def test_without_a_crop_that_fits_the_whole_image_is_taken():
     faces = np.array([(0, 10, 390, 200)], np.float32)
-    assert choose_crop(faces, (240, 400), None, np.random.default_rng(0)) == (0, 0, 400)
+    assert choose_crop(faces, (240, 400), Augmentation(840), np.random.default_rng(0)) == (0, 0, 400)
 
 
 def test_without_a_face_the_crops_are_of_all_sizes():
-    sides = [choose_crop(np.zeros((0, 4), np.float32), (240, 400), (0.3, 1.0), np.random.default_rng(seed)).side
+    plan = Augmentation(840, (0.3, 1.0))
+    sides = [choose_crop(np.zeros((0, 4), np.float32), (240, 400), plan, np.random.default_rng(seed)).side
              for seed in range(20)]
     assert set(sides) == {72, 240}
 
 
 def test_a_face_over_the_border_can_be_cropped():
     faces = np.array([(-4, 80, 50, 140)], np.float32)
-    assert any(choose_crop(faces, (240, 400), None, np.random.default_rng(seed)).side < 240 for seed in range(20))
+    assert any(choose_crop(faces, (240, 400), Augmentation(840), np.random.default_rng(seed)).side < 240
+               for seed in range(20))
 
 
 @pytest.mark.parametrize("color_distort", [True, False])
@@ -109,7 +138,7 @@ def test_outside_the_image_is_the_mean(color_distort):
     image = np.full((100, 100, 3), 250, np.uint8)
     plan = Augmentation(200, (2.0,), 0.0, color_distort)
     for seed in range(10):
-        seen, found = augment_sample(image, record([(20, 20, 80, 80)]), plan, np.random.default_rng(seed))
+        seen, found = sample(image, record([(20, 20, 80, 80)]), plan, np.random.default_rng(seed))
         x1, y1, x2, y2 = np.array((-20, -20, 20, 20)) + found.boxes[0]
         ys, xs = np.mgrid[:200, :200] + 0.5
         outside = (xs < x1 - 5) | (xs > x2 + 5) | (ys < y1 - 5) | (ys > y2 + 5)
@@ -118,7 +147,7 @@ def test_outside_the_image_is_the_mean(color_distort):
 
 def test_the_whole_image_lies_at_the_top_left():
     image = np.full((100, 200, 3), 250, np.uint8)
-    seen, found = augment_sample(image, record([(0, 0, 200, 100)]), Augmentation(100, None, 0.0, False),
+    seen, found = sample(image, record([(0, 0, 200, 100)]), Augmentation(100, None, 0.0, False),
                                  np.random.default_rng(0))
     assert (seen[:45] == 250).all() and (seen[55:] == np.array(NETWORK_INPUT["mean"], np.uint8)).all()
     np.testing.assert_allclose(found.boxes, [(0, 0, 100, 50)])
@@ -131,8 +160,8 @@ def test_which_faces_stay():
                    ignore=[False, False, False, False])
     for seed in range(40):
         rng = np.random.default_rng(seed)
-        window = choose_crop(faces.boxes, (100, 200), (1.0,), rng)
-        found = augment_sample(image, faces, Augmentation(100, (1.0,), 0.0, False), np.random.default_rng(seed))[1]
+        window = choose_crop(faces.boxes, (100, 200), Augmentation(100, (1.0,)), rng)
+        found = sample(image, faces, Augmentation(100, (1.0,), 0.0, False), np.random.default_rng(seed))[1]
         shifted = faces.boxes - (window.x, 0, window.x, 0)
         expected = []
         for x1, y1, x2, y2 in shifted:
@@ -147,9 +176,9 @@ def test_ignored_faces_stay_ignored_and_choose_no_crop():
     image = np.zeros((100, 300, 3), np.uint8)
     faces = record([(10, 10, 30, 30), (250, 10, 270, 30)], ignore=[True, False])
     for seed in range(20):
-        found = augment_sample(image, faces, Augmentation(100, (0.6,), 0.0, False), np.random.default_rng(seed))[1]
+        found = sample(image, faces, Augmentation(100, (0.6,), 0.0, False), np.random.default_rng(seed))[1]
         assert len(found.boxes) == 1 and not found.ignore[0]
-    found = augment_sample(image, record(faces.boxes, ignore=[True, True]), Augmentation(100, (3.0,), 0.0, False),
+    found = sample(image, record(faces.boxes, ignore=[True, True]), Augmentation(100, (3.0,), 0.0, False),
                            np.random.default_rng(0))[1]
     assert list(found.ignore) == [True, True]
 
@@ -157,7 +186,7 @@ def test_ignored_faces_stay_ignored_and_choose_no_crop():
 @pytest.mark.parametrize("crop_choice", [None, REDISTRIBUTION])
 def test_a_sample_depends_only_on_its_generator(crop_choice):
     image, faces = face_image()
-    samples = [augment_sample(image, faces, Augmentation(64, crop_choice), np.random.default_rng(seed))
+    samples = [sample(image, faces, Augmentation(64, crop_choice), np.random.default_rng(seed))
                for seed in (1, 1, 2)]
     np.testing.assert_array_equal(samples[0][0], samples[1][0])
     np.testing.assert_array_equal(samples[0][1].boxes, samples[1][1].boxes)
@@ -168,7 +197,7 @@ def test_the_source_stays_untouched():
     image, faces = face_image()
     before, boxes = image.copy(), faces.boxes.copy()
     for seed in range(10):
-        augment_sample(image, faces, Augmentation(64, REDISTRIBUTION), np.random.default_rng(seed))
+        sample(image, faces, Augmentation(64, REDISTRIBUTION), np.random.default_rng(seed))
     np.testing.assert_array_equal(image, before)
     np.testing.assert_array_equal(faces.boxes, boxes)
 
@@ -194,5 +223,5 @@ def test_hue_and_saturation_move():
 
 def test_colours_off_leaves_the_pixels():
     image, faces = face_image(200, 200)
-    seen = augment_sample(image, faces, Augmentation(200, (1.0,), 0.0, False), np.random.default_rng(0))[0]
+    seen = sample(image, faces, Augmentation(200, (1.0,), 0.0, False), np.random.default_rng(0))[0]
     np.testing.assert_array_equal(seen, image)

@@ -23,6 +23,19 @@ class Window(NamedTuple):
     y: float
     side: float
 
+    def reduction(self, size: int) -> int:
+        """Return how many times smaller the image may be decoded before this square becomes `size` pixels a side."""
+        return int(reduction(self.side / size))
+
+    def reduced(self, factor: int) -> "Window":
+        """Return this square in the pixels of the image that is `factor` times smaller."""
+        return Window(self.x / factor, self.y / factor, self.side / factor)
+
+
+def reduction(shrink: float) -> np.ndarray:
+    """Return the largest factor of 1, 2, 4 and 8, those of JPEG decoders, up to `shrink` (one, or an array)."""
+    return 2 ** np.floor(np.log2(np.clip(shrink, 1, 8))).astype(int)
+
 
 def sampling_ratio(face_side: float, rng: np.random.Generator) -> float:
     """Draw the factor by which data-anchor sampling scales an image whose chosen face has this side (pixels)."""

@@ -3,6 +3,7 @@
 
 All images are uint8 BGR [H, W, 3]; points and boxes are float32 pixels; randomness comes from a Generator.
 """
+import cv2
 import numpy as np
 
 from dependency.centernet.src.lib.utils.image import FLIP_INDEX, Placement, place
@@ -13,7 +14,7 @@ LIGHTING_VALUES = np.array([0.2141788, 0.01817699, 0.00341571], np.float32)
 LIGHTING_VECTORS = np.array([[-0.58752847, -0.69563484, 0.41340352],
                              [-0.5832747, 0.00994535, -0.81221408],
                              [-0.56089297, 0.71832671, 0.41158938]], np.float32)
-GREY_WEIGHTS = np.array([0.114, 0.587, 0.299], np.float32)
+GREY_WEIGHTS = np.array([0.114, 0.587, 0.299])
 
 
 def cut(image: np.ndarray, window: Window, size: int) -> np.ndarray:
@@ -43,19 +44,22 @@ def colour_jitter(image: np.ndarray, rng: np.random.Generator, strength: float =
                   lighting: float = 0.1) -> np.ndarray:
     """Scale brightness, contrast and saturation by 1 +- `strength` in random order, then add PCA lighting.
 
+    Each of these maps a pixel's three values linearly to three others, so that all together are one matrix [3, 4].
+
     Args:
         lighting: its standard deviation.
     """
-    values = image.astype(np.float32) / 255
-    mean = (values @ GREY_WEIGHTS).mean()
+    matrix = np.eye(3, 4)
+    mean = GREY_WEIGHTS @ cv2.mean(image)[:3]
     for step in rng.permutation(3):
-        factor = np.float32(1 + rng.uniform(-strength, strength))
+        factor = 1 + rng.uniform(-strength, strength)
+        base = np.zeros(4)
         if step == 0:
-            values *= factor
             mean *= factor
+        elif step == 1:
+            base[3] = mean
         else:
-            base = mean if step == 1 else (values @ GREY_WEIGHTS)[..., None]
-            values = base + (values - base) * factor
-    shift = LIGHTING_VECTORS @ (rng.normal(0, lighting, 3).astype(np.float32) * LIGHTING_VALUES)
-    values += shift
-    return np.clip(values * 255 + 0.5, 0, 255).astype(np.uint8)
+            base = GREY_WEIGHTS @ matrix
+        matrix = base + (matrix - base) * factor
+    matrix[:, 3] += 255 * LIGHTING_VECTORS @ (rng.normal(0, lighting, 3) * LIGHTING_VALUES)
+    return cv2.transform(image, matrix)

@@ -2,6 +2,7 @@
 """Read image files, by Pillow, as BGR uint8 [H, W, 3].
 
     image = read_image("val/images/a.jpg")          # of a data set: the pixels as stored
+    image = read_image("val/images/a.jpg", reduction=4)      # a quarter as wide and high
     image = read_photo("photo.jpg")                 # of a camera: turned upright as its EXIF tag says
     height, width, orientation = read_header("a.jpg")       # without decoding
     paths = find_images("photos", recursive=True)
@@ -18,10 +19,11 @@ import struct
 import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, NamedTuple, Union
 
+import cv2
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
@@ -67,14 +69,49 @@ def read_header(path: str | Path) -> Header:
         return Header(image.height, image.width, _orientation(image))
 
 
-def read_image(path: str | Path) -> np.ndarray:
+class StoredImage:
+    """An image of a data set, of which the header is read: `height` and `width` are known before `read` decodes it.
+
+    Raises:
+        InputError: the file is missing, empty or not an image, or declares over `MAX_PIXELS`.
+    """
+
+    def __init__(self, path: str | Path):
+        self._opened = _opened(path, MAX_PIXELS)
+        self._image = self._opened.__enter__()
+        self.height, self.width = self._image.height, self._image.width
+
+    def read(self, reduction: int = 1, box: Sequence[int] | None = None) -> np.ndarray:
+        """Decode the image as `read_image` does; once only.
+
+        Args:
+            box: left, top, right and bottom of the part to return, in pixels of the smaller image.
+        """
+        with ExitStack() as stack:
+            stack.push(self._opened)        # closes the file, and gives an error its words
+            image, rest = self._image, reduction
+            if reduction > 1:
+                drafted = image.draft(None, (max(1, self.width // reduction), max(1, self.height // reduction)))
+                rest = reduction // round(self.width / drafted[1][2]) if drafted else reduction
+            if box is not None:
+                left, top, right, bottom = (min(rest * edge, extent) for edge, extent in zip(box, image.size * 2))
+                image = image.crop((left, top, right, bottom))
+            pixels = _decode(image)
+            return pixels if rest == 1 else np.array(Image.fromarray(pixels).reduce(rest))
+
+
+def read_image(path: str | Path, reduction: int = 1) -> np.ndarray:
     """Decode an image of a data set to BGR uint8 [H, W, 3]; its EXIF orientation is ignored.
+
+    Args:
+        path: the file.
+        reduction: 1, 2, 4 or 8: so many times fewer pixels a side, rounded up, each the mean of a square of the image.
+            A JPEG is decoded at that scale at once, which takes less time.
 
     Raises:
         InputError: the file is missing, empty, cut off or not an image, or declares over `MAX_PIXELS`.
     """
-    with _opened(path, MAX_PIXELS) as image:
-        return _decode(image)
+    return StoredImage(path).read(reduction)
 
 
 def read_photo(source: Source | Image.Image, max_pixels: int = MAX_PIXELS) -> np.ndarray:
@@ -234,10 +271,11 @@ def _opened(source: Source, max_pixels: int) -> Iterator[Image.Image]:
 def _file(source: Source, name: str) -> IO[bytes]:
     if isinstance(source, (bytes, bytearray, memoryview)):
         return io.BytesIO(source)
-    path = existing_file(os.fspath(source), "an image file", _text_hint(os.fspath(source)))
-    if path.stat().st_size > _LARGEST_FILE:
+    file = existing_file(os.fspath(source), "an image file", _text_hint(os.fspath(source))).open("rb")
+    if os.fstat(file.fileno()).st_size > _LARGEST_FILE:
+        file.close()
         raise InputError(f"{name}: larger than {_LARGEST_FILE >> 20} MiB; not a photograph")
-    return path.open("rb")
+    return file
 
 
 def _open_unlimited(file: IO[bytes], kinds: tuple[str, ...]) -> Image.Image:
@@ -304,8 +342,7 @@ def _decode(image: Image.Image) -> np.ndarray:
         return as_bgr(np.asarray(image).clip(0, 0xFFFF).astype(np.uint16))
     if image.mode != "RGB":
         image = image.convert("RGB")
-    pixels = np.frombuffer(image.tobytes("raw", "BGR"), np.uint8)
-    return pixels.reshape(image.height, image.width, 3).copy()
+    return cv2.cvtColor(np.asarray(image), cv2.COLOR_RGB2BGR)      # faster than Pillow's own "BGR"
 
 
 def _hint(start: bytes) -> str:

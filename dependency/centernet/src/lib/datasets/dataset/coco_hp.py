@@ -270,19 +270,29 @@ def make_record(path: str, rows: np.ndarray, ignore: Sequence[bool], height: int
 
     Args:
         path: the image.
-        rows: [N, 19] float64: x, y, w, h, then 5 x (x, y, v) with v 0 not labelled, 1 occluded, 2 visible;
-            `unset_points` count as not labelled.
+        rows: see `face_columns`.
         ignore: N flags.
         height: pixels of the image, or 0.
         width: pixels of the image, or 0.
+    """
+    boxes, landmarks, visibility = face_columns(rows)
+    faults = face_faults(boxes, landmarks)
+    keep = np.ones(len(rows), bool)
+    keep[[fault[0] for fault in faults]] = False
+    ignored = np.array(ignore, bool)[keep]
+    return Record(path, boxes[keep], landmarks[keep], visibility[keep], ignored, height, width), faults
+
+
+def face_columns(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Convert rows of a file to boxes [N, 4], landmarks [N, 5, 2] and visibility [N, 5], as a `Record` holds them.
+
+    Args:
+        rows: [N, 19] float64: x, y, w, h, then 5 x (x, y, v) with v 0 not labelled, 1 occluded, 2 visible;
+            `unset_points` count as not labelled.
     """
     with np.errstate(over="ignore", invalid="ignore"):
         boxes = np.concatenate([rows[:, :2], rows[:, :2] + rows[:, 2:4]], axis=1).astype(np.float32)
         points = rows[:, 4:].reshape(-1, 5, 3)
         visibility = np.where(unset_points(rows), 0, points[:, :, 2]).astype(np.uint8)
         landmarks = np.where(visibility[:, :, None] > 0, points[:, :, :2], 0).astype(np.float32)
-    faults = face_faults(boxes, landmarks)
-    keep = np.ones(len(rows), bool)
-    keep[[fault[0] for fault in faults]] = False
-    ignored = np.array(ignore, bool)[keep]
-    return Record(path, boxes[keep], landmarks[keep], visibility[keep], ignored, height, width), faults
+    return boxes, landmarks, visibility

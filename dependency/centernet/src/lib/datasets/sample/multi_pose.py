@@ -61,34 +61,28 @@ def centre_targets(boxes: np.ndarray, landmarks: np.ndarray, visibility: np.ndar
     centre = (clipped[:, :2] + clipped[:, 2:]) / 2
     cell = np.minimum(centre.astype(int), grid - 1)
 
+    flat = cell[usable, 1] * grid + cell[usable, 0]
+    faces = np.sort(np.unique(flat, return_index=True)[1])[:max_objs]
+    if len(faces) == max_objs:
+        ignore = ignore.copy()
+        ignore[usable[~np.isin(flat, flat[faces])]] = True
+    kept = usable[faces]
     heatmap = np.zeros((grid, grid), np.float32)
+    for (x, y), (width, height) in zip(cell[kept].tolist(), np.ceil(size[kept]).tolist()):
+        draw_umich_gaussian(heatmap, (x, y), max(0, int(gaussian_radius(height, width))))
     cells = np.zeros(max_objs, np.int32)
-    values = np.zeros((max_objs, 14), np.float32)
-    weights = np.zeros((max_objs, 14), np.float32)
-    used: set[int] = set()
-    for index in usable:
-        x, y = cell[index]
-        flat = int(y * grid + x)
-        if flat in used:
-            continue
-        if len(used) == max_objs:
-            ignore = ignore.copy()
-            ignore[index] = True
-            continue
-        row = len(used)
-        used.add(flat)
-        width, height = size[index]
-        radius = max(0, int(gaussian_radius(np.ceil(height), np.ceil(width))))
-        draw_umich_gaussian(heatmap, (x, y), radius)
-        cells[row] = flat
-        values[row, :2] = np.log(size[index] / STRIDE)
-        values[row, 2:4] = centre[index] - cell[index]
-        weights[row, :4] = next(weight for limit, weight in AREA_WEIGHTS[area_weights] if area[index] <= limit)
-        points = landmarks[index] / STRIDE
-        labelled = (visibility[index] > 0) & (points >= 0).all(axis=1) & (points < grid).all(axis=1)
-        if area[index] > MIN_LANDMARK_AREA and labelled.any():
-            values[row, 4:] = ((points - cell[index]) / size[index] * labelled[:, None]).ravel()
-            weights[row, 4:] = np.repeat(labelled, 2)
+    values, weights = np.zeros((2, max_objs, 14), np.float32)
+    cells[:len(kept)] = flat[faces]
+    values[:len(kept), :2] = np.log(size[kept] / STRIDE)
+    values[:len(kept), 2:4] = centre[kept] - cell[kept]
+    limits, area_weight = np.array(AREA_WEIGHTS[area_weights]).T
+    weights[:len(kept), :4] = area_weight[np.searchsorted(limits, area[kept])][:, None]
+    points = landmarks[kept] / STRIDE
+    labelled = ((visibility[kept] > 0) & ((points >= 0) & (points < grid)).all(axis=2)
+                & (area[kept] > MIN_LANDMARK_AREA)[:, None])[..., None]
+    points = (points - cell[kept, None]) / size[kept, None] * labelled
+    values[:len(kept), 4:] = points.reshape(-1, 10)
+    weights[:len(kept), 4:] = np.repeat(labelled, 2, axis=2).reshape(-1, 10)
     _mask_ignored(heatmap, clipped[inside & (ignore | small)])
     return CentreTargets(heatmap, cells, values, weights)
 
