@@ -28,7 +28,7 @@ from dependency.evaluate.report.summary import summarise
 from dependency.evaluate.results import Report, report_to_dict
 from dependency.files import atomic_write
 
-VERSION = 1
+VERSION = 2
 CURVE_POINTS = 200
 WANTS = (("precision", 0.9), ("precision", 0.95), ("precision", 0.99))
 
@@ -48,7 +48,7 @@ def analyse(report: Report, scored: Scored, flags: Flags | None = None, name: st
         want: the precision or recall that was asked for, beside those of `WANTS`, for which to find the score.
 
     Returns:
-        {"version": 1, "runs": [run]}; docs/formats.md lists the keys of a run.
+        {"version": 2, "runs": [run]}; docs/formats.md lists the keys of a run.
 
     Raises:
         InputError: no face counts in the hard subset, or the flags belong to another ground truth.

@@ -30,7 +30,7 @@ def write_page(analysis: dict[str, Any], path: str | Path, image_dir: Path | Non
     """Write the page atomically; 2 to 3 MB with pictures, however many runs it shows.
 
     Args:
-        analysis: {"version": 1, "runs": [...]}.
+        analysis: {"version": 2, "runs": [...]}.
         path: the file, such as `report/index.html`.
         image_dir: folder with `<event>/<image>.jpg`; the page says which images are absent, or that there is no folder.
 

@@ -17,7 +17,7 @@ def test_shape_and_sums():
     report, scored = scored_set([*random_images(np.random.default_rng(1)), ANCHOR])
     analysis = analyse(report, scored, flags_for(scored, {}), name="mine", landmarks={"nme": 0.03})
     json.dumps(analysis, allow_nan=False)
-    assert list(analysis) == ["version", "runs"] and analysis["version"] == 1
+    assert list(analysis) == ["version", "runs"] and analysis["version"] == 2
     run = analysis["runs"][0]
     assert list(run) == ["name", "report", "iou", "settings", "operating_point", "error_budget", "calibration",
                          "scores", "deploy", "groups", "misses", "false_alarms", "worst_images", "landmarks", "summary"]

@@ -44,7 +44,7 @@ def test_no_detection_and_no_hit():
     run = run_of([("0--E", [[0, 0, 40, 40]], [0], [[90, 90, 5, 5, 0.5], [20, 0, 40, 40, 0.25]])])
     assert run["operating_point"]["score"] == 0.25 and run["operating_point"]["false_alarms_per_image"] == 2
     assert run["misses"][0]["why"] == "box too loose"
-    format_analysis({"version": 1, "runs": [run]})
+    format_analysis({"version": 2, "runs": [run]})
 
 
 def test_no_face_counts():

@@ -48,7 +48,7 @@ class Document(HTMLParser):
 
 def page(tmp_path, *runs, image_dir=None):
     path = tmp_path / "deep" / "report.html"
-    write_page({"version": 1, "runs": list(runs)}, path, image_dir)
+    write_page({"version": 2, "runs": list(runs)}, path, image_dir)
     content = path.read_text(encoding="utf-8")
     return content, Document(content)
 
@@ -112,14 +112,14 @@ def test_nothing_comes_from_outside_and_pictures_have_labels(tmp_path):
 
 def test_wrong_input_is_refused(tmp_path, monkeypatch):
     run = faulty_run()
-    for analysis in ({}, {"version": 2, "runs": [run]}, {"version": 1, "runs": []}):
+    for analysis in ({}, {"version": 1, "runs": [run]}, {"version": 2, "runs": []}):
         with pytest.raises(InputError):
             write_page(analysis, tmp_path / "report.html")
     with pytest.raises(InputError, match="--image_dir"):
-        write_page({"version": 1, "runs": [run]}, tmp_path / "report.html", tmp_path / "images")
+        write_page({"version": 2, "runs": [run]}, tmp_path / "report.html", tmp_path / "images")
     monkeypatch.setitem(sys.modules, "jinja2", None)
     with pytest.raises(InputError, match="pip install jinja2"):
-        write_page({"version": 1, "runs": [run]}, tmp_path / "report.html")
+        write_page({"version": 2, "runs": [run]}, tmp_path / "report.html")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -143,13 +143,13 @@ def test_which_run_is_better_is_said_as_the_interval_says_it(tmp_path):
     runs = [faulty_run(EVENTS[:3], name) for name in ("first", "second", "third")]
     path = tmp_path / "report.html"
     for low, sure in ((0.01, True), (-0.01, False)):
-        write_page({"version": 1, "runs": runs[:2], "comparisons": [comparison(0.1234, low, 0.2)]}, path)
+        write_page({"version": 2, "runs": runs[:2], "comparisons": [comparison(0.1234, low, 0.2)]}, path)
         document = Document(path.read_text(encoding="utf-8"))
         assert "\u22120.1234" in document.text
         assert ("Hard: A is better than B by 0.1234" in document.text) == sure
         assert ("they cannot be told apart; A leads by 0.1234" in document.text) == (not sure)
         assert len(document.named("svg", "sure")) == sure and "10.0 %" in document.text
-    write_page({"version": 1, "runs": runs, "comparisons": [comparison(0.1, -0.01, 0.2),
+    write_page({"version": 2, "runs": runs, "comparisons": [comparison(0.1, -0.01, 0.2),
                                                             comparison(0.2, 0.1, 0.3, "third")]}, path)
     text = Document(path.read_text(encoding="utf-8")).text
     assert "A has the highest AP; cannot be told from it: B; it is better than C." in text
@@ -162,14 +162,14 @@ def test_how_the_numbers_were_obtained(tmp_path):
     one, two = (faulty_run(EVENTS[:3], name) for name in ("first", "second"))
     one["settings"], two["settings"] = settings, {**settings, "nms": "soft"}
     path = tmp_path / "report.html"
-    write_page({"version": 1, "runs": [one, two], "written": {"date": "2026-11-30 09:00", "commit": "def5678"}}, path)
+    write_page({"version": 2, "runs": [one, two], "written": {"date": "2026-11-30 09:00", "commit": "def5678"}}, path)
     text = Document(path.read_text(encoding="utf-8")).text
     for shared in ("Checkpoint best.ckpt", "Test size 1200/1600, padding 32",
                    "Predicted 2026-11-29 10:00, commit abc1234", "Protocol WIDER FACE, IoU 0.5",
                    "Report 2026-11-30 09:00, commit def5678", "Images 3 of 3"):
         assert text.count(shared) == 1, shared
     assert "NMS hard, 0.3" in text and "NMS soft" in text
-    write_page({"version": 1, "runs": [faulty_run(EVENTS[:3])]}, path)
+    write_page({"version": 2, "runs": [faulty_run(EVENTS[:3])]}, path)
     assert "not known: no settings.json" in Document(path.read_text(encoding="utf-8")).text
 
 

@@ -62,7 +62,7 @@ def pages(tmp_path_factory):
     for name, runs, image_dir in (("one", [one], images), ("two", [one, two], images), ("hostile", [hostile], images),
                                   ("bare", [one], None)):
         result[name] = folder / f"{name}.html"
-        write_page({"version": 1, "runs": runs}, result[name], image_dir)
+        write_page({"version": 2, "runs": runs}, result[name], image_dir)
     result["run"] = one
     return result
 
