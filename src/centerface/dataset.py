@@ -7,7 +7,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -15,6 +14,7 @@ import numpy as np
 from dependency.centernet.src.lib.datasets.dataset.coco_hp import Record
 from dependency.centernet.src.lib.datasets.sample.multi_pose import STRIDE, centre_targets
 from dependency.centernet.src.lib.utils import augment
+from dependency.centernet.src.lib.utils.augment import View, join_views
 from dependency.extd.utils import augmentations as crops
 from src.centerface.config import OPTIONS
 from src.data.training_set import TrainingImage, image_named
@@ -41,16 +41,6 @@ class Augmentation:
     max_objs: int = 256
     min_face: float = 6.0
     area_weights: str = "reference"
-
-
-class View(NamedTuple):
-    """What one window shows: uint8 BGR image [S, S, 3]; boxes [N, 4], landmarks [N, 5, 2] in its pixels, visibility
-    [N, 5], ignore [N]."""
-    image: np.ndarray
-    boxes: np.ndarray
-    landmarks: np.ndarray
-    visibility: np.ndarray
-    ignore: np.ndarray
 
 
 class CenterFaceSamples:
@@ -91,13 +81,7 @@ class CenterFaceSamples:
         for each in map(int, (index, *others)):
             with image_named(self.describe(each)):
                 views.append(self._view(each, half, rng))
-        corners = np.array([(0, 0), (half, 0), (0, half), (half, half)], np.float32)
-        image = np.concatenate([np.concatenate([views[row].image, views[row + 1].image], axis=1) for row in (0, 2)])
-        return View(image,
-                    np.concatenate([view.boxes + np.tile(corner, 2) for view, corner in zip(views, corners)]),
-                    np.concatenate([view.landmarks + corner for view, corner in zip(views, corners)]),
-                    np.concatenate([view.visibility for view in views]),
-                    np.concatenate([view.ignore for view in views]))
+        return join_views(views)
 
     def _view(self, index: int, size: int, rng: np.random.Generator) -> View:
         """Scale a window of an image to [size, size], perhaps mirrored; ignore faces whose centre is outside it."""

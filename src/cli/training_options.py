@@ -37,6 +37,7 @@ IMAGES = {
                                   "one takes its place, and it is logged.", choices=("error", "skip")),
 }
 BOX_LOSSES = ("smooth_l1", "giou", "diou", "ciou")
+MOSAIC = Option(0.0, "Probability that a sample is made of four images, each in a quarter of the input.", low=0, high=1)
 IMAGE_DIR = Option("", "Image folder.", metavar="DIR")
 OPTIMIZER = Option("sgd", "Optimiser.", choices=("adam", "sgd", "momentum"))
 OPTIMISATION = {

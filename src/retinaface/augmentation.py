@@ -39,11 +39,13 @@ class Augmentation:
         filled up with the mean colour. None: the reference's, uniform from 0.3 to 1, and 1 in a fifth of the cases.
     flip: probability of mirroring.
     color_distort: random brightness, contrast, saturation and hue.
+    mosaic: probability that a sample is made of four images, each in its quarter of the input.
     """
     image_size: int = 840
     crop_choice: tuple[float, ...] | None = None
     flip: float = 0.5
     color_distort: bool = True
+    mosaic: float = 0.0
 
 
 def augment_sample(image: np.ndarray, square: Window, record: Record, window: Window, plan: Augmentation,

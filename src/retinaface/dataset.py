@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from dependency.centernet.src.lib.datasets.dataset.coco_hp import Record
+from dependency.centernet.src.lib.utils.augment import View, join_views
+from dependency.errors import InputError
 from src.cli.options import flat
 from src.data.sampler import SamplePlan, first_readable
 from src.data.training_set import BadImages, TrainingImage, image_named, training_records
@@ -26,6 +28,8 @@ from src.retinaface.config import OPTIONS
 from src.retinaface.layers import NETWORK_INPUT
 from src.retinaface.matching import IGNORED, match
 
+# Pixels of a quarter of a mosaic.
+SMALLEST = 32
 # Names of the manual's dataset.
 DATASET_COLUMNS = ("image", "truths", "conf", "landm")
 
@@ -49,10 +53,12 @@ class SampleOptions(Augmentation):
 
     def __post_init__(self) -> None:
         options = flat(OPTIONS)
-        for name in ("image_size", "variance", "crop_choice", "match_thresh", "flip", "min_face"):
+        for name in ("image_size", "variance", "crop_choice", "match_thresh", "flip", "mosaic", "min_face"):
             value = getattr(self, name)
             if value is not None:
                 options[name].rule.require(f"--{name}", value)
+        if self.mosaic and (self.image_size % 2 or self.image_size < 2 * SMALLEST):
+            raise InputError(f"--image_size {self.image_size}: --mosaic needs an even one of {2 * SMALLEST} or more")
 
     @classmethod
     def of(cls, cfg: Mapping[str, Any]) -> SampleOptions:
@@ -83,20 +89,35 @@ class RetinaFaceSamples:
         Raises:
             BadImageError: the image cannot be read.
         """
-        record, options = self.records[index], self.options
-        with image_named(record.path):
-            photograph = TrainingImage(self.image_dir, record, index)
-            window = choose_crop(record.boxes[~record.ignore], photograph.shape, options, rng)
-            part, square = photograph.read(window, options.image_size)
-            image, faces = augment_sample(part, square, record, window, options, rng)
-            priors = prior_box(image.shape[:2], clip=options.clip)
-            return (image, *match(options.match_thresh, faces.boxes / options.image_size, priors, options.variance,
-                                  face_labels(faces, options.min_face),
-                                  faces.landmarks.reshape(-1, 10) / options.image_size, options.ignore_tiny,
-                                  options.matching))
+        options = self.options
+        with image_named(self.describe(index)):
+            view = (self._mosaic if rng.random() < options.mosaic else self._view)(index, options, rng)
+            priors = prior_box(view.image.shape[:2], clip=options.clip)
+            return (view.image, *match(options.match_thresh, view.boxes / options.image_size, priors, options.variance,
+                                       face_labels(view, options.min_face),
+                                       view.landmarks.reshape(-1, 10) / options.image_size, options.ignore_tiny,
+                                       options.matching))
+
+    def _mosaic(self, index: int, options: SampleOptions, rng: np.random.Generator) -> View:
+        """Join this image and three random others, each seen through its own window in a quarter of the input."""
+        options = replace(options, image_size=options.image_size // 2, mosaic=0.0)
+        views = []
+        for each in map(int, (index, *rng.integers(len(self.records), size=3))):
+            with image_named(self.describe(each)):
+                views.append(self._view(each, options, rng))
+        return join_views(views)
+
+    def _view(self, index: int, options: SampleOptions, rng: np.random.Generator) -> View:
+        """Show an image through a window of its own."""
+        record = self.records[index]
+        photograph = TrainingImage(self.image_dir, record, index)
+        window = choose_crop(record.boxes[~record.ignore], photograph.shape, options, rng)
+        part, square = photograph.read(window, options.image_size)
+        image, faces = augment_sample(part, square, record, window, options, rng)
+        return View(image, faces.boxes, faces.landmarks, faces.visibility, faces.ignore)
 
 
-def face_labels(record: Record, min_face: float = 0.0) -> np.ndarray:
+def face_labels(record: Record | View, min_face: float = 0.0) -> np.ndarray:
     """Label each face, [N] int32: 1 = all five landmarks known, -1 = not all, IGNORED = neither face nor background."""
     longer = (record.boxes[:, 2:] - record.boxes[:, :2]).max(axis=1, initial=0)
     labels = np.where((record.visibility > 0).all(axis=1), 1, -1)

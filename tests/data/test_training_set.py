@@ -116,7 +116,9 @@ def test_images_of_a_mat_may_have_any_suffix(tmp_path):
     (lambda records, folder: centerface.CenterFaceSamples(
         records, folder, centerface.Augmentation(input_size=64, mosaic=1)), True),
     (lambda records, folder: retinaface.RetinaFaceSamples(
-        records, folder, retinaface.SampleOptions(image_size=64)), False)])
+        records, folder, retinaface.SampleOptions(image_size=64)), False),
+    (lambda records, folder: retinaface.RetinaFaceSamples(
+        records, folder, retinaface.SampleOptions(image_size=64, mosaic=1)), True)])
 def test_any_error_of_a_sample_names_its_image(tmp_path, monkeypatch, samples, mosaic):
     (tmp_path / "e").mkdir()
     (tmp_path / "label.txt").write_text("# e/a.png\n5 5 20 20\n# e/b.png\n5 5 20 20\n")

@@ -83,6 +83,20 @@ def test_targets_lie_on_the_pixels_of_the_face(widerface, options):
                 np.testing.assert_allclose(seen, mirrored, atol=0.03)
 
 
+def test_a_mosaic_shows_four_images_with_their_faces(widerface):
+    """White squares on grey: each face that is learnt lies on one, each in a quarter of its own."""
+    samples, priors = samples_of(widerface, mosaic=1.0), prior_box((SIDE, SIDE))
+    quarters = set()
+    for seed in range(20):
+        image, loc, conf, _ = samples(seed % 5, np.random.default_rng(seed))
+        assert image.shape == (SIDE, SIDE, 3)
+        for x1, y1, x2, y2 in decode_bbox(loc, priors, VARIANCES)[np.abs(conf) == 1] * SIDE:
+            inner = image[int(y1) + 2:int(y2) - 1, int(x1) + 2:int(x2) - 1]
+            assert inner.mean() > 235
+            quarters.add((x1 + x2 > SIDE, y1 + y2 > SIDE))
+    assert len(quarters) == 4
+
+
 @pytest.mark.parametrize("crop_choice", [None, REDISTRIBUTION])
 def test_a_sample_of_a_smaller_image_is_nearly_that_of_the_whole_one(tmp_path, monkeypatch, crop_choice):
     """The targets are the same."""
@@ -174,7 +188,8 @@ def test_an_unreadable_image_is_named(widerface):
 @pytest.mark.parametrize("option, message", [
     ({"image_size": 0}, "--image_size 0"), ({"variance": (0.1,)}, "--variance"),
     ({"variance": (0, 0.2)}, "--variance"), ({"crop_choice": (-1.0,)}, "--crop_choice"),
-    ({"crop_choice": (30.0,)}, "--crop_choice"), ({"flip": 2}, "--flip"), ({"match_thresh": 0}, "--match_thresh")])
+    ({"crop_choice": (30.0,)}, "--crop_choice"), ({"flip": 2}, "--flip"), ({"match_thresh": 0}, "--match_thresh"),
+    ({"mosaic": 2.0}, "--mosaic"), ({"mosaic": 0.5, "image_size": 65}, "--image_size 65")])
 def test_a_value_out_of_its_range_is_named(option, message):
     with pytest.raises(InputError, match=message):
         SampleOptions(**option)

@@ -3,6 +3,11 @@
 
 All images are uint8 BGR [H, W, 3]; points and boxes are float32 pixels; randomness comes from a Generator.
 """
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import cv2
 import numpy as np
 
@@ -15,6 +20,27 @@ LIGHTING_VECTORS = np.array([[-0.58752847, -0.69563484, 0.41340352],
                              [-0.5832747, 0.00994535, -0.81221408],
                              [-0.56089297, 0.71832671, 0.41158938]], np.float32)
 GREY_WEIGHTS = np.array([0.114, 0.587, 0.299])
+
+
+class View(NamedTuple):
+    """What one window shows: uint8 BGR image [S, S, 3]; boxes [N, 4], landmarks [N, 5, 2] in its pixels, visibility
+    [N, 5], ignore [N]."""
+    image: np.ndarray
+    boxes: np.ndarray
+    landmarks: np.ndarray
+    visibility: np.ndarray
+    ignore: np.ndarray
+
+
+def join_views(views: Sequence[View]) -> View:
+    """Join four views of one size to one of twice the side, two in a row: a mosaic."""
+    side = len(views[0].image)
+    corners = np.array([(0, 0), (side, 0), (0, side), (side, side)], np.float32)
+    image = np.concatenate([np.concatenate([views[row].image, views[row + 1].image], axis=1) for row in (0, 2)])
+    return View(image,
+                np.concatenate([view.boxes + np.tile(corner, 2) for view, corner in zip(views, corners)]),
+                np.concatenate([view.landmarks + corner for view, corner in zip(views, corners)]),
+                np.concatenate([view.visibility for view in views]), np.concatenate([view.ignore for view in views]))
 
 
 def cut(image: np.ndarray, window: Window, size: int) -> np.ndarray:
