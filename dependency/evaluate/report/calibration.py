@@ -10,7 +10,7 @@ Scores are those of the prediction files, not scaled. As in the analysis, only f
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -87,11 +87,11 @@ def find_scores(outcomes: Outcomes, wants: Sequence[tuple[str, float]]) -> list[
         for each want {"want": name, "value": wanted, "score", "precision", "recall", "f1", "false_alarms_per_image",
         "interval": [low, high]}; only `want`, `value`, `best` and a `score` of None where no score keeps it.
     """
-    replicates = _replicate(outcomes)
+    replicates = {name: _replicate(outcomes, name) for name in {name for name, _ in wants}}
     return [_find(outcomes, replicates, *want) for want in wants]
 
 
-def _find(outcomes: Outcomes, replicates: dict[str, np.ndarray], name: str, wanted: float) -> dict[str, Any]:
+def _find(outcomes: Outcomes, replicates: dict[str, Replicated], name: str, wanted: float) -> dict[str, Any]:
     used = np.flatnonzero(outcomes.proposal)
     used = used[np.argsort(-outcomes.rows[used, 4], kind="stable")]
     score, found = outcomes.rows[used, 4], np.cumsum(outcomes.hit[used])
@@ -125,37 +125,68 @@ def keeps(outcomes: Outcomes, score: float) -> dict[str, float]:
             "f1": 2 * right / (right + wrong + faces), "false_alarms_per_image": wrong / len(outcomes.names)}
 
 
-def _replicate(outcomes: Outcomes) -> dict[str, np.ndarray]:
-    """Return precision and recall of every replicate of the images, from the strictest of the scores on, [R, K] each.
+class Replicated(NamedTuple):
+    """Precision or recall from every one of K scores on, the strictest first, [1 + R, K] each.
 
-    The K scores are even parts of those that find a face; NaN where a replicate has no row, or no face.
+    The first row is that of the set itself, the others those of its replicates. value: NaN where nothing counts;
+    logit: its log odds; error: the standard error of these.
     """
+    value: np.ndarray
+    logit: np.ndarray
+    error: np.ndarray
+
+
+def _replicate(outcomes: Outcomes, name: str) -> Replicated:
+    """Compute "precision" or "recall" of set and replicates; the scores are even parts of those of right rows."""
     images = len(outcomes.names)
     scores = outcomes.rows[outcomes.hit, 4]
     grid = np.unique(-np.quantile(scores, np.linspace(0, 1, GRID), method="nearest")) if len(scores) else np.zeros(1)
     cell = np.searchsorted(grid, -outcomes.rows[:, 4])              # the first score that takes the row
-    weights = draw_weights(images, REPLICATES)
+    weights = np.concatenate([np.ones((1, images), np.float32), draw_weights(images, REPLICATES)])
 
     def count(rows: np.ndarray) -> np.ndarray:
         cells = np.bincount(outcomes.matches.image[rows] * (len(grid) + 1) + cell[rows],
                             minlength=images * (len(grid) + 1)).reshape(images, -1)[:, :-1]
-        return np.cumsum(weights @ cells.astype(np.float32), axis=1, dtype=np.float64)
+        return np.cumsum(cells, axis=1, dtype=np.float32)
 
-    faces = weights @ np.bincount(outcomes.face_image[outcomes.counted], minlength=images).astype(np.float32)
-    found = count(outcomes.hit)
+    if name == "precision":
+        return _ratio(weights, count(outcomes.hit), count(outcomes.proposal))
+    faces = np.bincount(outcomes.face_image[outcomes.counted], minlength=images).astype(np.float32)[:, None]
+    return _ratio(weights, count(outcomes.hit), faces)
+
+
+def _ratio(weights: np.ndarray, part: np.ndarray, whole: np.ndarray) -> Replicated:
+    """Divide the sums of part [I, K] by those of whole [I, K or 1], weighted [1 + R, I].
+
+    The standard error is that of a ratio of sums over images: of `part - ratio * whole`.
+    """
+    parts, wholes, squares, products, others = (
+        (weights @ counts).astype(np.float64) for counts in (part, whole, part * part, part * whole, whole * whole))
     with np.errstate(invalid="ignore", divide="ignore"):
-        return {"precision": found / count(outcomes.proposal), "recall": found / faces[:, None].astype(np.float64)}
+        value = parts / wholes
+    variance = np.maximum(squares - 2 * value * products + value * value * others, 0)
+    inner = (parts + 0.5) / (wholes + 1)            # never 0 nor 1, whose log odds are infinite
+    return Replicated(value, np.log(inner / (1 - inner)), np.sqrt(variance) / (wholes + 1) / (inner * (1 - inner)))
 
 
-def _interval(values: np.ndarray, name: str, wanted: float) -> list[float]:
-    """Return the 95 % interval of what the score chosen on a replicate keeps on the next ones; values [R, K]."""
-    replicates, scores = values.shape
-    kept = values >= wanted
+def _interval(values: Replicated, name: str, wanted: float) -> list[float]:
+    """Return the 95 % interval of what the score chosen on the set keeps on as many other images.
+
+    It is the bootstrap-t of a prediction: how far, in standard errors of the replicate that chose the score, the
+    log odds on the next replicates lie from those on the one that chose.
+    """
+    rows, scores = values.value.shape
+    kept = values.value >= wanted
     if name == "precision":         # the lowest score; where none keeps it, the best one
         chosen = np.where(kept.any(axis=1), scores - 1 - kept[:, ::-1].argmax(axis=1),
-                          np.where(np.isnan(values), -1, values).argmax(axis=1))
+                          np.where(np.isnan(values.value), -1, values.value).argmax(axis=1))
     else:
         chosen = np.where(kept.any(axis=1), kept.argmax(axis=1), scores - 1)
-    others = np.arange(replicates) + np.arange(1, OTHERS + 1)[:, None]
-    promised = values[others % replicates, chosen]
-    return [float(end) for end in np.quantile(promised[~np.isnan(promised)], TAILS)]
+    logit, error = (table[np.arange(rows), chosen] for table in (values.logit, values.error))
+    others = (np.arange(rows - 1) + np.arange(1, OTHERS + 1)[:, None]) % (rows - 1) + 1
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        distance = (values.logit[others, chosen[1:]] - logit[1:]) / error[1:]
+        distance = distance[~np.isnan(distance)]    # of few images a replicate may have no error
+        ends = np.quantile(distance, TAILS, method="nearest") * error[0] if len(distance) and error[0] else np.zeros(2)
+        moved = 1 / (1 + np.exp(-(logit[0] + ends))) - 1 / (1 + np.exp(-logit[0]))
+    return np.clip(values.value[0, chosen[0]] + moved, 0, 1).tolist()

@@ -67,14 +67,14 @@ def test_the_score_to_deploy(calibrated):
 def test_the_promise_holds_on_the_other_half(want):
     """The score that one half gives keeps on the other half what its interval says, in 95 % of cases."""
     kept = []
-    for seed in range(40):
+    for seed in range(24):
         rng = np.random.default_rng(seed)
         one, other = simulated(50, rng), simulated(50, rng)
         found = find_score(one, *want)
         right = np.count_nonzero(other.hit & (other.rows[:, 4] >= found["score"]))
         value = right / (np.count_nonzero(other.rows[:, 4] >= found["score"]) if want[0] == "precision" else 1000)
         kept.append(found["interval"][0] <= value <= found["interval"][1])
-    assert np.mean(kept) >= 0.875         # of 40; under 5 % of such tests find less than 35
+    assert np.mean(kept) >= 0.83         # of 24; under 1 % of such tests find less than 20
 
 
 @pytest.mark.parametrize("text", ["precision", "precision=2", "recall=x", "f1=0.5", "recall=0", "precision=nan"])
