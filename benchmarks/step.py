@@ -6,8 +6,7 @@
 
 Each runs in a process of its own, in turns, bound to as many cores as it has threads; MindSpore's setting of oneDNN
 would slow PyTorch. Without PyTorch only ours is measured. The losses of the first steps are printed, and the exit
-status is 1 where those of the first one differ: then the work is not the same. Later ones differ by a few thousandths:
-with random weights many anchors are equally hard, and rounding chooses which are mined.
+status is 1 where those of the first one differ: then the work is not the same. Later ones differ by a few thousandths.
 """
 from __future__ import annotations
 
@@ -174,7 +173,7 @@ def torch_terms(torch: Any, outputs: tuple, loc_t: Any, conf_t: Any, landm_t: An
         hardness = torch.where(face > 0, torch.full_like(entropy, -1.0), entropy)
         quota = (NEGATIVES * face.sum(1, keepdim=True)).clamp(max=entropy.shape[1] - 1)
         rank = hardness.argsort(1, descending=True).argsort(1)
-        mined = (rank < quota).float()
+        mined = (rank < quota).float() * (1 - face)
     return loss_loc, (entropy * (face + mined)).sum() / faces, loss_landm
 
 
