@@ -63,9 +63,9 @@ def scale_scores(scores: Sequence[np.ndarray]) -> tuple[list[np.ndarray], str | 
 
 
 def name_scores(rows: Sequence[np.ndarray]) -> str | None:
-    """Name the scores of rows [N, 5]: "0..100", or their ends such as "-4.1 to 9"; None where they lie in 0..1."""
-    scores = np.concatenate([np.empty(0), *(of_image[:, 4] for of_image in rows)])
-    low, high = (scores.min(), scores.max()) if len(scores) else (0, 1)
+    """Name the scores of rows [N, 5], best first: "0..100", or their ends "-4.1 to 9"; None where all lie in 0..1."""
+    high = max((of_image[0, 4] for of_image in rows if len(of_image)), default=1)
+    low = min((of_image[-1, 4] for of_image in rows if len(of_image)), default=0)
     if low >= 0 and high <= 1:
         return None
     return "0..100" if low >= 0 and PERCENT_FROM < high <= 100 else f"{low:.4g} to {high:.4g}"
