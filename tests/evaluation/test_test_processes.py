@@ -78,7 +78,8 @@ def test_one_checkpoint_by_name_is_shared_by_its_images(run):
     several = run("several", "--eval=1", "--ckpt_name=0-1_198.ckpt", "--processes=2")
     assert one.returncode == several.returncode == 0
     assert run.files() == expected and table(several) == table(one), "the logs are not in the tree"
-    assert {path.name for path in run.save.iterdir()} == {"0--Parade", "1--Handshaking", "metrics.jsonl", "settings.json"}
+    names = {path.name for path in run.save.iterdir()}
+    assert names == {"0--Parade", "1--Handshaking", "metrics.jsonl", "settings.json"}
     assert {path.name for path in (run.folder / "several_logs").iterdir()} == {"test_0.log", "test_1.log"}
 
 
