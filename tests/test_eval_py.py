@@ -73,7 +73,7 @@ def test_intervals_and_comparisons(entry, split, capsys, tmp_path):
     assert content["reports"][0]["interval"]["0.5"]["hard"] == [1, 1]
     assert {each["best"] for each in content["comparisons"]} == {"9"} and len(content["comparisons"]) == 8
     assert json.loads((tmp_path / "report/analysis.json").read_text())["comparisons"] == content["comparisons"]
-    assert "probability that the run is in truth the better one" in (tmp_path / "report/index.html").read_text()
+    assert "probability that it is in truth behind" in (tmp_path / "report/index.html").read_text()
     numbers = json.loads((tmp_path / "report/summary.json").read_text())
     assert numbers["9/ap/0.5/hard"] == numbers["9/mean_ap/hard"] == numbers["9/interval/0.5/hard/low"] == 1
     assert all(isinstance(value, (int, float)) for value in numbers.values())

@@ -57,6 +57,7 @@ def analyse(report: Report, scored: Scored, flags: Flags | None = None, name: st
     groups = group_faces(outcomes)
     misses, reasons = list_misses(outcomes)
     false_alarms, kinds = list_false_alarms(outcomes)
+    worst_images, erroneous = list_worst_images(outcomes)
     wants = sorted({*WANTS, *([want] if want else [])})
     run = {
         "name": name or Path(report.pred).resolve().name,
@@ -71,7 +72,8 @@ def analyse(report: Report, scored: Scored, flags: Flags | None = None, name: st
         "groups": groups,
         "misses": misses,
         "false_alarms": false_alarms,
-        "worst_images": list_worst_images(outcomes),
+        "worst_images": worst_images,
+        "counts": {"misses": reasons, "false_alarms": kinds, "worst_images": erroneous},
         "landmarks": landmarks,
         "summary": summarise(outcomes, groups, reasons, kinds),
     }

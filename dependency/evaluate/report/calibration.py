@@ -23,6 +23,8 @@ SCORES = 100                    # of `list_scores`
 REPLICATES = 1000
 GRID = 500                      # scores among which a replicate chooses
 OTHERS = 10                     # replicates on which its score is tried
+STRICTER = 16                   # stricter choices that are tried to be sure of what is wanted
+MAX_LOSS, ROUNDINGS = 0.01, 10  # of recall, for a score with fewer digits; how many such scores are tried
 WANTS = ("precision", "recall")
 
 
@@ -85,7 +87,9 @@ def find_scores(outcomes: Outcomes, wants: Sequence[tuple[str, float]]) -> list[
 
     Returns:
         for each want {"want": name, "value": wanted, "score", "precision", "recall", "f1", "false_alarms_per_image",
-        "interval": [low, high]}; only `want`, `value`, `best` and a `score` of None where no score keeps it.
+        "interval": [low, high], "sure"}; only `want`, `value`, `best` and a `score` of None where no score keeps it.
+        `sure` has the same keys from `score` on, for the least strict of the scores tried whose interval begins at what
+        is wanted or above; None where none does. Scores have three digits where these keep what is wanted.
     """
     replicates = {name: _replicate(outcomes, name) for name in {name for name, _ in wants}}
     return [_find(outcomes, replicates, *want) for want in wants]
@@ -97,12 +101,43 @@ def _find(outcomes: Outcomes, replicates: dict[str, Replicated], name: str, want
     score, found = outcomes.rows[used, 4], np.cumsum(outcomes.hit[used])
     last = np.flatnonzero(np.diff(score, append=-np.inf))           # equal scores: all or none
     values = found[last] / (last + 1 if name == "precision" else outcomes.point["faces"])
-    kept = np.flatnonzero(values >= wanted)
+
+    def choose(value: float) -> dict[str, Any]:
+        kept = np.flatnonzero(values >= value)
+        exact = float(score[last[kept[-1] if name == "precision" else kept[0]]])
+        return {**_shorten(outcomes, name, wanted, exact), "interval": _interval(replicates[name], name, value)}
+
     result: dict[str, Any] = {"want": name, "value": wanted}
-    if not len(kept):
+    if values.max(initial=0) < wanted:
         return {**result, "score": None, "best": float(values.max(initial=0))}
-    chosen = float(score[last[kept[-1] if name == "precision" else kept[0]]])
-    return {**result, **keeps(outcomes, chosen), "interval": _interval(replicates[name], name, wanted)}
+    # Where all are right, nothing says how many would be wrong elsewhere: 1 is no value to be sure of.
+    stricter = np.unique(values[(values >= wanted) & (values < 1)])
+
+    def is_sure(index: int) -> bool:
+        return _interval(replicates[name], name, stricter[index])[0] >= wanted
+
+    tried = np.unique(np.linspace(0, len(stricter) - 1, STRICTER).astype(int)) if len(stricter) else np.empty(0, int)
+    first = next((place for place, index in enumerate(tried) if is_sure(index)), None)
+    if first is None:
+        return {**result, **choose(wanted), "sure": None}
+    unsure, sure = tried[first - 1] if first else -1, tried[first]
+    while sure - unsure > 1:
+        middle = (sure + unsure) // 2
+        unsure, sure = (unsure, middle) if is_sure(middle) else (middle, sure)
+    return {**result, **choose(wanted), "sure": choose(float(stricter[sure]))}
+
+
+def _shorten(outcomes: Outcomes, name: str, wanted: float, score: float) -> dict[str, float]:
+    """Return what the score keeps with three digits, or as few more as keep what is wanted and cost little recall."""
+    exact = keeps(outcomes, score)
+    for digits in (3, 4, 5):
+        scaled = round(score * 10 ** digits, 6)
+        for step in range(ROUNDINGS):           # the next score may keep less, and the one after it enough
+            whole = np.ceil(scaled) + step if name == "precision" else np.floor(scaled)
+            short = keeps(outcomes, float(whole) / 10 ** digits)
+            if short[name] >= wanted and abs(short["recall"] - exact["recall"]) <= MAX_LOSS:
+                return short
+    return exact
 
 
 def format_score(found: dict[str, Any]) -> str:
@@ -113,7 +148,13 @@ def format_score(found: dict[str, Any]) -> str:
     low, high = found["interval"]
     return (f"{want}: {found['score']:.6g} (precision {found['precision']:.4f}, recall {found['recall']:.4f}, "
             f"{found['false_alarms_per_image']:.3f} false alarms an image; {found['want']} on as many other images: "
-            f"{low:.4f} to {high:.4f})")
+            f"{low:.4f} to {high:.4f}{_format_sure(found)})")
+
+
+def _format_sure(found: dict[str, Any]) -> str:
+    if found["sure"] is None:
+        return f"; with these images no score is sure to keep {found['value']:g}"
+    return f"; sure to keep {found['value']:g}: {found['sure']['score']:.6g}, recall {found['sure']['recall']:.4f}"
 
 
 def keeps(outcomes: Outcomes, score: float) -> dict[str, float]:

@@ -3,7 +3,7 @@
 
     misses, reasons = list_misses(outcomes)
     alarms, kinds = list_false_alarms(outcomes)
-    images = list_worst_images(outcomes)
+    images, total = list_worst_images(outcomes)
 
 All are plain JSON values; boxes are x y w h pixels.
 """
@@ -24,6 +24,14 @@ MAX_FACES, MAX_IMAGES = 100, 24
 MIN_OVERLAP = 0.1
 NO_BOX, TOO_LOOSE, TOO_LOW, ON_NEIGHBOUR = REASONS = ("no box", "box too loose", "score too low", "box on a neighbour")
 BACKGROUND, LOOSE, DUPLICATE = KINDS = ("background", "loose box", "duplicate")
+# The same words in the summary, the galleries and the error budget.
+MEANINGS = {NO_BOX: f"nothing overlaps it by {MIN_OVERLAP:g} or more",
+            TOO_LOOSE: f"a box overlaps it by {MIN_OVERLAP:g} or more, but too little to find it",
+            TOO_LOW: "a box finds it, with too low a score",
+            ON_NEIGHBOUR: "a box overlaps it enough, but overlaps another face more",
+            BACKGROUND: f"overlaps no annotated face by {MIN_OVERLAP:g} or more",
+            LOOSE: f"overlaps a face by {MIN_OVERLAP:g} or more, but too little to find it",
+            DUPLICATE: "is a second box on a face that is found"}
 
 
 def list_misses(outcomes: Outcomes, limit: int = MAX_FACES) -> tuple[list[dict[str, Any]], dict[str, int]]:
@@ -70,16 +78,16 @@ def list_misses(outcomes: Outcomes, limit: int = MAX_FACES) -> tuple[list[dict[s
 
 
 def list_false_alarms(outcomes: Outcomes, limit: int = MAX_FACES) -> tuple[list[dict[str, Any]], dict[str, int]]:
-    """List the rows that are wrong, at any score, those with the highest score first.
+    """List the rows that are wrong at the operating point, those with the highest score first.
 
     `overlap` is that with the face that the box overlaps most, `face_box`, and `face_is` that face's "found", "missed"
     or "ignored"; None where there is none. `kind`: "duplicate", the face counts and an earlier row
     has found it; "loose box", under the IoU threshold but over 0.1; "background".
 
     Returns:
-        the first `limit`, and how many of those at the operating point are of which `kind`.
+        the first `limit`, and how many of all are of which `kind`.
     """
-    wrong = np.flatnonzero(outcomes.wrong)
+    wrong = np.flatnonzero(outcomes.wrong & outcomes.above)
     overlap, face = outcomes.matches.overlap, outcomes.matches.face
     state = np.select([~outcomes.counted, outcomes.found], ["ignored", "found"], "missed")
     kind = np.select([overlap >= outcomes.iou, overlap >= MIN_OVERLAP], [DUPLICATE, LOOSE], BACKGROUND)
@@ -92,13 +100,16 @@ def list_false_alarms(outcomes: Outcomes, limit: int = MAX_FACES) -> tuple[list[
         "face_is": str(state[face[row]]) if overlap[row] > 0 else None,
         "kind": str(kind[row]),
     } for row in wrong[np.argsort(-outcomes.rows[wrong, 4], kind="stable")][:limit]]
-    return alarms, _count(kind[wrong[outcomes.above[wrong]]], KINDS)
+    return alarms, _count(kind[wrong], KINDS)
 
 
-def list_worst_images(outcomes: Outcomes, limit: int = MAX_IMAGES) -> list[dict[str, Any]]:
+def list_worst_images(outcomes: Outcomes, limit: int = MAX_IMAGES) -> tuple[list[dict[str, Any]], int]:
     """List the images with the most misses and false alarms together at the operating point.
 
     In `boxes`, "found", "missed" and "ignored" are annotated faces, "false" are rows with their score.
+
+    Returns:
+        the first `limit`, and how many images have any.
     """
     alarm = outcomes.wrong & outcomes.above
     total = len(outcomes.names)
@@ -115,7 +126,7 @@ def list_worst_images(outcomes: Outcomes, limit: int = MAX_IMAGES) -> list[dict[
                           for row in outcomes.rows[alarm & (outcomes.matches.image == image)]]
         images.append({"image": outcomes.names[image], "faces": int(faces[image]), "missed": int(missed[image]),
                        "false_alarms": int(false[image]), "boxes": boxes})
-    return images
+    return images, int(np.count_nonzero(missed + false))
 
 
 def _best_rows(outcomes: Outcomes) -> np.ndarray:

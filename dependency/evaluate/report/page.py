@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from dependency.errors import InputError
 from dependency.evaluate.ground_truth import SUBSETS
 from dependency.evaluate.report import view
 from dependency.evaluate.report.analysis import VERSION
+from dependency.evaluate.report.failures import MEANINGS
 from dependency.evaluate.report.groups import MIN_FACES
 from dependency.evaluate.report.pictures import cut_pictures
 from dependency.evaluate.results import NOTES
@@ -44,16 +46,17 @@ def write_page(analysis: dict[str, Any], path: str | Path, image_dir: Path | Non
     runs, comparisons = view.name_runs(analysis["runs"]), analysis.get("comparisons", [])
     pictures = cut_pictures(runs, image_dir)
     shared, own = view.facts(runs, analysis)
+    verdicts = view.verdicts(runs, comparisons)
     content = templates.get_template("page.html").render(
         runs=runs, best=view.best_run(runs), shared=shared, own=own, advice=view.advice, pictures=pictures,
-        verdicts=view.verdicts(runs, comparisons),
+        verdicts=verdicts, plain_answer=view.plain_answer(verdicts),
         differences={iou: view.differences(runs, comparisons, float(iou)) for iou in runs[0]["report"]["ap"]},
         group_rows={family: view.group_rows(runs, family) for family in view.FAMILIES},
         curves={subset: [view.curve(run, subset) for run in runs] for subset in SUBSETS},
         graphs=[view.graph(run) for run in runs],
-        misses=[view.failures(run["misses"], pictures, "why") for run in runs],
-        false_alarms=[view.failures(run["false_alarms"], pictures, "kind") for run in runs],
-        worst_images=[view.failures(run["worst_images"], pictures) for run in runs])
+        misses=[view.failures(run, "misses", pictures, "why") for run in runs],
+        false_alarms=[view.failures(run, "false_alarms", pictures, "kind") for run in runs],
+        worst_images=[view.failures(run, "worst_images", pictures) for run in runs])
     with atomic_write(path) as file:
         # File names that are not UTF-8 reach here as surrogates, which are shown as `\udcff`.
         file.write(content.encode("utf-8", "backslashreplace").decode())
@@ -72,13 +75,14 @@ def load_templates() -> Any:
         raise InputError("--report needs jinja2 for its HTML page: pip install jinja2") from error
     environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined,
                               trim_blocks=True, lstrip_blocks=True)
-    environment.filters.update(number=number, signed=signed, share=share, plural=plural, breakable=breakable)
+    environment.filters.update(number=number, share=share, plural=plural, breakable=breakable, score=score, span=span)
     style, script = ((TEMPLATES / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
     environment.globals.update(
         ap=view.average_precision, interval=view.interval, style=Markup(style), script=Markup(script),
         script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         plot_width=view.PLOT_WIDTH, plot_height=view.PLOT_HEIGHT, graph_width=view.GRAPH_WIDTH,
-        graph_height=view.GRAPH_HEIGHT, recalls=view.RECALLS, subsets=SUBSETS, families=view.FAMILIES,
+        graph_height=view.GRAPH_HEIGHT, label_height=view.LABEL_HEIGHT, meanings=MEANINGS, recalls=view.RECALLS,
+        subsets=SUBSETS, families=view.FAMILIES,
         min_faces=MIN_FACES, iou_notes=NOTES)
     return environment
 
@@ -88,9 +92,15 @@ def number(value: float | None, spec: str = ".3f") -> str:
     return "–" if value is None else format(value, spec).replace("-", "\u2212")
 
 
-def signed(value: float) -> str:
-    """Format a difference of AP, +0.0123."""
-    return number(value, "+.4f")
+def score(value: float) -> str:
+    """Format a score to deploy: three digits, or all of those that it needs."""
+    return number(value, ".3f" if round(value, 3) == value else ".6g")
+
+
+def span(ends: Sequence[float], spec: str = ".3f") -> str:
+    """Format an interval, 0.794–0.953 or 88.2–97.7 %."""
+    low, high = (number(end, spec) for end in ends)
+    return f"{low.rstrip('%')}–{high}".replace("%", "\u00a0%")
 
 
 def share(value: float | None) -> str:

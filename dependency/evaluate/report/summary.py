@@ -11,18 +11,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dependency.evaluate.report import failures
+from dependency.evaluate.report.failures import MEANINGS
 from dependency.evaluate.report.flags import FLAGS, LEVELS
 from dependency.evaluate.report.groups import HEIGHTS, Group
 from dependency.evaluate.report.outcomes import Outcomes
 
 MAX_ATTRIBUTES = MAX_EVENTS = 3     # sentences on attributes, events in their sentence
 MIN_EXCESS = 0.02                   # of all misses: a kind with less is not worth a sentence
-REASON_WORDS = {failures.NO_BOX: "have no box", failures.TOO_LOOSE: "have a box that is too loose",
-                failures.TOO_LOW: "have a box with too low a score",
-                failures.ON_NEIGHBOUR: "have a box that overlaps a neighbour more"}
-KIND_WORDS = {failures.BACKGROUND: "lie on background (or on a face that is not annotated)",
-              failures.LOOSE: "are loose boxes on a face", failures.DUPLICATE: "are second boxes on a face"}
 
 
 class Finding(NamedTuple):
@@ -64,14 +59,16 @@ def summarise(outcomes: Outcomes, groups: dict[str, list[Group]], reasons: dict[
         findings = [size.finding for size in (small, large) if size]
         findings += _attribute_findings(outcomes, outcomes.counted)[:MAX_ATTRIBUTES]
         findings.sort(key=lambda finding: -finding.excess)
-        sentences += [f"Faces {finding.kind}: {finding.recall} found (of {finding.faces:,}); they are "
-                      f"{percent(finding.missed, missed)} of everything missed." for finding in findings]
+        overlap = " (the groups overlap)" if len(findings) > 1 else ""
+        sentences += [f"Faces {finding.kind}: {finding.missed:,} of {finding.faces:,} missed, "
+                      f"{percent(finding.missed, missed)} of all misses{'' if index else overlap}."
+                      for index, finding in enumerate(findings)]
         if small:
             sentences += _larger_faces(outcomes, small.limit)
-        sentences.append(f"Of the {missed:,} missed faces, {_shares(reasons, REASON_WORDS)}.")
+        sentences.append(f"Why the {missed:,} faces are missed: {_shares(reasons)}.")
         sentences += _event_sentence(groups["event"])
     if sum(kinds.values()):
-        sentences.append(f"Of the {sum(kinds.values()):,} false alarms, {_shares(kinds, KIND_WORDS)}.")
+        sentences.append(f"The {sum(kinds.values()):,} false alarms: {_shares(kinds)}.")
     return sentences
 
 
@@ -139,7 +136,6 @@ def _event_sentence(groups: list[Group]) -> list[str]:
     return [f"Events with more misses than their share: {events}."]
 
 
-def _shares(counts: dict[str, int], words: dict[str, str]) -> str:
-    total = sum(counts.values())
-    ranked = sorted(((count, words[name]) for name, count in counts.items() if count), key=lambda pair: -pair[0])
-    return ", ".join(f"{percent(count, total)} {text}" for count, text in ranked)
+def _shares(counts: dict[str, int]) -> str:
+    ranked = sorted(((count, name) for name, count in counts.items() if count), key=lambda pair: -pair[0])
+    return "; ".join(f"{count:,} {name} ({MEANINGS[name]})" for count, name in ranked)

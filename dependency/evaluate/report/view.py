@@ -9,7 +9,6 @@ Nothing is computed anew: every number stands in the analysis.
 """
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from string import ascii_uppercase
 from typing import Any
@@ -22,7 +21,10 @@ Run = dict[str, Any]
 
 PLOT_WIDTH, PLOT_HEIGHT = 264, 200      # of a curve of precision over recall, in units of its SVG
 GRAPH_WIDTH, GRAPH_HEIGHT = 520, 220    # of precision, recall and F1 over score
+FRAME_MARGIN = 0.02                     # of a picture, around boxes
+LABEL_HEIGHT, LETTER_WIDTH = 20, 11     # of the names of its marked scores, as large as on a phone
 MEASURES = ("precision", "recall", "f1")
+BARELY = 0.1                            # the part of a difference from which its interval must begin, to be clear
 RECALLS = tuple(round(0.1 * step, 1) for step in range(1, 10)) + (0.95,)
 FAMILIES = {"height": "Height of the face", "occlusion": "Occlusion", "blur": "Blur", "pose": "Pose",
             "illumination": "Illumination", "expression": "Expression", "event": "Event"}
@@ -110,14 +112,36 @@ def verdicts(runs: Sequence[Run], comparisons: Sequence[dict[str, Any]]) -> list
     return result
 
 
+def plain_answer(verdicts: Sequence[dict[str, Any]]) -> str:
+    """Answer "is B better than A?" in one sentence, the widest subset first."""
+    told: dict[str, list[str]] = {}
+    unknown = []
+    for verdict in reversed([each for each in verdicts if each["kind"] in SUBSETS]):
+        for _, each in verdict["worse"]:
+            barely = "barely " if each["low"] < BARELY * each["difference"] else ""
+            told.setdefault(verdict["best"]["letter"], []).append(f"{barely}on {verdict['kind']}")
+        unknown += [verdict["kind"]] * len(verdict["equal"])
+    better = [f"{letter} is better {', '.join(kinds)}" for letter, kinds in told.items()]
+    equal = [f"on {' and '.join(unknown)} the two cannot be told apart"] if unknown else []
+    if SUBSETS[-1] in unknown or not told:
+        return f"This cannot be told: {'; '.join(equal + better)}."
+    return f"{'Yes' if next(iter(told)) == 'B' else 'No'}: {'; '.join(better + equal)}."
+
+
 def differences(runs: Sequence[Run], comparisons: Sequence[dict[str, Any]], iou: float) -> dict[str, Any]:
-    """Return the table of the differences from the best at an IoU: by kind its best run, the widest end, and cells."""
+    """Return the table of how far each run is behind the best at an IoU, by kind, the widest subset first.
+
+    Returns:
+        {kind: {"best": name, "is_clear": it is better than every other run, "cells": comparison by name of the other
+        run, "reach": the widest end of an interval}}.
+    """
     table: dict[str, Any] = {}
-    for kind in (*SUBSETS, "sum"):
+    for kind in (*reversed(SUBSETS), "sum"):
         cells = {each["other"]: each for each in comparisons if each["kind"] == kind and each["iou"] == iou}
         if cells:
             reach = max(max(abs(each["low"]), abs(each["high"])) for each in cells.values()) or 1
-            table[kind] = {"best": next(iter(cells.values()))["best"], "cells": cells, "reach": reach}
+            table[kind] = {"best": next(iter(cells.values()))["best"], "cells": cells, "reach": reach,
+                           "is_clear": all(each["low"] > 0 for each in cells.values())}
     return table
 
 
@@ -152,7 +176,10 @@ def curve(run: Run, subset: str) -> dict[str, Any] | None:
 
 
 def graph(run: Run) -> dict[str, Any] | None:
-    """Return the SVG paths of precision, recall and F1 over score, marked scores, and the rows; None without any."""
+    """Return the SVG paths of precision, recall and F1 over score, marked scores, and the rows of the slider.
+
+    The rows are those of the 100 scores and of the scores to deploy; None where no face is found.
+    """
     rows = [row for row in run["scores"] if row["recall"] > 0]
     if len(rows) < 2:
         return None
@@ -162,16 +189,33 @@ def graph(run: Run) -> dict[str, Any] | None:
     def x(score: float) -> float:
         return round(min(1.0, max(0.0, (score - low) / (high - low))) * GRAPH_WIDTH, 1)
 
-    chosen = {"best F1": run["operating_point"]["score"]}
-    chosen |= {f"{each['want']} {100 * each['value']:g} %": each["score"] for each in run["deploy"]
-               if each["score"] is not None}
+    found = [each for each in run["deploy"] if each["score"] is not None]
+    named = [(f"{'recall ' if each['want'] == 'recall' else ''}{100 * each['value']:g} %", each) for each in found]
+    named.append(("best F1", run["operating_point"]))
+    sure = [each["sure"] for each in found if each["sure"]]
+    by_score = {each["score"]: each for each in (*run["scores"], *sure, *found, run["operating_point"])}
+    start = (advice(run) or run["operating_point"])["score"]
     return {"paths": {name: _path([(x(row["score"]), round(-row[name] * GRAPH_HEIGHT, 1)) for row in rows])
                       for name in MEASURES},
-            "marks": {name: x(score) for name, score in chosen.items()},
+            "marks": _place([(name, x(each["score"])) for name, each in named]),
+            "low": low, "high": high,
             "ticks": [(x(low + part * (high - low) / 5), low + part * (high - low) / 5) for part in range(6)],
-            "rows": [[row["score"], *(row[name] for name in MEASURES), row["false_alarms_per_image"]]
-                     for row in run["scores"]],
-            "start": min(range(len(run["scores"])), key=lambda index: abs(run["scores"][index]["score"] - _first(run)))}
+            "rows": [[score, *(row[name] for name in MEASURES), row["false_alarms_per_image"]]
+                     for score, row in sorted(by_score.items())],
+            "start": sorted(by_score).index(start)}
+
+
+def _place(marks: Sequence[tuple[str, float]]) -> list[dict[str, Any]]:
+    """Place the names of marked scores above the graph, each in the lowest line where it hides no other."""
+    ends: list[float] = []              # of the last name in every line
+    placed = []
+    for name, x in sorted(marks, key=lambda mark: mark[1]):
+        width = len(name) * LETTER_WIDTH
+        middle = min(max(x, width / 2), GRAPH_WIDTH - width / 2)
+        line = next((line for line, end in enumerate(ends) if middle - width / 2 > end), len(ends))
+        ends[line:line + 1] = [middle + width / 2]
+        placed.append({"name": name, "x": x, "middle": round(middle, 1), "line": line})
+    return placed
 
 
 def advice(run: Run) -> dict[str, Any] | None:
@@ -181,37 +225,44 @@ def advice(run: Run) -> dict[str, Any] | None:
                 next((each for each in found if (each["want"], each["value"]) == ("precision", 0.95)), None))
 
 
-def _first(run: Run) -> float:
-    """Return the score at which the slider starts: the one that was asked for, else that of the best F1."""
-    asked = next((each["score"] for each in run["deploy"] if each["asked"]), None)
-    return run["operating_point"]["score"] if asked is None else asked
-
-
 def _path(points: Any) -> str:
     return "M" + "L".join(f"{x} {y}" for x, y in points)
 
 
-def failures(entries: Sequence[dict[str, Any]], pictures: Pictures, kind: str = "") -> dict[str, Any]:
-    """Collect the misses, false alarms or worst images of a run for the page.
+def failures(run: Run, name: str, pictures: Pictures, kind: str = "") -> dict[str, Any]:
+    """Collect the "misses", "false_alarms" or "worst_images" of a run for the page.
 
     Args:
-        entries: from the analysis.
+        run, name: the run, and the list.
         pictures: all pictures.
         kind: the key of an entry that holds its kind; "" for images, which have no kind.
 
     Returns:
-        the entries, the number of entries of each kind, a card for each picture, why entries have none.
+        the entries, how many there are in all and of each kind, a card for each picture, why entries have none.
     """
+    entries, counts = run[name], run["counts"][name]
     cards = []
     for entry in entries:
         image = entry["image"]
         picture = pictures.crops.get((image, tuple(entry["box"]))) if kind else pictures.photos.get(image)
         if picture:
             cards.append({"entry": entry, "picture": picture, "event": image.split("/")[0],
-                          "kind": entry[kind] if kind else "faces", "boxes": outlines(entry)})
-    return {"entries": entries, "cards": cards,
-            "kinds": Counter(entry[kind] for entry in entries).most_common() if kind else [],
+                          "kind": entry[kind] if kind else "faces", "boxes": outlines(entry),
+                          "frame": frame(picture.view, outlines(entry))})
+    return {"entries": entries, "cards": cards, "total": sum(counts.values()) if kind else counts,
+            "kinds": sorted((pair for pair in counts.items() if pair[1]), key=lambda pair: -pair[1]) if kind else [],
             "absent": [pictures.absent[entry["image"]] for entry in entries if entry["image"] in pictures.absent]}
+
+
+def frame(view: Sequence[float], boxes: dict[str, list]) -> list[float]:
+    """Return the part of the photograph to show, x y w h: the picture's, widened to hold all boxes and their lines."""
+    margin = FRAME_MARGIN * max(view[2:])
+    edges = [(view[0], view[1], view[0] + view[2], view[1] + view[3])]
+    edges += [(box[0] - margin, box[1] - margin, box[0] + box[2] + margin, box[1] + box[3] + margin)
+              for of_kind in boxes.values() for box in of_kind]
+    left, top = (min(each[side] for each in edges) for side in (0, 1))
+    right, bottom = (max(each[side] for each in edges) for side in (2, 3))
+    return [round(value, 1) for value in (left, top, right - left, bottom - top)]
 
 
 def outlines(entry: dict[str, Any]) -> dict[str, list]:

@@ -20,9 +20,16 @@ def test_shape_and_sums():
     assert list(analysis) == ["version", "runs"] and analysis["version"] == 2
     run = analysis["runs"][0]
     assert list(run) == ["name", "report", "iou", "settings", "operating_point", "error_budget", "calibration",
-                         "scores", "deploy", "groups", "misses", "false_alarms", "worst_images", "landmarks", "summary"]
+                         "scores", "deploy", "groups", "misses", "false_alarms", "worst_images", "counts", "landmarks",
+                         "summary"]
     assert (run["name"], run["landmarks"]) == ("mine", {"nme": 0.03})
     point = run["operating_point"]
+    counts = run["counts"]
+    assert sum(counts["misses"].values()) == point["faces"] - point["found"]
+    wrong = sum(counts["false_alarms"].values())
+    assert wrong == len(run["false_alarms"]) and wrong / run["report"]["images"] == point["false_alarms_per_image"]
+    assert all(alarm["score"] >= point["score"] for alarm in run["false_alarms"])
+    assert counts["worst_images"] == len(run["worst_images"])
     for family, groups in run["groups"].items():
         assert sum(group["faces"] for group in groups) == point["faces"], family
         assert sum(group["missed"] for group in groups) == point["faces"] - point["found"], family

@@ -77,6 +77,27 @@ def test_the_promise_holds_on_the_other_half(want):
     assert np.mean(kept) >= 0.83         # of 24; under 1 % of such tests find less than 20
 
 
+def test_a_score_that_is_sure_keeps_what_is_wanted():
+    """Its interval begins at what is wanted; on the other half it is kept, and its score has few digits."""
+    kept = []
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        one, other = simulated(100, rng), simulated(100, rng)
+        found = find_score(one, "precision", 0.9)
+        sure = found["sure"]
+        if sure is None:
+            continue
+        assert sure["score"] > found["score"] and sure["recall"] < found["recall"]
+        assert sure["interval"][0] >= 0.9 and sure["precision"] >= 0.9 <= found["precision"]
+        assert all(each["score"] == round(each["score"], 3) for each in (found, sure))
+        above = other.rows[:, 4] >= sure["score"]
+        kept.append(np.count_nonzero(other.hit & above) / np.count_nonzero(above) >= 0.9)
+        assert "sure to keep 0.9" in format_score(found)
+    assert len(kept) >= 9 and np.mean(kept) >= 0.8      # expected are 97.5 %
+    found = find_score(simulated(3, np.random.default_rng(0)), "precision", 0.95)
+    assert found["sure"] is None, "three images make sure of nothing"
+
+
 @pytest.mark.parametrize("text", ["precision", "precision=2", "recall=x", "f1=0.5", "recall=0", "precision=nan"])
 def test_a_wish_that_is_not_understood(text):
     with pytest.raises(InputError, match="--want"):

@@ -31,12 +31,16 @@ def test_why_a_face_is_missed(boxes, rows, why, overlap, score):
 
 def test_kinds_of_false_alarms():
     rows = [[0, 0, 40, 40, 0.9], [1, 0, 40, 40, 0.8], [20, 0, 40, 40, 0.85], [39, 39, 40, 40, 0.95],
-            [100, 0, 40, 40, 0.99], [200, 200, 20, 20, 0.1]]
-    run = run_of([("0--E", [[0, 0, 40, 40], [100, 0, 40, 40]], [0], rows)])
+            [100, 0, 40, 40, 0.99], [200, 200, 20, 20, 0.1], [300, 0, 40, 40, 0.15], [400, 0, 40, 40, 0.15],
+            [200, 200, 20, 20, 0.01]]
+    run = run_of([("0--E", [[0, 0, 40, 40], [100, 0, 40, 40], [300, 0, 40, 40], [400, 0, 40, 40]], [0, 2, 3],
+                   sorted(rows, key=lambda row: -row[4]))])
     alarms = [(alarm["kind"], alarm["score"]) for alarm in run["false_alarms"]]
-    assert alarms == [("background", 0.95), ("loose box", 0.85), ("duplicate", 0.8), ("background", 0.1)]
+    # Those under the operating score are none.
+    assert alarms == [("background", 0.95), ("loose box", 0.85), ("duplicate", 0.8)]
+    assert run["counts"]["false_alarms"] == {"background": 1, "loose box": 1, "duplicate": 1}
     assert [(alarm["face_is"], alarm["face_box"]) for alarm in run["false_alarms"]] == [
-        ("found", [0, 0, 40, 40])] * 3 + [(None, None)]
+        ("found", [0, 0, 40, 40])] * 3
     assert run["false_alarms"][1]["overlap"] == 0.344 and run["false_alarms"][1]["box"] == [20, 0, 40, 40]
 
 

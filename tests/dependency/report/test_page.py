@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The report page as a file: its numbers and elements, that it loads nothing, and that text cannot become markup."""
+import itertools
 import re
 import sys
 from html.parser import HTMLParser
@@ -7,6 +8,7 @@ from html.parser import HTMLParser
 import pytest
 
 from dependency.errors import InputError
+from dependency.evaluate.report import view
 from dependency.evaluate.report.page import write_page
 from dependency.evaluate.report.view import FAMILIES
 from tests.dependency.scored_sets import EVENTS, faulty_run, write_images
@@ -134,6 +136,64 @@ def test_two_runs_stand_side_by_side(tmp_path):
             assert share(group["recall"]) in document.text
 
 
+def test_counts_agree_with_each_other(tmp_path):
+    run = faulty_run()
+    _, document = page(tmp_path, run, image_dir=write_images(tmp_path / "images"))
+    text = document.text
+    for name, noun in (("misses", "missed faces"), ("false_alarms", "false alarms")):
+        counts = run["counts"][name]
+        total = sum(counts.values())
+        assert f"{total} {noun}." in text and f"with pictures, {len(run[name])} of {total} in the table" in text
+        assert all(f"{count} {kind}: " in text for kind, count in counts.items() if count)
+    point = run["operating_point"]
+    assert f"Why the {point['faces'] - point['found']} faces are missed" in text
+    assert f"{point['found']} of {point['faces']}" in text
+    assert f"{sum(run['counts']['false_alarms'].values())} in all" in text
+
+
+def test_every_box_lies_within_its_picture(tmp_path):
+    run = faulty_run()
+    _, document = page(tmp_path, run, image_dir=write_images(tmp_path / "images"))
+    frame, boxes = None, 0
+    for name, attributes in document.elements:
+        if name == "svg" and "viewbox" in attributes:
+            frame = [float(value) for value in attributes["viewbox"].split()]
+        elif name == "path" and attributes.get("class", "").startswith("box "):
+            for x, y, width, height in re.findall(r"M([-\d.]+) ([-\d.]+)h([\d.]+)v([\d.]+)", attributes["d"]):
+                boxes += 1
+                assert frame[0] < float(x) and float(x) + float(width) < frame[0] + frame[2]
+                assert frame[1] < float(y) and float(y) + float(height) < frame[1] + frame[3]
+    assert boxes > 100
+
+
+def test_the_slider_starts_at_a_score_of_the_table(tmp_path):
+    for run in (faulty_run(), {**faulty_run(), "deploy": []}):
+        graph = view.graph(run)
+        score = graph["rows"][graph["start"]][0]
+        assert score in [run["operating_point"]["score"], *(each["score"] for each in run["deploy"])]
+        assert graph["rows"] == sorted(graph["rows"]) and len(graph["rows"]) >= 100
+        for mark, other in itertools.combinations(graph["marks"], 2):
+            assert mark["line"] != other["line"] or abs(mark["middle"] - other["middle"]) > 11 * len(mark["name"])
+
+
+def verdict(kind, best, low, high):
+    each = {"difference": (low + high) / 2, "low": low, "high": high}
+    pairs = [({}, each)]
+    return {"kind": kind, "best": {"letter": best}, "worse": pairs * (low > 0), "equal": pairs * (low <= 0)}
+
+
+@pytest.mark.parametrize("verdicts, answer", [
+    ([("easy", "B", -0.1, 0.1), ("medium", "A", 0.001, 0.1), ("hard", "A", 0.1, 0.2)],
+     "No: A is better on hard, barely on medium; on easy the two cannot be told apart."),
+    ([("easy", "B", 0.1, 0.2), ("hard", "B", 0.1, 0.2)], "Yes: B is better on hard, on easy."),
+    ([("easy", "A", 0.1, 0.2), ("hard", "B", 0.1, 0.2)], "Yes: B is better on hard; A is better on easy."),
+    ([("easy", "A", 0.1, 0.2), ("hard", "B", 0, 0.2)],
+     "This cannot be told: on hard the two cannot be told apart; A is better on easy."),
+])
+def test_one_sentence_says_which_is_better(verdicts, answer):
+    assert view.plain_answer([verdict(*each) for each in verdicts]) == answer
+
+
 def comparison(difference, low, high, other="second", kind="hard"):
     return {"iou": 0.5, "kind": kind, "best": "first", "other": other, "difference": difference, "low": low,
             "high": high, "probability": 0.9}
@@ -142,13 +202,16 @@ def comparison(difference, low, high, other="second", kind="hard"):
 def test_which_run_is_better_is_said_as_the_interval_says_it(tmp_path):
     runs = [faulty_run(EVENTS[:3], name) for name in ("first", "second", "third")]
     path = tmp_path / "report.html"
-    for low, sure in ((0.01, True), (-0.01, False)):
+    for low, sure in ((0.05, True), (-0.01, False)):
         write_page({"version": 2, "runs": runs[:2], "comparisons": [comparison(0.1234, low, 0.2)]}, path)
         document = Document(path.read_text(encoding="utf-8"))
-        assert "\u22120.1234" in document.text
+        assert "0.1234 behind" in document.text if sure else "0.1234 behind" not in document.text
+        assert ("No: A is better on hard." in document.text) == sure
+        assert ("This cannot be told: on hard" in document.text) == (not sure)
+        assert len(document.named("td", "best")) == sure, "none is best that cannot be told apart"
         assert ("Hard: A is better than B by 0.1234" in document.text) == sure
         assert ("they cannot be told apart; A leads by 0.1234" in document.text) == (not sure)
-        assert len(document.named("svg", "sure")) == sure and "10.0 %" in document.text
+        assert len(document.named("svg", "sure")) == sure and "behind: 90.0 %" in document.text
     write_page({"version": 2, "runs": runs, "comparisons": [comparison(0.1, -0.01, 0.2),
                                                             comparison(0.2, 0.1, 0.3, "third")]}, path)
     text = Document(path.read_text(encoding="utf-8")).text

@@ -5,12 +5,12 @@
 // A score's precision, recall, F1 and false alarms an image, at the slider.
 const share = value => `${(100 * value).toFixed(1)}\u00a0%`;
 for (const graph of document.querySelectorAll(".graph")) {
-  const rows = JSON.parse(graph.dataset.rows);
+  const rows = JSON.parse(graph.dataset.rows), low = Number(graph.dataset.low), high = Number(graph.dataset.high);
   const slider = graph.querySelector("input"), svg = graph.querySelector(".measures");
   const cursor = svg.querySelector(".cursor"), width = Number(svg.querySelector(".grid").getAttribute("d").split("h")[1]);
   const show = () => {
     const [score, precision, recall, f1, alarms] = rows[slider.value];
-    cursor.setAttribute("transform", `translate(${width * slider.value / rows.length} 0)`);
+    cursor.setAttribute("transform", `translate(${width * (score - low) / (high - low)} 0)`);
     graph.querySelector("output").innerHTML =
       `<b>score from ${score.toFixed(3)}</b> <span class="precision">precision ${recall ? share(precision) : "–"}</span>`
       + ` <span class="recall">recall ${share(recall)}</span> <span class="f1">F1 ${f1.toFixed(3)}</span>`
@@ -22,7 +22,9 @@ for (const graph of document.querySelectorAll(".graph")) {
   svg.addEventListener("pointermove", event => {
     if (event.pointerType === "touch") return;
     const box = svg.querySelector(".grid").getBoundingClientRect();
-    slider.value = Math.floor(rows.length * (event.clientX - box.left) / box.width);
+    const score = low + (high - low) * (event.clientX - box.left) / box.width;
+    slider.value = rows.reduce((best, row, index) =>
+      Math.abs(row[0] - score) < Math.abs(rows[best][0] - score) ? index : best, 0);
     show();
   });
   show();
@@ -38,9 +40,9 @@ for (const svg of document.querySelectorAll(".curves")) {
   svg.addEventListener("pointermove", event => {
     const { left, width: across } = box.getBoundingClientRect();
     const recall = Math.min(1, Math.max(0, (event.clientX - left) / across));
-    svg.parentElement.querySelector(".readout").textContent = `recall ${share(recall)}: ` + curves.map(curve => {
+    svg.parentElement.querySelector(".readout").textContent = `recall ${share(recall)}: precision ` + curves.map(curve => {
       const point = curve.points.find(([x]) => x >= recall * width);
-      return `${curve.name} precision ${point ? share(-point[1] / height) : "–"}`.trim();
+      return `${curve.name} ${point ? share(-point[1] / height) : "–"}`.trim();
     }).join(", ");
   });
 }
@@ -48,12 +50,14 @@ for (const svg of document.querySelectorAll(".curves")) {
 for (const controls of document.querySelectorAll(".controls")) {
   const selects = [...controls.querySelectorAll("select")];
   const figures = [...controls.nextElementSibling.children];
-  controls.addEventListener("change", () => {
+  controls.parentElement.addEventListener("change", () => {
     for (const figure of figures) {
       figure.hidden = selects.some(select => select.value && select.value !== figure.dataset[select.name]);
     }
-    const shown = figures.filter(figure => !figure.hidden).length;
-    controls.querySelector("output").textContent = `${shown} of ${figures.length} pictures`;
+    const shown = figures.filter(figure => figure.checkVisibility()).length;
+    const output = controls.querySelector("output span");
+    output.className = "";
+    output.textContent = `${shown} shown, `;
   });
 }
 
