@@ -21,7 +21,7 @@ Run = dict[str, Any]
 
 PLOT_WIDTH, PLOT_HEIGHT = 264, 200      # of a curve of precision over recall, in units of its SVG
 GRAPH_WIDTH, GRAPH_HEIGHT = 520, 220    # of precision, recall and F1 over score
-FRAME_MARGIN = 0.02                     # of a picture, around boxes
+FRAME_MARGIN = 0.01                     # of a picture, around boxes
 LABEL_HEIGHT, LETTER_WIDTH = 20, 11     # of the names of its marked scores, as large as on a phone
 MEASURES = ("precision", "recall", "f1")
 BARELY = 0.1                            # the part of a difference from which its interval must begin, to be clear
