@@ -40,7 +40,7 @@ def test_ellipses_are_read_as_the_boxes_that_hold_them(folder):
     assert [record.path for record in records] == IMAGES[:2] and (records[0].height, records[0].width) == (96, 128)
     x, y, width, height = BOX
     np.testing.assert_allclose(records[0].boxes, [[x, y, x + width, y + height]])
-    assert not records[0].visibility.any() and records.lines[1][:2] == (4, [6])
+    assert not records[0].visibility.any() and records.lines(1)[:2] == (4, [6])
     assert validate(path, folder / "originalPics") == []
     assert len(read_annotations(path, "fddb")) == 2
 

@@ -70,7 +70,7 @@ def test_a_batch_as_a_picture(data):
     from src.retinaface.dataset import RetinaFaceSamples, SampleOptions
     from src.retinaface.training import draw_batch, target_faces
     records = write_small_faces(data / "more")
-    samples = RetinaFaceSamples(records, data / "more/images", SampleOptions(image_size=128, flip=0.0))
+    samples = RetinaFaceSamples(records, data / "more/images", SampleOptions(image_size=128, color_distort=False))
     batch = [np.stack(column) for column in zip(*(samples(i, np.random.default_rng(i)) for i in range(2)))]
     assert [picture.shape for picture in draw_batch(batch)] == [(128, 128, 3)] * 2
     faces = target_faces(*(column[0] for column in batch[1:]), 128)
