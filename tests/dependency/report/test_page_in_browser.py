@@ -146,7 +146,7 @@ def test_the_slider_and_the_curves_are_read_off(open_page, pages):
     curves = page.locator(".curves").first
     curves.hover()
     read = page.locator(".readout").first.inner_text()
-    assert re.search(r"recall [\d.]+\s%: precision A [\d.–]+.*, B [\d.–]+", read)
+    assert re.search(r"recall [\d.]+\s%: precision A\s[\d.–]+.*, B\s[\d.–]+", read)
 
 
 def test_a_wide_table_shows_that_it_scrolls(open_page, pages):

@@ -42,7 +42,7 @@ for (const svg of document.querySelectorAll(".curves")) {
     const recall = Math.min(1, Math.max(0, (event.clientX - left) / across));
     svg.parentElement.querySelector(".readout").textContent = `recall ${share(recall)}: precision ` + curves.map(curve => {
       const point = curve.points.find(([x]) => x >= recall * width);
-      return `${curve.name} ${point ? share(-point[1] / height) : "–"}`.trim();
+      return `${curve.name}\u00a0${point ? share(-point[1] / height) : "–"}`.trim();
     }).join(", ");
   });
 }
