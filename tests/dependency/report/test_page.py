@@ -134,6 +134,8 @@ def test_two_runs_stand_side_by_side(tmp_path):
     for run in (first, second):
         for group in run["groups"]["height"]:
             assert share(group["recall"]) in document.text
+    answers = document.text[:document.text.index("In each cell the share")]
+    assert answers.count("False alarms an image") == 2, "the answer names the scores of both runs"
 
 
 def test_counts_agree_with_each_other(tmp_path):
