@@ -62,8 +62,8 @@ def main(argv: list[str] | None = None) -> int:
         share = np.mean((low <= kept) & (kept <= high))
         print(f"{name} {wanted:<5g} kept {kept.mean():.4f} on average, {share:.1%} within the interval "
               f"({np.mean(kept < low):.1%} below, {np.mean(kept > high):.1%} above), mean width "
-              f"{np.mean(high - low):.4f}; sure in {np.isfinite(sure).mean():.0%}, of which "
-              f"{np.mean(sure[np.isfinite(sure)] >= wanted):.1%} keep it")
+              f"{np.mean(high - low):.4f}; in {np.isfinite(sure).mean():.0%} there is a sure "
+              f"score, which keeps it in {np.mean(sure[np.isfinite(sure)] >= wanted):.1%}")
         if not COVERAGE[0] <= share <= COVERAGE[1]:
             missed.append(f"{name} {wanted:g}: {share:.1%}, the bar is {COVERAGE[0]:.0%} to {COVERAGE[1]:.0%}")
     print("\n".join(f"missed: {line}" for line in missed), end="\n" if missed else "")

@@ -14,10 +14,10 @@ import numpy as np
 from dependency.centernet.src.lib.datasets.dataset.coco_hp import Record
 from dependency.centernet.src.lib.datasets.sample.multi_pose import STRIDE, centre_targets
 from dependency.centernet.src.lib.utils import augment
-from dependency.centernet.src.lib.utils.augment import View, join_views
+from dependency.centernet.src.lib.utils.augment import View
 from dependency.extd.utils import augmentations as crops
 from src.centerface.config import OPTIONS
-from src.data.training_set import TrainingImage, image_named
+from src.data.training_set import TrainingImage, image_named, mosaic
 
 
 @dataclass(frozen=True)
@@ -65,23 +65,17 @@ class CenterFaceSamples:
         """
         plan = self.augmentation
         with image_named(self.describe(index)):
-            view = self._mosaic(index, rng) if rng.random() < plan.mosaic else self._view(index, plan.input_size, rng)
+            if rng.random() < plan.mosaic:
+                view = mosaic(index, len(self), self.describe,
+                              lambda each: self._view(each, plan.input_size // 2, rng), rng)
+            else:
+                view = self._view(index, plan.input_size, rng)
             image = view.image
             if plan.colour > 0 or plan.lighting > 0:
                 image = augment.colour_jitter(image, rng, plan.colour, plan.lighting)
             targets = centre_targets(view.boxes, view.landmarks, view.visibility, view.ignore,
                                      plan.input_size // STRIDE, plan.max_objs, plan.min_face, plan.area_weights)
             return (image, *targets)
-
-    def _mosaic(self, index: int, rng: np.random.Generator) -> View:
-        """Join this image and three random others, each seen through its own window in a quarter of the input."""
-        half = self.augmentation.input_size // 2
-        others = rng.integers(len(self.records), size=3)
-        views = []
-        for each in map(int, (index, *others)):
-            with image_named(self.describe(each)):
-                views.append(self._view(each, half, rng))
-        return join_views(views)
 
     def _view(self, index: int, size: int, rng: np.random.Generator) -> View:
         """Scale a window of an image to [size, size], perhaps mirrored; ignore faces whose centre is outside it."""

@@ -17,6 +17,7 @@ import numpy as np
 
 from dependency.centernet.src.lib.datasets.dataset.annotations import Annotations
 from dependency.centernet.src.lib.datasets.dataset.coco_hp import Record
+from dependency.centernet.src.lib.utils.augment import View, join_views
 from dependency.centernet.src.lib.utils.image_file import StoredImage, missing_text, read_header
 from dependency.errors import InputError, TrainingError
 from dependency.extd.utils.augmentations import Window
@@ -198,6 +199,20 @@ def image_named(name: str) -> Iterator[None]:
         raise
     except Exception as error:
         raise TrainingError(f"{name}: {type(error).__name__}: {error}") from error
+
+
+def mosaic(index: int, count: int, describe: Callable[[int], str], view: Callable[[int], View],
+           rng: np.random.Generator) -> View:
+    """Join image `index` and three random ones of `count`, each seen through its own window.
+
+    Args:
+        describe: image index -> its name. view: image index -> its quarter.
+    """
+    views = []
+    for each in map(int, (index, *rng.integers(count, size=3))):
+        with image_named(describe(each)):
+            views.append(view(each))
+    return join_views(views)
 
 
 class BadImages:

@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 
 from dependency.centernet.src.lib.datasets.dataset.coco_hp import Record
-from dependency.centernet.src.lib.utils.augment import View, join_views
+from dependency.centernet.src.lib.utils.augment import View
 from dependency.errors import InputError
 from src.cli.options import flat
 from src.data.sampler import SamplePlan, first_readable
-from src.data.training_set import BadImages, TrainingImage, image_named, training_records
+from src.data.training_set import BadImages, TrainingImage, image_named, mosaic, training_records
 from src.retinaface.anchors import VARIANCE, prior_box
 from src.retinaface.augmentation import Augmentation, augment_sample, choose_crop
 from src.retinaface.config import OPTIONS
@@ -91,21 +91,16 @@ class RetinaFaceSamples:
         """
         options = self.options
         with image_named(self.describe(index)):
-            view = (self._mosaic if rng.random() < options.mosaic else self._view)(index, options, rng)
+            if rng.random() < options.mosaic:
+                quarter = replace(options, image_size=options.image_size // 2, mosaic=0.0)
+                view = mosaic(index, len(self), self.describe, lambda each: self._view(each, quarter, rng), rng)
+            else:
+                view = self._view(index, options, rng)
             priors = prior_box(view.image.shape[:2], clip=options.clip)
             return (view.image, *match(options.match_thresh, view.boxes / options.image_size, priors, options.variance,
                                        face_labels(view, options.min_face),
                                        view.landmarks.reshape(-1, 10) / options.image_size, options.ignore_tiny,
                                        options.matching))
-
-    def _mosaic(self, index: int, options: SampleOptions, rng: np.random.Generator) -> View:
-        """Join this image and three random others, each seen through its own window in a quarter of the input."""
-        options = replace(options, image_size=options.image_size // 2, mosaic=0.0)
-        views = []
-        for each in map(int, (index, *rng.integers(len(self.records), size=3))):
-            with image_named(self.describe(each)):
-                views.append(self._view(each, options, rng))
-        return join_views(views)
 
     def _view(self, index: int, options: SampleOptions, rng: np.random.Generator) -> View:
         """Show an image through a window of its own."""

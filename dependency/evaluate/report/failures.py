@@ -85,7 +85,7 @@ def list_false_alarms(outcomes: Outcomes, limit: int = MAX_FACES) -> tuple[list[
     has found it; "loose box", under the IoU threshold but over 0.1; "background".
 
     Returns:
-        the first `limit`, and how many of all are of which `kind`.
+        the first `limit`, and the number of all by `kind`.
     """
     wrong = np.flatnonzero(outcomes.wrong & outcomes.above)
     overlap, face = outcomes.matches.overlap, outcomes.matches.face

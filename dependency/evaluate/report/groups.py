@@ -31,7 +31,7 @@ from dependency.evaluate.report.outcomes import Outcomes
 
 # WIDER's hard subset begins at 9 pixels, and half of its faces are under 24.
 HEIGHTS = (0, 12, 16, 24, 32, 64, 128, 256, float("inf"))
-MIN_FACES = 20                  # of a group of which anything can be said
+MIN_FACES = 20                  # a smaller group says nothing
 MIN_GAP = 0.05                  # of its recall to that of all faces
 REPLICATES = 1000
 

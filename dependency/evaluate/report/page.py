@@ -93,7 +93,7 @@ def number(value: float | None, spec: str = ".3f") -> str:
 
 
 def score(value: float) -> str:
-    """Format a score to deploy: three digits, or all of those that it needs."""
+    """Format a score to deploy: three digits, or as many as it needs."""
     return number(value, ".3f" if round(value, 3) == value else ".6g")
 
 

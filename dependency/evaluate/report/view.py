@@ -5,7 +5,7 @@
     facts(runs, analysis)                                   # what all runs share, and what is each one's own
     verdicts(runs, analysis["comparisons"])                 # which run is best, and which cannot be told from it
 
-Nothing is computed anew: every number stands in the analysis.
+All numbers come from the analysis; none is computed here.
 """
 from __future__ import annotations
 

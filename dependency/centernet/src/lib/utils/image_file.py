@@ -75,7 +75,7 @@ def read_header(path: str | Path) -> Header:
 
 
 class StoredImage:
-    """An image of a data set, of which the header is read: `height` and `width` are known before `read` decodes it.
+    """An image file whose header is read: `height` and `width` are known before `read` decodes it.
 
     Raises:
         InputError: the file is missing, empty or not an image, or declares over `MAX_PIXELS`.
