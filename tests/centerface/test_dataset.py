@@ -8,10 +8,9 @@ import pytest
 from dependency.centernet.src.lib.datasets.dataset.coco_hp import Record
 from dependency.centernet.src.lib.utils.image import letterbox
 from dependency.errors import InputError
-from dependency.extd.utils.augmentations import Window
 from src.centerface.dataset import Augmentation, CenterFaceSamples
 from src.centerface.training import draw_batch, target_faces
-from tests.data.samples import smooth_photograph
+from tests.data.samples import check_smaller_images, smooth_photograph
 
 TRUE_COLOURS = {"colour": 0.0, "lighting": 0.0}
 WITHOUT_CHANCE = {"data_anchor": "off", "flip": 0.0, **TRUE_COLOURS}
@@ -65,20 +64,9 @@ def test_targets_lie_on_the_pixels_of_the_face(tmp_path, records, options):
 
 @pytest.mark.parametrize("options", [{"data_anchor": "off"}, {"data_anchor": "crop"}, {"mosaic": 1.0}])
 def test_a_sample_of_a_smaller_image_is_nearly_that_of_the_whole_one(tmp_path, monkeypatch, options):
-    """The targets are the same."""
     records = [smooth_photograph(tmp_path)]
     samples = CenterFaceSamples(records, tmp_path, Augmentation(input_size=64, **TRUE_COLOURS, **options))
-    factors = []
-    reduction = Window.reduction
-    monkeypatch.setattr(Window, "reduction", lambda *args: factors.append(reduction(*args)) or factors[-1])
-    smaller = [samples(0, np.random.default_rng(seed)) for seed in range(12)]
-    monkeypatch.setattr(Window, "reduction", lambda *args: 1)
-    for seed, (image, *targets) in enumerate(smaller):
-        whole, *expected = samples(0, np.random.default_rng(seed))
-        assert np.abs(image.astype(int) - whole).mean() < 3 and whole.std() > 10
-        for column, other in zip(targets, expected):
-            np.testing.assert_array_equal(column, other)
-    assert max(factors) >= 4
+    check_smaller_images(samples, monkeypatch)
 
 
 def test_a_sample_depends_only_on_its_generator(tmp_path, records):

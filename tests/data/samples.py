@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from dependency.centernet.src.lib.datasets.dataset.coco_hp import Record
+from dependency.extd.utils.augmentations import Window
 from src.data.training_set import BadImageError
 
 
@@ -52,3 +53,18 @@ def smooth_photograph(folder):
     boxes = np.concatenate([corners, corners + sides], axis=1).astype(np.float32)
     points = (boxes[:, None, :2] + rng.random((5, 5, 2)) * sides[:, None]).astype(np.float32)
     return Record("smooth.jpg", boxes, points, np.full((5, 5), 2, np.uint8), np.zeros(5, bool), 960, 1280)
+
+
+def check_smaller_images(samples, monkeypatch):
+    """The samples of an image that is decoded smaller look like those of the whole one; their targets are the same."""
+    factors = []
+    reduction = Window.reduction
+    monkeypatch.setattr(Window, "reduction", lambda *args: factors.append(reduction(*args)) or factors[-1])
+    smaller = [samples(0, np.random.default_rng(seed)) for seed in range(12)]
+    monkeypatch.setattr(Window, "reduction", lambda *args: 1)
+    for seed, (image, *targets) in enumerate(smaller):
+        whole, *expected = samples(0, np.random.default_rng(seed))
+        assert np.abs(image.astype(int) - whole).mean() < 3 and whole.std() > 10
+        for column, other in zip(targets, expected):
+            np.testing.assert_array_equal(column, other)
+    assert max(factors) >= 4

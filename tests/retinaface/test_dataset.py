@@ -7,7 +7,6 @@ import pytest
 
 from dependency.centernet.src.lib.datasets.dataset.coco_hp import Record
 from dependency.errors import InputError
-from dependency.extd.utils.augmentations import Window
 from src.data.training_set import training_records
 from src.retinaface.anchors import anchor_count, decode_bbox, decode_landm, prior_box
 from src.retinaface.config import REDISTRIBUTION, cfg_res50
@@ -19,7 +18,7 @@ from src.retinaface.dataset import (
     face_labels,
 )
 from src.retinaface.matching import IGNORED
-from tests.data.samples import smooth_photograph
+from tests.data.samples import check_smaller_images, smooth_photograph
 
 SIDE = 128
 VARIANCES = (0.1, 0.2)
@@ -99,20 +98,9 @@ def test_a_mosaic_shows_four_images_with_their_faces(widerface):
 
 @pytest.mark.parametrize("crop_choice", [None, REDISTRIBUTION])
 def test_a_sample_of_a_smaller_image_is_nearly_that_of_the_whole_one(tmp_path, monkeypatch, crop_choice):
-    """The targets are the same."""
     samples = RetinaFaceSamples([smooth_photograph(tmp_path)], tmp_path,
                                 SampleOptions(image_size=64, crop_choice=crop_choice, color_distort=False))
-    factors = []
-    reduction = Window.reduction
-    monkeypatch.setattr(Window, "reduction", lambda *args: factors.append(reduction(*args)) or factors[-1])
-    smaller = [samples(0, np.random.default_rng(seed)) for seed in range(12)]
-    monkeypatch.setattr(Window, "reduction", lambda *args: 1)
-    for seed, (image, *targets) in enumerate(smaller):
-        whole, *expected = samples(0, np.random.default_rng(seed))
-        assert np.abs(image.astype(int) - whole).mean() < 3 and whole.std() > 10
-        for column, other in zip(targets, expected):
-            np.testing.assert_array_equal(column, other)
-    assert max(factors) >= 4
+    check_smaller_images(samples, monkeypatch)
 
 
 def record(boxes, ignore, visibility):
