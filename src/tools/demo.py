@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A detector from data to predictions in a quarter of an hour on two CPU cores: make synthetic images, train CenterFace
-on them, test and score its checkpoints, name the best, and draw the faces that it finds.
+"""A detector from data to predictions in ten minutes on two CPU cores: make synthetic images, train CenterFace on them,
+test and score its checkpoints, name the best, and draw the faces that it finds.
 
     python -m src.tools.demo                            # writes everything below demo/
     python -m src.tools.demo --epochs 30 --folder long  # a longer run
@@ -30,7 +30,7 @@ OPTIONS: Table = {"": {
     "folder": Option("demo", "Output folder.", metavar="DIR"),
     "train": Option(500, "Number of synthetic training images.", low=1, high=1_000_000),
     "val": Option(150, "Number of synthetic test images.", low=1, high=1_000_000),
-    "epochs": Option(11, "Number of training epochs.", low=1, high=100_000),
+    "epochs": Option(10, "Number of training epochs.", low=1, high=100_000),
     "checkpoints": Option(2, "Number of checkpoints to keep and compare.", low=1, high=100_000),
 }}
 
@@ -59,7 +59,8 @@ def main(argv: list[str] | None = None) -> int:
               f"--img_dir={data}/images/train/images", *backbone, "--input_res=256", f"--per_batch_size={BATCH}",
               f"--max_epoch={args.epochs}", "--lr=2e-3", "--lr_scheduler=cosine", "--warmup_epochs=0.2",
               "--weight_decay=0", "--area_weights=uniform", "--wh_weight=5", "--off_weight=3", "--lm_weight=1",
-              "--ema_decay=0.99", f"--ckpt_interval={math.ceil(args.epochs / args.checkpoints) * per_epoch}",
+              "--ema_decay=0.99", "--mosaic=0.5",
+              f"--ckpt_interval={math.ceil(args.epochs / args.checkpoints) * per_epoch}",
               f"--log_interval={max(1, per_epoch // 4)}", f"--ckpt_path={model}", "--eval_every=0",
               "--device_target=CPU")
     newest = max(folder for folder in model.iterdir() if folder.is_dir())
