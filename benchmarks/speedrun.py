@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""AP over minutes of training: which AP a recipe reaches in a given time, from a pretrained backbone.
+"""Train for a given time from a pretrained backbone, and print the AP over the minutes.
 
     python -m benchmarks.speedrun --model centerface --minutes 30 --seeds 1,2 --data my.yaml \\
         --pretrained backbone.ckpt --data_dir DATA/val/images --ground_truth_mat DATA/ground_truth/wider_face_val.mat
@@ -9,8 +9,8 @@ image of the test is seen in training, and none chooses a checkpoint: the last o
 of train.py to its end, compiling included; a trial of one epoch before says how many epochs fit, and the schedule ends
 with them. The checkpoints are tested afterwards, at original size, IoU 0.5.
 
-Printed before it: how much of the input is photograph, and the sizes of the faces in it; after it: AP by the height of
-the faces. All other options go to train.py; without them the recipe is its defaults for --data.
+Before the training it prints how much of the input is photograph, and the sizes of the faces in it; after it AP by the
+height of the faces. Options that are not listed below are passed to train.py.
 """
 from __future__ import annotations
 
