@@ -30,6 +30,7 @@ class Augmentation:
     mosaic: probability that a sample is made of four images, each in its quarter of the input.
     area_weights: how much faces of each size count in the size and offset losses, see `AREA_WEIGHTS`.
     crop_scales: side of a random square as a share of the longer image side.
+    pixel_offset: place inside its pixel that a coordinate stands for, see `to_window`.
     """
     input_size: int = 512
     data_anchor: str = "crop"
@@ -41,6 +42,7 @@ class Augmentation:
     max_objs: int = 256
     min_face: float = 6.0
     area_weights: str = "reference"
+    pixel_offset: float = 0.0
 
 
 class CenterFaceSamples:
@@ -83,12 +85,13 @@ class CenterFaceSamples:
         photograph = TrainingImage(self.image_dir, record, index)
         window = self._window(record, photograph.shape, size, rng)
         image = augment.cut(*photograph.read(window, size), size)
-        boxes = augment.to_window(record.boxes.reshape(-1, 2, 2), window, size).reshape(-1, 4)
-        landmarks, visibility = augment.to_window(record.landmarks, window, size), record.visibility
+        offset = self.augmentation.pixel_offset
+        boxes = augment.to_window(record.boxes.reshape(-1, 2, 2), window, size, offset).reshape(-1, 4)
+        landmarks, visibility = augment.to_window(record.landmarks, window, size, offset), record.visibility
         if rng.random() < self.augmentation.flip:
             image = cv2.flip(image, 1)
-            boxes = augment.flip_boxes(boxes, size)
-            landmarks, visibility = augment.flip_landmarks(landmarks, visibility, size)
+            boxes = augment.flip_boxes(boxes, size, offset)
+            landmarks, visibility = augment.flip_landmarks(landmarks, visibility, size, offset)
         ignore = record.ignore | ~_centre_inside(boxes, size)
         seen = ((landmarks >= 0) & (landmarks < size)).all(axis=2)
         return View(image, np.clip(boxes, 0, size), landmarks, visibility * seen, ignore)

@@ -65,7 +65,7 @@ def build_samples(cfg: Any) -> CenterFaceSamples:
     return CenterFaceSamples(records, image_dir, Augmentation(
         input_size=cfg.image_size, data_anchor=cfg.data_anchor, crop_scales=tuple(cfg.crop_scales), mosaic=cfg.mosaic,
         flip=cfg.flip, colour=cfg.color_aug, lighting=cfg.lighting, max_objs=cfg.max_objs, min_face=cfg.min_face,
-        area_weights=cfg.area_weights))
+        area_weights=cfg.area_weights, pixel_offset=cfg.pixel_offset))
 
 
 def build_network(cfg: Any) -> CenterfaceMobilev2:

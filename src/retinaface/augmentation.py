@@ -40,12 +40,14 @@ class Augmentation:
     flip: probability of mirroring.
     color_distort: random brightness, contrast, saturation and hue.
     mosaic: probability that a sample is made of four images, each in its quarter of the input.
+    pixel_offset: place inside its pixel that a coordinate stands for, see `to_window`.
     """
     image_size: int = 840
     crop_choice: tuple[float, ...] | None = None
     flip: float = 0.5
     color_distort: bool = True
     mosaic: float = 0.0
+    pixel_offset: float = 0.0
 
 
 def augment_sample(image: np.ndarray, square: Window, record: Record, window: Window, plan: Augmentation,
@@ -67,11 +69,11 @@ def augment_sample(image: np.ndarray, square: Window, record: Record, window: Wi
     if plan.color_distort:
         image = distort_colours(image, rng)
     image = _resample(_fill_square(image, square), size, rng)
-    faces = _seen(record, window, size)
+    faces = _seen(record, window, size, plan.pixel_offset)
     if rng.random() < plan.flip:
         image = cv2.flip(image, 1)
-        landmarks, visibility = flip_landmarks(faces.landmarks, faces.visibility, size)
-        faces = replace(faces, boxes=flip_boxes(faces.boxes, size), landmarks=landmarks, visibility=visibility)
+        landmarks, visibility = flip_landmarks(faces.landmarks, faces.visibility, size, plan.pixel_offset)
+        faces = replace(faces, boxes=flip_boxes(faces.boxes, size, plan.pixel_offset), landmarks=landmarks, visibility=visibility)
     return image, faces
 
 
@@ -162,14 +164,13 @@ def _resample(image: np.ndarray, size: int, rng: np.random.Generator) -> np.ndar
     return cv2.resize(image, (size, size), interpolation=ways[rng.integers(len(ways))])
 
 
-def _seen(record: Record, window: Window, size: int) -> Record:
+def _seen(record: Record, window: Window, size: int, pixel_offset: float) -> Record:
     """Return the faces that the window shows, in pixels of the input."""
-    boxes = to_window(record.boxes.reshape(-1, 2, 2), window, size).reshape(-1, 4)
+    boxes = to_window(record.boxes.reshape(-1, 2, 2), window, size, pixel_offset).reshape(-1, 4)
     centres = (boxes[:, :2] + boxes[:, 2:]) / 2
     centred = ((centres >= 0) & (centres < size)).all(axis=1)
     boxes = boxes.clip(0, size)
     extent = boxes[:, 2:] - boxes[:, :2]
     ignore = record.ignore | ~centred | (extent <= SMALLEST_FACE).any(axis=1)
     kept = (extent > 0).all(axis=1)
-    return replace(record, boxes=boxes[kept], landmarks=to_window(record.landmarks[kept], window, size),
-                   visibility=record.visibility[kept], ignore=ignore[kept], height=size, width=size)
+    return replace(record, boxes=boxes[kept], landmarks=to_window(record.landmarks[kept], window, size, pixel_offset), visibility=record.visibility[kept], ignore=ignore[kept], height=size, width=size)

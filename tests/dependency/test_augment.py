@@ -20,10 +20,16 @@ def centroid(image):
 
 @pytest.mark.parametrize("window", [Window(0, 0, 256), Window(30.3, 17.7, 100), Window(-50, -20, 400),
                                     Window(-300.5, -200.25, 900)])
-def test_pixels_and_points_move_alike(window):
+@pytest.mark.parametrize("pixel_offset", [0.0, 0.5])
+def test_pixels_and_points_move_alike(window, pixel_offset):
     image = spot((240, 320), 90, 70, radius=12)
-    seen = centroid(augment.cut(image, window, 256))
-    np.testing.assert_allclose(seen, augment.to_window(np.array([90.5, 70.5]), window, 256), atol=0.6)
+    seen = augment.cut(image, window, 256)
+    # The middle of the spot as an annotation gives it, of the image and of what the window shows.
+    middle = np.array([90.5, 70.5]) - pixel_offset
+    shown = augment.to_window(middle, window, 256, pixel_offset)
+    np.testing.assert_allclose(centroid(seen) - pixel_offset, shown, atol=0.25)
+    box = augment.flip_boxes(np.tile(shown, 2)[None], 256, pixel_offset)
+    np.testing.assert_allclose(centroid(seen[:, ::-1]) - pixel_offset, box[0, :2], atol=0.25)
 
 
 def test_outside_the_image_is_black():
@@ -39,15 +45,17 @@ def test_shrinking_averages_instead_of_skipping_pixels():
     assert small.std() < 10 and 110 < small.mean() < 145
 
 
-def test_flip_twice_is_nothing_and_exchanges_left_and_right():
+@pytest.mark.parametrize("pixel_offset", [0.0, 0.5])
+def test_flip_twice_is_nothing_and_exchanges_left_and_right(pixel_offset):
     rng = np.random.default_rng(0)
     boxes, points = rng.uniform(0, 90, (7, 4)).astype(np.float32), rng.uniform(0, 90, (7, 5, 2)).astype(np.float32)
     visibility = rng.integers(0, 3, (7, 5))
-    np.testing.assert_allclose(augment.flip_boxes(augment.flip_boxes(boxes, 100), 100), boxes, atol=1e-5)
-    once, seen = augment.flip_landmarks(points, visibility, 100)
-    np.testing.assert_allclose(once[:, 0], np.stack([100 - points[:, 1, 0], points[:, 1, 1]], axis=1))
+    np.testing.assert_allclose(augment.flip_boxes(augment.flip_boxes(boxes, 100, pixel_offset), 100, pixel_offset), boxes, atol=1e-5)
+    once, seen = augment.flip_landmarks(points, visibility, 100, pixel_offset)
+    np.testing.assert_allclose(once[:, 0], np.stack([100 - 2 * pixel_offset - points[:, 1, 0], points[:, 1, 1]], axis=1),
+                               atol=1e-5)
     np.testing.assert_array_equal(seen[:, 3], visibility[:, 4])
-    again, visibility_again = augment.flip_landmarks(once, seen, 100)
+    again, visibility_again = augment.flip_landmarks(once, seen, 100, pixel_offset)
     np.testing.assert_allclose(again, points, atol=1e-5)
     np.testing.assert_array_equal(visibility_again, visibility)
 

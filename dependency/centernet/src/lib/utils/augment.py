@@ -49,20 +49,28 @@ def cut(image: np.ndarray, window: Window, size: int) -> np.ndarray:
     return place(image, Placement(scale, -window.x * scale, -window.y * scale), size, size)
 
 
-def to_window(points: np.ndarray, window: Window, size: int) -> np.ndarray:
-    """Convert image pixels [..., 2] to pixels of the `size` input that shows the window."""
-    return ((points - (window.x, window.y)) * (size / window.side)).astype(np.float32)
+def to_window(points: np.ndarray, window: Window, size: int, pixel_offset: float = 0.0) -> np.ndarray:
+    """Convert image pixels [..., 2] to pixels of the `size` input that shows the window.
+
+    Args:
+        pixel_offset: place inside its pixel that a coordinate stands for, of image and input alike: 0 = the left or
+            upper edge, 0.5 = the centre.
+    """
+    places = (points + pixel_offset - (window.x, window.y)) * (size / window.side)
+    return (places - pixel_offset).astype(np.float32)
 
 
-def flip_boxes(boxes: np.ndarray, width: int) -> np.ndarray:
-    """Mirror xyxy boxes [N, 4] in an image of this width."""
-    return np.stack([width - boxes[:, 2], boxes[:, 1], width - boxes[:, 0], boxes[:, 3]], axis=1)
+def flip_boxes(boxes: np.ndarray, width: int, pixel_offset: float = 0.0) -> np.ndarray:
+    """Mirror xyxy boxes [N, 4] in an image of this width; `pixel_offset` as in `to_window`."""
+    last = width - 2 * pixel_offset
+    return np.stack([last - boxes[:, 2], boxes[:, 1], last - boxes[:, 0], boxes[:, 3]], axis=1)
 
 
-def flip_landmarks(landmarks: np.ndarray, visibility: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:
+def flip_landmarks(landmarks: np.ndarray, visibility: np.ndarray, width: int,
+                   pixel_offset: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
     """Mirror landmarks [N, 5, 2] and exchange left and right, in the points and in their visibility [N, 5]."""
     mirrored = landmarks[:, FLIP_INDEX].copy()
-    mirrored[..., 0] = width - mirrored[..., 0]
+    mirrored[..., 0] = width - 2 * pixel_offset - mirrored[..., 0]
     return mirrored, visibility[:, FLIP_INDEX]
 
 
