@@ -143,7 +143,7 @@ MOBILENET = {"image_size": 640, "pretrained_backbone": "./data/mobilenet025_pret
 # The files of configs/ whose values are the defaults with --data or --pretrained: for a set of some hundred images, and
 # where training starts from a whole detector.
 SMALL_SET, FINE_TUNE = "retinaface_small_set", "retinaface_fine_tune"
-CPU_SIZE = 320
+CPU_SIZE = 480
 
 
 def presets(cfg: Config, names: set[str]) -> dict[str, Any]:
