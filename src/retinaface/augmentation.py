@@ -73,7 +73,8 @@ def augment_sample(image: np.ndarray, square: Window, record: Record, window: Wi
     if rng.random() < plan.flip:
         image = cv2.flip(image, 1)
         landmarks, visibility = flip_landmarks(faces.landmarks, faces.visibility, size, plan.pixel_offset)
-        faces = replace(faces, boxes=flip_boxes(faces.boxes, size, plan.pixel_offset), landmarks=landmarks, visibility=visibility)
+        faces = replace(faces, boxes=flip_boxes(faces.boxes, size, plan.pixel_offset), landmarks=landmarks,
+                        visibility=visibility)
     return image, faces
 
 
@@ -173,4 +174,6 @@ def _seen(record: Record, window: Window, size: int, pixel_offset: float) -> Rec
     extent = boxes[:, 2:] - boxes[:, :2]
     ignore = record.ignore | ~centred | (extent <= SMALLEST_FACE).any(axis=1)
     kept = (extent > 0).all(axis=1)
-    return replace(record, boxes=boxes[kept], landmarks=to_window(record.landmarks[kept], window, size, pixel_offset), visibility=record.visibility[kept], ignore=ignore[kept], height=size, width=size)
+    return replace(record, boxes=boxes[kept],
+                   landmarks=to_window(record.landmarks[kept], window, size, pixel_offset),
+                   visibility=record.visibility[kept], ignore=ignore[kept], height=size, width=size)

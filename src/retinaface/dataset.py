@@ -53,7 +53,8 @@ class SampleOptions(Augmentation):
 
     def __post_init__(self) -> None:
         options = flat(OPTIONS)
-        for name in ("image_size", "variance", "crop_choice", "match_thresh", "flip", "mosaic", "min_face", "pixel_offset"):
+        for name in ("image_size", "variance", "crop_choice", "match_thresh", "flip", "mosaic", "min_face",
+                     "pixel_offset"):
             value = getattr(self, name)
             if value is not None:
                 options[name].rule.require(f"--{name}", value)
