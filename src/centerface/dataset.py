@@ -30,7 +30,7 @@ class Augmentation:
     mosaic: probability that a sample is made of four images, each in its quarter of the input.
     area_weights: how much faces of each size count in the size and offset losses, see `AREA_WEIGHTS`.
     crop_scales: side of a random square as a share of the longer image side.
-    pixel_offset: place inside its pixel that a coordinate stands for, see `to_window`.
+    pixel_offset: 0 = coordinates are edges of pixels, 0.5 = centres, see `to_window`.
     """
     input_size: int = 512
     data_anchor: str = "crop"

@@ -35,9 +35,9 @@ IMAGES = {
                                        "their count is logged)."),
     "bad_images": Option("error", "An image that cannot be read: error = training ends and names it; skip = the next "
                                   "one takes its place, and it is logged.", choices=("error", "skip")),
-    "pixel_offset": Option(0.0, "Place inside its pixel that a coordinate of the annotations stands for: 0 = the left "
-                                "or upper edge, for exact ones; 0.5 = the centre, for those cut to whole pixels, as "
-                                "WIDER FACE's.", low=0, high=1),
+    "pixel_offset": Option(0.0, "What a coordinate of the annotations is: 0 = the edge of a pixel, for exact boxes; "
+                                "0.5 = the centre of a pixel, for boxes cut to whole pixels, as WIDER FACE's.",
+                           low=0, high=0.5),
 }
 BOX_LOSSES = ("smooth_l1", "giou", "diou", "ciou")
 MOSAIC = Option(0.0, "Probability that a sample is made of four images, each in a quarter of the input.", low=0, high=1)

@@ -40,7 +40,7 @@ class Augmentation:
     flip: probability of mirroring.
     color_distort: random brightness, contrast, saturation and hue.
     mosaic: probability that a sample is made of four images, each in its quarter of the input.
-    pixel_offset: place inside its pixel that a coordinate stands for, see `to_window`.
+    pixel_offset: 0 = coordinates are edges of pixels, 0.5 = centres, see `to_window`.
     """
     image_size: int = 840
     crop_choice: tuple[float, ...] | None = None

@@ -62,6 +62,17 @@ def test_targets_lie_on_the_pixels_of_the_face(tmp_path, records, options):
     assert checked >= 8
 
 
+@pytest.mark.parametrize("options", [{"flip": 0.0}, {"flip": 1.0}, {"mosaic": 1.0}])
+def test_coordinates_may_be_centres_of_pixels(tmp_path, records, options):
+    by_centres = [replace(record, boxes=record.boxes - 0.5, landmarks=record.landmarks - 0.5) for record in records]
+    edges, centres = (faces_of(CenterFaceSamples(given, tmp_path, Augmentation(
+        input_size=256, pixel_offset=offset, **{**WITHOUT_CHANCE, **options}))(0, np.random.default_rng(0)), 256)
+        for given, offset in ((records, 0.0), (by_centres, 0.5)))
+    assert len(edges.boxes)
+    np.testing.assert_allclose(centres.boxes, edges.boxes - 0.5, atol=1e-3)
+    np.testing.assert_allclose(centres.landmarks, edges.landmarks - 0.5, atol=1e-3)
+
+
 @pytest.mark.parametrize("options", [{"data_anchor": "off"}, {"data_anchor": "crop"}, {"mosaic": 1.0}])
 def test_a_sample_of_a_smaller_image_is_nearly_that_of_the_whole_one(tmp_path, monkeypatch, options):
     records = [smooth_photograph(tmp_path)]

@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -67,6 +69,20 @@ def test_boxes_and_landmarks_lie_on_the_pixels(crop_choice, flip):
         assert found.landmarks[0, 0, 0] < found.landmarks[0, 1, 0], "the first eye stays the left one of the image"
         checked += 1
     assert checked == 25
+
+
+@pytest.mark.parametrize("flip", [0.0, 1.0])
+def test_coordinates_may_be_centres_of_pixels(flip):
+    image, faces = face_image()
+    by_centres = replace(faces, boxes=faces.boxes - 0.5, landmarks=faces.landmarks - 0.5)
+    window = choose_crop(faces.boxes, image.shape[:2], Augmentation(320), np.random.default_rng(0))
+    edges, centres = (augment_sample(image, window, given, window,
+                                     Augmentation(320, flip=flip, pixel_offset=offset, **PLAIN),
+                                     np.random.default_rng(0))[1]
+                      for given, offset in ((faces, 0.0), (by_centres, 0.5)))
+    assert (edges.boxes > 0.5).all()
+    np.testing.assert_allclose(centres.boxes, edges.boxes - 0.5, atol=1e-3)
+    np.testing.assert_allclose(centres.landmarks, edges.landmarks - 0.5, atol=1e-3)
 
 
 def test_a_mirrored_sample_is_the_mirror_of_the_plain_one():

@@ -53,8 +53,8 @@ def to_window(points: np.ndarray, window: Window, size: int, pixel_offset: float
     """Convert image pixels [..., 2] to pixels of the `size` input that shows the window.
 
     Args:
-        pixel_offset: place inside its pixel that a coordinate stands for, of image and input alike: 0 = the left or
-            upper edge, 0.5 = the centre.
+        pixel_offset: 0 where coordinates are edges of pixels, 0.5 where they are centres of pixels; the same in the
+            image and in the input.
     """
     places = (points + pixel_offset - (window.x, window.y)) * (size / window.side)
     return (places - pixel_offset).astype(np.float32)
