@@ -1,4 +1,4 @@
-# make demo    everything in 11 to 13 minutes: environment, data, training, testing, pictures
+# make demo    everything in 10 to 13 minutes: environment, data, training, testing, pictures
 # make test    lint, types and the quick tests (about ten minutes on two cores)
 # make test MINDSPORE=newest   the same with the newest MindSpore there is, or with a version, in an environment of its own
 # make soak    the long tests: killed processes, full disks, fuzzing, long training
