@@ -1,4 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
+import re
+import shlex
+
 import pytest
 
 from src import models
@@ -22,6 +25,14 @@ def test_every_recipe_is_one_of_the_model_that_it_names(name):
     model, values = read(name)
     assert name.startswith(model) and values["epochs"] > 0
     assert f"configs/{name}.yaml" in (RECIPES / f"{name}.yaml").read_text() or name.endswith(("small_set", "fine_tune"))
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_the_command_at_the_head_of_a_recipe_means_its_model(name):
+    head = (RECIPES / f"{name}.yaml").read_text().split("\nmodel:")[0]
+    command = shlex.split(re.search(r"python train\.py (.*?[^\\])\n", head, re.DOTALL)[1].replace("\\\n#", " "))
+    model, _ = models.select([word.replace("configs/", f"{RECIPES}/") for word in command], "retinaface")
+    assert model == read(name)[0]
 
 
 @pytest.mark.parametrize("name", [name for name in FILES if name.endswith("_manual")])
