@@ -136,7 +136,8 @@ def train(name: str, cfg: Any, names: set[str], ranks: Any) -> None:
                                cfg.patience, cfg.tensorboard, samples.image_dir / samples.describe(0))
         trainer = Trainer(step, network, plan, rates, metadata, model.terms, settings, files, samples.describe,
                           model.build_picture(cfg), report, ranks, data)
-        trainer.fit(batches(samples, plan, first_step, settings.workers, settings.bad_images), first_step)
+        late = round(cfg.mosaic_until * settings.epochs), samples.without_mosaic()
+        trainer.fit(batches(samples, plan, first_step, settings.workers, settings.bad_images, late), first_step)
         if report and not cfg.dry_run:
             report.finish(trainer.saved[-1] if trainer.saved else None)
 

@@ -96,6 +96,9 @@ class Samples(Protocol):
     def describe(self, index: int) -> str:
         """Return the image's name, for messages."""
 
+    def without_mosaic(self) -> Samples:
+        """Return samples of the same images that are never mosaics."""
+
 
 @dataclass(frozen=True)
 class TrainingSpec:

@@ -39,7 +39,7 @@ OPTIONS: Table = {
                               choices=("crop", "reference", "off")),
         "crop_scales": Option([0.3, 1.0], "Smallest and largest side of a random square, relative to the longer image "
                                           "side.", rule=numbers(2, 2, 0.01, 1, ascending=True)),
-        "mosaic": shared.MOSAIC,
+        **shared.MOSAIC,
         "flip": Option(0.5, "Probability of mirroring.", low=0, high=1),
         "color_aug": Option(0.4, "Strength of brightness, contrast and saturation jitter; 0 = off.", low=0, high=1),
         "lighting": Option(0.1, "Standard deviation of the PCA lighting noise; 0 = off.", low=0, high=10),

@@ -4,8 +4,10 @@
     sampler = CenterFaceSamples(records, image_dir, Augmentation(input_size=512))
     image, heatmap, cells, values, weights = sampler(index, np.random.default_rng(0))
 """
+from __future__ import annotations
+
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -58,6 +60,10 @@ class CenterFaceSamples:
     def describe(self, index: int) -> str:
         """Return the image's name."""
         return self.records[index].path
+
+    def without_mosaic(self) -> CenterFaceSamples:
+        """Return samples of the same images that are never mosaics."""
+        return CenterFaceSamples(self.records, self.image_dir, replace(self.augmentation, mosaic=0.0))
 
     def __call__(self, index: int, rng: np.random.Generator) -> tuple:
         """Make one training sample: uint8 BGR image [S, S, 3] and its `CentreTargets`.

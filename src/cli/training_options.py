@@ -40,7 +40,12 @@ IMAGES = {
                            low=0, high=0.5),
 }
 BOX_LOSSES = ("smooth_l1", "giou", "diou", "ciou")
-MOSAIC = Option(0.0, "Probability that a sample is made of four images, each in a quarter of the input.", low=0, high=1)
+MOSAIC = {
+    "mosaic": Option(0.0, "Probability that a sample is made of four images, each in a quarter of the input.", low=0,
+                     high=1),
+    "mosaic_until": Option(1.0, "Share of the epochs that have such samples; the last ones have none (Ge et al. 2021, "
+                                "YOLOX).", low=0, high=1),
+}
 IMAGE_DIR = Option("", "Image folder.", metavar="DIR")
 OPTIMIZER = Option("sgd", "Optimiser.", choices=("adam", "sgd", "momentum"))
 OPTIMISATION = {
@@ -116,4 +121,5 @@ def refuse_double(options: dict[str, Option], cfg: Config) -> None:
 def option_conditions(cfg: Any, world_size: int) -> list[tuple[str, bool, str]]:
     """List the shared options that work only with others: names, whether they have an effect, and where they have."""
     return [("momentum", cfg.optimizer != "adam", "with --optimizer sgd or momentum"),
+            ("mosaic_until", cfg.mosaic > 0, "with --mosaic"),
             ("sync_bn", world_size > 1, "on several devices")]

@@ -54,14 +54,17 @@ class _Maker:
     sample: Sample
     plan: SamplePlan
     skips: bool
+    late: tuple[int, Sample] | None
 
     def __call__(self, position: int) -> tuple:
-        columns, index, bad = first_readable(self.sample, self.plan.candidates(position), self.skips)
+        epoch, _ = self.plan.image(position)
+        sample = self.late[1] if self.late and epoch >= self.late[0] else self.sample
+        columns, index, bad = first_readable(sample, self.plan.candidates(position), self.skips)
         return (*columns, np.int32(index), np.int32(bad))
 
 
 def batches(sample: Sample, plan: SamplePlan, first_step: int = 0, workers: int = 0,
-            bad_images: str = "error") -> Generator[Batch, None, None]:
+            bad_images: str = "error", late: tuple[int, Sample] | None = None) -> Generator[Batch, None, None]:
     """Yield the batches from step `first_step` to the end of the last epoch.
 
     Each has one array [batch, ...] per column of the sample and two more, int32 [batch]: the image indices, and the
@@ -71,6 +74,7 @@ def batches(sample: Sample, plan: SamplePlan, first_step: int = 0, workers: int 
         sample: (image index, generator) -> one array per column; called in the workers.
         workers: at most one per core; 0 = that, at most MOST_WORKERS.
         bad_images: "error": an image that cannot be read is an error; "skip": the next image of the epoch replaces it.
+        late: (epoch counted from 0, what makes the samples from it on); None: `sample` makes all.
 
     Raises:
         DataError: a sample could not be made, or a worker process was killed.
@@ -78,7 +82,7 @@ def batches(sample: Sample, plan: SamplePlan, first_step: int = 0, workers: int 
     workers = min(workers or MOST_WORKERS, os.cpu_count() or 1)
     keep_freed_memory()
     stack = ExitStack()
-    pool, make = _start_pool(workers, _Maker(sample, plan, bad_images == "skip"), stack)
+    pool, make = _start_pool(workers, _Maker(sample, plan, bad_images == "skip", late), stack)
     positions = iter(range(first_step * plan.batch, plan.total_steps * plan.batch))
     ahead = 2 * plan.batch + workers
     try:

@@ -80,7 +80,7 @@ OPTIONS: Table = {
         "crop_choice": Option(list(CROPS), "Sides of the random squares relative to the shorter image side (SCRFD's: "
                                            f"{','.join(map(str, REDISTRIBUTION))}); empty = uniform from 0.3 to 1, as "
                                            "in the reference.", rule=numbers(0, 64, 0.01, 2)),
-        "mosaic": shared.MOSAIC,
+        **shared.MOSAIC,
         "color_distort": Option(True, "Random brightness, contrast, saturation and hue."),
         "flip": Option(0.5, "Probability of mirroring.", low=0, high=1),
     },

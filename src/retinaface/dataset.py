@@ -84,6 +84,10 @@ class RetinaFaceSamples:
         """Return the image's name."""
         return self.records[index].path
 
+    def without_mosaic(self) -> RetinaFaceSamples:
+        """Return samples of the same images that are never mosaics."""
+        return RetinaFaceSamples(self.records, self.image_dir, replace(self.options, mosaic=0.0))
+
     def __call__(self, index: int, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
         """Make one sample: uint8 BGR image [S, S, 3]; loc [N, 4], conf [N], landm [N, 10] as `match` gives them.
 

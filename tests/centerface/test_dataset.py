@@ -88,6 +88,13 @@ def test_a_sample_depends_only_on_its_generator(tmp_path, records):
     assert (first[0] != other[0]).any()
 
 
+def test_samples_without_mosaic_are_those_of_that_option(tmp_path, records):
+    mosaics = CenterFaceSamples(records, tmp_path, Augmentation(input_size=64, mosaic=1.0))
+    single = CenterFaceSamples(records, tmp_path, Augmentation(input_size=64, mosaic=0.0))
+    for left, right in zip(mosaics.without_mosaic()(0, np.random.default_rng(0)), single(0, np.random.default_rng(0))):
+        np.testing.assert_array_equal(left, right)
+
+
 @pytest.mark.parametrize("option", ["colour", "lighting"])
 def test_each_change_of_colours_works_alone(tmp_path, records, option):
     plans = [Augmentation(input_size=64, **{**WITHOUT_CHANCE, **options}) for options in ({}, {option: 0.4})]

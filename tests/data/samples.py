@@ -17,6 +17,11 @@ def sample(index, rng):
     return np.array([index, rng.integers(1 << 30)], np.int64), np.full((2, 2), index, np.uint8)
 
 
+def late_sample(index, rng):
+    image, mark = sample(index, rng)
+    return image, mark + 100
+
+
 @dataclass(frozen=True)
 class Unreadable:
     """A sample function for which these images cannot be read."""

@@ -13,7 +13,7 @@ from src.data.loader import DataError, batches, load_shared, share
 from src.data.sampler import SamplePlan
 from src.data.training_set import NONE_BAD
 from tests.annotations.annotation_files import same
-from tests.data.samples import sample, signalled, slow, unreadable
+from tests.data.samples import late_sample, sample, signalled, slow, unreadable
 
 
 @pytest.fixture(params=[1, 2, "processes"])
@@ -43,6 +43,15 @@ def test_workers_and_resume_do_not_change_the_data(workers):
     pairs, _, index, bad = columns(plan, workers=workers)
     assert pairs == expected and index == [image for image, _ in pairs] and set(bad) == {NONE_BAD}
     assert columns(plan, workers=workers, first_step=4)[0] == expected[12:]
+
+
+@pytest.mark.parametrize("epoch", [0, 2, 3])
+def test_late_samples_begin_with_their_epoch_in_a_resumed_run_too(workers, epoch):
+    plan = SamplePlan(count=10, batch=3, max_epoch=3, seed=5)
+    pairs, marks, *_ = columns(plan, workers=workers, late=(epoch, late_sample))
+    assert pairs == columns(plan, workers=workers)[0]
+    assert [mark[0][0] >= 100 for mark in marks] == [position >= 9 * epoch for position in range(27)]
+    assert columns(plan, workers=workers, first_step=4, late=(epoch, late_sample))[:2] == [pairs[12:], marks[12:]]
 
 
 def test_randomness_differs_between_epochs_of_one_image():

@@ -94,6 +94,9 @@ def test_a_mosaic_shows_four_images_with_their_faces(widerface):
             assert inner.mean() > 235
             quarters.add((x1 + x2 > SIDE, y1 + y2 > SIDE))
     assert len(quarters) == 4
+    for columns in zip(samples.without_mosaic()(1, np.random.default_rng(1)),
+                       samples_of(widerface)(1, np.random.default_rng(1))):
+        np.testing.assert_array_equal(*columns)
 
 
 @pytest.mark.parametrize("crop_choice", [None, REDISTRIBUTION])
