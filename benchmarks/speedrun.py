@@ -6,7 +6,7 @@
 
 The rules: the photographs of --data's train set and no others; the backbone's weights are the only pretrained ones; no
 image of the test is seen in training, and none chooses a checkpoint: the last one counts. The clock runs from the start
-of train.py to its end, compiling included; a trial of one epoch before says how many epochs fit, and the schedule ends
+of train.py to its end, compiling included; a trial of two epochs before says how many epochs fit, and the schedule ends
 with them. The checkpoints are tested afterwards, at original size, IoU 0.5.
 
 Before the training it prints how much of the input is photograph, and the sizes of the faces in it; after it AP by the
@@ -116,15 +116,16 @@ def epochs_that_fit(minutes: float, seconds: float, trial: History) -> int:
     """Compute how many epochs end in time.
 
     Args:
-        minutes: the limit. seconds: of the whole trial. trial: its epoch.
+        minutes: the limit. seconds: of the whole trial. trial: its epochs, of which the first compiles.
 
     Raises:
         InputError: none does.
     """
-    (epoch,) = trial.epochs
-    epochs = int((60 * minutes - (seconds - epoch["seconds"])) // epoch["seconds"])
+    epoch = trial.epochs[-1]["seconds"]
+    start = seconds - epoch * len(trial.epochs)
+    epochs = int((60 * minutes - start) // epoch)
     if epochs < 1:
-        raise InputError(f"--minutes {minutes:g}: one epoch takes {seconds / 60:.1f} minutes")
+        raise InputError(f"--minutes {minutes:g}: one epoch takes {(start + epoch) / 60:.1f} minutes")
     return epochs
 
 
@@ -134,7 +135,7 @@ def speedrun(out: Path, minutes: float, checkpoints: int, options: list[str], te
     Args:
         out: a folder of its own. checkpoints: how many are tested. options: of train.py. test_options: of test.py.
     """
-    seconds, trial = train(out / "trial", [*options, "--epochs=1"])
+    seconds, trial = train(out / "trial", [*options, "--epochs=2"])
     epochs = epochs_that_fit(minutes, seconds, trial)
     every = -(-epochs // checkpoints) * trial.epochs[0]["step"]
     seconds, history = train(out / "full", [*options, f"--epochs={epochs}", f"--ckpt_interval={every}",
