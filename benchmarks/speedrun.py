@@ -116,7 +116,8 @@ def epochs_that_fit(minutes: float, seconds: float, trial: History) -> int:
     """Compute how many epochs end in time.
 
     Args:
-        minutes: the limit. seconds: of the whole trial. trial: its epochs, of which the first compiles.
+        minutes: the limit. seconds: how long the whole trial took. trial: its metrics; its first epoch includes
+            compiling, its last one does not.
 
     Raises:
         InputError: none does.

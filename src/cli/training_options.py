@@ -43,8 +43,8 @@ BOX_LOSSES = ("smooth_l1", "giou", "diou", "ciou")
 MOSAIC = {
     "mosaic": Option(0.0, "Probability that a sample is made of four images, each in a quarter of the input.", low=0,
                      high=1),
-    "mosaic_until": Option(1.0, "Share of the epochs that have such samples; the last ones have none (Ge et al. 2021, "
-                                "YOLOX).", low=0, high=1),
+    "mosaic_until": Option(1.0, "Share of the epochs with mosaics; the last epochs have none (Ge et al. 2021, YOLOX).",
+                           low=0, high=1),
 }
 IMAGE_DIR = Option("", "Image folder.", metavar="DIR")
 OPTIMIZER = Option("sgd", "Optimiser.", choices=("adam", "sgd", "momentum"))

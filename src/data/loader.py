@@ -74,7 +74,7 @@ def batches(sample: Sample, plan: SamplePlan, first_step: int = 0, workers: int 
         sample: (image index, generator) -> one array per column; called in the workers.
         workers: at most one per core; 0 = that, at most MOST_WORKERS.
         bad_images: "error": an image that cannot be read is an error; "skip": the next image of the epoch replaces it.
-        late: (epoch counted from 0, what makes the samples from it on); None: `sample` makes all.
+        late: an epoch, counted from 0, and what makes the samples from this epoch on instead of `sample`.
 
     Raises:
         DataError: a sample could not be made, or a worker process was killed.
