@@ -134,7 +134,8 @@ def create_dataset(data_dir: str | Path, cfg: Mapping[str, Any], batch_size: int
 
     Args:
         data_dir: path of label.txt; the images are in images/ beside it.
-        cfg: `cfg_res50` or a dictionary like it; keys that are absent have the defaults of `SampleOptions`.
+        cfg: `cfg_res50` or a dictionary like it; keys that are absent have the defaults of `SampleOptions`. Without the
+            number of epochs cfg['mosaic_until'] has no effect: mosaics are in all of them.
         batch_size: images per step; an incomplete last batch is left out.
         shuffle: another order in each epoch; False: the order of the file.
         multiprocessing: worker processes instead of threads.
